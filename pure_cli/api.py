@@ -1,0 +1,151 @@
+"""The Python API: what every command does is one call here, with the names of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pure_cli import config
+from pure_cli.stages.common import Outcome, Progress, silent
+from pure_cli.workspace import Store
+
+if TYPE_CHECKING:
+    from pure_cli.artifacts import Clustering
+
+
+class Workspace:
+    """A folder of results about one model and one set of images.
+
+    Parameters
+    ----------
+    path : the folder; made when something is written
+    waiting : called with a sentence when another process is at work in the folder
+
+    Examples
+    --------
+    >>> from pure_cli import Workspace
+    >>> workspace = Workspace("pure-workspace")
+    >>> workspace.collect(model="resnet50", data="images", n=100)  # doctest: +SKIP
+    >>> workspace.attribute(neurons=[201])  # doctest: +SKIP
+    >>> workspace.cluster(k=[2, 3])  # doctest: +SKIP
+    """
+
+    def __init__(self, path: Path | str = "pure-workspace", waiting: Callable[[str], None] = lambda _: None):
+        self.store = Store(path)
+        self._waiting = waiting
+
+    @property
+    def path(self) -> Path:
+        return self.store.root
+
+    def collect(self, progress: Progress = silent, **options: Any) -> Outcome:
+        """Find every neuron's reference images; options as of ``pure collect``: model, data, weights, layer, n, …
+
+        Without a model, that of the workspace and its other options are meant.
+        """
+        from pure_cli.stages.collect import collect, remembered_options
+
+        if "model" not in options and self.store.has("collect"):
+            options = {**remembered_options(self.store), **options}
+        settings = config.make("collect", config.with_preset(options))
+        return self._run("collect", collect, settings, progress)
+
+    def attribute(self, progress: Progress = silent, **options: Any) -> Outcome:
+        """Compute relevances; options as of ``pure attribute``: neurons, layer, lower_layer, rule, …"""
+        from pure_cli.stages.attribute import attribute
+
+        return self._run("attribute", attribute, config.make("attribute", options), progress)
+
+    def cluster(self, progress: Progress = silent, **options: Any) -> Outcome:
+        """Find virtual neurons; options as of ``pure cluster``: neurons, layer, features, k, seed."""
+        from pure_cli.stages.cluster import cluster
+
+        return self._run("cluster", cluster, config.make("cluster", options), progress)
+
+    def render(self, progress: Progress = silent, **options: Any) -> Outcome:
+        """Draw figures; options as of ``pure render``: neurons, layer, features, k, crop, format, out, …"""
+        from pure_cli.stages.render import render
+
+        return self._run("render", render, config.make("render", options), progress)
+
+    def info(self) -> dict[str, Any]:
+        """What the workspace holds and what is stale; see `pure_cli.stages.info.info`."""
+        from pure_cli.stages.info import info
+
+        return info(self.store)
+
+    def references(self, layer: str) -> dict[str, np.ndarray]:
+        """The reference images of a layer: image (C, n) int64, value (C, n) float32, position (C, n) int32."""
+        from pure_cli.artifacts import read_collected
+
+        top = read_collected(self.store).layer(layer).top
+        return {"image": top.image, "value": top.value, "position": top.position}
+
+    def virtual_neurons(self, layer: str, features: str = config.PURE_FEATURES, k: int = 2) -> Clustering:
+        """The virtual neurons of a layer.
+
+        Raises
+        ------
+        PureError
+            There is no such clustering.
+        """
+        from pure_cli.artifacts import clustering_path, read_clusterings
+        from pure_cli.errors import PureError
+
+        found = read_clusterings(self.store).get(clustering_path(layer, features, k))
+        if found is None:
+            raise PureError(
+                f"There is no clustering of '{layer}' by {features} with k = {k}. Run `pure cluster` first."
+            )
+        return found
+
+    def virtual_neuron_tables(self, **options: Any) -> list[dict[str, Any]]:
+        """A table for each clustering that ``pure cluster`` with these options makes, the most clearly split neurons
+        first; see `pure_cli.stages.cluster.tables`."""
+        from pure_cli.stages.cluster import tables
+
+        return tables(self.store, config.make("cluster", options))
+
+    def _run(
+        self, stage: str, function: Callable[..., Outcome], settings: config.Settings, progress: Progress
+    ) -> Outcome:
+        with self.store.lock(stage, self._waiting):
+            return function(self.store, settings, progress)
+
+    def run(
+        self,
+        content: Mapping[str, Any],
+        progress: Callable[[str], Progress] = lambda _: silent,
+        done: Callable[[Outcome], None] = lambda _: None,
+    ) -> list[Outcome]:
+        """All stages in order, each with what a config file says of it; what is up to date is skipped.
+
+        Parameters
+        ----------
+        content : as `pure_cli.config.read_config` gives it
+        progress : from the name of a stage to what shows its progress
+        done : called with the outcome of each stage as it ends
+        """
+        outcomes = []
+        for stage in config.STAGES:
+            outcome = getattr(self, stage)(progress(stage), **config.options_of(content, stage))
+            done(outcome)
+            outcomes.append(outcome)
+        return outcomes
+
+
+def list_layers(**options: Any) -> dict[str, Any]:
+    """The layers of a model, with the options of ``pure collect``; images are not needed.
+
+    Returns
+    -------
+    dict with "layers", a list of name, kind, shape (without the batch; None for no single tensor) and calls, in the
+    order in which they finish, and with "default" and "default_lower", the layers that stand in when none is named
+    """
+    from pure_cli.stages.layers import list_layers as layers
+
+    options.setdefault("data", ".")
+    return layers(config.make("collect", config.with_preset(options)))

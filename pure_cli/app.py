@@ -1,0 +1,45 @@
+"""The command line: names the subcommands, nothing else."""
+
+from typing import Annotated
+
+import typer
+
+from pure_cli import __version__
+from pure_cli.commands.attribute import attribute
+from pure_cli.commands.cluster import cluster
+from pure_cli.commands.collect import collect
+from pure_cli.commands.demo import demo
+from pure_cli.commands.info import info
+from pure_cli.commands.render import render
+from pure_cli.commands.run import run
+
+app = typer.Typer(
+    name="pure",
+    help="Find out what a neuron of a vision model responds to: split it into virtual neurons (PURE).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (collect, attribute, cluster, render, run, info, demo):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"pure {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _pure(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The console script."""
+    app()

@@ -1,0 +1,53 @@
+"""pure attribute"""
+
+from typing import Annotated
+
+import typer
+
+from pure_cli.commands import options as opt
+from pure_cli.commands.common import Session, reports_errors
+
+
+@reports_errors
+def attribute(
+    neurons: Annotated[
+        str | None, typer.Option("--neurons", metavar="LIST", help="As in 201,2,341 or 0-63. [default: all]")
+    ] = None,
+    layer: opt.Layers = None,
+    lower_layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lower-layer",
+            metavar="LAYER",
+            help="Whose channels get the relevance; repeat for several. [default: the preset's, or the stage before]",
+        ),
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            "--rule",
+            help="gradient-x-input, epsilon-plus(-flat) or epsilon-alpha2-beta1(-flat). [default: gradient-x-input]",
+        ),
+    ] = None,
+    device: opt.DeviceName = None,
+    batch_size: opt.BatchSize = None,
+    workers: opt.Workers = None,
+    force: opt.Force = False,
+    workspace: opt.WorkspaceDir = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Attribute each neuron's activation to the channels of a lower layer, for all its references.
+
+    Only what is not there yet is computed; a killed run goes on where it was.
+
+    Example: pure attribute --neurons 201,2,341
+    """
+    session = Session(locals())
+    with session.progress("attribute", "pairs") as progress:
+        outcome = session.workspace.attribute(progress, **session.options("attribute"))
+    pairs = outcome.details.get("pairs", 0)
+    session.report(outcome, f"{outcome.computed:,} neurons of {', '.join(outcome.layers)}, {pairs:,} references")

@@ -1,0 +1,90 @@
+"""pure cluster"""
+
+from typing import Annotated, Any
+
+import typer
+
+from pure_cli.commands import options as opt
+from pure_cli.commands.common import Session, reports_errors
+
+ROWS = 20  # of the table; JSON and cluster.h5 have all
+
+
+@reports_errors
+def cluster(
+    neurons: opt.Neurons = None,
+    layer: opt.Layers = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--features",
+            help="pure, pure@LOWER_LAYER, activation-max or activation-mean; repeat for several. [default: pure]",
+        ),
+    ] = None,
+    k: Annotated[
+        str | None,
+        typer.Option("--k", metavar="LIST", help="Virtual neurons for each neuron, as in 2 or 2,3,4. [default: 2]"),
+    ] = None,
+    seed: opt.Seed = None,
+    force: opt.Force = False,
+    workspace: opt.WorkspaceDir = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Split each neuron into virtual neurons: clusters of its references by circuit.
+
+    Shows the neurons, the most clearly split first.
+
+    Example: pure cluster --neurons 201,2,341 --k 2,3
+    """
+    session = Session(locals())
+    given = session.options("cluster")
+    with session.progress("cluster", "fits") as progress:
+        outcome = session.workspace.cluster(progress, **given)
+    tables = session.workspace.virtual_neuron_tables(**given)
+    if not session.json and not session.quiet:
+        for table in tables:
+            show_table(session, table)
+    session.report(outcome, f"{outcome.computed:,} fits for {', '.join(outcome.layers)}", tables=tables)
+
+
+def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> None:
+    """The neurons of one clustering in the terminal."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    title = f"{table['layer']}, {table['features']} features, k = {table['k']}"
+    shown = Table(
+        title=title, title_justify="left", title_style="bold", box=None, header_style="bold", padding=(0, 2, 0, 0)
+    )
+    for name, justify in (("neuron", "right"), ("sizes", "left"), ("silhouette", "right"), ("distance", "right")):
+        shown.add_column(name, justify=justify)  # type: ignore[arg-type]
+    named = any(virtual["classes"] for row in table["neurons"] for virtual in row["virtual_neurons"])
+    if named:
+        shown.add_column("classes", overflow="fold")
+    for row in table["neurons"][:rows]:
+        virtual = row["virtual_neurons"]
+        cells = [
+            str(row["neuron"]),
+            " + ".join(str(v["size"]) for v in virtual) or "never fires",
+            _number(row["silhouette"]),
+            _number(row["distance"]),
+        ]
+        if named:
+            cells.append(" | ".join(_classes(v["classes"]) for v in virtual))
+        shown.add_row(*map(escape, cells))
+    session.output.print(shown)
+    left = len(table["neurons"]) - rows
+    if left > 0:
+        session.output.print(f"… and {left} more: --json shows all, cluster.h5 holds them.", soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _classes(counts: list[list[Any]]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts)

@@ -1,0 +1,120 @@
+"""pure collect"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pure_cli.commands import options as opt
+from pure_cli.commands.common import Session, print_json, reports_errors
+
+PREPROCESSING = "Preprocessing (default: what the model was trained with)"
+
+
+@reports_errors
+def collect(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="M", help="A preset (resnet50, …), torchvision:NAME, timm:NAME or FILE.py:FUNCTION."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="Folder of images, with or without class folders, or a .txt/.csv list of paths. [env PURE_DATA]",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="A .safetensors file or torch checkpoint; none: a seeded initialisation. [default: the model's own]",
+        ),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer",
+            metavar="LAYER",
+            help="Where the neurons are; repeat for several. [default: the preset's, or the last stage]",
+        ),
+    ] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("-n", "--references", metavar="N", help="Reference images for each neuron. [default: 100]"),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", help="Use N images only, spread evenly over the data.")
+    ] = None,
+    list_layers: Annotated[
+        bool, typer.Option("--list-layers", help="Show the model's layers with their shapes, and stop.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")] = False,
+    resize: Annotated[
+        int | None,
+        typer.Option("--resize", metavar="PX", rich_help_panel=PREPROCESSING, help="Length of the short side."),
+    ] = None,
+    crop_size: Annotated[
+        int | None,
+        typer.Option("--crop-size", metavar="PX", rich_help_panel=PREPROCESSING, help="Side of the centre crop."),
+    ] = None,
+    interpolation: Annotated[
+        str | None, typer.Option("--interpolation", rich_help_panel=PREPROCESSING, help="nearest, bilinear or bicubic.")
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option("--mean", metavar="R,G,B", rich_help_panel=PREPROCESSING, help="On the scale 0 to 1.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option("--std", metavar="R,G,B", rich_help_panel=PREPROCESSING, help="On the scale 0 to 1.")
+    ] = None,
+    seed: opt.Seed = None,
+    device: opt.DeviceName = None,
+    batch_size: opt.BatchSize = None,
+    workers: opt.Workers = None,
+    force: opt.Force = False,
+    workspace: opt.WorkspaceDir = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Find every neuron's reference images: those that excite it most.
+
+    One pass over the images, for several layers at once; a killed pass goes on where it was.
+
+    Example: pure collect --model resnet50 --data imagenet/val
+    """
+    session = Session(locals())
+    given = session.options("collect")
+    if list_layers:
+        _show_layers(session, given)
+        return
+    with session.progress("collect", "images") as progress:
+        outcome = session.workspace.collect(progress, **given)
+    what = f"{outcome.details.get('images', 0):,} images for the neurons of {', '.join(outcome.layers)}"
+    session.report(outcome, what)
+
+
+def _show_layers(session: Session, given: dict) -> None:
+    from rich.table import Table
+
+    from pure_cli.api import list_layers
+
+    found = list_layers(**given)
+    if session.json:
+        print_json(found)
+        return
+    table = Table("layer", "module", "output", "note", box=None, header_style="bold")
+    notes = {found["default"]: "default layer", found["default_lower"]: "default lower layer"}
+    for layer in found["layers"]:
+        note = notes.get(layer["name"], "")
+        if layer["calls"] > 1:
+            note = f"runs {layer['calls']} times: cannot be used"
+        shape = " × ".join(map(str, layer["shape"])) if layer["shape"] else "no single tensor"
+        table.add_row(layer["name"], layer["kind"], shape, note)
+    session.output.print(table)

@@ -1,0 +1,276 @@
+"""What every command does the same way: options and config file together, progress, errors, how results are told."""
+
+import functools
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pure_cli.errors import PureError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pure_cli.api import Workspace
+    from pure_cli.stages.common import Outcome, Progress
+
+DEFAULT_WORKSPACE = "pure-workspace"
+ENVIRONMENT = {"workspace": "PURE_WORKSPACE", "data": "PURE_DATA"}
+HABITS = frozenset({"workspace", "config", "as_json", "quiet", "verbose", "debug"})
+PLAIN_SECONDS = 10.0  # between lines of progress where there is no terminal
+INTERRUPTED, TERMINATED = 130, 143  # exit codes by convention: 128 + signal
+
+
+class Terminated(BaseException):
+    """The scheduler asked the process to stop (SIGTERM)."""
+
+
+def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn what goes wrong in a command into one line on standard error and an exit code."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **options: Any) -> None:
+        def fail(message: str, code: int) -> None:
+            if options.get("debug"):
+                traceback.print_exc()
+            print(message, file=sys.stderr)
+            raise SystemExit(code)
+
+        with suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGTERM, _terminate)
+        try:
+            command(*args, **options)
+        except PureError as error:
+            fail(f"Error: {error}", error.exit_code)
+        except KeyboardInterrupt:
+            fail("Interrupted. What was finished is kept; the same command goes on from there.", INTERRUPTED)
+        except Terminated:
+            fail("Stopped. What was finished is kept; the same command goes on from there.", TERMINATED)
+        except BrokenPipeError:
+            sys.stderr.close()
+            raise SystemExit(1) from None
+        except MemoryError:
+            fail("Error: the memory is not enough. Try a smaller --batch-size and fewer --workers.", 1)
+        except Exception as error:
+            text = str(error).splitlines()[0] if str(error) else "no message"
+            fail(
+                f"Error: pure failed in a way that it should not ({type(error).__name__}: {text}). "
+                "Run it with --debug to see where.",
+                1,
+            )
+
+    return guarded
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise Terminated
+
+
+@dataclass
+class Session:
+    """One run of a command: its workspace, its options, and how it talks to the user.
+
+    Parameters
+    ----------
+    given : the command's parameters by name, as ``locals()`` gives them
+    """
+
+    given: Mapping[str, Any]
+    content: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        from pure_cli.config import read_config
+
+        self.content = read_config(self.given["config"]) if self.given.get("config") else {}
+        self.json, self.quiet, self.verbose = (bool(self.given.get(name)) for name in ("as_json", "quiet", "verbose"))
+
+    @functools.cached_property
+    def console(self) -> "Console":
+        """For everything but results: standard error."""
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False)
+
+    @functools.cached_property
+    def output(self) -> "Console":
+        """For results: standard output, or standard error where that is kept for JSON."""
+        from rich.console import Console
+
+        return self.console if self.json else Console(highlight=False)
+
+    @functools.cached_property
+    def workspace(self) -> "Workspace":
+        from pure_cli.api import Workspace
+
+        path = (
+            self.given.get("workspace")
+            or self.content.get("workspace")
+            or os.environ.get(ENVIRONMENT["workspace"])
+            or DEFAULT_WORKSPACE
+        )
+        return Workspace(Path(path).expanduser(), waiting=lambda sentence: self.note(sentence))
+
+    def options(self, stage: str) -> dict[str, Any]:
+        """The options of a stage: config file, then the environment where that says nothing, the command line first."""
+        from pure_cli.config import STAGES, options_of
+
+        found = options_of(self.content, stage)
+        if "data" in STAGES[stage].model_fields and "data" not in found and os.environ.get(ENVIRONMENT["data"]):
+            found["data"] = os.environ[ENVIRONMENT["data"]]
+        for name, value in self.given.items():
+            if (
+                name in HABITS
+                or name not in STAGES[stage].model_fields
+                or value is None
+                or value == []
+                or value is False
+            ):
+                continue
+            found[name] = value.value if isinstance(value, Enum) else value
+        return found
+
+    def note(self, sentence: str) -> None:
+        """A sentence that the user should read, also when quiet."""
+        self.console.print(f"[yellow]Note:[/] {_escaped(sentence)}", soft_wrap=True)
+
+    def say(self, sentence: str) -> None:
+        """A sentence of the result; nothing when quiet."""
+        if not self.quiet:
+            self.output.print(sentence, soft_wrap=True)
+
+    def progress(self, stage: str, unit: str) -> "Shown":
+        """Shows progress on standard error: a bar in a terminal, lines elsewhere, nothing when quiet."""
+        if self.quiet:
+            return Shown()
+        return Bar(self.console, stage, unit) if self.console.is_terminal else Lines(self.console, stage, unit)
+
+    def report(self, outcome: "Outcome", what: str, **more: Any) -> None:
+        """Tell what a stage did, as a JSON object too where that was asked for."""
+        self.tell(outcome, what)
+        if self.json:
+            print_json(outcome_json(outcome, self.workspace.path, **more))
+
+    def tell(self, outcome: "Outcome", what: str) -> None:
+        """Tell what a stage did: its notes, and a line."""
+        for sentence in outcome.notes:
+            self.note(sentence)
+        if outcome.up_to_date:
+            self.say(f"[green]✓[/] {outcome.stage}: up to date ({_escaped(', '.join(outcome.layers))})")
+        else:
+            self.say(f"[green]✓[/] {outcome.stage}: {_escaped(what)} in {duration(outcome.seconds)}")
+        if self.verbose:
+            for name, value in outcome.details.items():
+                self.say(f"  {name}: {_escaped(str(value))}")
+
+
+def outcome_json(outcome: "Outcome", workspace: Path, **more: Any) -> dict[str, Any]:
+    """An outcome as a JSON object."""
+    return {
+        "stage": outcome.stage,
+        "workspace": str(workspace),
+        "layers": outcome.layers,
+        "up_to_date": outcome.up_to_date,
+        "computed": outcome.computed,
+        "unit": outcome.unit,
+        "seconds": round(outcome.seconds, 3),
+        "notes": outcome.notes,
+        **outcome.details,
+        **more,
+    }
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, default=str, allow_nan=False) + "\n")
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+class Shown:
+    """Progress that is not shown; the base of those that are. A context, and a callback (done, total)."""
+
+    def __enter__(self) -> "Progress":
+        return self.update
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def update(self, done: int, total: int) -> None:
+        pass
+
+
+class Bar(Shown):
+    """A bar with rate and time left."""
+
+    def __init__(self, console: "Console", stage: str, unit: str):
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+        )
+        self._stage, self._unit = stage, unit
+        self._task: Any = None
+        self._began = self._first = 0.0
+
+    def update(self, done: int, total: int) -> None:
+        if self._task is None:
+            self._bar.start()
+            self._task = self._bar.add_task(self._stage, total=total, rate="")
+            self._began, self._first = time.monotonic(), done
+        past = time.monotonic() - self._began
+        rate = f"{(done - self._first) / past:,.0f} {self._unit}/s" if past > 0.5 and done > self._first else ""
+        self._bar.update(self._task, completed=done, total=total, rate=rate)
+
+    def __exit__(self, *error: object) -> None:
+        if self._task is not None:
+            self._bar.stop()
+
+
+class Lines(Shown):
+    """A line every few seconds, for logs."""
+
+    def __init__(self, console: "Console", stage: str, unit: str):
+        self._console, self._stage, self._unit = console, stage, unit
+        self._began = self._last = time.monotonic()
+        self._first: int | None = None
+
+    def update(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first, self._began = done, now
+        if now - self._last < PLAIN_SECONDS or done <= self._first:
+            return
+        self._last = now
+        rate = (done - self._first) / max(now - self._began, 1e-9)
+        left = duration((total - done) / rate)
+        self._console.print(
+            f"{self._stage}: {done:,} of {total:,} {self._unit}, {rate:,.0f} a second, {left} left", soft_wrap=True
+        )

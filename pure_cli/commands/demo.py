@@ -1,0 +1,62 @@
+"""pure demo"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pure_cli.commands import options as opt
+from pure_cli.commands.cluster import show_table
+from pure_cli.commands.common import Session, print_json, reports_errors
+from pure_cli.commands.run import run_stages
+
+DEFAULT = Path("pure-demo")
+REFERENCES = 50  # of about 180 images of each digit
+SHOWN = 6  # figures, of the neurons split most clearly
+
+
+@reports_errors
+def demo(
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace",
+            "-w",
+            metavar="DIR",
+            rich_help_panel=opt.HABITS,
+            help="Folder of the results. [default: ./pure-demo]",
+        ),
+    ] = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Run everything on data and a trained network that come with the package: handwritten digits, a small ResNet.
+
+    Needs no network, and less than a minute.
+
+    Example: pure demo
+    """
+    from rich.markup import escape
+
+    from pure_cli.demo.images import write_digits
+
+    session = Session({**locals(), "workspace": workspace or DEFAULT})
+    folder = session.workspace.path / "digits"
+    count = write_digits(folder, split="all")
+    session.say(f"{count:,} images of handwritten digits in {escape(str(folder))}")
+    session.content = {"model": "digits", "data": str(folder), "n": REFERENCES, "device": "cpu"}
+    run_stages(session, ("collect", "attribute", "cluster"))
+    table = session.workspace.virtual_neuron_tables()[0]
+    best = [row["neuron"] for row in table["neurons"][:SHOWN]]
+    session.content["neurons"] = best
+    (drawn,) = run_stages(session, ("render",))
+    if not quiet and not session.json:
+        show_table(session, table)
+    files = drawn.details["files"]
+    clearest = files[sorted(best).index(best[0])]
+    session.say(f"The figure of the most clearly split neuron: {escape(clearest)}")
+    session.say(f"More: pure info -w {escape(str(session.workspace.path))}")
+    if session.json:
+        print_json({"workspace": str(session.workspace.path), "figures": files, "tables": [table]})

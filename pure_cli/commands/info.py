@@ -1,0 +1,57 @@
+"""pure info"""
+
+from typing import Annotated
+
+import typer
+
+from pure_cli.commands import options as opt
+from pure_cli.commands.common import Session, print_json, reports_errors
+
+
+@reports_errors
+def info(
+    damaged: Annotated[bool, typer.Option("--damaged", help="List the images that could not be read.")] = False,
+    workspace: opt.WorkspaceDir = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Show what the workspace holds, and what of it is stale and why.
+
+    Example: pure info
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    session = Session(locals())
+    found = session.workspace.info()
+    if as_json:
+        print_json(found)
+        return
+    origin = found["origin"]
+    session.say(f"[bold]Workspace[/] {escape(found['workspace'])}")
+    if origin:
+        session.say(f"  model    {escape(origin['model'])}")
+        session.say(f"  weights  {escape(origin['weights'] or 'of the model itself')}")
+        limit = f" (limit {origin['limit']:,})" if origin["limit"] else ""
+        session.say(f"  images   {escape(origin['data'])}: {origin['images']:,}{limit}")
+        if found["damaged"]:
+            session.say(f"  damaged  {len(found['damaged'])} images could not be read (--damaged lists them)")
+    for name, size in found["files"].items():
+        session.say(f"  {name + '.h5':<14} {size / 1e6:,.1f} MB")
+    if found["results"]:
+        table = Table("stage", "layer", "holds", "status", box=None, header_style="bold", padding=(0, 2, 0, 0))
+        for result in found["results"]:
+            colour = "green" if result["stale"] is None else "red"
+            cells = [escape(result[key]) for key in ("stage", "layer", "what")]
+            table.add_row(*cells, f"[{colour}]{escape(result['status'])}[/]")
+        session.output.print(table)
+    else:
+        session.say("It holds no results yet. `pure collect` comes first.")
+    for name in found["unfinished"]:
+        session.say(f"  unfinished work of {escape(name.partition('-')[0])}: the same command goes on from there")
+    for sentence in found["problems"]:
+        session.note(sentence)
+    if damaged:
+        for _, path, reason in found["damaged"]:
+            session.say(f"{escape(path)}: {escape(reason)}")

@@ -1,0 +1,80 @@
+"""The options that several commands share, with their help. Light: nothing but typer."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RUNNING = "How to run"
+HABITS = "Everywhere"
+
+
+class Device(str, Enum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    mps = "mps"
+
+
+WorkspaceDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace",
+        "-w",
+        metavar="DIR",
+        rich_help_panel=HABITS,
+        help="Folder of the results. [env PURE_WORKSPACE; default: ./pure-workspace]",
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        rich_help_panel=HABITS,
+        help="YAML file of options; what is on the command line wins.",
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", rich_help_panel=HABITS, help="One JSON object on standard output, all else on standard error."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=HABITS, help="Errors and warnings only.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=HABITS, help="Say more about what was done.")]
+Debug = Annotated[bool, typer.Option("--debug", rich_help_panel=HABITS, help="Show the traceback of an error.")]
+Force = Annotated[bool, typer.Option("--force", rich_help_panel=HABITS, help="Compute anew what is up to date.")]
+
+DeviceName = Annotated[
+    Device | None,
+    typer.Option(
+        "--device", rich_help_panel=RUNNING, help="Where to run the network. [default: auto, the fastest there is]"
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size", rich_help_panel=RUNNING, help="Images at once. [default: what suits device and image size]"
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", rich_help_panel=RUNNING, help="Processes that decode images. [default: one a core, 8 at most]"
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of every random choice. [default: 0]")]
+
+Layers = Annotated[
+    list[str] | None,
+    typer.Option("--layer", metavar="LAYER", help="Repeat for several. [default: all that the stage before did]"),
+]
+Neurons = Annotated[
+    str | None,
+    typer.Option(
+        "--neurons", metavar="LIST", help="As in 201,2,341 or 0-63 or all. [default: all that the stage before did]"
+    ),
+]

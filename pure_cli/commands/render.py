@@ -1,0 +1,52 @@
+"""pure render"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pure_cli.commands import options as opt
+from pure_cli.commands.common import Session, reports_errors
+
+
+@reports_errors
+def render(
+    neurons: opt.Neurons = None,
+    layer: opt.Layers = None,
+    features: Annotated[str | None, typer.Option("--features", help="Whose clusters to show. [default: pure]")] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", help="Which clustering to show. [default: the smallest that splits]")
+    ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option("--crop", help="crp: cut and darken to what the neuron saw; none: whole images. [default: crp]"),
+    ] = None,
+    images: Annotated[int | None, typer.Option("--images", help="Images in a row. [default: 8]")] = None,
+    format: Annotated[str | None, typer.Option("--format", help="png, pdf or svg. [default: png]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Folder of the figures. [default: figures in the workspace]"),
+    ] = None,
+    seed: opt.Seed = None,
+    device: opt.DeviceName = None,
+    batch_size: opt.BatchSize = None,
+    force: opt.Force = False,
+    workspace: opt.WorkspaceDir = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Draw a figure for each neuron: its references on a map, and rows of what each virtual neuron responds to.
+
+    Example: pure render --neurons 201 --format pdf
+    """
+    session = Session(locals())
+    with session.progress("render", "figures") as progress:
+        outcome = session.workspace.render(progress, **session.options("render"))
+    files = outcome.details["files"]
+    session.report(outcome, f"{outcome.computed:,} figures of {', '.join(outcome.layers)}")
+    session.say(
+        f"  {files[0]}" + (f" and {len(files) - 1} more in {outcome.details['folder']}" if len(files) > 1 else "")
+    )

@@ -1,0 +1,45 @@
+"""pure run"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pure_cli.commands import options as opt
+from pure_cli.commands.common import Session, outcome_json, print_json, reports_errors
+from pure_cli.errors import PureError
+
+if TYPE_CHECKING:
+    from pure_cli.stages.common import Outcome
+
+UNITS = {"collect": "images", "attribute": "pairs", "cluster": "fits", "render": "figures"}
+
+
+@reports_errors
+def run(
+    config: opt.ConfigFile = None,
+    workspace: opt.WorkspaceDir = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Run all stages of a config file in order, skipping what is up to date.
+
+    Example: pure run -c study.yaml
+    """
+    session = Session(locals())
+    if config is None:
+        raise PureError("pure run needs --config FILE, a YAML file with at least 'model' and 'data'.")
+    outcomes = run_stages(session)
+    if session.json:
+        print_json({"stages": [outcome_json(outcome, session.workspace.path) for outcome in outcomes]})
+
+
+def run_stages(session: Session, stages: Sequence[str] = tuple(UNITS)) -> "list[Outcome]":
+    """Stages in order with the session's options, each told as it ends."""
+    outcomes = []
+    for stage in stages:
+        with session.progress(stage, UNITS[stage]) as progress:
+            outcome = getattr(session.workspace, stage)(progress, **session.options(stage))
+        session.tell(outcome, f"{outcome.computed:,} {outcome.unit}")
+        outcomes.append(outcome)
+    return outcomes

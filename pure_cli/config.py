@@ -1,0 +1,235 @@
+"""Settings of the stages, the YAML files and presets that they come from. Light: no torch here."""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from pure_cli.errors import PureError, unknown
+
+ACTIVATION_FEATURES = ("activation-max", "activation-mean")
+PURE_FEATURES = "pure"  # relevances at the first lower layer; pure@LAYER names another one
+
+
+def fingerprint(value: Any) -> str:
+    """Hash of a JSON-like value, independent of the order of its keys."""
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+class Settings(BaseModel):
+    """What a stage needs to know. Fields in `EXECUTION` say how to compute and do not change the result."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    EXECUTION: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "workers", "force"})
+
+    force: bool = False
+
+
+class Running(Settings):
+    """Settings of a stage that runs the network."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    batch_size: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=0)
+
+
+def _as_list(value: Any) -> Any:
+    """A single value stands for a list of one; text is split at commas."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, int | float):
+        return [value]
+    return value
+
+
+def _as_text(value: Any) -> Any:
+    """Neurons given as a number or a list of numbers, in the form of the command line."""
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, list | tuple) or hasattr(value, "tolist"):
+        return ",".join(str(int(v)) for v in value)
+    return value
+
+
+class CollectSettings(Running):
+    model: str
+    data: Path
+    weights: Path | None = None
+    layer: list[str] | None = None
+    n: int = Field(100, ge=1)
+    limit: int | None = Field(None, ge=1)
+    strict: bool = False
+    seed: int = 0
+    resize: int | None = Field(None, ge=1)
+    crop_size: int | None = Field(None, ge=1)
+    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+    _layer = field_validator("layer", mode="before")(_as_list)
+    _mean_std = field_validator("mean", "std", mode="before")(_as_list)
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and min(value) <= 0:
+            raise ValueError("a standard deviation must be greater than 0")
+        return value
+
+
+class AttributeSettings(Running):
+    layer: list[str] | None = None
+    neurons: str | None = None
+    lower_layer: list[str] | None = None
+    rule: Literal[
+        "gradient-x-input", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-alpha2-beta1-flat"
+    ] = "gradient-x-input"
+
+    _lists = field_validator("layer", "lower_layer", mode="before")(_as_list)
+    _neurons = field_validator("neurons", mode="before")(_as_text)
+
+
+class ClusterSettings(Settings):
+    layer: list[str] | None = None
+    neurons: str | None = None
+    features: list[str] = [PURE_FEATURES]
+    k: list[int] = [2]
+    seed: int = 0
+
+    _lists = field_validator("layer", "features", "k", mode="before")(_as_list)
+    _neurons = field_validator("neurons", mode="before")(_as_text)
+
+    @field_validator("k")
+    @classmethod
+    def _at_least_one(cls, value: list[int]) -> list[int]:
+        if not value or min(value) < 1:
+            raise ValueError("every k must be 1 or more")
+        return sorted(set(value))
+
+
+class RenderSettings(Running):
+    layer: list[str] | None = None
+    neurons: str | None = None
+    features: str = PURE_FEATURES
+    k: int | None = Field(None, ge=1)
+    crop: Literal["crp", "none"] = "crp"
+    format: Literal["png", "pdf", "svg"] = "png"
+    images: int = Field(8, ge=1, le=20)
+    out: Path | None = None
+    seed: int = 0
+
+    _layer = field_validator("layer", mode="before")(_as_list)
+    _neurons = field_validator("neurons", mode="before")(_as_text)
+
+
+STAGES: dict[str, type[Settings]] = {
+    "collect": CollectSettings,
+    "attribute": AttributeSettings,
+    "cluster": ClusterSettings,
+    "render": RenderSettings,
+}
+CONFIG_ONLY = ("workspace",)  # keys of a config file that belong to no stage
+
+
+def make(stage: str, options: Mapping[str, Any]) -> Any:
+    """The settings of `stage` from options, checked.
+
+    Raises
+    ------
+    PureError
+        One sentence for the first option that is unknown, missing or out of range.
+    """
+    cls = STAGES[stage]
+    try:
+        return cls(**options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][:1])
+        if first["type"] == "extra_forbidden":
+            raise unknown(f"setting of {stage}", name, cls.model_fields) from None
+        option = "--" + name.replace("_", "-") if name != "n" else "-n"
+        if first["type"] == "missing":
+            raise PureError(f"pure {stage} needs {option} (or '{name}' in the file given with --config).") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise PureError(f"{option}: {message[0].lower()}{message[1:]}, not {first['input']!r}.") from None
+
+
+def config_folder() -> Path:
+    """Where the presets are: in the package when it is installed, beside it in a checkout."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "configs"
+
+
+def presets() -> dict[str, Path]:
+    """Name and file of every preset."""
+    return {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A YAML file of options; a key at the top holds for every stage that knows it, a section for one stage.
+
+    Paths in the file are relative to the working directory, as on the command line.
+
+    Raises
+    ------
+    PureError
+        No such file, no YAML, or a key that no stage knows.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PureError(f"There is no config file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PureError(f"The config file {path} cannot be read: {error}.") from None
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" (line {where.line + 1})" if where else ""
+        raise PureError(f"{path} is not valid YAML{line}: {getattr(error, 'problem', None) or error}.") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise PureError(f"{path} must hold 'key: value' lines, such as 'model: resnet50'.")
+    shared = {key for cls in STAGES.values() for key in cls.model_fields}
+    for key, value in content.items():
+        if key in STAGES:
+            if value is not None and not isinstance(value, dict):
+                raise PureError(f"{path}: the section '{key}' must hold 'key: value' lines.")
+            for inner in value or {}:
+                if inner not in STAGES[key].model_fields:
+                    raise unknown(f"key in the section '{key}' of {path}", str(inner), STAGES[key].model_fields)
+        elif key not in shared and key not in CONFIG_ONLY:
+            raise unknown(f"key in {path}", str(key), [*shared, *STAGES, *CONFIG_ONLY])
+    return content
+
+
+def options_of(content: Mapping[str, Any], stage: str) -> dict[str, Any]:
+    """What a config file says for one stage: its section over the top of the file."""
+    known = STAGES[stage].model_fields
+    shared = {key: value for key, value in content.items() if key in known}
+    return {**shared, **(content.get(stage) or {})}
+
+
+def with_preset(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options for collect in which a preset's name stands for what the preset says; what is given wins."""
+    name = options.get("model")
+    known = presets()
+    if not isinstance(name, str) or name not in known:
+        return dict(options)
+    preset = options_of(read_config(known[name]), "collect")
+    if isinstance(preset.get("weights"), str):  # shipped beside the preset or in the package
+        preset["weights"] = str(Path(__file__).parent / preset["weights"])
+    given = {key: value for key, value in options.items() if key != "model"}
+    return {**preset, **given}
+
+
+def preset_lower_layers(model: str, layer: str) -> list[str] | None:
+    """The lower layers that a preset names for its layer; None where no preset speaks of this model and layer."""
+    for path in presets().values():
+        content = read_config(path)
+        if content.get("model") == model and layer in _as_list(content.get("layer")):
+            return _as_list(content.get("lower_layer"))
+    return None

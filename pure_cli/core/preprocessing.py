@@ -1,0 +1,156 @@
+"""What happens to an image between the file and the model: resize, crop, scale, normalise.
+
+Bit for bit what torchvision's Resize, CenterCrop, ToTensor and Normalize make of a PIL image, in two halves: `geometry`
+on the image, in the workers that decode, and `normalize` on a batch, wherever the model is. Without importing torch or
+torchvision, which would cost every worker seconds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pure_cli.errors import PureError, unknown
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, centre crop and normalisation of a model's input.
+
+    Attributes
+    ----------
+    resize : length of the short side in pixels, None to leave the size
+    crop_size : side of the square cut from the centre, None to leave it whole
+    interpolation : "nearest", "bilinear" or "bicubic"
+    mean, std : of the three channels, on the scale 0..1
+
+    Raises
+    ------
+    PureError
+        A value is out of its range.
+    """
+
+    resize: int | None = None
+    crop_size: int | None = None
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        for option, size in (("--resize", self.resize), ("--crop-size", self.crop_size)):
+            if size is not None and size < 1:
+                raise PureError(f"{option} is a number of pixels, 1 or more, and not {size}.")
+        if self.interpolation not in INTERPOLATIONS:
+            raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
+        for option, values in (("--mean", self.mean), ("--std", self.std)):
+            if len(values) != 3 or not np.isfinite(values).all():
+                raise PureError(f"{option} takes three numbers, for red, green and blue, and not {values!r}.")
+        if min(self.std) <= 0:
+            raise PureError(f"--std has to be above 0 in every channel, and is {self.std!r}.")
+
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height after the resize, before the crop."""
+        if self.resize is None:
+            return width, height
+        short, long = min(width, height), max(width, height)
+        long = int(self.resize * long / short)
+        return (self.resize, long) if width <= height else (long, self.resize)
+
+    def geometry(self, image: "Image.Image") -> np.ndarray:
+        """Resize and crop.
+
+        Parameters
+        ----------
+        image : mode RGB; where it is smaller than the crop, black is added on all sides
+
+        Returns
+        -------
+        (3, H, W) uint8
+        """
+        from PIL import Image
+
+        size = self.resized(*image.size)
+        if size != image.size:
+            image = image.resize(size, Image.Resampling[self.interpolation.upper()])
+        if self.crop_size is not None:
+            left, top = (_offset(length, self.crop_size) for length in image.size)
+            image = image.crop((left, top, left + self.crop_size, top + self.crop_size))
+        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+    def pixels(self, images: "torch.Tensor") -> "torch.Tensor":
+        """Images as the model sees them before normalisation.
+
+        Parameters
+        ----------
+        images : (B, 3, H, W) uint8
+
+        Returns
+        -------
+        (B, 3, H, W) float32 in 0..1, on the same device
+        """
+        scaled = images.float()
+        # By a tensor: a GPU divides by a Python number as a product with its reciprocal, which rounds differently.
+        return scaled.div_(scaled.new_tensor(255.0))
+
+    def normalize(self, images: "torch.Tensor") -> "torch.Tensor":
+        """Input of the model.
+
+        Parameters
+        ----------
+        images : (B, 3, H, W) uint8
+
+        Returns
+        -------
+        (B, 3, H, W) float32, on the same device
+        """
+        scaled = self.pixels(images)
+        mean, std = (scaled.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        return scaled.sub_(mean).div_(std)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON or YAML; `from_dict` takes them back."""
+        return {
+            "resize": self.resize,
+            "crop_size": self.crop_size,
+            "interpolation": self.interpolation,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """The inverse of `as_dict`; what is left out has its default.
+
+        Raises
+        ------
+        PureError
+            A name is not known, or a value out of its range.
+        """
+        known = [field.name for field in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise unknown("preprocessing setting", name, known)
+        try:
+            numbers = {name: _triple(values[name]) for name in ("mean", "std") if name in values}
+        except (TypeError, ValueError) as error:
+            raise PureError(f"Mean and standard deviation are three numbers each ({error}).") from error
+        return cls(**{**values, **numbers})
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _offset(length: int, crop: int) -> int:
+    """Where torchvision's centre crop begins; negative where it adds a margin."""
+    return -((crop - length) // 2) if crop > length else round((length - crop) / 2)

@@ -1,0 +1,97 @@
+"""The map of a neuron's references: from many dimensions to the two of a figure."""
+
+import warnings
+
+import numpy as np
+
+NEIGHBORS = 6  # of each point in the UMAP graph; PURE's setting
+MIN_DIST = 0.3  # between points of the UMAP embedding; PURE's setting
+ORDINARY = (1e-10, 1e10)  # largest magnitudes whose squares UMAP, which works in single precision, can hold
+GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))  # radian, between neighbours on a sunflower
+FAN = 0.1  # radius of a fan of equal points, in parts of the map's extent
+
+
+def project(features: np.ndarray, seed: int) -> np.ndarray:
+    """Two coordinates for each point: UMAP, or principal axes where there are too few points for it.
+
+    Parameters
+    ----------
+    features : (n, D) float; values that are not finite count as zero
+    seed : of UMAP's random start and sampling
+
+    Returns
+    -------
+    (n, 2) float64
+        Without unit, always finite. The same features and seed give the same map. For fewer than 8 points, and where
+        UMAP fails, the first two principal components, equal points fanned out like the seeds of a sunflower; where
+        all points are equal, that fan alone.
+
+    Notes
+    -----
+    McInnes et al. 2018 (arXiv 1802.03426), with 6 neighbours and a minimum distance of 0.3 as in Dreyer et al. 2024.
+    """
+    features = _ordinary(features)
+    if len(features) > NEIGHBORS + 1 and (features != features[0]).any():
+        points = _umap(features, seed)
+        if points is not None and np.isfinite(points).all():
+            return points
+    return _fanned_out(_principal_axes(features), features)
+
+
+def _ordinary(features: np.ndarray) -> np.ndarray:
+    """The features (n, D) as finite numbers; rescaled only where their magnitude is beyond what UMAP can square."""
+    features = np.nan_to_num(np.asarray(features, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    peak = np.abs(features).max(initial=0.0)
+    if peak > 0 and not ORDINARY[0] < peak < ORDINARY[1]:
+        return features / peak
+    return features
+
+
+def _umap(features: np.ndarray, seed: int) -> np.ndarray | None:
+    """The UMAP embedding (n, 2), or None where its spectral start finds nothing to hold on to."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from umap import UMAP  # takes seconds to import
+
+        mapper = UMAP(n_neighbors=NEIGHBORS, min_dist=MIN_DIST, random_state=seed, n_jobs=1)
+        try:
+            return np.asarray(mapper.fit_transform(features), dtype=np.float64)
+        except (ValueError, TypeError, ArithmeticError, RuntimeError, np.linalg.LinAlgError):
+            # Whichever of numpy, scipy and scikit-learn meets the odd graph first says so in its own way.
+            return None
+
+
+def _principal_axes(features: np.ndarray) -> np.ndarray:
+    """Coordinates (n, 2) on the first two principal axes, the longest excursion on each of them positive."""
+    n, dimensions = features.shape
+    points = np.zeros((n, 2))
+    axes = min(n, dimensions, 2)
+    if axes:
+        left, singular, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+        scores = left[:, :axes] * singular[:axes]
+        extremes = scores[np.abs(scores).argmax(axis=0), np.arange(axes)]
+        points[:, :axes] = scores * np.where(extremes < 0, -1.0, 1.0)
+    return points
+
+
+def _fanned_out(points: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """The points (n, 2), those with equal features set around their common place so that each can be seen."""
+    groups: dict[bytes, list[int]] = {}
+    for index, row in enumerate(features + 0.0):  # + 0.0: a negative zero equals a positive one
+        groups.setdefault(row.tobytes(), []).append(index)
+
+    if len(groups) <= 1:
+        return _sunflower(len(points))
+    extent = np.ptp(points, axis=0).max(initial=0.0)
+    points = points.copy()
+    for members in groups.values():
+        if len(members) > 1:
+            points[members] += FAN * extent * _sunflower(len(members))
+    return points
+
+
+def _sunflower(n: int) -> np.ndarray:
+    """Points (n, 2) spread evenly over the unit disc (Vogel 1979); a single one in its centre."""
+    index = np.arange(n)
+    radius = np.sqrt(index / max(n - 1, 1))
+    return radius[:, None] * np.stack([np.cos(index * GOLDEN_ANGLE), np.sin(index * GOLDEN_ANGLE)], axis=1)

@@ -1,0 +1,164 @@
+"""From an image file to RGB pixels, as a viewer would show them."""
+
+import logging
+import os
+import stat
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")  # and no others: some start a program to be read
+
+_ORIENTATION = 0x0112  # EXIF tag
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIXTEEN_TO_EIGHT = 257  # 65535 / 255
+_SIXTEEN_BIT_FORMATS = ("PNG", "PPM")  # Pillow may open their 16-bit grey images in its 32-bit mode
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"BM")  # how the formats begin
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what Pillow logs on standard error
+
+
+class DamagedImage(Exception):
+    """A file that gives no image; `reason` says why in a few words ("cut short", "no such file")."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def decode(path: str | os.PathLike[str]) -> Image.Image:
+    """Read an image file (of an animation, the first frame).
+
+    Transparent pixels are laid on white, 16-bit grey is scaled to 8 bit, and the EXIF orientation is applied. Colour
+    profiles are not, as in torchvision.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB, 8 bit, in memory: the file is closed.
+
+    Raises
+    ------
+    DamagedImage
+        For whatever is wrong with the file.
+    """
+    path = Path(path)
+    _require_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+                image.load()
+                if 0 in image.size:
+                    raise DamagedImage("no pixels")
+                return _upright(_rgb(image), image)
+    except DamagedImage:
+        raise
+    except Exception as error:
+        raise DamagedImage(_reason(error, path)) from error
+
+
+def _require_file(path: Path) -> None:
+    """Turn away what cannot be an image before it is opened: opening a pipe would wait for ever."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise DamagedImage("a link that leads nowhere" if _is_link(path) else "no such file") from error
+    except OSError as error:
+        raise DamagedImage(_system_reason(error)) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise DamagedImage("a folder, not an image")
+    if not stat.S_ISREG(status.st_mode):
+        raise DamagedImage("not a file")
+    if status.st_size == 0:
+        raise DamagedImage("an empty file")
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except (OSError, ValueError):
+        return False
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        return Image.fromarray(_from_float(np.asarray(image))).convert("RGB")
+    if image.mode.startswith("I"):
+        return Image.fromarray(_from_integer(image)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
+        return white
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _from_float(values: np.ndarray) -> np.ndarray:
+    """Grey as floats, in 0..1 or 0..255, to uint8; NaN is black."""
+    values = np.where(np.isnan(values), 0, values)
+    finite = values[np.isfinite(values)]
+    scale = 255 if finite.size and finite.min() >= 0 and finite.max() <= 1 else 1
+    return np.rint(np.clip(values * scale, 0, 255)).astype(np.uint8)
+
+
+def _from_integer(image: Image.Image) -> np.ndarray:
+    """Grey as integers of 16 or 32 bits to uint8."""
+    values = np.asarray(image).astype(np.int64)
+    sixteen = image.mode != "I" or image.format in _SIXTEEN_BIT_FORMATS or values.max() > 255
+    grey = np.rint(values / _SIXTEEN_TO_EIGHT) if sixteen else values
+    grey = np.clip(grey, 0, 255).astype(np.uint8)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        grey[values == transparent] = 255
+    return grey
+
+
+def _upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
+    try:
+        turn = _TURN.get(source.getexif().get(_ORIENTATION, 1))
+    except Exception:  # broken metadata: the pixels are there all the same
+        turn = None
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    message = str(error).lower()
+    if isinstance(error, Image.DecompressionBombError):
+        return "too many pixels"
+    if isinstance(error, MemoryError):
+        return "too large for the memory, or broken"
+    if isinstance(error, UnidentifiedImageError):
+        return _unidentified(path)
+    if isinstance(error, OSError) and error.errno is not None:
+        return _system_reason(error)
+    if any(word in message for word in ("truncated", "eof", "not enough")):
+        return "cut short"
+    return "cut short or broken"
+
+
+def _unidentified(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        return _system_reason(error)
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not an image (run 'git lfs pull')"
+    if head[4:8] == b"ftyp":
+        return "an AVIF, HEIC or video file, which is not read"
+    return "cut short or broken" if head.startswith(_MAGIC) else "not an image"
+
+
+def _system_reason(error: OSError) -> str:
+    return "no permission to read it" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()

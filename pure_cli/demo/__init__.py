@@ -1,0 +1,1 @@
+"""What comes with the package for a first look: handwritten digits and a small network trained on them."""

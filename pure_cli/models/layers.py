@@ -1,0 +1,143 @@
+"""The layers of a network as one pass over an image shows them: names, shapes, order, and what leads to what."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from pure_cli.core.circuits import forward_to
+from pure_cli.errors import PureError, unknown
+
+PROBE_SIZE = 224  # pixels, where neither the preprocessing nor an image says otherwise
+NOT_A_STAGE = (nn.modules.pooling._AvgPoolNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd,
+               nn.modules.pooling._AdaptiveMaxPoolNd, nn.Flatten, nn.Dropout)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A named module that ran.
+
+    Attributes
+    ----------
+    name : as in ``model.named_modules()``
+    kind : class of the module
+    shape : of its output for one image, without the batch; None where the output is no single tensor
+    calls : how often one pass calls it
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None
+    calls: int
+
+
+def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
+    """Every named module in the order in which it finished.
+
+    Parameters
+    ----------
+    model : in eval mode
+    image : (1, 3, H, W) float
+    """
+    names = {module: name for name, module in model.named_modules() if name}
+    found: dict[str, Layer] = {}
+
+    def note(module: nn.Module, _: object, output: object) -> None:
+        name = names[module]
+        shape = tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else None
+        calls = found.pop(name).calls + 1 if name in found else 1
+        found[name] = Layer(name, type(module).__name__, shape, calls)
+
+    handles = [module.register_forward_hook(note) for module in names]
+    try:
+        with torch.no_grad():
+            model(image)
+    except Exception as error:
+        size = "×".join(map(str, image.shape[-2:]))
+        raise PureError(
+            f"The model fails on an image of {size} pixels: {type(error).__name__}: {str(error).splitlines()[0]} "
+            "Check --resize and --crop-size."
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(found.values())
+
+
+def default_layers(model: nn.Module, layers: list[Layer]) -> tuple[str, str]:
+    """The last stage of a network and the one before it.
+
+    A stage is a child of the model (or of the one container that holds most of it, as ``features`` does) whose output
+    still has an extent in space.
+
+    Raises
+    ------
+    PureError
+        The network has no two such children: the user has to name the layers.
+    """
+    by_name = {layer.name: layer for layer in layers}
+    order = list(by_name)
+    prefix, parent = "", model
+    while True:
+        stages = [
+            (f"{prefix}{name}", child)
+            for name, child in parent.named_children()
+            if _has_space(by_name.get(f"{prefix}{name}")) and any(True for _ in child.parameters())
+        ]
+        stages = [(name, child) for name, child in stages if not isinstance(child, NOT_A_STAGE)]
+        stages.sort(key=lambda stage: order.index(stage[0]))
+        containers = [(name, child) for name, child in stages if isinstance(child, nn.Sequential | nn.ModuleList)]
+        if len(containers) >= 2:
+            return containers[-1][0], containers[-2][0]
+        if len(containers) == 1 and len(list(containers[0][1].children())) > 1:
+            prefix, parent = f"{containers[0][0]}.", containers[0][1]
+            continue
+        if len(stages) >= 2:
+            return stages[-1][0], stages[-2][0]
+        raise PureError(
+            "This network has no stages that pure recognises. Name a layer with --layer, and one below it with "
+            "--lower-layer; `pure collect --list-layers` shows them."
+        )
+
+
+def check_layer(name: str, layers: list[Layer]) -> Layer:
+    """The layer of that name, if neurons can be read there.
+
+    Raises
+    ------
+    PureError
+        No such layer (the nearest are named), one that did not run, ran more than once, or gives no single tensor.
+    """
+    by_name = {layer.name: layer for layer in layers}
+    if name not in by_name:
+        raise unknown("layer", name, by_name, "`pure collect --list-layers` shows them all.")
+    layer = by_name[name]
+    if layer.calls > 1:
+        raise PureError(f"The layer '{name}' runs {layer.calls} times in one pass, so that its output is not one "
+                        "thing. Choose a layer that runs once.")  # fmt: skip
+    if layer.shape is None or not layer.shape:
+        raise PureError(f"The layer '{name}' ({layer.kind}) gives no single tensor with channels. Choose another.")
+    return layer
+
+
+def check_leads_to(model: nn.Module, image: torch.Tensor, layer: str, lower_layers: list[str]) -> None:
+    """Make sure that what happens at each lower layer can change the layer.
+
+    Raises
+    ------
+    PureError
+        The first lower layer that does not lead to the layer.
+    """
+    for lower in lower_layers:
+        message = f"The lower layer '{lower}' does not lead to '{layer}'. Choose one that comes before it."
+        if lower == layer:
+            raise PureError(message)
+        activation, tensors = forward_to(model, image, layer, [lower])
+        if lower not in tensors or not activation.requires_grad:
+            raise PureError(message)
+        if torch.autograd.grad(activation.sum(), tensors[lower], allow_unused=True)[0] is None:
+            raise PureError(message)
+
+
+def _has_space(layer: Layer | None) -> bool:
+    return layer is not None and layer.shape is not None and len(layer.shape) == 3 and layer.shape[-1] > 1

@@ -1,0 +1,197 @@
+"""From a model's name to a module in eval mode, with its preprocessing."""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from pure_cli.core.preprocessing import Preprocessing
+from pure_cli.errors import PureError, PureFailure, unknown
+from pure_cli.models.spec import NO_WEIGHTS, ModelSpec
+from pure_cli.models.weights import load_weights
+
+
+def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0) -> nn.Module:
+    """The network in eval mode, its parameters without gradients, on the CPU.
+
+    Parameters
+    ----------
+    spec : what to build
+    weights : a file, "none" for a seeded initialisation, or None for what the name promises: pretrained weights
+        of torchvision and timm, what the function of a file returns
+    seed : of the initialisation; the same seed gives the same network
+
+    Raises
+    ------
+    PureError
+        Unknown name, weights that do not fit, a file whose function fails.
+    PureFailure
+        Weights would have to be downloaded and cannot be.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = {"torchvision": _torchvision, "timm": _timm, "pure": _shipped, "file": _from_file}[spec.kind](
+            spec, weights is None
+        )
+    if weights is not None and str(weights) != NO_WEIGHTS:
+        load_weights(model, Path(weights))
+    return model.eval().requires_grad_(False)
+
+
+def own_preprocessing(spec: ModelSpec) -> Preprocessing:
+    """How the model wants its images, by its weights' own description; ImageNet's mean and deviation, and no
+    resizing, where there is none."""
+    if spec.kind == "torchvision":
+        return _torchvision_preprocessing(spec.name)
+    if spec.kind == "timm":
+        return _timm_preprocessing(spec.name)
+    return Preprocessing()
+
+
+def device_of(name: str) -> torch.device:
+    """The device for a name; "auto" takes the fastest that is there.
+
+    Raises
+    ------
+    PureError
+        The device is not there.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+    if not there[name]:
+        raise PureError(f"There is no {name} device on this machine. Use --device auto or --device cpu.")
+    return torch.device(name)
+
+
+def _torchvision(spec: ModelSpec, pretrained: bool) -> nn.Module:
+    import torchvision
+
+    known = torchvision.models.list_models()
+    if spec.name not in known:
+        raise unknown("torchvision model", spec.name, known)
+    if not pretrained:
+        return torchvision.models.get_model(spec.name, weights=None, **_quiet_init(spec.name))
+    weights = torchvision.models.get_model_weights(spec.name).DEFAULT
+    try:
+        return torchvision.models.get_model(spec.name, weights=weights)
+    except OSError as error:
+        raise _no_download(spec, weights.url, error) from None
+
+
+def _quiet_init(name: str) -> dict[str, bool]:
+    """GoogLeNet and Inception warn unless told how to initialise."""
+    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+
+
+def _timm(spec: ModelSpec, pretrained: bool) -> nn.Module:
+    import timm
+
+    architecture = spec.name.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise unknown("timm model", spec.name, timm.list_models())
+    config = timm.get_pretrained_cfg(spec.name, allow_unregistered=False)
+    if config is None:
+        raise unknown("timm model", spec.name, timm.list_pretrained(f"{architecture}*"))
+    if not pretrained:
+        return timm.create_model(spec.name, pretrained=False)
+    try:
+        return timm.create_model(spec.name, pretrained=True)
+    except Exception as error:  # the hub raises errors of many packages when it cannot be reached
+        hub = f"https://huggingface.co/{config.hf_hub_id}/resolve/main/model.safetensors"
+        raise _no_download(spec, hub if config.hf_hub_id else str(config.url), error) from None
+
+
+def _no_download(spec: ModelSpec, url: str | None, error: Exception) -> PureFailure:
+    where = f"get {url}" if url else "get its checkpoint"
+    return PureFailure(
+        f"The weights of {spec} are not on this machine and cannot be downloaded ({type(error).__name__}). "
+        f"On a machine with a network, {where}, and pass the file with --weights FILE."
+    )
+
+
+def _shipped(spec: ModelSpec, pretrained: bool) -> nn.Module:
+    from pure_cli.demo.network import digits
+
+    return digits()
+
+
+def _from_file(spec: ModelSpec, pretrained: bool) -> nn.Module:
+    module = _import_file(spec)
+    function = getattr(module, spec.name, None)
+    if function is None:
+        made_here = [
+            name
+            for name, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module.__name__ and not name.startswith("_")
+        ]
+        raise unknown(f"function in {spec.file}", spec.name, made_here)
+    try:
+        model = function()
+    except Exception as error:
+        raise PureError(f"{spec} failed: {type(error).__name__}: {error}. See where with --debug.") from error
+    if not isinstance(model, nn.Module):
+        raise PureError(f"{spec} returned {type(model).__name__}, and a torch.nn.Module is needed.")
+    return model
+
+
+def _import_file(spec: ModelSpec) -> ModuleType:
+    assert spec.file is not None
+    name = f"pure_model_{spec.file.stem}"
+    description = importlib.util.spec_from_file_location(name, spec.file)
+    if description is None or description.loader is None:
+        raise PureError(f"{spec.file} cannot be imported.")
+    module = importlib.util.module_from_spec(description)
+    sys.modules[name] = module
+    sys.path.insert(0, str(spec.file.parent))  # so that the file can import its neighbours
+    try:
+        description.loader.exec_module(module)
+    except Exception as error:
+        raise PureError(f"{spec.file} cannot be imported: {type(error).__name__}: {error}.") from error
+    finally:
+        sys.path.remove(str(spec.file.parent))
+    return module
+
+
+def _torchvision_preprocessing(name: str) -> Preprocessing:
+    import torchvision
+
+    known = torchvision.models.list_models()
+    if name not in known:
+        raise unknown("torchvision model", name, known)
+    transform = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    if not hasattr(transform, "crop_size"):
+        return Preprocessing()
+    return Preprocessing(
+        resize=transform.resize_size[0],
+        crop_size=transform.crop_size[0],
+        interpolation=transform.interpolation.value,
+        mean=_rgb(transform.mean),
+        std=_rgb(transform.std),
+    )
+
+
+def _timm_preprocessing(name: str) -> Preprocessing:
+    import timm
+
+    config = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    if config is None:
+        raise unknown("timm model", name, timm.list_pretrained(f"{name.partition('.')[0]}*"))
+    size = (config.test_input_size or config.input_size)[-1]
+    crop = config.test_crop_pct or config.crop_pct or 1.0
+    return Preprocessing(
+        resize=int(size / crop),
+        crop_size=size,
+        interpolation=config.interpolation if config.interpolation in ("bilinear", "bicubic") else "bicubic",
+        mean=_rgb(config.mean),
+        std=_rgb(config.std),
+    )
+
+
+def _rgb(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue

@@ -1,0 +1,98 @@
+"""What a model's name means, and what identifies it and its weights, without building it (no torch here)."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from pure_cli.config import presets
+from pure_cli.errors import PureError, unknown
+
+LIBRARIES = ("torchvision", "timm")
+NO_WEIGHTS = "none"  # --weights none: a seeded initialisation
+BLOCK = 1 << 22  # bytes read at once when a file is hashed
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model by name.
+
+    Attributes
+    ----------
+    kind : "torchvision", "timm", "pure" (shipped with the package) or "file"
+    name : the model's name there; the function for a file
+    file : the Python file, for kind "file"
+    """
+
+    kind: str
+    name: str
+    file: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.name}" if self.kind == "file" else f"{self.kind}:{self.name}"
+
+    @property
+    def short(self) -> str:
+        """The name as a title shows it."""
+        return f"{self.file.name}:{self.name}" if self.file else self.name
+
+
+def parse_model(text: str) -> ModelSpec:
+    """The model that a name means: ``torchvision:NAME``, ``timm:NAME`` or ``FILE.py:FUNCTION`` (presets are taken
+    apart before, by `config.with_preset`).
+
+    Raises
+    ------
+    PureError
+        The name has none of these forms, or the file is not there.
+    """
+    kind, _, rest = text.partition(":")
+    if kind in LIBRARIES and rest:
+        return ModelSpec(kind, rest)
+    if kind == "pure" and rest == "digits":
+        return ModelSpec(kind, rest)
+    path, _, function = text.rpartition(":")
+    if path.endswith(".py"):
+        file = Path(path).expanduser().resolve()
+        if not file.is_file():
+            raise PureError(f"The model file {path} does not exist.")
+        if not function.isidentifier():
+            raise PureError(f"'{function}' cannot be a function. Give the model as FILE.py:FUNCTION.")
+        return ModelSpec("file", function, file)
+    if text.endswith(".py"):
+        raise PureError(f"Name the function that makes the model too: {text}:FUNCTION.")
+    forms = "A model is a preset, torchvision:NAME, timm:NAME or FILE.py:FUNCTION."
+    raise unknown("model or preset", text, presets(), forms)
+
+
+def source_fingerprint(spec: ModelSpec) -> str:
+    """What identifies the architecture: its name, and for a file the text of it."""
+    if spec.file is None:
+        return str(spec)
+    if not spec.file.is_file():
+        raise PureError(f"The model file {spec.file} is no longer there. Run `pure collect` with its new place.")
+    return f"{spec.name} in {file_fingerprint(spec.file)}"
+
+
+def weights_fingerprint(weights: Path | str | None) -> str:
+    """What identifies the weights: the bytes of the file, "pretrained" or "none"."""
+    if weights is None:
+        return "pretrained"
+    if str(weights) == NO_WEIGHTS:
+        return NO_WEIGHTS
+    path = Path(weights)
+    if not path.is_file():
+        reason = "is a folder" if path.is_dir() else "does not exist"
+        raise PureError(f"The weights file {path} {reason}. Give a .safetensors file or a torch checkpoint.")
+    return file_fingerprint(path)
+
+
+def file_fingerprint(path: Path) -> str:
+    """Hash of a file's bytes."""
+    digest = sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                digest.update(block)
+    except OSError as error:
+        raise PureError(f"{path} cannot be read: {error.strerror}.") from None
+    return digest.hexdigest()[:32]

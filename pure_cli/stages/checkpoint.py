@@ -1,0 +1,52 @@
+"""Where the pass over the images stands, kept in the workspace so that a killed one continues."""
+
+import json
+from contextlib import suppress
+
+from pure_cli.core.references import TopImages
+from pure_cli.errors import PureError
+from pure_cli.workspace import Store, write_array
+
+
+class Checkpoint:
+    """State of an unfinished pass; empty where there is none for the same work.
+
+    Parameters
+    ----------
+    store : the workspace
+    key : fingerprint of the work
+
+    Attributes
+    ----------
+    tops : layer to its best images so far
+    damaged : (index, path, reason) of images that could not be read
+    next_chunk : chunks of images that are done
+    nan_images : images that gave activations that are not numbers
+    """
+
+    def __init__(self, store: Store, key: str):
+        self.tops: dict[str, TopImages] = {}
+        self.damaged: list[tuple[int, str, str]] = []
+        self.next_chunk = self.nan_images = 0
+        self._key = key
+        self._store = Store(store.partial("collect"))
+        with suppress(PureError), self._store.read("state") as file:
+            if file.attrs["key"] != key:
+                return
+            tops = {
+                name: TopImages(group["value"][:], group["image"][:], group["position"][:])
+                for name, group in file["layers"].items()
+            }
+            self.damaged = [tuple(entry) for entry in json.loads(file["damaged"].asstr()[()])]
+            self.next_chunk, self.nan_images = int(file.attrs["next_chunk"]), int(file.attrs["nan_images"])
+            self.tops = tops
+
+    def save(self) -> None:
+        with self._store.replace("state") as file:
+            file.attrs["key"], file.attrs["next_chunk"] = self._key, self.next_chunk
+            file.attrs["nan_images"] = self.nan_images
+            file["damaged"] = json.dumps(self.damaged)
+            file.create_group("layers")
+            for name, top in self.tops.items():
+                for part in ("value", "image", "position"):
+                    write_array(file, f"layers/{name}/{part}", getattr(top, part))

@@ -1,0 +1,305 @@
+"""collect: one pass over the images finds the reference images of every neuron, for several layers at once."""
+
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pure_cli.artifacts import Collected, CollectedLayer, read_collected, write_collected
+from pure_cli.config import CollectSettings, fingerprint, preset_lower_layers
+from pure_cli.data.listing import Listing, list_images
+from pure_cli.errors import PureError
+from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
+from pure_cli.stages.checkpoint import Checkpoint
+from pure_cli.stages.common import Network, Outcome, Progress, changes, silent
+from pure_cli.workspace import Store
+
+CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
+DAMAGED_SHOWN = 5
+PREPROCESSING = ("resize", "crop_size", "interpolation", "mean", "std")
+
+
+def collect(store: Store, settings: CollectSettings, progress: Progress = silent) -> Outcome:
+    """Find the reference images, and write ``collect.h5``.
+
+    Raises
+    ------
+    PureError
+        Wrong input; see the README for each case.
+    """
+    start = time.perf_counter()
+    spec = parse_model(settings.model)
+    listing = list_images(settings.data, settings.limit)
+    requested = settings.model_dump(mode="json", include=set(PREPROCESSING))
+    random_weights = str(settings.weights) == NO_WEIGHTS or (spec.kind == "file" and settings.weights is None)
+    seed = settings.seed if random_weights else 0
+    made_from = {
+        "model": source_fingerprint(spec),
+        "weights": weights_fingerprint(settings.weights),
+        "seed": seed,
+        "data": listing.fingerprint,
+        "preprocessing": requested,
+    }
+    before = _previous(store, spec, settings.force)
+    if settings.force:
+        store.drop_partial("collect")
+    kept = _still_valid(before, made_from, settings.n)
+    asked = settings.layer or ([before.origin["default_layer"]] if before and kept else None)
+    if asked and not settings.force and all(layer in kept for layer in asked):
+        assert before is not None
+        _note_new_place(store, before, listing, settings)
+        return Outcome("collect", asked, 0, "images", seconds=time.perf_counter() - start)
+
+    network, origin = open_model(spec, settings, requested, seed)
+    layers, default_layer = _resolve_layers(network, listing, spec, asked)
+    wanted = [name for name in layers if settings.force or name not in kept]
+    tops, damaged, nan_images = _search(store, network, listing, settings, wanted, made_from, progress)
+
+    origin.update(data=_place(settings.data), images=len(listing) - len(damaged), default_layer=default_layer)
+    new = {
+        name: CollectedLayer(tops[name], layers[name][0], layers[name][1], {"layer": name, "n": settings.n}, made_from)
+        for name in wanted
+    }
+    others = {name: layer for name, layer in kept.items() if name not in new}
+    write_collected(store, _whole(origin, {**others, **new}, listing, damaged))
+    store.drop_partial("collect")
+
+    notes = _replaced(before, made_from, settings.n, wanted) + _damage_notes(damaged)
+    if nan_images:
+        notes.append(
+            f"{nan_images} images gave activations that are not numbers (NaN); no neuron refers to them for it."
+        )
+    return Outcome(
+        "collect",
+        wanted,
+        len(listing),
+        "images",
+        notes,
+        time.perf_counter() - start,
+        {"damaged": len(damaged), "images": len(listing) - len(damaged)},
+    )
+
+
+def remembered_options(store: Store) -> dict[str, Any]:
+    """The options that made the references of a workspace."""
+    origin = read_collected(store).origin
+    requested = {name: value for name, value in origin["requested"].items() if value is not None}
+    kept = {name: origin[name] for name in ("model", "data", "weights", "seed", "limit", "n")}
+    return {**kept, **requested}
+
+
+def _previous(store: Store, spec: ModelSpec, force: bool) -> Collected | None:
+    """What the workspace holds; a workspace of another model is left alone."""
+    if not store.has("collect"):
+        return None
+    if force:
+        with suppress(PureError):
+            return read_collected(store)
+        return None
+    before = read_collected(store)
+    theirs = parse_model_name(before.origin["model"])
+    if theirs != (spec.kind, spec.short):
+        raise PureError(
+            f"The workspace {store.root} belongs to another model, {before.origin['model']}. "
+            "Choose another --workspace, or start this one anew with --force."
+        )
+    return before
+
+
+def parse_model_name(text: str) -> tuple[str, str]:
+    """Kind and short name of a model, also where its file is gone."""
+    kind, _, name = text.rpartition(":")
+    if kind.endswith(".py"):
+        return "file", f"{Path(kind).name}:{name}"
+    return kind, name
+
+
+def _still_valid(before: Collected | None, made_from: dict[str, Any], n: int) -> dict[str, CollectedLayer]:
+    if before is None:
+        return {}
+    return {
+        name: layer
+        for name, layer in before.layers.items()
+        if layer.settings["n"] == n and fingerprint(layer.made_from) == fingerprint(made_from)
+    }
+
+
+def _replaced(before: Collected | None, made_from: dict[str, Any], n: int, wanted: Iterable[str]) -> list[str]:
+    """A sentence on results that gave way because their inputs changed."""
+    if before is None:
+        return []
+    notes = []
+    for name, layer in before.layers.items():
+        differing = changes({**layer.made_from, "n": layer.settings["n"]}, {**made_from, "n": n})
+        if differing:
+            fate = "replaced" if name in wanted else "dropped"
+            notes.append(f"The earlier references of '{name}' were {fate}: {' and '.join(differing)} changed.")
+    return notes
+
+
+def _note_new_place(store: Store, before: Collected, listing: Listing, settings: CollectSettings) -> None:
+    """The same images, weights or model file at another place: later stages must find them."""
+    place = {
+        "data": _place(settings.data),
+        "model": str(parse_model(settings.model)),
+        "weights": _place(settings.weights),
+    }
+    if any(before.origin[key] != value for key, value in place.items()):
+        write_collected(store, replace(before, origin={**before.origin, **place}))
+
+
+def _place(path: Path | None) -> str | None:
+    """Where a file or folder is, for stages that run elsewhere; the word none is no file."""
+    return None if path is None else str(path) if str(path) == NO_WEIGHTS else str(path.expanduser().absolute())
+
+
+def open_model(
+    spec: ModelSpec, settings: CollectSettings, requested: dict[str, Any], seed: int
+) -> tuple[Network, dict[str, Any]]:
+    from pure_cli.core.preprocessing import Preprocessing
+    from pure_cli.models.load import device_of, load_model, own_preprocessing
+    from pure_cli.models.weights import state_fingerprint
+
+    given = {name: value for name, value in requested.items() if value is not None}
+    complete = all(requested[name] is not None for name in PREPROCESSING)
+    preprocessing = replace(Preprocessing() if complete else own_preprocessing(spec), **given)
+    device = device_of(settings.device)
+    model = load_model(spec, settings.weights, seed)
+    origin = {
+        "model": str(spec),
+        "weights": _place(settings.weights),
+        "seed": seed,
+        "limit": settings.limit,
+        "n": settings.n,
+        "requested": requested,
+        "preprocessing": preprocessing.as_dict(),
+        "state": state_fingerprint(model),
+    }
+    return Network(model.to(device), device, preprocessing), origin
+
+
+def _resolve_layers(
+    network: Network, listing: Listing, spec: ModelSpec, asked: list[str] | None
+) -> tuple[dict[str, tuple[list[str], tuple[int, ...]]], str]:
+    """Layer to (its default lower layers, its shape), and the layer that stands in when none is named."""
+    from pure_cli.models.layers import check_layer, default_layers, list_layers
+
+    image = network.inputs(first_image(listing, network))
+    there = list_layers(network.model, image)
+    try:
+        default, default_lower = default_layers(network.model, there)
+    except PureError:
+        if asked is None:
+            raise
+        default, default_lower = asked[0], ""
+    found = {}
+    for name in asked or [default]:
+        layer = check_layer(name, there)
+        assert layer.shape is not None
+        lower = preset_lower_layers(str(spec), name) or ([default_lower] if name == default and default_lower else [])
+        found[name] = (lower or _stage_before(name, [layer.name for layer in there]), layer.shape)
+    return found, default
+
+
+def _stage_before(name: str, order: list[str]) -> list[str]:
+    """The sibling that finished before a layer: ``layer2`` before ``layer3``, ``blocks.10`` before ``blocks.11``."""
+    parent = name.rpartition(".")[0]
+    siblings = [other for other in order[: order.index(name)] if other.rpartition(".")[0] == parent]
+    return siblings[-1:]
+
+
+def first_image(listing: Listing, network: Network) -> Any:
+    """The first image that can be read, as (1, 3, H, W) uint8.
+
+    Raises
+    ------
+    PureError
+        No image can be read.
+    """
+    import torch
+
+    from pure_cli.data.decode import DamagedImage
+    from pure_cli.data.loader import decode_one
+
+    reason = ""
+    for index in listing.index.tolist():
+        try:
+            return torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
+        except DamagedImage as error:
+            reason = reason or f"{listing.paths[index]}: {error.reason}"
+    raise PureError(f"None of the {len(listing)} images in {listing.root} can be read ({reason}).")
+
+
+def _search(
+    store: Store,
+    network: Network,
+    listing: Listing,
+    settings: CollectSettings,
+    layers: list[str],
+    made_from: dict[str, Any],
+    progress: Progress,
+) -> tuple[dict[str, Any], list[tuple[int, str, str]], int]:
+    """The pass over the images, from where a killed process left it."""
+    from pure_cli.core.circuits import activations
+    from pure_cli.core.layout import channels_first
+    from pure_cli.core.references import TopImages, spatial_maximum
+    from pure_cli.data.loader import batches, default_workers
+
+    height, width = first_image(listing, network).shape[-2:]
+    batch_size = network.batch_size(settings.batch_size, height, width)
+    key = fingerprint([made_from, layers, settings.n, batch_size, network.device.type])
+    state = Checkpoint(store, key)
+    tops: dict[str, TopImages] = state.tops
+    workers = default_workers() if settings.workers is None else settings.workers
+    saved = time.perf_counter()
+    progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
+    for batch in batches(listing, listing.index, network.preprocessing, batch_size, workers, state.next_chunk):
+        if batch.damaged and settings.strict:
+            first = batch.damaged[0]
+            raise PureError(
+                f"{listing.root / first.path} cannot be read: {first.reason}. (Leave out --strict to skip it.)"
+            )
+        state.damaged += [(d.index, d.path, d.reason) for d in batch.damaged]
+        if len(batch.index):
+            broken = np.zeros(len(batch.index), bool)
+            for name, activation in activations(network.model, network.inputs(batch.images), layers).items():
+                values, positions = (part.cpu().numpy() for part in spatial_maximum(activation))
+                broken |= np.isnan(values).any(axis=1)
+                if name not in tops:
+                    tops[name] = TopImages.empty(channels_first(activation).shape[1], settings.n)
+                tops[name].add(values, positions, batch.index)
+            state.nan_images += int(broken.sum())
+        state.next_chunk += 1
+        if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+            state.save()
+            saved = time.perf_counter()
+        progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
+    return tops, state.damaged, state.nan_images
+
+
+def _whole(
+    origin: dict[str, Any], layers: dict[str, CollectedLayer], listing: Listing, damaged: list[tuple[int, str, str]]
+) -> Collected:
+    used = np.unique(np.concatenate([layer.top.image.ravel() for layer in layers.values()]))
+    used = used[used >= 0]
+    return Collected(
+        origin,
+        layers,
+        used,
+        [listing.paths[index] for index in used.tolist()],
+        listing.labels[used],
+        list(listing.names),
+        damaged,
+    )
+
+
+def _damage_notes(damaged: list[tuple[int, str, str]]) -> list[str]:
+    if not damaged:
+        return []
+    shown = "; ".join(f"{path} ({reason})" for _, path, reason in damaged[:DAMAGED_SHOWN])
+    more = f"; and {len(damaged) - DAMAGED_SHOWN} more (`pure info --damaged`)" if len(damaged) > DAMAGED_SHOWN else ""
+    return [f"{len(damaged)} image{'s' if len(damaged) > 1 else ''} could not be read and were skipped: {shown}{more}."]

@@ -1,0 +1,152 @@
+"""What the stages share: progress, what they report, and whether their inputs are still what they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pure_cli.artifacts import Collected
+from pure_cli.data.listing import Listing, list_images
+from pure_cli.errors import PureError
+from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from pure_cli.core.preprocessing import Preprocessing
+
+PIXELS_PER_BATCH = {"cpu": 32 * 224 * 224, "cuda": 256 * 224 * 224, "mps": 64 * 224 * 224}
+MOST_PER_BATCH = {"cpu": 256, "cuda": 1024, "mps": 256}
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) as a stage goes on."""
+
+
+def silent(done: int, total: int) -> None:
+    """No progress shown."""
+
+
+@dataclass
+class Outcome:
+    """What a stage did.
+
+    Attributes
+    ----------
+    stage : its name
+    layers : it worked on or found up to date
+    computed : things computed anew (images for collect, neurons otherwise); 0 where all was up to date
+    unit : what is counted
+    notes : sentences that the user should read
+    seconds : it took
+    details : more figures, JSON-like
+    """
+
+    stage: str
+    layers: list[str]
+    computed: int
+    unit: str
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def up_to_date(self) -> bool:
+        return self.computed == 0
+
+
+COMPONENTS = {
+    "model": "the model",
+    "weights": "the weights",
+    "seed": "the seed of the initialisation",
+    "data": "the images",
+    "preprocessing": "the preprocessing",
+    "n": "the number of references (n)",
+    "collect": "the references",
+    "attribute": "the relevances",
+}
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In words, what differs between what something was made from and what it would be made from now."""
+    names = [name for name in COMPONENTS if then.get(name) != now.get(name)]
+    inputs = [name for name in names if name not in ("collect", "attribute")]
+    return [COMPONENTS[name] for name in inputs or names]
+
+
+def origin_now(origin: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
+    """What references would be made from now, with the model and the options that made those in the workspace."""
+    return {
+        "model": source_fingerprint(parse_model(origin["model"])),
+        "weights": weights_fingerprint(origin["weights"]),
+        "seed": origin["seed"],
+        "data": listing.fingerprint,
+        "preprocessing": origin["requested"],
+    }
+
+
+def require_unchanged(collected: Collected, layers: list[str]) -> Listing:
+    """Make sure that model, weights and images are those of the references; return the images.
+
+    Raises
+    ------
+    PureError
+        Something changed, or is gone.
+    """
+    listing = list_images(Path(collected.origin["data"]), collected.origin["limit"])
+    now = origin_now(collected.origin, listing)
+    for layer in layers:
+        differing = changes({**collected.layers[layer].made_from, "n": None}, {**now, "n": None})
+        if differing:
+            raise PureError(
+                f"The references of '{layer}' are stale: {' and '.join(differing)} changed since they were collected. "
+                "Run `pure collect` again."
+            )
+    return listing
+
+
+def lineage(layer: Any, stage: str, **more: Any) -> dict[str, Any]:
+    """What something made from `layer` of an earlier `stage` was made from, all the way up."""
+    return {**layer.made_from, **more, stage: layer.fingerprint}
+
+
+@dataclass
+class Network:
+    """A loaded model on its device, with its preprocessing."""
+
+    model: nn.Module
+    device: torch.device
+    preprocessing: Preprocessing
+
+    def inputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, 3, H, W) uint8 as the model takes them."""
+        return self.preprocessing.normalize(images.to(self.device))
+
+    def batch_size(self, asked: int | None, height: int, width: int) -> int:
+        """The one asked for, or one that suits the device and the size of the images."""
+        kind = self.device.type
+        return asked or max(1, min(MOST_PER_BATCH[kind], PIXELS_PER_BATCH[kind] // (height * width)))
+
+
+def open_network(origin: Mapping[str, Any], device: str) -> Network:
+    """The network that made the references.
+
+    Raises
+    ------
+    PureError
+        Building it again gives other weights.
+    """
+    from pure_cli.core.preprocessing import Preprocessing
+    from pure_cli.models.load import device_of, load_model
+    from pure_cli.models.weights import state_fingerprint
+
+    model = load_model(parse_model(origin["model"]), origin["weights"], origin["seed"])
+    if state_fingerprint(model) != origin["state"]:
+        raise PureError(
+            f"{origin['model']} has other weights now than when the references were collected. "
+            "Save its weights, pass them with --weights, and run `pure collect` again."
+        )
+    target = device_of(device)
+    return Network(model.to(target), target, Preprocessing.from_dict(origin["preprocessing"]))

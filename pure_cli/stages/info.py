@@ -1,0 +1,116 @@
+"""info: what a workspace holds, and what of it is stale and why. Loads no model."""
+
+from pathlib import Path
+from typing import Any
+
+from pure_cli.artifacts import read_attributed, read_clusterings, read_collected
+from pure_cli.data.listing import list_images
+from pure_cli.errors import PureError
+from pure_cli.stages.attribute import attribute_depends_on
+from pure_cli.stages.cluster import cluster_depends_on
+from pure_cli.stages.common import changes, origin_now
+from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
+
+UP_TO_DATE = "up to date"
+
+
+def info(store: Store) -> dict[str, Any]:
+    """Contents of a workspace, JSON-like.
+
+    Returns
+    -------
+    dict with "workspace", "files" (name, bytes), "origin", "results": a list of dicts with "stage", "layer", "what",
+    "status"; "damaged" images, "unfinished" work, and "problems" with files that cannot be read
+
+    Raises
+    ------
+    PureError
+        No such workspace.
+    """
+    if not store.root.is_dir():
+        raise PureError(f"There is no workspace {store.root}. `pure collect` makes one; --workspace names another.")
+    found: dict[str, Any] = {
+        "workspace": str(store.root),
+        "files": {name: store.path(name).stat().st_size for name in STAGE_FILES if store.has(name)},
+        "origin": {},
+        "results": [],
+        "damaged": [],
+        "problems": [],
+        "unfinished": sorted(p.name for p in (store.root / PARTIAL).glob("*"))
+        if (store.root / PARTIAL).is_dir()
+        else [],
+    }
+    if not store.has("collect"):
+        return found
+    try:
+        collected = read_collected(store)
+    except PureError as error:
+        found["problems"].append(str(error))
+        return found
+    found["origin"] = collected.origin
+    found["damaged"] = collected.damaged
+    stale = _collect_results(collected, found)
+    attributed = {}
+    try:
+        attributed = read_attributed(store) if store.has("attribute") else {}
+    except PureError as error:
+        found["problems"].append(str(error))
+    for name, layer in attributed.items():
+        why = stale.get(name) if name in collected.layers else "its references are gone"
+        if why is None:
+            made_from = attribute_depends_on(collected, name, layer.settings["rule"])[1]
+            why = _changed(layer.made_from, made_from)
+        stale[f"attribute {name}"] = why
+        what = f"{len(layer.neuron)} neurons × {layer.image.shape[1]} references at {', '.join(layer.lower_layers)}"
+        found["results"].append(_result("attribute", name, f"{what}, {layer.settings['rule']}", why))
+    try:
+        clusterings = read_clusterings(store)
+    except PureError as error:
+        found["problems"].append(str(error))
+        clusterings = {}
+    for clustering in clusterings.values():
+        own = clustering.settings
+        why = stale.get(f"attribute {own['layer']}", "its relevances are gone")
+        if why is None:
+            made_from = cluster_depends_on(
+                own["layer"], own["features"], own["k"], own["seed"], attributed[own["layer"]]
+            )[1]
+            why = _changed(clustering.made_from, made_from)
+        what = f"{len(clustering.neuron)} neurons, {own['features']} features, k = {own['k']}"
+        found["results"].append(_result("cluster", own["layer"], what, why))
+    figures = list((store.root / "figures").rglob("neuron-*")) if (store.root / "figures").is_dir() else []
+    if figures:
+        found["results"].append(_result("render", "", f"{len(figures)} figures", None))
+    return found
+
+
+def _collect_results(collected: Any, found: dict[str, Any]) -> dict[str, str | None]:
+    """Adds the references to the results; returns for every layer why it is stale, None where it is not."""
+    stale: dict[str, str | None] = {}
+    try:
+        listing = list_images(Path(collected.origin["data"]), collected.origin["limit"])
+        now: dict[str, Any] | None = origin_now(collected.origin, listing)
+    except PureError as error:
+        now = None
+        found["problems"].append(f"It cannot be told whether the references are up to date: {error}")
+    for name, layer in collected.layers.items():
+        why = None if now is None else _changed(layer.made_from, now)
+        stale[name] = why
+        what = f"{layer.neurons} neurons × {layer.settings['n']} references"
+        found["results"].append(_result("collect", name, what, why))
+    return stale
+
+
+def _changed(then: dict[str, Any], now: dict[str, Any]) -> str | None:
+    differing = changes(then, now)
+    return f"{' and '.join(differing)} changed" if differing else None
+
+
+def _result(stage: str, layer: str, what: str, why: str | None) -> dict[str, Any]:
+    return {
+        "stage": stage,
+        "layer": layer,
+        "what": what,
+        "stale": why,
+        "status": UP_TO_DATE if why is None else f"stale: {why}",
+    }

@@ -1,0 +1,267 @@
+"""render: a figure for each neuron, with its virtual neurons on a map and in rows of what they respond to."""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pure_cli.artifacts import (
+    AttributedLayer,
+    Clustering,
+    Collected,
+    clustering_path,
+    feature_rows,
+    need_layers,
+    read_clusterings,
+)
+from pure_cli.config import RenderSettings, fingerprint
+from pure_cli.core.neurons import parse_neurons
+from pure_cli.core.references import NO_IMAGE
+from pure_cli.data.listing import Listing
+from pure_cli.errors import PureError, unknown
+from pure_cli.models.spec import parse_model
+from pure_cli.stages.cluster import cluster_fingerprint, fresh_relevances
+from pure_cli.stages.common import Network, Outcome, Progress, open_network, require_unchanged, silent
+from pure_cli.workspace import Store
+
+RULE = "epsilon-plus-flat"  # of the heatmaps, as in PURE
+VIEW = 1  # raised when figures come to look different
+INDEX = "figures.json"
+
+
+def render(store: Store, settings: RenderSettings, progress: Progress = silent) -> Outcome:
+    """Draw the figures that are not there yet.
+
+    Raises
+    ------
+    PureError
+        No clustering, a stale one, unknown layer or neuron.
+    """
+    begin = time.perf_counter()
+    collected, attributed = fresh_relevances(store, settings.layer)
+    clusterings = read_clusterings(store)
+    if not clusterings:
+        raise PureError(f"The workspace {store.root} has no virtual neurons. Run `pure cluster` first.")
+    clustered = {path.split("/")[1]: None for path in clusterings}
+    layers = need_layers(settings.layer, clustered, "cluster")
+    folder = settings.out or store.root / "figures"
+    index = FigureIndex(folder)
+    jobs: list[Job] = []
+    for layer in layers:
+        jobs += _jobs(layer, collected, attributed[layer], clusterings, settings)
+    for job in jobs:
+        job.file = folder / job.layer / f"neuron-{job.neuron:04d}-{job.name}.{settings.format}"
+    wanted = [job for job in jobs if settings.force or not index.has(job.file, job.fingerprint)]
+    outcome = Outcome("render", layers, len(wanted), "figures")
+    outcome.details = {"folder": str(folder), "files": [str(job.file) for job in jobs]}
+    if wanted:
+        listing = require_unchanged(collected, layers)
+        network = open_network(collected.origin, settings.device)
+        painter = Painter(store, collected, attributed, listing, network, settings)
+        progress(0, len(wanted))
+        for done, job in enumerate(wanted, 1):
+            painter.paint(job)
+            index.add(job.file, job.fingerprint)
+            progress(done, len(wanted))
+    outcome.seconds = time.perf_counter() - begin
+    return outcome
+
+
+@dataclass
+class Job:
+    """One figure."""
+
+    layer: str
+    neuron: int
+    clustering: Clustering
+    fingerprint: str
+    name: str
+    file: Path = Path()
+
+
+class FigureIndex:
+    """Which figures of a folder were made from what.
+
+    Parameters
+    ----------
+    folder : of the figures
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._entries: dict[str, str] = {}
+        with suppress(OSError, ValueError):
+            self._entries = dict(json.loads((folder / INDEX).read_text(encoding="utf-8")))
+
+    def has(self, file: Path, value: str) -> bool:
+        """The figure is there, and was made from what `value` is the fingerprint of."""
+        return self._entries.get(self._key(file)) == value and file.is_file()
+
+    def add(self, file: Path, value: str) -> None:
+        self._entries[self._key(file)] = value
+        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=f".{INDEX}")
+        with os.fdopen(handle, "w", encoding="utf-8") as out:
+            json.dump(self._entries, out, indent=1, sort_keys=True)
+        Path(temporary).replace(self.folder / INDEX)
+
+    def _key(self, file: Path) -> str:
+        return file.relative_to(self.folder).as_posix()
+
+
+def _jobs(
+    layer: str,
+    collected: Collected,
+    attributed: AttributedLayer,
+    clusterings: dict[str, Clustering],
+    settings: RenderSettings,
+) -> list[Job]:
+    clustering = _choose(layer, clusterings, settings)
+    own = clustering.settings
+    if clustering.fingerprint != cluster_fingerprint(layer, own["features"], own["k"], own["seed"], attributed):
+        raise PureError(
+            f"The virtual neurons of '{layer}' are stale: the relevances changed since. Run `pure cluster` again."
+        )
+    neurons = clustering.neuron
+    if settings.neurons is not None and settings.neurons.strip() != "all":
+        neurons = parse_neurons(settings.neurons, collected.layers[layer].neurons, layer)
+        missing = np.setdiff1d(neurons, clustering.neuron)
+        if len(missing):
+            listed = ",".join(map(str, missing[:8].tolist()))
+            raise PureError(
+                f"{len(missing)} of the neurons have no virtual neurons yet. "
+                f"Run `pure cluster --layer {layer} --neurons {listed}{',…' if len(missing) > 8 else ''}` first."
+            )
+    look = settings.model_dump(mode="json", include={"crop", "format", "images", "seed"})
+    name = f"{own['features']}-k{own['k']}"
+    return [
+        Job(layer, int(c), clustering, fingerprint([VIEW, look, clustering.fingerprint, int(c)]), name) for c in neurons
+    ]
+
+
+def _choose(layer: str, clusterings: dict[str, Clustering], settings: RenderSettings) -> Clustering:
+    """The clustering that was asked for; where no k was named, the smallest that splits."""
+    there = sorted(
+        c.settings["k"] for path, c in clusterings.items() if path.startswith(f"layers/{layer}/{settings.features}/")
+    )
+    if not there:
+        known = sorted(
+            {c.settings["features"] for path, c in clusterings.items() if path.startswith(f"layers/{layer}/")}
+        )
+        hint = f"Run `pure cluster --features {settings.features}` to add it."
+        raise unknown("clustering by features", settings.features, known, hint)
+    k = settings.k or next((k for k in there if k > 1), there[0])
+    if k not in there:
+        raise PureError(
+            f"There is no clustering of '{layer}' with k = {k}, only {', '.join(map(str, there))}. "
+            f"Run `pure cluster --k {k}` first."
+        )
+    return clusterings[clustering_path(layer, settings.features, k)]
+
+
+class Painter:
+    """Draws figures, with the network at hand for the heatmaps."""
+
+    def __init__(
+        self,
+        store: Store,
+        collected: Collected,
+        attributed: dict[str, AttributedLayer],
+        listing: Listing,
+        network: Network,
+        settings: RenderSettings,
+    ):
+        self._store, self._collected, self._attributed = store, collected, attributed
+        self._listing, self._network, self._settings = listing, network, settings
+
+    def paint(self, job: Job) -> None:
+        """Draw one figure and save it."""
+        from pure_cli.core.projection import project
+        from pure_cli.views.neuron import NeuronPicture, Row, draw, save
+
+        features = next(
+            iter(
+                feature_rows(
+                    self._store,
+                    job.layer,
+                    self._attributed[job.layer],
+                    job.clustering.settings["features"],
+                    np.array([job.neuron]),
+                )
+            )
+        )
+        labels = job.clustering.label[np.searchsorted(job.clustering.neuron, job.neuron)]
+        references = np.flatnonzero(self._collected.layers[job.layer].top.image[job.neuron] != NO_IMAGE)
+        points = project(features[references], self._settings.seed)
+        rows: list[tuple[str, str, np.ndarray, int | None]] = [("all", f"{len(references)} images", references, None)]
+        for virtual in range(int(labels.max(initial=-1)) + 1):
+            members = np.flatnonzero(labels == virtual)
+            rows.append((f"{job.neuron}.{virtual + 1}", f"{len(members)} images", members, virtual))
+        shown = np.unique(np.concatenate([members[: self._settings.images] for _, _, members, _ in rows]))
+        crops, masked = self._crops(job, shown)
+        picture = NeuronPicture(
+            f"{job.layer} · neuron {job.neuron}",
+            self._subtitle(job),
+            points,
+            labels[references],
+            [crops.get(int(slot)) for slot in references],
+            [
+                Row(name, detail, [masked[int(slot)] for slot in members[: self._settings.images]], label)
+                for name, detail, members, label in rows
+            ],
+        )
+        job.file.parent.mkdir(parents=True, exist_ok=True)
+        save(draw(picture), job.file)
+
+    def _subtitle(self, job: Job) -> str:
+        own = job.clustering.settings
+        where = f" at {own['lower_layer']}" if own["lower_layer"] else ""
+        return (
+            f"{parse_model(self._collected.origin['model']).short} · {own['features']} features{where} · k = {own['k']}"
+        )
+
+    def _crops(self, job: Job, slots: np.ndarray) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+        """For some references, what the neuron saw of each: the crop, and the crop with the rest darkened."""
+        from pure_cli.core import crops as cut
+
+        top = self._collected.layers[job.layer].top
+        images = top.image[job.neuron, slots]
+        crops, masked = {}, {}
+        for slot, image, heatmap in self._heatmaps(job, slots, images, top.position[job.neuron, slots]):
+            if heatmap is None:
+                crops[slot] = masked[slot] = image.permute(1, 2, 0).numpy()
+                continue
+            seen = cut.seen(cut.blurred(heatmap[None]))[0]
+            box = cut.box(seen)
+            crops[slot], masked[slot] = cut.cropped(image, box), cut.masked(image, seen, box)
+        return crops, masked
+
+    def _heatmaps(self, job: Job, slots: np.ndarray, images: np.ndarray, positions: np.ndarray) -> Sequence[Any]:
+        from pure_cli.core.circuits import heatmaps
+        from pure_cli.data.loader import batches
+        from pure_cli.models.rules import composite_for
+
+        found: list[Any] = []
+        done = 0
+        batch_size = self._settings.batch_size or 16
+        for batch in batches(self._listing, images, self._network.preprocessing, batch_size, 0):
+            if batch.damaged:
+                first = batch.damaged[0]
+                raise PureError(f"{self._listing.path(first.index)} cannot be read any more ({first.reason}).")
+            rows = range(done, done + len(batch.index))
+            maps: Any = [None] * len(batch.index)
+            if self._settings.crop == "crp":
+                wanted = [(i, job.neuron, int(positions[row])) for i, row in enumerate(rows)]
+                composite = composite_for(RULE, self._network.model)
+                maps = heatmaps(
+                    self._network.model, composite, self._network.inputs(batch.images), job.layer, wanted
+                ).cpu()
+            found += [(int(slots[row]), image, one) for row, image, one in zip(rows, batch.images, maps, strict=True)]
+            done += len(batch.index)
+        return found

@@ -1,0 +1,528 @@
+"""The figure of one neuron: a map of its references, a region for each virtual neuron, and rows of what they show.
+
+Everything is laid out in inches on one set of axes that fills the page, so that sizes are those of the printed figure.
+"""
+
+import io
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
+
+from pure_cli.errors import PureError
+
+# Okabe and Ito's colours for the colour-blind (without black, yellow darkened), then three that stay apart from them.
+PALETTE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#882255", "#332288", "#D4C61C", "#5C3A1E"),
+)
+NO_VIRTUAL_NEURON = "#8C8C8C"  # of all references together, and of those left out
+INK = "#1A1A1A"
+FAINT_INK = "#6B6B6B"
+EMPTY = "#F2F2F2"  # what an image that is not square leaves of its cell
+
+IMAGES_IN_ROW = 8
+THUMBNAILS = 12  # on the map, for each virtual neuron
+DPI = 200  # of PNG files
+VECTOR_DPI = 300  # of the images in PDF and SVG files
+
+# inches
+WIDTH = 7.0  # of two columns of a paper
+MARGIN = 0.04
+HEAD = 0.26  # the line of the title
+NAMES = 0.66  # the names of the rows, left of their bars
+BAR = 0.035
+SMALL_GAP = 0.03  # between the images of a row
+MAP_GAP = 0.1  # between the map and the rows
+LEAST_HEIGHT = 1.8  # of the map
+THUMBNAIL = 0.235
+INCH_PER_POINT = 1 / 72
+
+SIZE = 7.5  # points, of names
+SMALL_SIZE = 7.0  # points, of details
+HEAD_SIZE = 8.0  # points, of the title
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that the figure is the same everywhere
+    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
+    "svg.fonttype": "path",
+    "svg.hashsalt": "pure",
+}
+NEVER_FIRES = "never fires on these images"
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One line of images.
+
+    Parameters
+    ----------
+    name : "all", or the name of a virtual neuron ("201.1")
+    detail : a few words below the name ("53 images")
+    images : (h, w, 3) uint8 each; the first 8 are shown
+    label : the virtual neuron, None for all references together
+    """
+
+    name: str
+    detail: str
+    images: Sequence[np.ndarray] = ()
+    label: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronPicture:
+    """What the figure of a neuron shows.
+
+    Parameters
+    ----------
+    title : the neuron ("layer4 · neuron 201")
+    subtitle : how it was split ("ResNet50 · pure features · k = 2")
+    points : (n, 2) float, the references on the map
+    labels : (n,) int, the virtual neuron of each reference, -1 where it was left out
+    thumbnails : n images (h, w, 3) uint8, or None for a reference that stays a dot
+    rows : all references first, then the virtual neurons
+
+    Raises
+    ------
+    ValueError
+        Where points, labels and thumbnails are not equally many.
+    """
+
+    title: str
+    subtitle: str
+    points: np.ndarray
+    labels: np.ndarray
+    thumbnails: Sequence[np.ndarray | None]
+    rows: Sequence[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if np.shape(self.points) != (len(self.labels), 2) or len(self.thumbnails) != len(self.labels):
+            raise ValueError(
+                f"points {np.shape(self.points)}, labels ({len(self.labels)},) and {len(self.thumbnails)} thumbnails "
+                "do not describe the same references: (n, 2), (n,) and n were expected."
+            )
+
+
+def draw(picture: NeuronPicture) -> Figure:
+    """Draw a neuron: the map of its references on the left, rows of images on the right.
+
+    Parameters
+    ----------
+    picture : what to show
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        7 inches wide, as high as the rows need; it belongs to no window and needs no closing.
+    """
+    page = _page(len(picture.rows))
+    with _style():
+        figure = Figure(figsize=(WIDTH, page.height))
+        figure.suppressComposite = True  # each image on its own in vector files
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, page.height), autoscale_on=False)
+        axes.set_axis_off()
+        _draw_head(axes, page, picture)
+        if len(picture.points):
+            _draw_map(axes, page.map, picture)
+        else:
+            _write(axes, page.map.center, NEVER_FIRES, FAINT_INK, SMALL_SIZE, ha="center", va="center")
+        for row, bottom in zip(picture.rows, page.bottoms, strict=True):
+            _draw_row(axes, page, bottom, row)
+    return figure
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG (200 dpi), PDF or SVG, whichever the path's ending says.
+
+    The same figure gives the same bytes. A process that is killed leaves the old file or the new one.
+
+    Parameters
+    ----------
+    figure : from :func:`draw`
+    path : the file; its folder exists
+
+    Raises
+    ------
+    PureError
+        For any other ending.
+    """
+    path = Path(path)
+    kinds: dict[str, tuple[int, dict[str, None]]] = {
+        ".png": (DPI, {"Software": None}),
+        ".pdf": (VECTOR_DPI, {"CreationDate": None}),
+        ".svg": (VECTOR_DPI, {"Date": None}),
+    }
+    if path.suffix.lower() not in kinds:
+        raise PureError(f"Cannot write a figure to '{path}'. The file name has to end in {', '.join(kinds)}.")
+
+    dpi, metadata = kinds[path.suffix.lower()]
+    content = io.BytesIO()
+    with _style():
+        figure.savefig(content, format=path.suffix.lower()[1:], dpi=dpi, metadata=metadata)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_bytes(content.getvalue())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Matplotlib's defaults with ours on top, whatever the user's own settings; no word on letters the font lacks."""
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+# ---------------------------------------------------------------------------------------------- the page
+
+
+class _Place(NamedTuple):
+    """A rectangle on the page, in inches."""
+
+    left: float
+    bottom: float
+    width: float
+    height: float
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return self.left + self.width / 2, self.bottom + self.height / 2
+
+    def shrunk(self, margin: float) -> "_Place":
+        return _Place(self.left + margin, self.bottom + margin, self.width - 2 * margin, self.height - 2 * margin)
+
+
+class _Page(NamedTuple):
+    """Where things go, in inches: the map, the left edge of the images, the size of a cell, the bottom of each row."""
+
+    height: float
+    map: _Place
+    images: float
+    cell: float
+    bottoms: list[float]
+
+
+def _page(rows: int) -> _Page:
+    """Lay out the page: the more rows, the smaller their cells and the larger the map."""
+    cell = float(np.clip(2.5 / max(rows, 1), 0.40, 0.48))
+    images = WIDTH - MARGIN - IMAGES_IN_ROW * cell - (IMAGES_IN_ROW - 1) * SMALL_GAP
+    map_width = images - BAR - 0.05 - NAMES - MAP_GAP - MARGIN
+
+    gap = float(np.clip((LEAST_HEIGHT - rows * cell) / max(rows - 1, 1), 0.06, 0.15))
+    rows_height = rows * cell + max(rows - 1, 0) * gap
+    body = max(LEAST_HEIGHT, rows_height)
+    map_height = min(body, 1.45 * map_width)
+
+    top = MARGIN + body
+    first = top - (body - rows_height) / 2 - cell
+    bottoms = [first - i * (cell + gap) for i in range(rows)]
+    return _Page(top + HEAD, _Place(MARGIN, top - map_height, map_width, map_height), images, cell, bottoms)
+
+
+def _draw_head(axes: Axes, page: _Page, picture: NeuronPicture) -> None:
+    """The title in bold, the subtitle behind it."""
+    baseline = page.height - HEAD + 0.1
+    room = WIDTH - 2 * MARGIN
+    title = _shortened(picture.title, HEAD_SIZE, room, "bold")
+    _write(axes, (MARGIN, baseline), title, INK, HEAD_SIZE, weight="bold")
+    used = _text_width(title, HEAD_SIZE, "bold") + 0.12
+    subtitle = _shortened(picture.subtitle, SMALL_SIZE, room - used)
+    _write(axes, (MARGIN + used, baseline), subtitle, FAINT_INK, SMALL_SIZE)
+
+
+def _draw_row(axes: Axes, page: _Page, bottom: float, row: Row) -> None:
+    """Name and detail, a bar in the colour of the virtual neuron, the images."""
+    bar = page.images - 0.05 - BAR
+    axes.add_patch(Rectangle((bar, bottom), BAR, page.cell, facecolor=_color(row.label), edgecolor="none"))
+    end, middle = bar - 0.06, bottom + page.cell / 2
+    name = _shortened(row.name, SIZE, NAMES, "bold")
+    _write(axes, (end, middle + 0.025), name, INK, SIZE, ha="right", va="bottom", weight="bold")
+    detail = _shortened(row.detail, SMALL_SIZE, NAMES)
+    _write(axes, (end, middle - 0.01), detail, FAINT_INK, SMALL_SIZE, ha="right", va="top")
+
+    for i, image in enumerate(row.images[:IMAGES_IN_ROW]):
+        cell = _Place(page.images + i * (page.cell + SMALL_GAP), bottom, page.cell, page.cell)
+        axes.add_patch(Rectangle(cell[:2], cell.width, cell.height, facecolor=EMPTY, edgecolor="none"))
+        _draw_image(axes, image, cell)
+    if not row.images:
+        _write(axes, (page.images + 0.03, middle), "no images", FAINT_INK, SMALL_SIZE, va="center")
+
+
+def _draw_image(axes: Axes, image: np.ndarray, place: _Place, zorder: float = 1.0) -> _Place:
+    """An image as large as fits into a place, centred; returns where it went. Small ones keep their pixels' edges."""
+    height, width = image.shape[:2]
+    scale = min(place.width / width, place.height / height)
+    x, y = place.center
+    spot = _Place(x - width * scale / 2, y - height * scale / 2, width * scale, height * scale)
+
+    # Repeated until there are more pixels than the page has dots: then averaging over dots leaves the edges where
+    # they are, while plain nearest-neighbour sampling would make the pixels unequal.
+    repeat = int(np.ceil(2 * VECTOR_DPI * scale)) if scale * DPI > 1 else 1
+    sharp = image.repeat(repeat, axis=0).repeat(repeat, axis=1)
+    extent = (spot.left, spot.left + spot.width, spot.bottom, spot.bottom + spot.height)
+    shown = AxesImage(axes, extent=extent, interpolation="antialiased", origin="upper", zorder=zorder)
+    shown.set_data(sharp)
+    axes.add_image(shown)
+    return spot
+
+
+# ----------------------------------------------------------------------------------------------- the map
+
+
+class _Region(NamedTuple):
+    """A density on a grid, and the level of its one contour."""
+
+    x: np.ndarray  # (g,)
+    y: np.ndarray  # (g,)
+    density: np.ndarray  # (g, g), a row for each y
+    level: float
+
+    @property
+    def inside(self) -> np.ndarray:
+        return self.density > self.level
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest x and y of the contour."""
+        x, y = self.x[self.inside.any(axis=0)], self.y[self.inside.any(axis=1)]
+        return np.array([x[0], y[0]]), np.array([x[-1], y[-1]])
+
+
+GRID = 96  # points on a side
+LEAST_BANDWIDTH = 0.07  # inches: the contour of a single point is a small circle
+COVERED = 0.92  # part of the references inside their contour
+
+
+def _region(points: np.ndarray) -> _Region:
+    """Gaussian kernel density of points (n, 2) in inches, n >= 1, with Scott's bandwidth.
+
+    Unlike :class:`scipy.stats.gaussian_kde` the bandwidth has a least value, so that single, equal and collinear points
+    have a density like any others.
+    """
+    covariance = np.cov(points.T, bias=True) * len(points) ** (-1 / 3) + np.eye(2) * LEAST_BANDWIDTH**2
+    reach = 4 * np.sqrt(np.diag(covariance))
+    low, high = points.min(axis=0) - reach, points.max(axis=0) + reach
+    x, y = np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID)
+
+    whiten = np.linalg.cholesky(np.linalg.inv(covariance))
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2) @ whiten
+    density, at_points = np.zeros(len(grid)), np.zeros(len(points))
+    for point in points @ whiten:
+        density += np.exp(-((grid - point) ** 2).sum(axis=1) / 2)
+        at_points += np.exp(-((points @ whiten - point) ** 2).sum(axis=1) / 2)
+    level = np.quantile(at_points, 1 - COVERED) * np.exp(-1)
+    return _Region(x, y, density.reshape(GRID, GRID), float(level))
+
+
+def _regions(positions: np.ndarray, labels: np.ndarray) -> dict[int, _Region]:
+    return {int(label): _region(positions[labels == label]) for label in np.unique(labels[labels >= 0])}
+
+
+def _draw_map(axes: Axes, place: _Place, picture: NeuronPicture) -> None:
+    """Regions at the back, then dots, then thumbnails, then the names of the regions."""
+    labels = np.asarray(picture.labels, dtype=int)
+    positions = _positions(np.asarray(picture.points, dtype=float), labels, place)
+    regions = _regions(positions, labels)
+    for label, region in regions.items():
+        color, levels = _color(label), [region.level, region.density.max() * 1.01]
+        axes.contourf(region.x, region.y, region.density, levels, colors=[color], alpha=0.13, zorder=2)
+        axes.contour(region.x, region.y, region.density, levels[:1], colors=[color], linewidths=0.9, zorder=2.5)
+
+    colors = [_color(label) for label in labels]
+    axes.scatter(*positions.T, s=5, c=colors, linewidths=0.3, edgecolors="white", zorder=3)
+    chosen = _spread(positions, labels, [image is not None for image in picture.thumbnails])
+    for i in chosen:
+        half = THUMBNAIL / 2
+        spot = _Place(positions[i, 0] - half, positions[i, 1] - half, THUMBNAIL, THUMBNAIL)
+        image = picture.thumbnails[i]
+        assert image is not None
+        spot = _draw_image(axes, image, spot, zorder=4)
+        frame = Rectangle(spot[:2], spot.width, spot.height, fill=False, edgecolor=colors[i], linewidth=0.9, zorder=5)
+        axes.add_patch(frame)
+
+    names = {row.label: row.name for row in picture.rows if row.label in regions}
+    _draw_names(axes, place, regions, names, positions, positions[chosen])
+
+
+def _positions(points: np.ndarray, labels: np.ndarray, place: _Place) -> np.ndarray:
+    """Points (n, 2) on the page, in inches, such that thumbnails and contours stay within the place.
+
+    The axes of a UMAP have no unit, so that each may be stretched on its own to fill the place, but by no more than a
+    half: roundness still means something.
+    """
+    inner = place.shrunk(THUMBNAIL / 2 + 0.02)
+    low, high = points.min(axis=0), points.max(axis=0)
+    for _ in range(3):  # the least bandwidth does not scale with the points, so that the fit settles in few steps
+        positions = _stretched(points, low, high, inner)
+        bounds = [(positions.min(axis=0), positions.max(axis=0))]
+        bounds += [region.bounds for region in _regions(positions, labels).values()]
+        lows, highs = np.min([b[0] for b in bounds], axis=0), np.max([b[1] for b in bounds], axis=0)
+        if (lows >= inner[:2]).all() and (highs <= np.add(inner[:2], inner[2:])).all():
+            break
+        scale = np.ptp(positions, axis=0) / np.where(np.ptp(points, axis=0) > 0, np.ptp(points, axis=0), 1)
+        scale = np.where(scale > 0, scale, 1)
+        low, high = low - (positions.min(axis=0) - lows) / scale, high + (highs - positions.max(axis=0)) / scale
+    return positions
+
+
+def _stretched(points: np.ndarray, low: np.ndarray, high: np.ndarray, place: _Place) -> np.ndarray:
+    """Points (n, 2) moved so that the rectangle from low to high fills the place, or the middle of it."""
+    span = high - low
+    size = np.array(place[2:])
+    scale = np.divide(size, span, out=np.full(2, np.inf), where=span > 0)
+    scale = np.minimum(scale, 1.5 * scale.min())
+    scale = np.where(np.isfinite(scale), scale, 0.0)
+    return np.array(place.center) + (points - (low + high) / 2) * scale
+
+
+def _spread(positions: np.ndarray, labels: np.ndarray, has_image: Sequence[bool]) -> list[int]:
+    """Indices of references whose thumbnails do not touch; virtual neurons take turns, each in the references' order."""
+    kinds = np.unique(labels[labels >= 0]) if (labels >= 0).any() else np.unique(labels)
+    waiting = {label: [i for i in np.flatnonzero(labels == label) if has_image[i]] for label in kinds}
+    chosen: list[int] = []
+    for _ in range(THUMBNAILS):
+        for queue in waiting.values():
+            while queue:
+                i = int(queue.pop(0))
+                apart = np.abs(positions[chosen] - positions[i]).max(axis=1)
+                if not chosen or apart.min() > THUMBNAIL + 0.02:
+                    chosen.append(i)
+                    break
+    return chosen
+
+
+def _draw_names(
+    axes: Axes,
+    place: _Place,
+    regions: dict[int, _Region],
+    names: dict[int | None, str],
+    positions: np.ndarray,
+    thumbnails: np.ndarray,
+) -> None:
+    """The name of each region, where in its neighbourhood it covers least."""
+    taken: list[_Place] = []
+    for label, name in names.items():
+        assert label is not None
+        region = regions[label]
+        size = np.array([_text_width(name, SIZE, "bold") + 0.04, SIZE * INCH_PER_POINT + 0.02])
+        others = [r for other, r in regions.items() if other != label]
+        best = min(
+            _around(region, size, place),
+            key=lambda spot: _covered(spot, region, others, positions, thumbnails, taken),
+        )
+        taken.append(best)
+        _write(axes, best.center, name, _darker(_color(label)), SIZE, ha="center", va="center", weight="bold", zorder=6)
+
+
+def _around(region: _Region, size: np.ndarray, place: _Place) -> Iterator[_Place]:
+    """Places of a size (2,) around the contour of a region, within the place; the first ones above it."""
+    rows, columns = np.nonzero(region.inside)
+    inside = np.stack([region.x[columns], region.y[rows]], axis=1)
+    low, high = np.array(place[:2]), np.add(place[:2], place[2:]) - size
+    for angle in np.linspace(0, 2 * np.pi, 48, endpoint=False):
+        direction = np.array([np.sin(angle), np.cos(angle)])
+        edge = inside[(inside @ direction).argmax()]
+        for distance in (0.02, -0.06, 0.1):
+            center = edge + direction * (distance + np.abs(direction) @ size / 2)
+            left, bottom = np.clip(center - size / 2, low, high)
+            yield _Place(float(left), float(bottom), *size.tolist())
+
+
+def _covered(
+    spot: _Place,
+    region: _Region,
+    others: Sequence[_Region],
+    positions: np.ndarray,
+    thumbnails: np.ndarray,
+    taken: Sequence[_Place],
+) -> float:
+    """How much a name would hide or confuse: names worst, then thumbnails, other regions, its own region, dots."""
+    thumbs = [_Place(x - THUMBNAIL / 2, y - THUMBNAIL / 2, THUMBNAIL, THUMBNAIL) for x, y in thumbnails]
+    dots = (np.abs(positions - spot.center) < np.array(spot[2:]) / 2).all(axis=1).sum()
+    return (
+        50 * sum(_overlap(spot, other) for other in taken)
+        + 10 * sum(_overlap(spot, thumb) for thumb in thumbs)
+        + 4 * sum(_share(spot, other) for other in others)
+        + 1.5 * _share(spot, region)
+        + 0.3 * float(dots)
+    )
+
+
+def _overlap(a: _Place, b: _Place) -> float:
+    """Part of the first rectangle that the second one hides."""
+    width = min(a.left + a.width, b.left + b.width) - max(a.left, b.left)
+    height = min(a.bottom + a.height, b.bottom + b.height) - max(a.bottom, b.bottom)
+    return max(width, 0.0) * max(height, 0.0) / (a.width * a.height)
+
+
+def _share(spot: _Place, region: _Region) -> float:
+    """Part of a rectangle that lies inside a region."""
+    xs, ys = np.linspace(0, 1, 7) * spot.width + spot.left, np.linspace(0, 1, 4) * spot.height + spot.bottom
+    columns, rows = np.searchsorted(region.x, xs), np.searchsorted(region.y, ys)
+    within = np.pad(region.inside, ((0, 1), (0, 1)))[np.ix_(rows, columns)]
+    return float((within & (rows > 0)[:, None] & (columns > 0)).mean())
+
+
+# ----------------------------------------------------------------------------------------- words and colours
+
+
+def _color(label: int | None) -> str:
+    return NO_VIRTUAL_NEURON if label is None or label < 0 else PALETTE[label % len(PALETTE)]
+
+
+def _darker(color: str) -> tuple[float, ...]:
+    """A colour that can be read as text on white."""
+    return tuple(0.72 * c for c in to_rgb(color))
+
+
+def _write(
+    axes: Axes,
+    at: tuple[float, float],
+    text: str,
+    color: str | tuple[float, ...],
+    size: float,
+    ha: str = "left",
+    va: str = "baseline",
+    weight: str = "normal",
+    zorder: float = 3,
+) -> None:
+    """Text as it stands, dollars and all, with a white rim."""
+    rim = [withStroke(linewidth=1.8, foreground="white")]
+    look = {"color": color, "fontsize": size, "fontweight": weight, "ha": ha, "va": va, "zorder": zorder}
+    axes.text(*at, text, parse_math=False, path_effects=rim, **look)  # type: ignore[arg-type]
+
+
+def _text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Width of a line of text in inches."""
+    if not text.strip():
+        return 0.0
+    font = FontProperties(family=STYLE["font.family"], weight=weight)
+    with _style():
+        return TextPath((0, 0), text.replace("$", "S"), size=size, prop=font).get_extents().width * INCH_PER_POINT
+
+
+def _shortened(text: str, size: float, room: float, weight: str = "normal") -> str:
+    """The text, its middle replaced by an ellipsis where it is wider than the room (inches)."""
+    text = " ".join(text.split())
+    kept = len(text)
+    short = text
+    while kept > 1 and _text_width(short, size, weight) > room:
+        kept -= 1
+        short = f"{text[: (kept + 1) // 2].rstrip()}…{text[len(text) - kept // 2 :].lstrip()}"
+    return short

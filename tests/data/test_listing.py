@@ -1,0 +1,333 @@
+"""Listings of folders and of lists of files."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pure_cli.data.listing import Listing, list_images
+from pure_cli.errors import PureError, PureFailure
+
+EVERY_ENDING = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "tif", "tiff", "ppm", "pgm"]
+
+
+def make(root: Path, *names: str) -> Path:
+    """Files whose size is their number in `names`, from 1."""
+    for size, name in enumerate(names, 1):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x" * size)
+    return root
+
+
+def labelled(listing: Listing) -> dict[str, str]:
+    return {p: listing.names[k] if k >= 0 else "-" for p, k in zip(listing.paths, listing.labels, strict=True)}
+
+
+# --- folders
+
+
+def test_class_folders_give_labels_in_the_order_of_their_names(tmp_path):
+    make(tmp_path, "zebra/1.jpg", "ant/2.jpg", "ant/1.jpg", "ant/more/deep/3.png", "zebra/notes.txt")
+    listing = list_images(tmp_path)
+    assert listing.paths == ("ant/1.jpg", "ant/2.jpg", "ant/more/deep/3.png", "zebra/1.jpg")
+    assert listing.names == ("ant", "zebra")
+    assert listing.labels.tolist() == [0, 0, 0, 1]
+    assert listing.sizes.tolist() == [3, 2, 4, 1]
+    assert listing.index.tolist() == [0, 1, 2, 3] and len(listing) == 4
+    assert listing.root == tmp_path and listing.path(3) == tmp_path / "zebra/1.jpg"
+    assert listing.labels.dtype == listing.sizes.dtype == listing.index.dtype == np.int64
+
+
+def test_flat_folder_has_no_labels(tmp_path):
+    listing = list_images(make(tmp_path, "b.png", "a.jpg"))
+    assert listing.paths == ("a.jpg", "b.png") and listing.names == ()
+    assert listing.labels.tolist() == [-1, -1]
+
+
+def test_images_beside_class_folders_are_used_without_a_label(tmp_path):
+    listing = list_images(make(tmp_path, "cat/1.jpg", "0.jpg", "dog/1.jpg"))
+    assert labelled(listing) == {"0.jpg": "-", "cat/1.jpg": "cat", "dog/1.jpg": "dog"}
+
+
+def test_folder_without_images_is_no_class(tmp_path):
+    make(tmp_path, "b/1.jpg", "docs/readme.md", "a/deep/notes.txt")
+    (tmp_path / "empty").mkdir()
+    assert list_images(tmp_path).names == ("b",)
+
+
+def test_every_ending_in_any_case_and_nothing_hidden(tmp_path):
+    shown = [f"{i}.{e}" for i, e in enumerate(EVERY_ENDING)] + [f"u{i}.{e.upper()}" for i, e in enumerate(EVERY_ENDING)]
+    make(tmp_path, *shown, ".hidden.jpg", "._1.jpg", ".cache/1.jpg", "x.npy", "jpg", "a.jpg.part")
+    assert sorted(list_images(tmp_path).paths) == sorted(shown)
+
+
+def test_folder_named_like_an_image_is_a_class(tmp_path):
+    assert labelled(list_images(make(tmp_path, "x.jpg/1.png"))) == {"x.jpg/1.png": "x.jpg"}
+
+
+def test_strange_names(tmp_path):
+    names = ["a b/c d.jpg", "köln/ü.jpg", "line\nbreak/x\ny.jpg", "写真/猫 1.png", "'\"/;,#.jpg"]
+    listing = list_images(make(tmp_path, *names))
+    assert listing.paths == tuple(sorted(names))
+    assert all(listing.path(i).is_file() for i in range(len(names)))
+    assert len(listing.fingerprint) == 64
+
+
+def test_name_that_is_not_unicode(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    try:
+        make(tmp_path, name)
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    listing = list_images(tmp_path)
+    assert listing.path(0).is_file() and len(listing.fingerprint) == 64
+
+
+def test_links_are_followed_without_going_round(tmp_path):
+    make(tmp_path / "else", "pets/1.jpg")
+    data = make(tmp_path / "data", "cat/1.jpg")
+    (data / "dog").symlink_to(tmp_path / "else/pets")
+    (data / "cat/loop").symlink_to(data)
+    (data / "cat/self").symlink_to(data / "cat")
+    (data / "tom.jpg").symlink_to(data / "cat/1.jpg")
+    assert labelled(list_images(data)) == {"cat/1.jpg": "cat", "dog/1.jpg": "dog", "tom.jpg": "-"}
+
+
+def test_links_that_lead_nowhere_are_listed_to_be_reported(tmp_path):
+    make(tmp_path, "a.jpg")
+    (tmp_path / "b.jpg").symlink_to(tmp_path / "gone.jpg")
+    (tmp_path / "c.jpg").symlink_to(tmp_path / "c.jpg")
+    (tmp_path / "d").symlink_to(tmp_path / "d")
+    listing = list_images(tmp_path)
+    assert listing.paths == ("a.jpg", "b.jpg", "c.jpg")
+    assert listing.sizes.tolist() == [1, -1, -1]
+
+
+def test_pipe_named_like_an_image_is_no_image(tmp_path):
+    make(tmp_path, "a.jpg")
+    os.mkfifo(tmp_path / "b.jpg")
+    assert list_images(tmp_path).paths == ("a.jpg",)
+
+
+# --- limit
+
+
+@pytest.mark.parametrize(("count", "limit"), [(10, 3), (10, 10), (7, 5), (1000, 1), (12, 99), (5, None)])
+def test_limit_is_spread_evenly(tmp_path, count, limit):
+    listing = list_images(make(tmp_path, *(f"{i:04}.jpg" for i in range(count))), limit)
+    expected = range(count) if limit is None or limit >= count else [i * count // limit for i in range(limit)]
+    assert listing.index.tolist() == list(expected) and len(listing) == len(listing.index)
+    assert len(listing.paths) == len(listing.labels) == len(listing.sizes) == count
+
+
+def test_limit_takes_from_every_class(tmp_path):
+    make(tmp_path, *(f"{c}/{i:02}.jpg" for c in "abcde" for i in range(20)))
+    listing = list_images(tmp_path, limit=10)
+    assert np.bincount(listing.labels[listing.index]).tolist() == [2] * 5
+
+
+@pytest.mark.parametrize("limit", [0, -4])
+def test_limit_below_one_is_refused(tmp_path, limit):
+    with pytest.raises(PureError, match=f"--limit.*{limit}"):
+        list_images(make(tmp_path, "a.jpg"), limit)
+
+
+# --- fingerprint
+
+
+def test_fingerprint_stays_when_the_data_set_moves(tmp_path):
+    make(tmp_path / "a", "cat/1.jpg", "dog/1.jpg")
+    before = list_images(tmp_path / "a").fingerprint
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert list_images(tmp_path / "b").fingerprint == before
+    assert list_images(tmp_path / "b", limit=2).fingerprint == before
+
+
+def test_fingerprint_changes_with_path_size_label_and_limit(tmp_path):
+    seen = {list_images(make(tmp_path, "cat/1.jpg", "dog/1.jpg")).fingerprint}
+    seen.add(list_images(tmp_path, limit=1).fingerprint)
+    (tmp_path / "dog/1.jpg").write_bytes(b"longer")
+    seen.add(list_images(tmp_path).fingerprint)
+    (tmp_path / "dog/1.jpg").rename(tmp_path / "dog/2.jpg")
+    seen.add(list_images(tmp_path).fingerprint)
+    (tmp_path / "dog").rename(tmp_path / "wolf")
+    seen.add(list_images(tmp_path).fingerprint)
+    for label in ("0", "1"):
+        (tmp_path / "list.txt").write_text(f"cat/1.jpg {label}\n")
+        seen.add(list_images(tmp_path / "list.txt").fingerprint)
+    assert len(seen) == 7
+
+
+# --- lists of files
+
+
+def test_plain_list(tmp_path):
+    make(tmp_path, "a.jpg", "sub/b.jpg", "c d.jpg")
+    (tmp_path / "list.txt").write_text("# chosen by hand\n\nsub/b.jpg\n  ./a.jpg  \nc d.jpg\r\n")
+    listing = list_images(tmp_path / "list.txt")
+    assert listing.paths == ("sub/b.jpg", "a.jpg", "c d.jpg")  # in the order of the list
+    assert listing.sizes.tolist() == [2, 1, 3]
+    assert listing.labels.tolist() == [-1, -1, -1] and listing.names == ()
+    assert listing.root == tmp_path
+
+
+@pytest.mark.parametrize("gap", [" ", "\t", "   ", " \t "])
+def test_plain_list_with_integer_labels(tmp_path, gap):
+    make(tmp_path, "a.jpg", "c d.JPEG")
+    (tmp_path / "list.lst").write_text(f"a.jpg{gap}3\nc d.JPEG{gap}0\ngone.jpg\n")
+    listing = list_images(tmp_path / "list.lst")
+    assert listing.paths == ("a.jpg", "c d.JPEG", "gone.jpg")
+    assert listing.labels.tolist() == [3, 0, -1] and listing.names == ()
+    assert listing.sizes.tolist() == [1, 2, -1]
+
+
+def test_plain_list_with_class_names_of_several_words(tmp_path):
+    make(tmp_path, "a.jpg", "c d.jpg")
+    (tmp_path / "list.txt").write_text("a.jpg polar bear\nc d.jpg\tant\na.jpg 7\n")
+    listing = list_images(tmp_path / "list.txt")
+    assert listing.paths == ("a.jpg", "c d.jpg", "a.jpg")
+    assert listing.names == ("7", "ant", "polar bear") and listing.labels.tolist() == [2, 1, 0]
+
+
+def test_whole_line_that_is_a_file_wins_over_a_label(tmp_path):
+    make(tmp_path, "photo.jpg 1", "photo.jpg", "scan 12")
+    (tmp_path / "list.txt").write_text("photo.jpg 1\nscan 12\nphoto.jpg 2\nscan 13\nmissing photo.jpg\n")
+    listing = list_images(tmp_path / "list.txt")
+    assert listing.paths == ("photo.jpg 1", "scan 12", "photo.jpg", "scan", "missing photo.jpg")
+    assert listing.labels.tolist() == [-1, -1, 2, 13, -1]
+
+
+def test_absolute_paths_stay_outside_of_the_root_and_become_relative_within(tmp_path):
+    make(tmp_path / "far", "a.jpg")
+    make(tmp_path / "near", "b.jpg")
+    (tmp_path / "near/list.txt").write_text(f"{tmp_path}/far/a.jpg 1\n{tmp_path}/near/b.jpg 2\n../far/a.jpg 3\n")
+    listing = list_images(tmp_path / "near/list.txt")
+    assert listing.paths == (f"{tmp_path}/far/a.jpg", "b.jpg", "../far/a.jpg")
+    assert [listing.path(i).read_bytes() for i in range(3)] == [b"x"] * 3
+    assert listing.sizes.tolist() == [1, 1, 1]
+
+
+TABLE = [("a.jpg", "cat"), ("b, c.jpg", "dog"), ("line\nbreak.jpg", "cat")]
+QUOTED = 'a.jpg,cat\n"b, c.jpg",dog\n"line\nbreak.jpg",cat\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("no-header.csv", QUOTED),
+        ("header.csv", "path,label\n" + QUOTED),
+        ("capitals.csv", "Filename, Class \r\n" + QUOTED.replace("t\n", "t\r\n").replace("g\n", "g\r\n")),
+        ("two-columns.csv", "image,species\n" + QUOTED),
+        ("label-only.csv", "photo,label\n" + QUOTED),
+        ("bom.csv", "\ufeffpath,label\n" + QUOTED),
+        ("blank.csv", "\n# made by hand\nfile,target\n\n" + QUOTED + ",\n\n"),
+        ("swapped.csv", 'label,path\ncat,a.jpg\ndog,"b, c.jpg"\ncat,"line\nbreak.jpg"\n'),
+        ("pandas.csv", ',filepath,width,label\n0,a.jpg,3,cat\n1,"b, c.jpg",4,dog\n2,"line\nbreak.jpg",5,cat\n'),
+        ("semicolon.csv", 'path;label\na.jpg;cat\nb, c.jpg;dog\n"line\nbreak.jpg";cat\n'),
+        ("tab.tsv", 'path\tlabel\na.jpg\tcat\nb, c.jpg\tdog\n"line\nbreak.jpg"\tcat\n'),
+        ("tab-no-header.tsv", 'a.jpg\tcat\nb, c.jpg\tdog\n"line\nbreak.jpg"\tcat\n'),
+    ],
+)
+def test_table(tmp_path, name, text):
+    make(tmp_path, *(p for p, _ in TABLE))
+    (tmp_path / name).write_bytes(text.encode())
+    listing = list_images(tmp_path / name)
+    assert [(p, listing.names[k]) for p, k in zip(listing.paths, listing.labels, strict=True)] == TABLE
+    assert listing.sizes.tolist() == [1, 2, 3]
+
+
+def test_table_with_integers_gaps_and_what_pandas_makes_of_them(tmp_path):
+    (tmp_path / "l.csv").write_text("path,label\na.jpg,3.0\nb.jpg,\nc.jpg,-1\nd.jpg,12\ne.jpg\n")
+    listing = list_images(tmp_path / "l.csv")
+    assert listing.labels.tolist() == [3, -1, -1, 12, -1] and listing.names == ()
+    assert listing.sizes.tolist() == [-1] * 5
+
+
+def test_table_without_labels(tmp_path):
+    (tmp_path / "one.csv").write_text("path\na.jpg\n")
+    (tmp_path / "many.csv").write_text("path,width,height\na.jpg,3,4\n")
+    for name in ("one.csv", "many.csv"):
+        assert list_images(tmp_path / name).labels.tolist() == [-1]
+
+
+def test_list_in_utf16_as_powershell_writes_it(tmp_path):
+    make(tmp_path, "ü.jpg")
+    (tmp_path / "list.txt").write_bytes("ü.jpg 1\r\n".encode("utf-16"))
+    listing = list_images(tmp_path / "list.txt")
+    assert listing.paths == ("ü.jpg",) and listing.sizes.tolist() == [1]
+
+
+def test_label_too_long_for_a_number_is_a_name(tmp_path):
+    (tmp_path / "l.txt").write_text(f"a.jpg {'9' * 30}\n")
+    assert list_images(tmp_path / "l.txt").names == ("9" * 30,)
+
+
+# --- errors
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("gone", None, "There is no folder or file '.*gone'"),
+        ("a\0b", None, "There is no folder or file"),
+        ("n" * 300, None, "There is no folder or file"),
+        ("empty.txt", b"", "names no image"),
+        ("comments.txt", b"# nothing\n\n", "names no image"),
+        ("header.csv", b"path,label\n", "names no image"),
+        ("binary.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not text"),
+        ("half.txt", b"\xff\xfea", "is not text"),
+        ("quotes.csv", b'"' + b"x" * 200_000, "cannot be read as a table"),
+        ("photo.jpg", b"\xff\xd8\xff", "single image"),
+        ("data.zip", b"PK", "neither a folder nor a list"),
+    ],
+)
+def test_path_that_is_no_data_set_is_one_clear_error(tmp_path, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(PureError, match=words) as caught:
+        list_images(tmp_path / name)
+    assert caught.value.exit_code == 2 and not isinstance(caught.value, PureFailure)
+
+
+def test_folder_without_an_image_says_what_it_holds_and_what_is_read(tmp_path):
+    with pytest.raises(PureError, match=r"it is empty.*\.jpg.*\.webp"):
+        list_images(tmp_path)
+    make(tmp_path, "a.npy", "b.npy", "c/x.parquet", "README")
+    with pytest.raises(PureError, match=r"2 \.npy, 1 \.parquet|2 \.npy, 1 without an ending"):
+        list_images(tmp_path)
+
+
+def test_folder_without_permission_is_named(tmp_path, monkeypatch):
+    make(tmp_path, "a/1.jpg", "secret/1.jpg")
+    scandir = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("secret"):
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # the tests may run as root, to whom all is open
+    with pytest.raises(PureError, match=r"secret' cannot be read \(Permission denied\)"):
+        list_images(tmp_path)
+
+
+# --- light
+
+
+def test_ten_thousand_files_in_no_time(tmp_path):
+    for c in range(10):
+        (tmp_path / f"c{c}").mkdir()
+        for i in range(1000):
+            (tmp_path / f"c{c}/{i:04}.jpg").touch()
+    start = time.process_time()
+    assert len(list_images(tmp_path)) == 10_000
+    assert time.process_time() - start < 0.3  # 0.04 on an idle machine
+
+
+def test_import_is_light():
+    code = "import sys, pure_cli.data.listing; assert not {'torch', 'torchvision', 'PIL'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
