@@ -16,7 +16,7 @@ from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.errors import PureError, unknown
 from pure_cli.workspace import Store, empty_rows, made_from, settings_of, stamp, write_array
 
-TEXT = h5py.string_dtype()
+ODD_NAMES = "surrogateescape"  # file names that are no UTF-8 keep their bytes
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def read_collected(store: Store) -> Collected:
         for name, group in file["layers"].items():
             layers[name] = CollectedLayer(
                 TopImages(group["value"][:], group["image"][:], group["position"][:]),
-                [value.decode() for value in group["lower_layers"][:]],
+                _texts(group["lower_layers"]),
                 tuple(int(size) for size in group.attrs["shape"]),
                 settings_of(group),
                 made_from(group),
@@ -93,15 +93,10 @@ def read_collected(store: Store) -> Collected:
             settings_of(file),
             layers,
             images["index"][:],
-            [path.decode() for path in images["path"][:]],
+            _texts(images["path"]),
             images["label"][:],
-            [name.decode() for name in file["labels/name"][:]],
-            [
-                (int(index), path.decode(), reason.decode())
-                for index, path, reason in zip(
-                    damaged["index"][:], damaged["path"][:], damaged["reason"][:], strict=True
-                )
-            ],
+            _texts(file["labels/name"]),
+            list(zip(damaged["index"][:].tolist(), _texts(damaged["path"]), _texts(damaged["reason"]), strict=True)),
         )
 
 
@@ -113,17 +108,26 @@ def write_collected(store: Store, collected: Collected) -> None:
             write_array(group, "image", layer.top.image)
             write_array(group, "value", np.where(layer.top.image == NO_IMAGE, 0, layer.top.value))
             write_array(group, "position", layer.top.position)
-            group.create_dataset("lower_layers", data=layer.lower_layers, dtype=TEXT)
+            _write_texts(group, "lower_layers", layer.lower_layers)
             group.attrs["shape"] = layer.shape
             prints[name] = stamp(group, layer.settings, layer.made_from)
         write_array(file, "images/index", collected.image_index)
-        file.create_dataset("images/path", data=collected.image_path, dtype=TEXT)
+        _write_texts(file, "images/path", collected.image_path)
         write_array(file, "images/label", collected.image_label)
-        file.create_dataset("labels/name", data=collected.label_names, dtype=TEXT)
+        _write_texts(file, "labels/name", collected.label_names)
         file.create_dataset("damaged/index", data=np.array([d[0] for d in collected.damaged], dtype=np.int64))
-        file.create_dataset("damaged/path", data=[d[1] for d in collected.damaged], dtype=TEXT)
-        file.create_dataset("damaged/reason", data=[d[2] for d in collected.damaged], dtype=TEXT)
+        _write_texts(file, "damaged/path", [d[1] for d in collected.damaged])
+        _write_texts(file, "damaged/reason", [d[2] for d in collected.damaged])
         stamp(file, collected.origin, prints)
+
+
+def _texts(dataset: h5py.Dataset) -> list[str]:
+    return [value.decode("utf-8", ODD_NAMES) for value in dataset[:]]
+
+
+def _write_texts(group: h5py.Group, name: str, values: list[str]) -> None:
+    encoded = [value.encode("utf-8", ODD_NAMES) for value in values]
+    group.create_dataset(name, data=np.array(encoded, dtype=object), shape=(len(values),), dtype=h5py.string_dtype())
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ def read_attributed(store: Store) -> dict[str, AttributedLayer]:
 
 
 def _attributed(group: h5py.Group) -> AttributedLayer:
-    lower = [value.decode() for value in group["lower_layers"][:]]
+    lower = _texts(group["lower_layers"])
     return AttributedLayer(
         group["neuron"][:],
         group["image"][:],
@@ -234,7 +238,7 @@ def _fill(group: h5py.Group, old: h5py.Group | None, new: NewRelevances, referen
     write_array(group, "image", references[neuron])
     lower_layers = [*(before.lower_layers if before else []), *new.relevance]
     lower_layers = list(dict.fromkeys(lower_layers))
-    group.create_dataset("lower_layers", data=lower_layers, dtype=TEXT)
+    _write_texts(group, "lower_layers", lower_layers)
     for lower in lower_layers:
         old_row = dict(zip(before.neuron.tolist(), range(len(before.neuron)), strict=True)) if before else {}
         old_done = before.done.get(lower) if before else None

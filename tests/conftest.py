@@ -44,6 +44,7 @@ class Tiny(nn.Module):
         self.layer3 = nn.Sequential(Block(10, 12, 2))
         self.side = nn.Sequential(nn.Conv2d(8, 12, 1), nn.ReLU())
         self.pool = nn.AdaptiveAvgPool2d(1)
+        self.side_pool = nn.AdaptiveAvgPool2d(1)
         self.hidden = nn.Linear(12, 9)
         self.act = nn.ReLU()
         self.fc = nn.Linear(9, 3)
@@ -52,7 +53,7 @@ class Tiny(nn.Module):
         x = self.layer1(self.relu(self.bn1(self.conv1(x))))
         side = self.side(x)
         x = self.layer3(self.layer2(x))
-        x = self.pool(x).flatten(1) + self.pool(side).flatten(1)
+        x = self.pool(x).flatten(1) + self.side_pool(side).flatten(1)
         return self.fc(self.act(self.hidden(x)))
 
 
@@ -71,6 +72,7 @@ def tiny():
 def reused():
     model = Tiny()
     model.layer2[0].relu2 = model.relu
+    model.side_pool = model.pool
     return model
 """
 

@@ -203,9 +203,11 @@ def duration(seconds: float) -> str:
 
 
 def _escaped(text: str) -> str:
+    """Text of the user's, safe for rich and for a terminal: no markup, no control characters, no broken names."""
     from rich.markup import escape
 
-    return escape(text)
+    printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+    return escape(printable)
 
 
 class Shown:

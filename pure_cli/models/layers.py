@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+import zennit.types
 from torch import nn
 
 from pure_cli.core.circuits import forward_to
@@ -137,6 +138,24 @@ def check_leads_to(model: nn.Module, image: torch.Tensor, layer: str, lower_laye
             raise PureError(message)
         if torch.autograd.grad(activation.sum(), tensors[lower], allow_unused=True)[0] is None:
             raise PureError(message)
+
+
+def check_rules(model: nn.Module, layers: list[Layer], layer: str) -> None:
+    """Make sure that LRP rules can be applied below a layer: zennit keeps one input for each module.
+
+    Raises
+    ------
+    PureError
+        A module with a rule of its own runs more than once.
+    """
+    modules = dict(model.named_modules())
+    order = [found.name for found in layers]
+    for found in layers[: order.index(layer)]:
+        if found.calls > 1 and isinstance(modules[found.name], zennit.types.Linear | zennit.types.AvgPool):
+            raise PureError(
+                f"The module '{found.name}' runs {found.calls} times below '{layer}', and LRP rules can only be applied "
+                "where each runs once. Use gradient-x-input for relevances and --crop none for figures."
+            )
 
 
 def _has_space(layer: Layer | None) -> bool:

@@ -60,7 +60,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     if jobs:
         network = open_network(collected.origin, settings.device)
         plans = [Plan.of(collected.layers[job.layer].top.image[job.neurons]) for job in jobs]
-        widths = [_check(network, job, plan, listing) for job, plan in zip(jobs, plans, strict=True)]
+        widths = [_check(network, job, plan, listing, settings.rule) for job, plan in zip(jobs, plans, strict=True)]
         done, total = 0, sum(plan.pairs for plan in plans)
         for number, (job, plan) in enumerate(zip(jobs, plans, strict=True)):
             anew = settings.force and number == 0
@@ -150,13 +150,15 @@ def _jobs(
         yield Job(layer, np.array(missing_neurons, dtype=np.int64), lowers)
 
 
-def _check(network: Network, job: Job, plan: Plan, listing: Listing) -> dict[str, int]:
+def _check(network: Network, job: Job, plan: Plan, listing: Listing, rule: str) -> dict[str, int]:
     """Channels of every lower layer, once it is clear that each leads to the layer."""
     from pure_cli.core.layout import channel_count
-    from pure_cli.models.layers import check_layer, check_leads_to, list_layers
+    from pure_cli.models.layers import check_layer, check_leads_to, check_rules, list_layers
 
     image = network.inputs(_read(listing, int(plan.images[0]) if len(plan.images) else 0, network))
     layers = list_layers(network.model, image)
+    if rule != GRADIENT_X_INPUT:
+        check_rules(network.model, layers, job.layer)
     widths = {}
     for lower in job.lower_layers:
         shape = check_layer(lower, layers).shape

@@ -250,12 +250,13 @@ def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) 
 
 
 def _classes(images: np.ndarray, collected: Collected) -> list[list[Any]]:
-    """The most frequent class names among images, with counts."""
-    if not collected.label_names:
+    """The most frequent class names among images, with counts; nothing where no image has a label."""
+    if (collected.image_label < 0).all():
         return []
+    names = dict(enumerate(collected.label_names))
     counts = Counter(collected.label_of[int(image)] for image in images)
     return [
-        [collected.label_names[label] if label >= 0 else "no label", count]
+        [names.get(label, str(label)) if label >= 0 else "no label", count]
         for label, count in counts.most_common(CLASSES)
     ]
 

@@ -28,6 +28,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.models.spec import parse_model
 from pure_cli.stages.cluster import cluster_fingerprint, fresh_relevances
+from pure_cli.stages.collect import first_image
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, require_unchanged, silent
 from pure_cli.workspace import Store
 
@@ -64,6 +65,8 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     if wanted:
         listing = require_unchanged(collected, layers)
         network = open_network(collected.origin, settings.device)
+        if settings.crop == "crp":
+            _check_rules(network, listing, layers)
         painter = Painter(store, collected, attributed, listing, network, settings)
         progress(0, len(wanted))
         for done, job in enumerate(wanted, 1):
@@ -143,6 +146,15 @@ def _jobs(
     return [
         Job(layer, int(c), clustering, fingerprint([VIEW, look, clustering.fingerprint, int(c)]), name) for c in neurons
     ]
+
+
+def _check_rules(network: Network, listing: Listing, layers: list[str]) -> None:
+    """Make sure that heatmaps can be made of this network."""
+    from pure_cli.models.layers import check_rules, list_layers
+
+    there = list_layers(network.model, network.inputs(first_image(listing, network)))
+    for layer in layers:
+        check_rules(network.model, there, layer)
 
 
 def _choose(layer: str, clusterings: dict[str, Clustering], settings: RenderSettings) -> Clustering:

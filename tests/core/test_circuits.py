@@ -1,0 +1,179 @@
+"""Relevances and heatmaps against zennit-crp, and against one plain pass for each pair, on a tiny network."""
+
+import numpy as np
+import pytest
+import torch
+from crp.attribution import CondAttribution
+from crp.concepts import ChannelConcept
+from zennit.composites import EpsilonPlusFlat
+from zennit.core import Composite
+
+from pure_cli.core.circuits import Circuits, activations, forward_to, heatmaps
+from pure_cli.models.rules import canonizers_for, composite_for
+
+
+@pytest.fixture
+def pixels():
+    return torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+
+
+def crp_relevance(model, images, layer, lower, neuron, composite):
+    """One full pass for each pair, as the paper's scripts do it."""
+    attribution = CondAttribution(model)
+    result = attribution(
+        images.clone().requires_grad_(),
+        [{layer: [neuron]}],
+        composite,
+        record_layer=[layer, lower],
+        start_layer=layer,
+        init_rel=lambda a: a.clamp(min=0),
+    )
+    return result.relevances[lower].detach(), result.activations[lower].detach()
+
+
+@pytest.mark.parametrize(
+    ("layer", "lower"),
+    [
+        ("layer3", "layer2"),
+        ("layer3", "layer1"),
+        ("layer3", "layer3.0.relu1"),
+        ("layer2.0.bn2", "layer1.0.conv1"),
+        ("hidden", "layer3"),
+        ("act", "layer2"),
+        ("fc", "hidden"),
+    ],
+)
+def test_relevance_of_a_shared_forward_equals_one_crp_pass_per_pair(tiny, pixels, layer, lower):
+    circuits = Circuits(tiny, pixels, layer, [lower])
+    count = circuits.activation.shape[1]
+    for neuron in range(count):
+        ours = circuits.relevance(torch.full((len(pixels),), neuron), last=neuron == count - 1)[lower]
+        gradient, activation = crp_relevance(tiny, pixels, layer, lower, neuron, Composite())
+        theirs = ChannelConcept().attribute(gradient * activation, abs_norm=True)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_each_image_may_ask_for_its_own_neuron(tiny, pixels):
+    circuits = Circuits(tiny, pixels, "layer3", ["layer2"])
+    wanted = torch.tensor([3, 5, 0, 7, 4, 6])
+    mixed = circuits.relevance(wanted)["layer2"]
+    for row, neuron in enumerate(wanted):
+        alone = circuits.relevance(torch.full((len(pixels),), int(neuron)))["layer2"]
+        torch.testing.assert_close(mixed[row], alone[row], rtol=0, atol=0)
+
+
+def test_a_round_for_the_first_images_only_gives_their_rows(tiny, pixels):
+    circuits = Circuits(tiny, pixels, "layer3", ["layer2"])
+    whole = circuits.relevance(torch.full((len(pixels),), 5))["layer2"]
+    part = circuits.relevance(torch.full((2,), 5))["layer2"]
+    torch.testing.assert_close(part, whole[:2], rtol=0, atol=0)
+
+
+def test_several_lower_layers_at_once_equal_each_alone(tiny, pixels):
+    lower_layers = ["layer1", "layer2", "layer3.0.conv1"]
+    neurons = torch.tensor([3, 4, 5, 6, 7, 3])
+    together = Circuits(tiny, pixels, "layer3", lower_layers).relevance(neurons)
+    for lower in lower_layers:
+        alone = Circuits(tiny, pixels, "layer3", [lower]).relevance(neurons)[lower]
+        torch.testing.assert_close(together[lower], alone, rtol=1e-5, atol=1e-7)
+
+
+def test_relevance_equals_a_loop_over_gradients_written_out(tiny, pixels):
+    """Nothing of the tool, nothing of zennit-crp: the definition with two halves of the network by hand."""
+    h = tiny.layer2(tiny.layer1(tiny.relu(tiny.bn1(tiny.conv1(pixels))))).detach().requires_grad_()
+    a = tiny.layer3(h)
+    for neuron in (3, 4, 5):
+        start = torch.zeros_like(a)
+        start[:, neuron] = a[:, neuron].detach().clamp(min=0)
+        (gradient,) = torch.autograd.grad(a, h, start, retain_graph=True)
+        summed = (gradient * h.detach()).sum(dim=(2, 3))
+        expected = summed / (summed.abs().sum(dim=1, keepdim=True) + 1e-10)
+        ours = Circuits(tiny, pixels, "layer3", ["layer2"]).relevance(torch.full((6,), neuron))["layer2"]
+        torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("rule", ["epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1"])
+def test_lrp_relevance_equals_crp(tiny, pixels, rule):
+    with composite_for(rule, tiny).context(tiny):
+        circuits = Circuits(tiny, pixels, "layer3", ["layer2"], lrp=True)
+        ours = {neuron: circuits.relevance(torch.full((len(pixels),), neuron))["layer2"] for neuron in range(12)}
+    for neuron, values in ours.items():
+        relevance, _ = crp_relevance(tiny, pixels, "layer3", "layer2", neuron, composite_for(rule, tiny))
+        theirs = ChannelConcept().attribute(relevance, abs_norm=True)
+        torch.testing.assert_close(values, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_a_neuron_that_does_not_fire_has_no_relevance(tiny, pixels):
+    circuits = Circuits(tiny, pixels, "layer2.0.bn2", ["layer1"])
+    silent = (circuits.activation.flatten(2).amax(-1) <= 0).nonzero()
+    for row, neuron in silent.tolist():
+        found = circuits.relevance(torch.full((len(pixels),), neuron))["layer1"]
+        assert not found[row].any()
+    zero = Circuits(tiny, torch.zeros(2, 3, 16, 16) - 100, "layer3", ["layer2"]).relevance(torch.tensor([0, 1]))
+    assert torch.isfinite(zero["layer2"]).all()
+
+
+def test_the_network_runs_no_further_than_the_layer(tiny, pixels):
+    ran = []
+    tiny.hidden.register_forward_hook(lambda *_: ran.append("hidden"))
+    tiny.layer3.register_forward_hook(lambda *_: ran.append("layer3"))
+    activations(tiny, pixels, ["layer1", "layer2"])
+    forward_to(tiny, pixels, "layer2", ["layer1"])
+    assert ran == []
+
+
+def test_the_model_is_left_as_it_was(tiny, pixels):
+    before = {name: value.clone() for name, value in tiny.state_dict().items()}
+    expected = tiny(pixels)
+    Circuits(tiny, pixels, "layer3", ["layer2"]).relevance(torch.zeros(6, dtype=torch.long))
+    heatmaps(tiny, composite_for("epsilon-plus-flat", tiny), pixels, "layer3", [(0, 4, 1), (1, 5, 0)])
+    assert all(torch.equal(before[name], value) for name, value in tiny.state_dict().items())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in tiny.modules())
+    torch.testing.assert_close(tiny(pixels), expected, rtol=0, atol=0)
+    assert torch.is_grad_enabled()
+
+
+def test_activations_equal_those_of_the_whole_pass(tiny, pixels):
+    seen = {}
+    handles = [
+        getattr(tiny, name).register_forward_hook(lambda m, i, o, name=name: seen.setdefault(name, o.clone()))
+        for name in ("layer1", "layer3", "hidden")
+    ]
+    tiny(pixels)
+    for handle in handles:
+        handle.remove()
+    for name, value in activations(tiny, pixels, ["hidden", "layer1", "layer3"]).items():
+        torch.testing.assert_close(value, seen[name], rtol=0, atol=0)
+
+
+def test_heatmaps_equal_crp_at_one_position(tiny, pixels):
+    position = 5
+    wanted = [(row, neuron, position) for neuron in (3, 4, 5, 7) for row in range(len(pixels))]
+    ours = heatmaps(tiny, composite_for("epsilon-plus-flat", tiny), pixels, "layer3", wanted)
+    attribution = CondAttribution(tiny)
+    for i, (row, neuron, _) in enumerate(wanted):
+        theirs = attribution(
+            pixels[row : row + 1].clone().requires_grad_(),
+            [{"layer3": {neuron: [position]}}],
+            EpsilonPlusFlat(canonizers_for(tiny)),
+            mask_map=ChannelConcept.mask_rf,
+            start_layer="layer3",
+            exclude_parallel=False,
+        ).heatmap[0]
+        scale = theirs.abs().max() + 1e-12
+        torch.testing.assert_close(ours[i] / scale, theirs / scale, rtol=1e-4, atol=1e-5)
+
+
+def test_heatmaps_in_any_order_and_repeated_are_the_same(tiny, pixels):
+    composite = composite_for("epsilon-plus-flat", tiny)
+    wanted = [(0, 4, 2), (0, 5, 2), (1, 4, 3), (0, 4, 2)]
+    found = heatmaps(tiny, composite, pixels, "layer3", wanted)
+    again = heatmaps(tiny, composite, pixels, "layer3", wanted[::-1]).flip(0)
+    torch.testing.assert_close(found, again, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(found[0], found[3], rtol=1e-5, atol=1e-7)
+
+
+def test_heatmap_of_a_linear_layer(tiny, pixels):
+    found = heatmaps(tiny, composite_for("epsilon-plus-flat", tiny), pixels, "act", [(0, 1, -1)])
+    assert found.shape == (1, 16, 16)
+    assert np.isfinite(found.numpy()).all()
