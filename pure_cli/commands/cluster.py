@@ -62,7 +62,7 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
     )
     for name, justify in (("neuron", "right"), ("sizes", "left"), ("silhouette", "right"), ("distance", "right")):
         shown.add_column(name, justify=justify)  # type: ignore[arg-type]
-    named = any(virtual["classes"] for row in table["neurons"] for virtual in row["virtual_neurons"])
+    named = any(_classes(virtual["classes"]) for row in table["neurons"] for virtual in row["virtual_neurons"])
     if named:
         shown.add_column("classes", overflow="fold")
     for row in table["neurons"][:rows]:
@@ -87,4 +87,5 @@ def _number(value: float | None) -> str:
 
 
 def _classes(counts: list[list[Any]]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts)
+    """The classes that occur more than once."""
+    return ", ".join(f"{name} {count}" for name, count in counts if count > 1)

@@ -210,6 +210,10 @@ def _escaped(text: str) -> str:
     return escape(printable)
 
 
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
+
+
 class Shown:
     """Progress that is not shown; the base of those that are. A context, and a callback (done, total)."""
 
@@ -248,7 +252,7 @@ class Bar(Shown):
             self._task = self._bar.add_task(self._stage, total=total, rate="")
             self._began, self._first = time.monotonic(), done
         past = time.monotonic() - self._began
-        rate = f"{(done - self._first) / past:,.0f} {self._unit}/s" if past > 0.5 and done > self._first else ""
+        rate = f"{_rate((done - self._first) / past)} {self._unit}/s" if past > 0.5 and done > self._first else ""
         self._bar.update(self._task, completed=done, total=total, rate=rate)
 
     def __exit__(self, *error: object) -> None:
@@ -274,5 +278,5 @@ class Lines(Shown):
         rate = (done - self._first) / max(now - self._began, 1e-9)
         left = duration((total - done) / rate)
         self._console.print(
-            f"{self._stage}: {done:,} of {total:,} {self._unit}, {rate:,.0f} a second, {left} left", soft_wrap=True
+            f"{self._stage}: {done:,} of {total:,} {self._unit}, {_rate(rate)} a second, {left} left", soft_wrap=True
         )

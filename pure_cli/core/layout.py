@@ -1,6 +1,11 @@
 """Where the channels of an activation are."""
 
-import torch
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def channels_first(activation: torch.Tensor) -> torch.Tensor:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from pure_cli.core.layout import channels_first
+
+if TYPE_CHECKING:
+    import torch
 
 NO_IMAGE = -1
 NO_POSITION = -1
@@ -28,7 +31,7 @@ def spatial_maximum(activation: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     flat = channels_first(activation)
     values, positions = flat.max(dim=-1)
     if activation.ndim == 2:
-        positions = torch.full_like(positions, NO_POSITION)
+        positions = positions.fill_(NO_POSITION)
     return values.float(), positions
 
 

@@ -153,8 +153,8 @@ def check_rules(model: nn.Module, layers: list[Layer], layer: str) -> None:
     for found in layers[: order.index(layer)]:
         if found.calls > 1 and isinstance(modules[found.name], zennit.types.Linear | zennit.types.AvgPool):
             raise PureError(
-                f"The module '{found.name}' runs {found.calls} times below '{layer}', and LRP rules can only be applied "
-                "where each runs once. Use gradient-x-input for relevances and --crop none for figures."
+                f"The module '{found.name}' runs {found.calls} times below '{layer}', and LRP rules can only be "
+                "applied where each runs once. Use gradient-x-input for relevances and --crop none for figures."
             )
 
 

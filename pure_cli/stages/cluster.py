@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from pure_cli.stages.attribute import attribute_fingerprint
 from pure_cli.stages.common import Outcome, Progress, lineage, require_unchanged, silent
 from pure_cli.workspace import SCHEMA, Store
 
+if TYPE_CHECKING:
+    from pure_cli.core.clusters import VirtualNeurons
+
 CLASSES = 2  # named for each virtual neuron
 
 
@@ -39,8 +43,6 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
     PureError
         No relevances, stale ones, unknown layer, neuron or features, k larger than the number of references.
     """
-    from pure_cli.core.clusters import one_thread, virtual_neurons
-
     begin = time.perf_counter()
     collected, attributed = fresh_relevances(store, settings.layer)
     layers = need_layers(settings.layer, attributed, "attribute")
@@ -54,26 +56,62 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
             for k in settings.k:
                 _check_k(k, layer, attributed[layer])
                 jobs.append(_job(layer, features, k, neurons, attributed[layer], settings.seed, clusterings))
-    total, done = sum(len(job["missing"]) for job in jobs), 0
-    progress(0, total)
-    with one_thread():
-        for job in jobs:
-            layer, missing = job["layer"], job["missing"]
-            if not len(missing):
-                continue
-            found = []
-            source, values = attributed[layer], collected.layers[layer].top.value
-            rows = feature_rows(store, layer, source, job["features"], missing)
-            for neuron, points in zip(missing.tolist(), rows, strict=True):
-                excites = (collected.layers[layer].top.image[neuron] != NO_IMAGE) & (values[neuron] > 0)
-                found.append(virtual_neurons(points, excites, job["k"], settings.seed))
-                done += 1
-                progress(done, total)
-            new = _as_clustering(missing, found, job)
-            clusterings[job["path"]] = job["valid"].joined(new) if job["valid"] else new
-    if total:
+    todo = [job for job in jobs if len(job.missing)]
+    total, done = sum(len(job.missing) for job in todo), 0
+    outcome = Outcome("cluster", layers, total, "fits")
+    for job in todo:
+        found = []
+        for split in _splits(store, job, collected, attributed[job.layer]):
+            found.append(split)
+            progress(done := done + 1, total)
+        if job.valid is None and job.path in clusterings:
+            outcome.notes.append(
+                f"The earlier virtual neurons of '{job.layer}' ({job.what}) were stale and were replaced."
+            )
+        new = _as_clustering(job, found, attributed[job.layer])
+        clusterings[job.path] = job.valid.joined(new) if job.valid else new
+    if todo:
         write_clusterings(store, clusterings)
-    return Outcome("cluster", layers, total, "fits", seconds=time.perf_counter() - begin)
+    outcome.seconds = time.perf_counter() - begin
+    return outcome
+
+
+@dataclass(frozen=True)
+class Job:
+    """One clustering of a layer.
+
+    Attributes
+    ----------
+    missing : (N,) neurons that it lacks
+    valid : what of it is there and was made from the same things
+    """
+
+    layer: str
+    features: str
+    k: int
+    seed: int
+    missing: np.ndarray
+    valid: Clustering | None
+
+    @property
+    def path(self) -> str:
+        return clustering_path(self.layer, self.features, self.k)
+
+    @property
+    def what(self) -> str:
+        return f"{self.features} features, k = {self.k}"
+
+
+def _splits(store: Store, job: Job, collected: Collected, attributed: AttributedLayer) -> Iterator["VirtualNeurons"]:
+    """The virtual neurons of each missing neuron."""
+    from pure_cli.core.clusters import one_thread, virtual_neurons
+
+    top = collected.layers[job.layer].top
+    with one_thread():
+        rows = feature_rows(store, job.layer, attributed, job.features, job.missing)
+        for neuron, points in zip(job.missing.tolist(), rows, strict=True):
+            excites = (top.image[neuron] != NO_IMAGE) & (top.value[neuron] > 0)
+            yield virtual_neurons(points, excites, job.k, job.seed)
 
 
 def fresh_relevances(store: Store, layers: list[str] | None) -> tuple[Collected, dict[str, AttributedLayer]]:
@@ -173,39 +211,29 @@ def _job(
     attributed: AttributedLayer,
     seed: int,
     there: Mapping[str, Clustering],
-) -> dict[str, Any]:
+) -> Job:
     """One clustering, and the neurons that it lacks."""
-    path = clustering_path(layer, features, k)
-    valid = there.get(path)
+    valid = there.get(clustering_path(layer, features, k))
     if valid is not None and valid.fingerprint != cluster_fingerprint(layer, features, k, seed, attributed):
         valid = None
     missing = np.setdiff1d(neurons, valid.neuron) if valid else neurons
-    settings, made_from = cluster_depends_on(layer, features, k, seed, attributed)
-    return {
-        "layer": layer,
-        "features": features,
-        "k": k,
-        "path": path,
-        "valid": valid,
-        "missing": missing,
-        "settings": settings,
-        "made_from": made_from,
-    }
+    return Job(layer, features, k, seed, missing, valid)
 
 
-def _as_clustering(neurons: np.ndarray, found: list[Any], job: Mapping[str, Any]) -> Clustering:
+def _as_clustering(job: Job, found: list["VirtualNeurons"], attributed: AttributedLayer) -> Clustering:
     sizes = [split.sizes for split in found]
+    settings, made_from = cluster_depends_on(job.layer, job.features, job.k, job.seed, attributed)
     return Clustering(
-        neurons,
+        job.missing,
         np.stack([split.labels for split in found]),
-        np.repeat(neurons, [len(s) for s in sizes]),
+        np.repeat(job.missing, [len(s) for s in sizes]),
         np.concatenate([np.arange(len(s)) for s in sizes]),
         np.concatenate(sizes),
         np.concatenate([split.centroids for split in found]),
         np.array([split.silhouette for split in found], np.float32),
         np.array([split.distance for split in found], np.float32),
-        job["settings"],
-        job["made_from"],
+        settings,
+        made_from,
     )
 
 

@@ -1,5 +1,6 @@
 """info: what a workspace holds, and what of it is stale and why. Loads no model."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from pure_cli.errors import PureError
 from pure_cli.stages.attribute import attribute_depends_on
 from pure_cli.stages.cluster import cluster_depends_on
 from pure_cli.stages.common import changes, origin_now
+from pure_cli.stages.render import FIGURES, FigureIndex
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
 UP_TO_DATE = "up to date"
@@ -68,7 +70,7 @@ def info(store: Store) -> dict[str, Any]:
     except PureError as error:
         found["problems"].append(str(error))
         clusterings = {}
-    for clustering in clusterings.values():
+    for path, clustering in clusterings.items():
         own = clustering.settings
         why = stale.get(f"attribute {own['layer']}", "its relevances are gone")
         if why is None:
@@ -76,11 +78,21 @@ def info(store: Store) -> dict[str, Any]:
                 own["layer"], own["features"], own["k"], own["seed"], attributed[own["layer"]]
             )[1]
             why = _changed(clustering.made_from, made_from)
+        stale[path] = why
         what = f"{len(clustering.neuron)} neurons, {own['features']} features, k = {own['k']}"
         found["results"].append(_result("cluster", own["layer"], what, why))
-    figures = list((store.root / "figures").rglob("neuron-*")) if (store.root / "figures").is_dir() else []
-    if figures:
-        found["results"].append(_result("render", "", f"{len(figures)} figures", None))
+    figures = Counter(entry["clustering"] for entry in FigureIndex(store.root / FIGURES))
+    for path, count in figures.items():
+        why = stale.get(path, "its virtual neurons are gone")
+        made_from_now = path in clusterings and clusterings[path].fingerprint
+        old = sum(
+            e["clustering"] == path and e["fingerprint"] != made_from_now for e in FigureIndex(store.root / FIGURES)
+        )
+        if why is None and old:
+            why = f"the virtual neurons of {old} changed"
+        _, layer, features, k = path.split("/")
+        what = f"{count} figures, {features} features, k = {k[1:]}"
+        found["results"].append(_result("render", layer, what, why))
     return found
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from pure_cli.artifacts import (
     need_layers,
     read_clusterings,
 )
-from pure_cli.config import RenderSettings, fingerprint
+from pure_cli.config import RenderSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
@@ -34,7 +34,8 @@ from pure_cli.workspace import Store
 
 RULE = "epsilon-plus-flat"  # of the heatmaps, as in PURE
 VIEW = 1  # raised when figures come to look different
-INDEX = "figures.json"
+FIGURES, INDEX = "figures", "figures.json"
+HEATMAPS_SHARE = 8  # of a usual batch: the whole network keeps its graph, with a rule's copies of each activation
 
 
 def render(store: Store, settings: RenderSettings, progress: Progress = silent) -> Outcome:
@@ -52,14 +53,12 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
         raise PureError(f"The workspace {store.root} has no virtual neurons. Run `pure cluster` first.")
     clustered = {path.split("/")[1]: None for path in clusterings}
     layers = need_layers(settings.layer, clustered, "cluster")
-    folder = settings.out or store.root / "figures"
+    folder = settings.out or store.root / FIGURES
     index = FigureIndex(folder)
     jobs: list[Job] = []
     for layer in layers:
-        jobs += _jobs(layer, collected, attributed[layer], clusterings, settings)
-    for job in jobs:
-        job.file = folder / job.layer / f"neuron-{job.neuron:04d}-{job.name}.{settings.format}"
-    wanted = [job for job in jobs if settings.force or not index.has(job.file, job.fingerprint)]
+        jobs += _jobs(layer, collected, attributed[layer], clusterings, settings, folder)
+    wanted = [job for job in jobs if settings.force or not index.has(job)]
     outcome = Outcome("render", layers, len(wanted), "figures")
     outcome.details = {"folder": str(folder), "files": [str(job.file) for job in jobs]}
     if wanted:
@@ -71,7 +70,7 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
         progress(0, len(wanted))
         for done, job in enumerate(wanted, 1):
             painter.paint(job)
-            index.add(job.file, job.fingerprint)
+            index.add(job)
             progress(done, len(wanted))
     outcome.seconds = time.perf_counter() - begin
     return outcome
@@ -84,9 +83,15 @@ class Job:
     layer: str
     neuron: int
     clustering: Clustering
-    fingerprint: str
-    name: str
-    file: Path = Path()
+    look: dict[str, Any]
+    file: Path
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What the figure is made from."""
+        own = self.clustering.settings
+        path = clustering_path(self.layer, own["features"], own["k"])
+        return {"clustering": path, "fingerprint": self.clustering.fingerprint, "look": self.look}
 
 
 class FigureIndex:
@@ -99,16 +104,21 @@ class FigureIndex:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._entries: dict[str, str] = {}
+        self._entries: dict[str, dict[str, Any]] = {}
         with suppress(OSError, ValueError):
-            self._entries = dict(json.loads((folder / INDEX).read_text(encoding="utf-8")))
+            content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+            self._entries = {key: entry for key, entry in content.items() if isinstance(entry, dict)}
 
-    def has(self, file: Path, value: str) -> bool:
-        """The figure is there, and was made from what `value` is the fingerprint of."""
-        return self._entries.get(self._key(file)) == value and file.is_file()
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """What each figure that is there was made from."""
+        return (entry for key, entry in self._entries.items() if (self.folder / key).is_file())
 
-    def add(self, file: Path, value: str) -> None:
-        self._entries[self._key(file)] = value
+    def has(self, job: Job) -> bool:
+        """The figure is there, and is the one that would be drawn now."""
+        return self._entries.get(self._key(job.file)) == job.entry and job.file.is_file()
+
+    def add(self, job: Job) -> None:
+        self._entries[self._key(job.file)] = job.entry
         handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=f".{INDEX}")
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             json.dump(self._entries, out, indent=1, sort_keys=True)
@@ -124,6 +134,7 @@ def _jobs(
     attributed: AttributedLayer,
     clusterings: dict[str, Clustering],
     settings: RenderSettings,
+    folder: Path,
 ) -> list[Job]:
     clustering = _choose(layer, clusterings, settings)
     own = clustering.settings
@@ -141,11 +152,9 @@ def _jobs(
                 f"{len(missing)} of the neurons have no virtual neurons yet. "
                 f"Run `pure cluster --layer {layer} --neurons {listed}{',…' if len(missing) > 8 else ''}` first."
             )
-    look = settings.model_dump(mode="json", include={"crop", "format", "images", "seed"})
-    name = f"{own['features']}-k{own['k']}"
-    return [
-        Job(layer, int(c), clustering, fingerprint([VIEW, look, clustering.fingerprint, int(c)]), name) for c in neurons
-    ]
+    look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
+    ending = f"{own['features']}-k{own['k']}.{settings.format}"
+    return [Job(layer, int(c), clustering, look, folder / layer / f"neuron-{c:04d}-{ending}") for c in neurons]
 
 
 def _check_rules(network: Network, listing: Listing, layers: list[str]) -> None:
@@ -261,7 +270,9 @@ class Painter:
 
         found: list[Any] = []
         done = 0
-        batch_size = self._settings.batch_size or 16
+        height, width = first_image(self._listing, self._network).shape[-2:]
+        usual = self._network.batch_size(None, height, width)
+        batch_size = self._settings.batch_size or max(1, usual // HEATMAPS_SHARE)
         for batch in batches(self._listing, images, self._network.preprocessing, batch_size, 0):
             if batch.damaged:
                 first = batch.damaged[0]

@@ -48,8 +48,10 @@ NAMES = 0.66  # the names of the rows, left of their bars
 BAR = 0.035
 SMALL_GAP = 0.03  # between the images of a row
 MAP_GAP = 0.1  # between the map and the rows
-LEAST_HEIGHT = 1.8  # of the map
-THUMBNAIL = 0.235
+LEAST_HEIGHT = 1.9  # of the map
+NOTHING_HEIGHT = 0.22  # of the body of a figure with nothing but a sentence in it
+THUMBNAIL = 0.225  # on the map
+NAME_HEIGHT = 0.12  # left free above the map for the name of a region
 INCH_PER_POINT = 1 / 72
 
 SIZE = 7.5  # points, of names
@@ -129,7 +131,9 @@ def draw(picture: NeuronPicture) -> Figure:
     matplotlib.figure.Figure
         7 inches wide, as high as the rows need; it belongs to no window and needs no closing.
     """
-    page = _page(len(picture.rows))
+    nothing = not len(picture.points) and not any(len(row.images) for row in picture.rows)
+    rows = [] if nothing else picture.rows
+    page = _page(len(rows), NOTHING_HEIGHT if nothing else LEAST_HEIGHT)
     with _style():
         figure = Figure(figsize=(WIDTH, page.height))
         figure.suppressComposite = True  # each image on its own in vector files
@@ -139,8 +143,8 @@ def draw(picture: NeuronPicture) -> Figure:
         if len(picture.points):
             _draw_map(axes, page.map, picture)
         else:
-            _write(axes, page.map.center, NEVER_FIRES, FAINT_INK, SMALL_SIZE, ha="center", va="center")
-        for row, bottom in zip(picture.rows, page.bottoms, strict=True):
+            _write(axes, (MARGIN, page.map.center[1]), NEVER_FIRES, FAINT_INK, SMALL_SIZE, va="center")
+        for row, bottom in zip(rows, page.bottoms, strict=True):
             _draw_row(axes, page, bottom, row)
     return figure
 
@@ -204,9 +208,6 @@ class _Place(NamedTuple):
     def center(self) -> tuple[float, float]:
         return self.left + self.width / 2, self.bottom + self.height / 2
 
-    def shrunk(self, margin: float) -> "_Place":
-        return _Place(self.left + margin, self.bottom + margin, self.width - 2 * margin, self.height - 2 * margin)
-
 
 class _Page(NamedTuple):
     """Where things go, in inches: the map, the left edge of the images, the size of a cell, the bottom of each row."""
@@ -218,21 +219,20 @@ class _Page(NamedTuple):
     bottoms: list[float]
 
 
-def _page(rows: int) -> _Page:
-    """Lay out the page: the more rows, the smaller their cells and the larger the map."""
-    cell = float(np.clip(2.5 / max(rows, 1), 0.40, 0.48))
+def _page(rows: int, least: float) -> _Page:
+    """Lay out the page, its body no lower than the least height: the more rows, the smaller their cells."""
+    cell = float(np.clip(2.5 / max(rows, 1), 0.40, 0.46))
     images = WIDTH - MARGIN - IMAGES_IN_ROW * cell - (IMAGES_IN_ROW - 1) * SMALL_GAP
     map_width = images - BAR - 0.05 - NAMES - MAP_GAP - MARGIN
 
-    gap = float(np.clip((LEAST_HEIGHT - rows * cell) / max(rows - 1, 1), 0.06, 0.15))
+    gap = float(np.clip((least - rows * cell) / max(rows - 1, 1), 0.06, 0.15))
     rows_height = rows * cell + max(rows - 1, 0) * gap
-    body = max(LEAST_HEIGHT, rows_height)
-    map_height = min(body, 1.45 * map_width)
+    body = max(least, rows_height)
 
     top = MARGIN + body
     first = top - (body - rows_height) / 2 - cell
     bottoms = [first - i * (cell + gap) for i in range(rows)]
-    return _Page(top + HEAD, _Place(MARGIN, top - map_height, map_width, map_height), images, cell, bottoms)
+    return _Page(top + HEAD, _Place(MARGIN, MARGIN, map_width, body), images, cell, bottoms)
 
 
 def _draw_head(axes: Axes, page: _Page, picture: NeuronPicture) -> None:
@@ -305,17 +305,20 @@ class _Region(NamedTuple):
 
 
 GRID = 96  # points on a side
-LEAST_BANDWIDTH = 0.07  # inches: the contour of a single point is a small circle
+NARROWING = 0.8  # of Scott's bandwidth, which takes a cluster for one normal distribution and blurs its shape
+LEAST_BANDWIDTH = 0.12  # inches: the contour of a single point is a circle around its thumbnail
 COVERED = 0.92  # part of the references inside their contour
 
 
 def _region(points: np.ndarray) -> _Region:
-    """Gaussian kernel density of points (n, 2) in inches, n >= 1, with Scott's bandwidth.
+    """Gaussian kernel density of points (n, 2) in inches, n >= 1.
 
-    Unlike :class:`scipy.stats.gaussian_kde` the bandwidth has a least value, so that single, equal and collinear points
-    have a density like any others.
+    As :class:`scipy.stats.gaussian_kde`, but with a least bandwidth, so that single, equal and collinear points have a
+    density like any others.
     """
-    covariance = np.cov(points.T, bias=True) * len(points) ** (-1 / 3) + np.eye(2) * LEAST_BANDWIDTH**2
+    covariance = (
+        np.cov(points.T, bias=True) * (NARROWING * len(points) ** (-1 / 6)) ** 2 + np.eye(2) * LEAST_BANDWIDTH**2
+    )
     reach = 4 * np.sqrt(np.diag(covariance))
     low, high = points.min(axis=0) - reach, points.max(axis=0) + reach
     x, y = np.linspace(low[0], high[0], GRID), np.linspace(low[1], high[1], GRID)
@@ -363,32 +366,28 @@ def _draw_map(axes: Axes, place: _Place, picture: NeuronPicture) -> None:
 def _positions(points: np.ndarray, labels: np.ndarray, place: _Place) -> np.ndarray:
     """Points (n, 2) on the page, in inches, such that thumbnails and contours stay within the place.
 
-    The axes of a UMAP have no unit, so that each may be stretched on its own to fill the place, but by no more than a
-    half: roundness still means something.
+    The axes of a UMAP have no unit, so that each may be stretched on its own to fill the place, but not by more than
+    half as much again as the other: roundness still means something.
     """
-    inner = place.shrunk(THUMBNAIL / 2 + 0.02)
-    low, high = points.min(axis=0), points.max(axis=0)
-    for _ in range(3):  # the least bandwidth does not scale with the points, so that the fit settles in few steps
-        positions = _stretched(points, low, high, inner)
-        bounds = [(positions.min(axis=0), positions.max(axis=0))]
-        bounds += [region.bounds for region in _regions(positions, labels).values()]
-        lows, highs = np.min([b[0] for b in bounds], axis=0), np.max([b[1] for b in bounds], axis=0)
-        if (lows >= inner[:2]).all() and (highs <= np.add(inner[:2], inner[2:])).all():
-            break
-        scale = np.ptp(positions, axis=0) / np.where(np.ptp(points, axis=0) > 0, np.ptp(points, axis=0), 1)
-        scale = np.where(scale > 0, scale, 1)
-        low, high = low - (positions.min(axis=0) - lows) / scale, high + (highs - positions.max(axis=0)) / scale
+    low, high = np.array(place[:2]), np.add(place[:2], place[2:]) - (0, NAME_HEIGHT)
+    below = above = np.full(2, THUMBNAIL / 2)
+    for _ in range(6):  # a contour's margin around the points depends on their scale, but less than in proportion
+        positions = _stretched(points, low + below, high - above)
+        bounds = [region.bounds for region in _regions(positions, labels).values()]
+        if bounds:
+            below = np.maximum(THUMBNAIL / 2, positions.min(axis=0) - np.min([b[0] for b in bounds], axis=0))
+            above = np.maximum(THUMBNAIL / 2, np.max([b[1] for b in bounds], axis=0) - positions.max(axis=0))
     return positions
 
 
-def _stretched(points: np.ndarray, low: np.ndarray, high: np.ndarray, place: _Place) -> np.ndarray:
-    """Points (n, 2) moved so that the rectangle from low to high fills the place, or the middle of it."""
-    span = high - low
-    size = np.array(place[2:])
-    scale = np.divide(size, span, out=np.full(2, np.inf), where=span > 0)
+def _stretched(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Points (n, 2) moved and scaled to fill the rectangle from low to high, or the middle of it."""
+    span = np.ptp(points, axis=0)
+    scale = np.divide(high - low, span, out=np.full(2, np.inf), where=span > 0)
     scale = np.minimum(scale, 1.5 * scale.min())
     scale = np.where(np.isfinite(scale), scale, 0.0)
-    return np.array(place.center) + (points - (low + high) / 2) * scale
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    return (low + high) / 2 + (points - middle) * scale
 
 
 def _spread(positions: np.ndarray, labels: np.ndarray, has_image: Sequence[bool]) -> list[int]:
