@@ -1,0 +1,168 @@
+"""Work on pairs of a neuron and a reference image, image by image, that goes on where a killed process left it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pure_cli.core.references import NO_IMAGE
+from pure_cli.data.decode import DamagedImage
+from pure_cli.data.listing import Listing
+from pure_cli.data.loader import batches, decode_one, default_workers
+from pure_cli.errors import PureFailure
+from pure_cli.workspace import Scratch, Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from pure_cli.core.preprocessing import Preprocessing
+    from pure_cli.stages.common import Network
+
+
+@dataclass(frozen=True)
+class Plan:
+    """In which order images and neurons are visited: the images that most neurons share come first, so that the
+    backward passes over a batch stay full.
+
+    Attributes
+    ----------
+    images : (U,) distinct data-set indices
+    counts : (U,) neurons that share each image, descending
+    offsets : (U,) where the pairs of each image begin
+    neuron_row, slot : (P,) the pairs of neuron and reference, image after image
+    references : references of one neuron
+    """
+
+    images: np.ndarray
+    counts: np.ndarray
+    offsets: np.ndarray
+    neuron_row: np.ndarray
+    slot: np.ndarray
+    references: int
+
+    @classmethod
+    def of(cls, references: np.ndarray) -> Plan:
+        """The plan for references (N, n) of N neurons; -1 where there is no image."""
+        row, slot = np.nonzero(references != NO_IMAGE)
+        images, inverse, counts = np.unique(references[row, slot], return_inverse=True, return_counts=True)
+        order = np.lexsort((images, -counts))
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        by_image = np.lexsort((row, rank[inverse]))
+        counts = counts[order]
+        offsets = np.cumsum(counts) - counts
+        return cls(images[order], counts, offsets, row[by_image], slot[by_image], references.shape[1])
+
+    @property
+    def pairs(self) -> int:
+        return len(self.slot)
+
+    def rounds(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """For the images ``start:stop``, the pairs of each round: one neuron for each of the first m images."""
+        for turn in range(self.counts[start] if start < stop else 0):
+            m = int((self.counts[start:stop] > turn).sum())
+            yield self.offsets[start : start + m] + turn
+
+    def pairs_of(self, start: int, stop: int) -> int:
+        """Pairs of the images ``start:stop``."""
+        return int(self.counts[start:stop].sum())
+
+    def row(self, pairs: np.ndarray) -> np.ndarray:
+        """Where pairs stand in an array seen as (N * n, ...)."""
+        return self.neuron_row[pairs] * self.references + self.slot[pairs]
+
+    def first_image(self, listing: Listing, network: Network) -> torch.Tensor:
+        """The first image, (1, 3, H, W) uint8; any image of the data set where the plan has none.
+
+        Raises
+        ------
+        PureFailure
+            It cannot be read any more.
+        """
+        import torch
+
+        index = int(self.images[0]) if len(self.images) else int(listing.index[0])
+        try:
+            return torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
+        except DamagedImage as error:
+            raise _gone(listing.path(index), error.reason) from None
+
+    def batch_size(self, listing: Listing, network: Network, asked: int | None, share: int = 1) -> int:
+        """Images at once: as asked, or what suits the device and their size, divided by `share`."""
+        height, width = self.first_image(listing, network).shape[-2:]
+        return asked or max(1, network.batch_size(None, height, width) // share)
+
+
+class PairWork(Scratch):
+    """Rows of results for the pairs of a plan, filled batch by batch of images.
+
+    Parameters
+    ----------
+    store : the workspace, which keeps the unfinished work
+    stage : whose work it is
+    key : fingerprint of what is computed
+    plan : the pairs, and the order of the images
+    arrays : name to (shape, dtype), as of `Scratch`
+    batch_size : images at once
+    anew : start from nothing
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        stage: str,
+        key: str,
+        plan: Plan,
+        arrays: Mapping[str, tuple[tuple[int, ...], str]],
+        batch_size: int,
+        anew: bool = False,
+    ):
+        self._store, self._name = store, f"{stage}-{key[:16]}"
+        self._plan, self._starts, self._size = plan, range(0, len(plan.images), batch_size), batch_size
+        if anew:
+            store.drop_partial(self._name)
+        super().__init__(store.partial(self._name), key, arrays)
+
+    def __enter__(self) -> PairWork:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def pairs_done(self) -> int:
+        """Pairs that were finished before."""
+        return self._plan.pairs_of(0, self.done * self._size)
+
+    def batches(
+        self, listing: Listing, preprocessing: Preprocessing, workers: int | None
+    ) -> Iterator[tuple[int, int, torch.Tensor]]:
+        """The batches that are not done yet: (start, stop) in the plan's images, and the images (B, 3, H, W) uint8.
+
+        A batch counts as done when the next one is asked for.
+
+        Raises
+        ------
+        PureFailure
+            An image that could be read by collect cannot be read any more.
+        """
+        workers = default_workers() if workers is None else workers
+        done = self.done
+        loaded = batches(listing, self._plan.images, preprocessing, self._size, workers, done)
+        for start, batch in zip(self._starts[done:], loaded, strict=True):
+            if batch.damaged:
+                raise _gone(listing.path(batch.damaged[0].index), batch.damaged[0].reason)
+            yield start, min(start + self._size, len(self._plan.images)), batch.images
+            self.finish_step()
+
+    def finished(self) -> None:
+        """The results are where they belong: the unfinished work may go."""
+        self.close()
+        self._store.drop_partial(self._name)
+
+
+def _gone(path: object, reason: str) -> PureFailure:
+    return PureFailure(f"{path} could be read by collect and cannot any more ({reason}). Run `pure collect --force`.")
