@@ -123,7 +123,7 @@ def test_labels_are_those_of_scikit_learn(study, store, features, k):
 
 
 def test_heatmaps_are_those_of_crp(study):
-    from pure_cli.core.circuits import heatmaps
+    from pure_cli.core.circuits import Heatmaps
     from pure_cli.models.rules import composite_for
 
     _, network, images, visualization, reference = study
@@ -133,8 +133,9 @@ def test_heatmaps_are_those_of_crp(study):
             neuron, "layer3", "activation", (0, 8), EpsilonPlusFlat(canonizers_for(network)), rf=True, plot_fn=None
         )[neuron]
         batch = NORMALISE(images.x[torch.tensor(ids[:8, neuron])])
-        wanted = [(row, neuron, int(positions[row, neuron])) for row in range(8)]
-        ours = heatmaps(network, composite_for("epsilon-plus-flat", network), batch, "layer3", wanted)
+        with composite_for("epsilon-plus-flat", network).context(network):
+            heatmaps = Heatmaps(network, batch, "layer3")
+            ours = heatmaps.at(torch.full((8,), neuron), torch.tensor(positions[:8, neuron]))
         scale = theirs.abs().amax(dim=(1, 2), keepdim=True)
         assert (scale > 0).all()
         torch.testing.assert_close(ours / scale, theirs / scale, rtol=1e-4, atol=1e-5)

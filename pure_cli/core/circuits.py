@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from zennit.core import Composite
 
 from pure_cli.core.layout import channels_first, like_activation
 
@@ -166,50 +165,65 @@ class Circuits:
         return found
 
 
-def heatmaps(
-    model: nn.Module, composite: Composite, images: torch.Tensor, layer: str, wanted: Sequence[tuple[int, int, int]]
-) -> torch.Tensor:
-    """CRP heatmaps: relevance of the pixels for neurons at one position each, the forward pass shared by all.
+@dataclass
+class Heatmaps:
+    """CRP heatmaps for one batch of images: one forward pass, then the heatmap of any neuron for each image.
 
     Parameters
     ----------
-    model : in eval mode, parameters without gradients
-    composite : LRP rules with the canonizers that the network needs
+    model : in eval mode, parameters without gradients, with a composite of LRP rules registered
     images : (B, 3, H, W) float
     layer : whose neurons are asked about
-    wanted : for each heatmap the row in `images`, the channel, and the flat position in space (-1: no space)
-
-    Returns
-    -------
-    (len(wanted), H, W) float, summed over colours, signed
 
     Notes
     -----
     Equal to zennit-crp's ``FeatureVisualization.get_max_reference`` with ``rf=True``: relevance starts as the
-    activation at the position.
+    activation at one position.
     """
-    found = torch.zeros(len(wanted), *images.shape[-2:], dtype=images.dtype, device=images.device)
-    with composite.context(model) as modified:
-        images = images.detach().requires_grad_()
-        output, _ = forward_to(modified, images, layer)
-        flat = channels_first(output.detach())
-        for chosen in _rounds([row for row, _, _ in wanted]):
-            start = torch.zeros_like(flat)
-            for i in chosen:
-                row, channel, position = wanted[i]
-                start[row, channel, max(position, 0)] = flat[row, channel, max(position, 0)]
-            (gradient,) = torch.autograd.grad(output, images, like_activation(start, output), retain_graph=True)
-            rows = [wanted[i][0] for i in chosen]
-            found[chosen] = gradient[rows].sum(dim=1)
-    return found
+
+    model: nn.Module
+    images: torch.Tensor
+    layer: str
+
+    def __post_init__(self) -> None:
+        self._pixels = self.images.detach().requires_grad_()
+        self._output, _ = forward_to(self.model, self._pixels, self.layer)
+        self._activation = channels_first(self._output.detach())
+
+    def at(self, channels: torch.Tensor, positions: torch.Tensor, last: bool = False) -> torch.Tensor:
+        """Relevance of the pixels for one neuron of each image, at one position.
+
+        Parameters
+        ----------
+        channels : (m,) int64 with m <= B: the neuron for each of the first m images
+        positions : (m,) int64, flat over space; -1 where the layer has no space
+        last : no further call will follow, the graph may be freed
+
+        Returns
+        -------
+        (m, H, W) float, summed over colours, signed
+        """
+        rows, positions = torch.arange(len(channels), device=channels.device), positions.clamp(min=0)
+        start = torch.zeros_like(self._activation)
+        start[rows, channels, positions] = self._activation[rows, channels, positions]
+        (gradient,) = torch.autograd.grad(
+            self._output, self._pixels, like_activation(start, self._output), retain_graph=not last
+        )
+        return gradient[: len(channels)].sum(dim=1)
 
 
-def _rounds(rows: Sequence[int]) -> Iterator[list[int]]:
-    """Deal entries into rounds in which each row occurs at most once."""
-    left = list(range(len(rows)))
-    while left:
-        seen: set[int] = set()
-        chosen = [i for i in left if not (rows[i] in seen or seen.add(rows[i]))]  # type: ignore[func-returns-value]
-        taken = set(chosen)
-        left = [i for i in left if i not in taken]
-        yield chosen
+def activation_maps(activation: torch.Tensor, channels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Where one neuron of each image fires, enlarged to the image: far cheaper than a heatmap, and coarser.
+
+    Parameters
+    ----------
+    activation : (B, C, h, w) of a layer
+    channels : (m,) int64 with m <= B
+    size : (H, W) of the images
+
+    Returns
+    -------
+    (m, H, W) float, not negative, bilinear between the positions
+    """
+    chosen = activation[torch.arange(len(channels), device=channels.device), channels].clamp(min=0)
+    return torch.nn.functional.interpolate(chosen[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -263,28 +263,32 @@ class Painter:
             crops[slot], masked[slot] = cut.cropped(image, box), cut.masked(image, seen, box)
         return crops, masked
 
-    def _heatmaps(self, job: Job, slots: np.ndarray, images: np.ndarray, positions: np.ndarray) -> Sequence[Any]:
-        from pure_cli.core.circuits import heatmaps
+    def _heatmaps(
+        self, job: Job, slots: np.ndarray, images: np.ndarray, positions: np.ndarray
+    ) -> Iterator[tuple[int, Any, Any]]:
+        """For each of some references: its slot, the image (3, H, W), and the heatmap (H, W) where it is wanted."""
+        import torch
+
+        from pure_cli.core.circuits import Heatmaps
         from pure_cli.data.loader import batches
         from pure_cli.models.rules import composite_for
 
-        found: list[Any] = []
-        done = 0
         height, width = first_image(self._listing, self._network).shape[-2:]
         usual = self._network.batch_size(None, height, width)
         batch_size = self._settings.batch_size or max(1, usual // HEATMAPS_SHARE)
-        for batch in batches(self._listing, images, self._network.preprocessing, batch_size, 0):
+        network = self._network
+        done = 0
+        for batch in batches(self._listing, images, network.preprocessing, batch_size, 0):
             if batch.damaged:
                 first = batch.damaged[0]
                 raise PureError(f"{self._listing.path(first.index)} cannot be read any more ({first.reason}).")
-            rows = range(done, done + len(batch.index))
-            maps: Any = [None] * len(batch.index)
+            count = len(batch.index)
+            maps: Any = [None] * count
             if self._settings.crop == "crp":
-                wanted = [(i, job.neuron, int(positions[row])) for i, row in enumerate(rows)]
-                composite = composite_for(RULE, self._network.model)
-                maps = heatmaps(
-                    self._network.model, composite, self._network.inputs(batch.images), job.layer, wanted
-                ).cpu()
-            found += [(int(slots[row]), image, one) for row, image, one in zip(rows, batch.images, maps, strict=True)]
-            done += len(batch.index)
-        return found
+                with composite_for(RULE, network.model).context(network.model):
+                    heatmaps = Heatmaps(network.model, network.inputs(batch.images), job.layer)
+                    channels = torch.full((count,), job.neuron, device=network.device)
+                    where = torch.from_numpy(positions[done : done + count].astype(np.int64)).to(network.device)
+                    maps = heatmaps.at(channels, where, last=True).cpu()
+            yield from zip(slots[done : done + count].tolist(), batch.images, maps, strict=True)
+            done += count

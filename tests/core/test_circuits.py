@@ -8,7 +8,7 @@ from crp.concepts import ChannelConcept
 from zennit.composites import EpsilonPlusFlat
 from zennit.core import Composite
 
-from pure_cli.core.circuits import Circuits, activations, forward_to, heatmaps
+from pure_cli.core.circuits import Circuits, Heatmaps, activation_maps, activations, forward_to
 from pure_cli.models.rules import canonizers_for, composite_for
 
 
@@ -126,7 +126,7 @@ def test_the_model_is_left_as_it_was(tiny, pixels):
     before = {name: value.clone() for name, value in tiny.state_dict().items()}
     expected = tiny(pixels)
     Circuits(tiny, pixels, "layer3", ["layer2"]).relevance(torch.zeros(6, dtype=torch.long))
-    heatmaps(tiny, composite_for("epsilon-plus-flat", tiny), pixels, "layer3", [(0, 4, 1), (1, 5, 0)])
+    heatmaps(tiny, pixels, "layer3", [4, 5], [1, 0])
     assert all(torch.equal(before[name], value) for name, value in tiny.state_dict().items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in tiny.modules())
     torch.testing.assert_close(tiny(pixels), expected, rtol=0, atol=0)
@@ -146,34 +146,48 @@ def test_activations_equal_those_of_the_whole_pass(tiny, pixels):
         torch.testing.assert_close(value, seen[name], rtol=0, atol=0)
 
 
+def heatmaps(model, images, layer, channels, positions):
+    with composite_for("epsilon-plus-flat", model).context(model):
+        return Heatmaps(model, images, layer).at(torch.tensor(channels), torch.tensor(positions), last=True)
+
+
 def test_heatmaps_equal_crp_at_one_position(tiny, pixels):
     position = 5
-    wanted = [(row, neuron, position) for neuron in (3, 4, 5, 7) for row in range(len(pixels))]
-    ours = heatmaps(tiny, composite_for("epsilon-plus-flat", tiny), pixels, "layer3", wanted)
+    with composite_for("epsilon-plus-flat", tiny).context(tiny):
+        batch = Heatmaps(tiny, pixels, "layer3")
+        ours = {n: batch.at(torch.full((6,), n), torch.full((6,), position)) for n in (3, 4, 5, 7)}
     attribution = CondAttribution(tiny)
-    for i, (row, neuron, _) in enumerate(wanted):
-        theirs = attribution(
-            pixels[row : row + 1].clone().requires_grad_(),
-            [{"layer3": {neuron: [position]}}],
-            EpsilonPlusFlat(canonizers_for(tiny)),
-            mask_map=ChannelConcept.mask_rf,
-            start_layer="layer3",
-            exclude_parallel=False,
-        ).heatmap[0]
-        scale = theirs.abs().max() + 1e-12
-        torch.testing.assert_close(ours[i] / scale, theirs / scale, rtol=1e-4, atol=1e-5)
+    for neuron, found in ours.items():
+        for row in range(len(pixels)):
+            theirs = attribution(
+                pixels[row : row + 1].clone().requires_grad_(),
+                [{"layer3": {neuron: [position]}}],
+                EpsilonPlusFlat(canonizers_for(tiny)),
+                mask_map=ChannelConcept.mask_rf,
+                start_layer="layer3",
+                exclude_parallel=False,
+            ).heatmap[0]
+            scale = theirs.abs().max() + 1e-12
+            torch.testing.assert_close(found[row] / scale, theirs / scale, rtol=1e-4, atol=1e-5)
 
 
-def test_heatmaps_in_any_order_and_repeated_are_the_same(tiny, pixels):
-    composite = composite_for("epsilon-plus-flat", tiny)
-    wanted = [(0, 4, 2), (0, 5, 2), (1, 4, 3), (0, 4, 2)]
-    found = heatmaps(tiny, composite, pixels, "layer3", wanted)
-    again = heatmaps(tiny, composite, pixels, "layer3", wanted[::-1]).flip(0)
-    torch.testing.assert_close(found, again, rtol=1e-5, atol=1e-7)
-    torch.testing.assert_close(found[0], found[3], rtol=1e-5, atol=1e-7)
+def test_each_image_may_ask_for_its_own_heatmap(tiny, pixels):
+    channels, positions = [4, 5, 4, 7], [2, 2, 3, 0]
+    found = heatmaps(tiny, pixels, "layer3", channels, positions)
+    for row, (channel, position) in enumerate(zip(channels, positions, strict=True)):
+        alone = heatmaps(tiny, pixels, "layer3", [channel] * 6, [position] * 6)[row]
+        torch.testing.assert_close(found[row], alone, rtol=0, atol=0)
 
 
 def test_heatmap_of_a_linear_layer(tiny, pixels):
-    found = heatmaps(tiny, composite_for("epsilon-plus-flat", tiny), pixels, "act", [(0, 1, -1)])
+    found = heatmaps(tiny, pixels, "act", [1], [-1])
     assert found.shape == (1, 16, 16)
     assert np.isfinite(found.numpy()).all()
+
+
+def test_activation_maps_are_enlarged_activations():
+    activation = torch.tensor([[[[-1.0, 0.0], [2.0, 4.0]]]])
+    found = activation_maps(activation, torch.tensor([0]), (4, 4))
+    assert found[0, 0, 0] == 0  # what is negative does not excite
+    assert found[0, 3, 3] == 4
+    assert found[0, 3, 1] == pytest.approx(2.5)

@@ -5,7 +5,7 @@ import timm
 import torch
 import torchvision
 
-from pure_cli.core.circuits import Circuits, heatmaps
+from pure_cli.core.circuits import Circuits, Heatmaps
 from pure_cli.models.rules import composite_for
 
 
@@ -31,7 +31,7 @@ def test_timm_and_torchvision_give_the_same_lrp(name):
     for model in (ours, theirs):
         with composite_for("epsilon-plus-flat", model).context(model):
             relevance = Circuits(model, images, "layer4", ["layer3"], lrp=True).relevance(torch.tensor([3, 70]))
-        maps = heatmaps(model, composite_for("epsilon-plus-flat", model), images, "layer4", [(0, 3, 1), (1, 70, 0)])
+            maps = Heatmaps(model, images, "layer4").at(torch.tensor([3, 70]), torch.tensor([1, 0]))
         found.append((relevance["layer3"], maps / maps.abs().amax(dim=(1, 2), keepdim=True)))
     (our_relevance, our_maps), (their_relevance, their_maps) = found
     assert our_relevance.abs().sum() > 0.5
