@@ -26,6 +26,7 @@ from pure_cli.errors import PureError, PureFailure
 SCHEMA = 1  # of the files; raised when their layout changes
 STAGE_FILES = ("collect", "attribute", "embed", "cluster", "evaluate")
 LOCK_POLL = 0.2  # seconds
+ODD_NAMES = "surrogateescape"  # file names that are no UTF-8 keep their bytes
 PARTIAL = ".partial"  # folder of unfinished work
 
 
@@ -184,6 +185,15 @@ def write_array(group: h5py.Group, name: str, values: np.ndarray) -> h5py.Datase
 def empty_rows(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
     """A data set with a checksum, to be filled row by row of its first axis."""
     return group.create_dataset(name, shape, dtype, chunks=(1, *shape[1:]), fletcher32=True)
+
+
+def read_texts(dataset: h5py.Dataset) -> list[str]:
+    return [value.decode("utf-8", ODD_NAMES) for value in dataset[:]]
+
+
+def write_texts(group: h5py.Group, name: str, values: list[str]) -> None:
+    encoded = [value.encode("utf-8", ODD_NAMES) for value in values]
+    group.create_dataset(name, data=np.array(encoded, dtype=object), shape=(len(values),), dtype=h5py.string_dtype())
 
 
 class Scratch:

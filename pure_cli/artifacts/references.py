@@ -1,0 +1,139 @@
+"""References: the file ``collect.h5``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pure_cli.core.references import NO_IMAGE, TopImages
+from pure_cli.errors import PureError, unknown
+from pure_cli.workspace import Store, made_from, read_texts, settings_of, stamp, write_array, write_texts
+
+
+@dataclass(frozen=True)
+class CollectedLayer:
+    """The reference images of all neurons of one layer.
+
+    Attributes
+    ----------
+    top : (C, n) image, value, position
+    lower_layers : where its neurons' activations are attributed to when the user names nothing
+    shape : of the layer's output for one image
+    settings, made_from : what the result depends on
+    """
+
+    top: TopImages
+    lower_layers: list[str]
+    shape: tuple[int, ...]
+    settings: dict[str, Any]
+    made_from: dict[str, Any]
+    fingerprint: str = ""
+
+    @property
+    def neurons(self) -> int:
+        return len(self.top.image)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The file ``collect.h5``.
+
+    Attributes
+    ----------
+    origin : model, weights, seed, data, limit, preprocessing, requested preprocessing, default layer, state (hash of
+        the weights in memory), images (how many were seen)
+    layers : by name
+    image_index, image_path, image_label : the images that are a reference of some neuron
+    label_names : class names
+    damaged : (index, path, reason) of images that could not be read
+    """
+
+    origin: dict[str, Any]
+    layers: dict[str, CollectedLayer]
+    image_index: np.ndarray
+    image_path: list[str]
+    image_label: np.ndarray
+    label_names: list[str]
+    damaged: list[tuple[int, str, str]]
+
+    def layer(self, name: str) -> CollectedLayer:
+        if name not in self.layers:
+            hint = "Run `pure collect --layer` with it to add it." if self.layers else ""
+            raise unknown("layer in this workspace", name, self.layers, hint)
+        return self.layers[name]
+
+    @cached_property
+    def label_of(self) -> dict[int, int]:
+        return dict(zip(self.image_index.tolist(), self.image_label.tolist(), strict=True))
+
+
+def read_collected(store: Store) -> Collected:
+    with store.read("collect") as file:
+        layers = {}
+        for name, group in file["layers"].items():
+            layers[name] = CollectedLayer(
+                TopImages(group["value"][:], group["image"][:], group["position"][:]),
+                read_texts(group["lower_layers"]),
+                tuple(int(size) for size in group.attrs["shape"]),
+                settings_of(group),
+                made_from(group),
+                group.attrs["fingerprint"],
+            )
+        images, damaged = file["images"], file["damaged"]
+        return Collected(
+            settings_of(file),
+            layers,
+            images["index"][:],
+            read_texts(images["path"]),
+            images["label"][:],
+            read_texts(file["labels/name"]),
+            list(
+                zip(
+                    damaged["index"][:].tolist(),
+                    read_texts(damaged["path"]),
+                    read_texts(damaged["reason"]),
+                    strict=True,
+                )
+            ),
+        )
+
+
+def write_collected(store: Store, collected: Collected) -> None:
+    with store.replace("collect") as file:
+        prints = {}
+        for name, layer in collected.layers.items():
+            group = file.create_group(f"layers/{name}")
+            write_array(group, "image", layer.top.image)
+            write_array(group, "value", np.where(layer.top.image == NO_IMAGE, 0, layer.top.value))
+            write_array(group, "position", layer.top.position)
+            write_texts(group, "lower_layers", layer.lower_layers)
+            group.attrs["shape"] = layer.shape
+            prints[name] = stamp(group, layer.settings, layer.made_from)
+        write_array(file, "images/index", collected.image_index)
+        write_texts(file, "images/path", collected.image_path)
+        write_array(file, "images/label", collected.image_label)
+        write_texts(file, "labels/name", collected.label_names)
+        file.create_dataset("damaged/index", data=np.array([d[0] for d in collected.damaged], dtype=np.int64))
+        write_texts(file, "damaged/path", [d[1] for d in collected.damaged])
+        write_texts(file, "damaged/reason", [d[2] for d in collected.damaged])
+        stamp(file, collected.origin, prints)
+
+
+def need_layers(asked: list[str] | None, there: Mapping[str, Any], command: str) -> list[str]:
+    """The layers that were asked for, all that are there where none was.
+
+    Raises
+    ------
+    PureError
+        One of them is not there, or nothing is there.
+    """
+    if not there:
+        raise PureError(f"The workspace holds no layer yet. Run `pure {command}` first.")
+    for name in asked or ():
+        if name not in there:
+            raise unknown("layer in this workspace", name, there, f"Run `pure {command} --layer {name}` to add it.")
+    return list(asked or there)

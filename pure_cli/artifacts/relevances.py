@@ -1,0 +1,155 @@
+"""Relevances: the file ``attribute.h5``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pure_cli.workspace import (
+    Store,
+    empty_rows,
+    made_from,
+    read_texts,
+    settings_of,
+    stamp,
+    write_array,
+    write_texts,
+)
+
+
+@dataclass(frozen=True)
+class AttributedLayer:
+    """What ``attribute.h5`` holds for one layer, without the large arrays.
+
+    Attributes
+    ----------
+    neuron : (N,) int64, ascending
+    image : (N, n) int64
+    lower_layers : in the order in which they were asked for; the first is what ``pure`` features mean
+    done : lower layer to (N,) bool, whether the neuron's relevances are there
+    activation_image : (U,) int64, ascending
+    """
+
+    neuron: np.ndarray
+    image: np.ndarray
+    lower_layers: list[str]
+    done: dict[str, np.ndarray]
+    activation_image: np.ndarray
+    settings: dict[str, Any]
+    made_from: dict[str, Any]
+    fingerprint: str
+
+    def missing(self, lower: str, neurons: np.ndarray) -> np.ndarray:
+        """Those of `neurons` whose relevances at `lower` are not there."""
+        there = self.neuron[self.done[lower]] if lower in self.done else np.empty(0, np.int64)
+        return np.setdiff1d(neurons, there)
+
+
+def read_attributed(store: Store) -> dict[str, AttributedLayer]:
+    with store.read("attribute") as file:
+        return {name: _attributed(group) for name, group in file["layers"].items()}
+
+
+def _attributed(group: h5py.Group) -> AttributedLayer:
+    lower = read_texts(group["lower_layers"])
+    return AttributedLayer(
+        group["neuron"][:],
+        group["image"][:],
+        lower,
+        {name: group["done"][name][:] for name in lower},
+        group["activations/image"][:],
+        settings_of(group),
+        made_from(group),
+        group.attrs["fingerprint"],
+    )
+
+
+@dataclass(frozen=True)
+class NewRelevances:
+    """Relevances that were just computed, to be added to ``attribute.h5``.
+
+    Attributes
+    ----------
+    layer : name
+    neuron : (N,) int64, ascending
+    relevance : lower layer to a function from the row of a neuron to its (n, D) float32
+    widths : lower layer to D
+    activation_image : (U,) int64 images that were not in the file
+    activation : "max" and "mean" to (U, C) float32
+    """
+
+    layer: str
+    neuron: np.ndarray
+    relevance: Mapping[str, Callable[[int], np.ndarray]]
+    widths: Mapping[str, int]
+    activation_image: np.ndarray
+    activation: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def add_relevances(
+    store: Store,
+    new: NewRelevances,
+    references: np.ndarray,
+    settings: dict[str, Any],
+    lineage: dict[str, Any],
+    anew: bool = False,
+) -> None:
+    """Write ``attribute.h5`` again with `new` in it; what is there for the same settings and inputs stays.
+
+    Parameters
+    ----------
+    references : (C, n) int64, the reference images of all neurons of the layer
+    settings, lineage : what the result depends on
+    anew : leave out everything that the file held
+    """
+    with store.replace("attribute") as file, ExitStack() as stack:
+        old_layers: Any = {}
+        if store.has("attribute") and not anew:
+            old_layers = stack.enter_context(store.read("attribute"))["layers"]
+        for name in old_layers:
+            if name != new.layer:
+                old_layers.copy(name, file.require_group("layers"))
+        group = file.create_group(f"layers/{new.layer}")
+        stamp(group, settings, lineage)
+        old = old_layers.get(new.layer)
+        if old is not None and old.attrs["fingerprint"] != group.attrs["fingerprint"]:
+            old = None
+        _fill(group, old, new, references)
+        stamp(file, settings, {name: layer.attrs["fingerprint"] for name, layer in file["layers"].items()})
+
+
+def _fill(group: h5py.Group, old: h5py.Group | None, new: NewRelevances, references: np.ndarray) -> None:
+    before = _attributed(old) if old is not None else None
+    neuron = np.union1d(before.neuron, new.neuron) if before else new.neuron
+    write_array(group, "neuron", neuron)
+    write_array(group, "image", references[neuron])
+    lower_layers = [*(before.lower_layers if before else []), *new.relevance]
+    lower_layers = list(dict.fromkeys(lower_layers))
+    write_texts(group, "lower_layers", lower_layers)
+    for lower in lower_layers:
+        old_row = dict(zip(before.neuron.tolist(), range(len(before.neuron)), strict=True)) if before else {}
+        old_done = before.done.get(lower) if before else None
+        new_row = {int(c): row for row, c in enumerate(new.neuron)} if lower in new.relevance else {}
+        width = new.widths[lower] if lower in new.widths else old["relevance"][lower].shape[-1]  # type: ignore[index]
+        rows = empty_rows(group, f"relevance/{lower}", (len(neuron), references.shape[1], width), "float32")
+        done = np.zeros(len(neuron), bool)
+        for i, c in enumerate(neuron.tolist()):
+            if c in new_row:
+                rows[i], done[i] = new.relevance[lower](new_row[c]), True
+            elif old_done is not None and c in old_row and old_done[old_row[c]]:
+                rows[i], done[i] = old["relevance"][lower][old_row[c]], True  # type: ignore[index]
+            else:
+                rows[i] = np.nan
+        write_array(group, f"done/{lower}", done)
+    image = np.concatenate([before.activation_image, new.activation_image]) if before else new.activation_image
+    order = np.argsort(image)
+    write_array(group, "activations/image", image[order])
+    for kind, values in new.activation.items():
+        if before:
+            values = np.concatenate([old["activations"][kind][:], values])  # type: ignore[index]
+        write_array(group, f"activations/{kind}", values[order])
