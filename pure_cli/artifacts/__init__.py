@@ -9,24 +9,36 @@ from pure_cli.artifacts.clusterings import (
     read_clusterings,
     write_clusterings,
 )
-from pure_cli.artifacts.features import feature_rows, split_features
 from pure_cli.artifacts.references import Collected, CollectedLayer, need_layers, read_collected, write_collected
-from pure_cli.artifacts.relevances import AttributedLayer, NewRelevances, add_relevances, read_attributed
+from pure_cli.artifacts.relevances import (
+    AttributedLayer,
+    NewRelevances,
+    add_relevances,
+    read_activations,
+    read_attributed,
+    read_relevance,
+)
+from pure_cli.artifacts.rows import NeuronRows, NewRows, add_rows, read_row, read_rows_index
 
 __all__ = [
     "AttributedLayer",
     "Clustering",
     "Collected",
     "CollectedLayer",
+    "NeuronRows",
     "NewRelevances",
+    "NewRows",
     "add_relevances",
+    "add_rows",
     "clustering_path",
-    "feature_rows",
     "need_layers",
+    "read_activations",
     "read_attributed",
     "read_clusterings",
     "read_collected",
-    "split_features",
+    "read_relevance",
+    "read_row",
+    "read_rows_index",
     "write_clusterings",
     "write_collected",
 ]

@@ -69,6 +69,18 @@ def _attributed(group: h5py.Group) -> AttributedLayer:
     )
 
 
+def read_relevance(store: Store, layer: str, lower: str, row: int) -> np.ndarray:
+    """Relevances (n, D) of one neuron, by its place in the file."""
+    with store.read("attribute") as file:
+        return file[f"layers/{layer}/relevance/{lower}"][row]
+
+
+def read_activations(store: Store, layer: str, kind: str) -> np.ndarray:
+    """Activations (U, C) of the layer for each distinct image: their "max" or "mean" over space."""
+    with store.read("attribute") as file:
+        return file[f"layers/{layer}/activations/{kind}"][:]
+
+
 @dataclass(frozen=True)
 class NewRelevances:
     """Relevances that were just computed, to be added to ``attribute.h5``.

@@ -8,25 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import (
-    AttributedLayer,
-    Clustering,
-    Collected,
-    clustering_path,
-    feature_rows,
-    need_layers,
-    read_attributed,
-    read_clusterings,
-    read_collected,
-    split_features,
-    write_clusterings,
-)
-from pure_cli.config import ACTIVATION_FEATURES, PURE_FEATURES, ClusterSettings, fingerprint
-from pure_cli.core.neurons import parse_neurons
+from pure_cli.artifacts import Clustering, Collected, clustering_path, read_clusterings, write_clusterings
+from pure_cli.config import ClusterSettings, fingerprint
 from pure_cli.core.references import NO_IMAGE
-from pure_cli.errors import PureError, unknown
-from pure_cli.stages.attribute import attribute_fingerprint
-from pure_cli.stages.common import Outcome, Progress, lineage, require_unchanged, silent
+from pure_cli.errors import PureError
+from pure_cli.stages.common import Outcome, Progress, silent
+from pure_cli.stages.sources import FeatureSource, Sources
 from pure_cli.workspace import SCHEMA, Store
 
 if TYPE_CHECKING:
@@ -44,31 +31,30 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
         No relevances, stale ones, unknown layer, neuron or features, k larger than the number of references.
     """
     begin = time.perf_counter()
-    collected, attributed = fresh_relevances(store, settings.layer)
-    layers = need_layers(settings.layer, attributed, "attribute")
+    sources = Sources(store)
     clusterings = {} if settings.force else read_clusterings(store)
     jobs = []
-    for layer in layers:
-        neurons = attributed_neurons(settings.neurons, layer, attributed[layer], collected)
-        for features in settings.features:
-            check_features(features)
-            _require_relevances(features, layer, attributed[layer], neurons)
+    for features in settings.features:
+        for layer in sources.layers(settings.layer, features):
+            source = sources.of(layer, features)
+            neurons = source.choose(settings.neurons, sources.collected.layers[layer].neurons)
             for k in settings.k:
-                _check_k(k, layer, attributed[layer])
-                jobs.append(_job(layer, features, k, neurons, attributed[layer], settings.seed, clusterings))
+                _check_k(k, layer, sources.collected)
+                jobs.append(_job(source, k, settings.seed, neurons, clusterings))
+    layers = list(dict.fromkeys(job.source.layer for job in jobs))
     todo = [job for job in jobs if len(job.missing)]
     total, done = sum(len(job.missing) for job in todo), 0
     outcome = Outcome("cluster", layers, total, "fits")
     for job in todo:
         found = []
-        for split in _splits(store, job, collected, attributed[job.layer]):
+        for split in _splits(job, sources):
             found.append(split)
             progress(done := done + 1, total)
         if job.valid is None and job.path in clusterings:
             outcome.notes.append(
-                f"The earlier virtual neurons of '{job.layer}' ({job.what}) were stale and were replaced."
+                f"The earlier virtual neurons of '{job.source.layer}' ({job.what}) were stale and were replaced."
             )
-        new = _as_clustering(job, found, attributed[job.layer])
+        new = _as_clustering(job, found)
         clusterings[job.path] = job.valid.joined(new) if job.valid else new
     if todo:
         write_clusterings(store, clusterings)
@@ -86,8 +72,7 @@ class Job:
     valid : what of it is there and was made from the same things
     """
 
-    layer: str
-    features: str
+    source: FeatureSource
     k: int
     seed: int
     missing: np.ndarray
@@ -95,134 +80,58 @@ class Job:
 
     @property
     def path(self) -> str:
-        return clustering_path(self.layer, self.features, self.k)
+        return clustering_path(self.source.layer, self.source.features, self.k)
 
     @property
     def what(self) -> str:
-        return f"{self.features} features, k = {self.k}"
+        return f"{self.source.features} features, k = {self.k}"
 
 
-def _splits(store: Store, job: Job, collected: Collected, attributed: AttributedLayer) -> Iterator["VirtualNeurons"]:
-    """The virtual neurons of each missing neuron."""
-    from pure_cli.core.clusters import one_thread, virtual_neurons
-
-    top = collected.layers[job.layer].top
-    with one_thread():
-        rows = feature_rows(store, job.layer, attributed, job.features, job.missing)
-        for neuron, points in zip(job.missing.tolist(), rows, strict=True):
-            excites = (top.image[neuron] != NO_IMAGE) & (top.value[neuron] > 0)
-            yield virtual_neurons(points, excites, job.k, job.seed)
-
-
-def fresh_relevances(store: Store, layers: list[str] | None) -> tuple[Collected, dict[str, AttributedLayer]]:
-    """References and relevances, once it is clear that both are up to date.
-
-    Raises
-    ------
-    PureError
-        One of them is missing or stale.
-    """
-    collected, attributed = read_collected(store), read_attributed(store)
-    names = need_layers(layers, attributed, "attribute")
-    for name in names:
-        if name not in collected.layers or attributed[name].fingerprint != attribute_fingerprint(
-            collected, name, attributed[name].settings["rule"]
-        ):
-            raise PureError(
-                f"The relevances of '{name}' are stale: the references were collected again since. "
-                "Run `pure attribute` again."
-            )
-    require_unchanged(collected, names)
-    return collected, attributed
+def cluster_depends_on(source: FeatureSource, k: int, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of a clustering, and what it is made from."""
+    settings = {
+        "layer": source.layer,
+        "features": source.features,
+        "lower_layer": source.lower_layer,
+        "k": k,
+        "seed": seed,
+    }
+    return settings, source.made_from
 
 
-def attributed_neurons(text: str | None, layer: str, attributed: AttributedLayer, collected: Collected) -> np.ndarray:
-    """The neurons that were asked for, all that have relevances where none was.
-
-    Raises
-    ------
-    PureError
-        A neuron that the layer does not have, or that has no relevances yet.
-    """
-    if text is None:
-        return attributed.neuron
-    neurons = parse_neurons(text, collected.layers[layer].neurons, layer)
-    if text.strip() == "all":
-        return np.intersect1d(neurons, attributed.neuron)
-    missing = np.setdiff1d(neurons, attributed.neuron)
-    if len(missing):
-        listed = ",".join(map(str, missing[:8].tolist()))
-        raise PureError(
-            f"{len(missing)} of the neurons of '{layer}' have no relevances yet. "
-            f"Run `pure attribute --layer {layer} --neurons {listed}{',…' if len(missing) > 8 else ''}` first."
-        )
-    return neurons
+def cluster_fingerprint(source: FeatureSource, k: int, seed: int) -> str:
+    """The fingerprint that a clustering computed now would have."""
+    settings, made_from = cluster_depends_on(source, k, seed)
+    return fingerprint({"settings": settings, "made_from": made_from, "schema": SCHEMA})
 
 
-def check_features(features: str) -> None:
-    """Make sure that `features` is a kind that can be clustered.
-
-    Raises
-    ------
-    PureError
-        It is not.
-    """
-    kind, at, lower = features.partition("@")
-    if kind == PURE_FEATURES and (lower or not at):
-        return
-    if features not in ACTIVATION_FEATURES:
-        known = [PURE_FEATURES, *ACTIVATION_FEATURES]
-        raise unknown("kind of features", features, known, "pure@LAYER means the relevances at that lower layer.")
-
-
-def _require_relevances(features: str, layer: str, attributed: AttributedLayer, neurons: np.ndarray) -> None:
-    kind, lower = split_features(features, attributed)
-    if kind == PURE_FEATURES and len(missing := attributed.missing(lower, neurons)):
-        raise PureError(
-            f"{len(missing)} of the neurons of '{layer}' have no relevances at '{lower}' yet. "
-            f"Run `pure attribute --layer {layer} --lower-layer {lower}` first."
-        )
-
-
-def _check_k(k: int, layer: str, attributed: AttributedLayer) -> None:
-    references = int((attributed.image != NO_IMAGE).sum(axis=1).max(initial=0))
+def _check_k(k: int, layer: str, collected: Collected) -> None:
+    references = int((collected.layers[layer].top.image != NO_IMAGE).sum(axis=1).max(initial=0))
     if k > references:
         raise PureError(f"--k {k} is more than the {references} references that a neuron of '{layer}' has.")
 
 
-def cluster_depends_on(layer: str, features: str, k: int, seed: int, attributed: AttributedLayer) -> tuple[dict, dict]:
-    """Settings of a clustering, and what it is made from."""
-    lower = split_features(features, attributed)[1]
-    settings = {"layer": layer, "features": features, "lower_layer": lower, "k": k, "seed": seed}
-    return settings, lineage(attributed, "attribute")
-
-
-def cluster_fingerprint(layer: str, features: str, k: int, seed: int, attributed: AttributedLayer) -> str:
-    """The fingerprint that a clustering computed now would have."""
-    settings, made_from = cluster_depends_on(layer, features, k, seed, attributed)
-    return fingerprint({"settings": settings, "made_from": made_from, "schema": SCHEMA})
-
-
-def _job(
-    layer: str,
-    features: str,
-    k: int,
-    neurons: np.ndarray,
-    attributed: AttributedLayer,
-    seed: int,
-    there: Mapping[str, Clustering],
-) -> Job:
+def _job(source: FeatureSource, k: int, seed: int, neurons: np.ndarray, there: Mapping[str, Clustering]) -> Job:
     """One clustering, and the neurons that it lacks."""
-    valid = there.get(clustering_path(layer, features, k))
-    if valid is not None and valid.fingerprint != cluster_fingerprint(layer, features, k, seed, attributed):
+    valid = there.get(clustering_path(source.layer, source.features, k))
+    if valid is not None and valid.fingerprint != cluster_fingerprint(source, k, seed):
         valid = None
     missing = np.setdiff1d(neurons, valid.neuron) if valid else neurons
-    return Job(layer, features, k, seed, missing, valid)
+    return Job(source, k, seed, missing, valid)
 
 
-def _as_clustering(job: Job, found: list["VirtualNeurons"], attributed: AttributedLayer) -> Clustering:
+def _splits(job: Job, sources: Sources) -> Iterator["VirtualNeurons"]:
+    """The virtual neurons of each missing neuron."""
+    from pure_cli.core.clusters import one_thread, virtual_neurons
+
+    with one_thread():
+        for neuron, points in zip(job.missing.tolist(), job.source.rows(job.missing), strict=True):
+            yield virtual_neurons(points, sources.excites(job.source.layer, neuron), job.k, job.seed)
+
+
+def _as_clustering(job: Job, found: list["VirtualNeurons"]) -> Clustering:
     sizes = [split.sizes for split in found]
-    settings, made_from = cluster_depends_on(job.layer, job.features, job.k, job.seed, attributed)
+    settings, made_from = cluster_depends_on(job.source, job.k, job.seed)
     return Clustering(
         job.missing,
         np.stack([split.labels for split in found]),
@@ -246,11 +155,11 @@ def tables(store: Store, settings: ClusterSettings) -> list[dict[str, Any]]:
     where there are not two virtual neurons) and "virtual_neurons": dicts with "name", "size", and "classes", the most
     frequent class names with their counts
     """
-    collected, attributed, clusterings = read_collected(store), read_attributed(store), read_clusterings(store)
-    found = []
-    for layer in need_layers(settings.layer, attributed, "attribute"):
-        neurons = attributed_neurons(settings.neurons, layer, attributed[layer], collected)
-        for features in settings.features:
+    sources, clusterings = Sources(store), read_clusterings(store)
+    collected, found = sources.collected, []
+    for features in settings.features:
+        for layer in sources.layers(settings.layer, features):
+            neurons = sources.of(layer, features, check=False).choose(settings.neurons, collected.layers[layer].neurons)
             for k in settings.k:
                 clustering = clusterings[clustering_path(layer, features, k)]
                 rows = [_row(int(c), layer, clustering, collected) for c in neurons]

@@ -66,13 +66,14 @@ COMPONENTS = {
     "n": "the number of references (n)",
     "collect": "the references",
     "attribute": "the relevances",
+    "embed": "the embeddings",
 }
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """In words, what differs between what something was made from and what it would be made from now."""
     names = [name for name in COMPONENTS if then.get(name) != now.get(name)]
-    inputs = [name for name in names if name not in ("collect", "attribute")]
+    inputs = [name for name in names if name not in ("collect", "attribute", "embed")]
     return [COMPONENTS[name] for name in inputs or names]
 
 

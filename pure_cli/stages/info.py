@@ -4,13 +4,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pure_cli.artifacts import read_attributed, read_clusterings, read_collected
+from pure_cli.artifacts import read_clusterings, read_collected
 from pure_cli.data.listing import list_images
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import attribute_depends_on
 from pure_cli.stages.cluster import cluster_depends_on
 from pure_cli.stages.common import changes, origin_now
 from pure_cli.stages.render import FIGURES, FigureIndex
+from pure_cli.stages.sources import Sources
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
 UP_TO_DATE = "up to date"
@@ -52,11 +53,13 @@ def info(store: Store) -> dict[str, Any]:
     found["origin"] = collected.origin
     found["damaged"] = collected.damaged
     stale = _collect_results(collected, found)
-    attributed = {}
+    sources = Sources(store)
     try:
-        attributed = read_attributed(store) if store.has("attribute") else {}
+        attributed = sources.attributed if store.has("attribute") else {}
+        embedded = sources.embedded
     except PureError as error:
         found["problems"].append(str(error))
+        return found
     for name, layer in attributed.items():
         why = stale.get(name) if name in collected.layers else "its references are gone"
         if why is None:
@@ -65,6 +68,13 @@ def info(store: Store) -> dict[str, Any]:
         stale[f"attribute {name}"] = why
         what = f"{len(layer.neuron)} neurons × {layer.image.shape[1]} references at {', '.join(layer.lower_layers)}"
         found["results"].append(_result("attribute", name, f"{what}, {layer.settings['rule']}", why))
+    for (name, kind), rows in embedded.items():
+        why = stale.get(name) if name in collected.layers else "its references are gone"
+        if why is None:
+            why = _changed(rows.made_from, sources.embed_lineage(name))
+        stale[f"{kind} {name}"] = why
+        what = f"{len(rows.neuron)} neurons × {rows.shape[0]} references, {kind}, crop {rows.settings['crop']}"
+        found["results"].append(_result("embed", name, what, why))
     try:
         clusterings = read_clusterings(store)
     except PureError as error:
@@ -72,12 +82,11 @@ def info(store: Store) -> dict[str, Any]:
         clusterings = {}
     for path, clustering in clusterings.items():
         own = clustering.settings
-        why = stale.get(f"attribute {own['layer']}", "its relevances are gone")
+        where = "attribute" if f"{own['features']} {own['layer']}" not in stale else own["features"]
+        why = stale.get(f"{where} {own['layer']}", "its features are gone")
         if why is None:
-            made_from = cluster_depends_on(
-                own["layer"], own["features"], own["k"], own["seed"], attributed[own["layer"]]
-            )[1]
-            why = _changed(clustering.made_from, made_from)
+            source = sources.of(own["layer"], own["features"], check=False)
+            why = _changed(clustering.made_from, cluster_depends_on(source, own["k"], own["seed"])[1])
         stale[path] = why
         what = f"{len(clustering.neuron)} neurons, {own['features']} features, k = {own['k']}"
         found["results"].append(_result("cluster", own["layer"], what, why))

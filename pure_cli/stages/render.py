@@ -12,24 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.artifacts import (
-    AttributedLayer,
-    Clustering,
-    Collected,
-    clustering_path,
-    feature_rows,
-    need_layers,
-    read_clusterings,
-)
+from pure_cli.artifacts import Clustering, clustering_path, need_layers, read_clusterings
 from pure_cli.config import RenderSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.models.spec import parse_model
-from pure_cli.stages.cluster import cluster_fingerprint, fresh_relevances
+from pure_cli.stages.cluster import cluster_fingerprint
 from pure_cli.stages.collect import first_image
-from pure_cli.stages.common import Network, Outcome, Progress, open_network, require_unchanged, silent
+from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
+from pure_cli.stages.sources import Sources
 from pure_cli.workspace import Store
 
 RULE = "epsilon-plus-flat"  # of the heatmaps, as in PURE
@@ -47,7 +40,7 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
         No clustering, a stale one, unknown layer or neuron.
     """
     begin = time.perf_counter()
-    collected, attributed = fresh_relevances(store, settings.layer)
+    sources = Sources(store)
     clusterings = read_clusterings(store)
     if not clusterings:
         raise PureError(f"The workspace {store.root} has no virtual neurons. Run `pure cluster` first.")
@@ -57,16 +50,16 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     index = FigureIndex(folder)
     jobs: list[Job] = []
     for layer in layers:
-        jobs += _jobs(layer, collected, attributed[layer], clusterings, settings, folder)
+        jobs += _jobs(layer, sources, clusterings, settings, folder)
     wanted = [job for job in jobs if settings.force or not index.has(job)]
     outcome = Outcome("render", layers, len(wanted), "figures")
     outcome.details = {"folder": str(folder), "files": [str(job.file) for job in jobs]}
     if wanted:
-        listing = require_unchanged(collected, layers)
-        network = open_network(collected.origin, settings.device)
+        listing = sources.listing(layers)
+        network = open_network(sources.collected.origin, settings.device)
         if settings.crop == "crp":
             _check_rules(network, listing, layers)
-        painter = Painter(store, collected, attributed, listing, network, settings)
+        painter = Painter(sources, listing, network, settings)
         progress(0, len(wanted))
         for done, job in enumerate(wanted, 1):
             painter.paint(job)
@@ -130,21 +123,22 @@ class FigureIndex:
 
 def _jobs(
     layer: str,
-    collected: Collected,
-    attributed: AttributedLayer,
+    sources: Sources,
     clusterings: dict[str, Clustering],
     settings: RenderSettings,
     folder: Path,
 ) -> list[Job]:
     clustering = _choose(layer, clusterings, settings)
     own = clustering.settings
-    if clustering.fingerprint != cluster_fingerprint(layer, own["features"], own["k"], own["seed"], attributed):
+    sources.layers([layer], own["features"])
+    source = sources.of(layer, own["features"])
+    if clustering.fingerprint != cluster_fingerprint(source, own["k"], own["seed"]):
         raise PureError(
-            f"The virtual neurons of '{layer}' are stale: the relevances changed since. Run `pure cluster` again."
+            f"The virtual neurons of '{layer}' are stale: what they were made from changed. Run `pure cluster` again."
         )
     neurons = clustering.neuron
     if settings.neurons is not None and settings.neurons.strip() != "all":
-        neurons = parse_neurons(settings.neurons, collected.layers[layer].neurons, layer)
+        neurons = parse_neurons(settings.neurons, sources.collected.layers[layer].neurons, layer)
         missing = np.setdiff1d(neurons, clustering.neuron)
         if len(missing):
             listed = ",".join(map(str, missing[:8].tolist()))
@@ -189,16 +183,8 @@ def _choose(layer: str, clusterings: dict[str, Clustering], settings: RenderSett
 class Painter:
     """Draws figures, with the network at hand for the heatmaps."""
 
-    def __init__(
-        self,
-        store: Store,
-        collected: Collected,
-        attributed: dict[str, AttributedLayer],
-        listing: Listing,
-        network: Network,
-        settings: RenderSettings,
-    ):
-        self._store, self._collected, self._attributed = store, collected, attributed
+    def __init__(self, sources: Sources, listing: Listing, network: Network, settings: RenderSettings):
+        self._sources, self._collected = sources, sources.collected
         self._listing, self._network, self._settings = listing, network, settings
 
     def paint(self, job: Job) -> None:
@@ -206,17 +192,8 @@ class Painter:
         from pure_cli.core.projection import project
         from pure_cli.views.neuron import NeuronPicture, Row, draw, save
 
-        features = next(
-            iter(
-                feature_rows(
-                    self._store,
-                    job.layer,
-                    self._attributed[job.layer],
-                    job.clustering.settings["features"],
-                    np.array([job.neuron]),
-                )
-            )
-        )
+        source = self._sources.of(job.layer, job.clustering.settings["features"])
+        features = next(source.rows(np.array([job.neuron])))
         labels = job.clustering.label[np.searchsorted(job.clustering.neuron, job.neuron)]
         references = np.flatnonzero(self._collected.layers[job.layer].top.image[job.neuron] != NO_IMAGE)
         points = project(features[references], self._settings.seed)

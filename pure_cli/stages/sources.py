@@ -1,0 +1,210 @@
+"""Features of references, of whatever kind, neuron by neuron; and whether what they were made from is up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pure_cli.artifacts import (
+    AttributedLayer,
+    Collected,
+    NeuronRows,
+    need_layers,
+    read_activations,
+    read_attributed,
+    read_collected,
+    read_relevance,
+    read_row,
+    read_rows_index,
+)
+from pure_cli.config import ACTIVATION_FEATURES, PURE_FEATURES
+from pure_cli.core.neurons import parse_neurons
+from pure_cli.core.references import NO_IMAGE
+from pure_cli.data.listing import Listing
+from pure_cli.errors import PureError, unknown
+from pure_cli.stages.attribute import attribute_fingerprint
+from pure_cli.stages.common import lineage, require_unchanged
+from pure_cli.workspace import Store
+
+EMBEDDING = "embedding"  # the data set of embed.h5 with the rows
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """One kind of features of the references of a layer.
+
+    Attributes
+    ----------
+    layer, features : which
+    neuron : (N,) int64, the neurons that have them
+    lower_layer : where relevances are taken, "" for other features
+    made_from : what anything made of them is made from
+    command : that adds neurons
+    """
+
+    store: Store
+    layer: str
+    features: str
+    neuron: np.ndarray
+    lower_layer: str
+    made_from: dict[str, Any]
+    command: str
+    attributed: AttributedLayer | None = field(default=None, repr=False)
+
+    def rows(self, neurons: np.ndarray) -> Iterator[np.ndarray]:
+        """Features (n, D) float32 of each of some neurons; rows without an image are zero."""
+        if self.features in ACTIVATION_FEATURES:
+            yield from self._activations(neurons)
+            return
+        places = np.searchsorted(self.neuron, neurons)
+        if self.lower_layer:
+            assert self.attributed is not None
+            places = np.searchsorted(self.attributed.neuron, neurons)
+        for place in places.tolist():
+            if self.lower_layer:
+                yield read_relevance(self.store, self.layer, self.lower_layer, place)
+            else:
+                yield read_row(self.store, "embed", self.layer, self.features, EMBEDDING, place)
+
+    def _activations(self, neurons: np.ndarray) -> Iterator[np.ndarray]:
+        assert self.attributed is not None
+        values = read_activations(self.store, self.layer, self.features.removeprefix("activation-"))
+        for place in np.searchsorted(self.attributed.neuron, neurons):
+            image = self.attributed.image[place]
+            found = values[np.searchsorted(self.attributed.activation_image, image).clip(max=len(values) - 1)]
+            yield np.where((image != NO_IMAGE)[:, None], found, 0).astype(np.float32)
+
+    def choose(self, text: str | None, count: int) -> np.ndarray:
+        """The neurons that were asked for, all that have these features where none was.
+
+        Parameters
+        ----------
+        text : as of ``--neurons``
+        count : neurons of the layer
+
+        Raises
+        ------
+        PureError
+            A neuron that the layer does not have, or that has no such features yet.
+        """
+        if text is None or text.strip() == "all":
+            return self.neuron
+        neurons = parse_neurons(text, count, self.layer)
+        missing = np.setdiff1d(neurons, self.neuron)
+        if len(missing):
+            listed = ",".join(map(str, missing[:8].tolist())) + (",…" if len(missing) > 8 else "")
+            raise PureError(
+                f"{len(missing)} of the neurons of '{self.layer}' have no {self.features} features yet. "
+                f"Run `{self.command} --layer {self.layer} --neurons {listed}` first."
+            )
+        return neurons
+
+
+class Sources:
+    """All that a workspace has features of.
+
+    Parameters
+    ----------
+    store : the workspace
+    """
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.collected: Collected = read_collected(store)
+        self._checked: dict[str, Listing] = {}
+
+    @cached_property
+    def attributed(self) -> dict[str, AttributedLayer]:
+        return read_attributed(self.store)
+
+    @cached_property
+    def embedded(self) -> dict[tuple[str, str], NeuronRows]:
+        return read_rows_index(self.store, "embed", EMBEDDING)
+
+    def layers(self, asked: list[str] | None, features: str) -> list[str]:
+        """The layers that were asked for, all that have such features where none was.
+
+        Raises
+        ------
+        PureError
+            Features of an unknown kind, or a layer that does not have them.
+        """
+        kind = features.partition("@")[0]
+        if kind == PURE_FEATURES or features in ACTIVATION_FEATURES:
+            return need_layers(asked, self.attributed, "attribute")
+        there = {layer: None for layer, name in self.embedded if name == features}
+        if not there:
+            known = [PURE_FEATURES, *ACTIVATION_FEATURES, *dict.fromkeys(name for _, name in self.embedded)]
+            hint = (
+                f"pure@LAYER is the relevance at that lower layer; `pure embed --embedder {features}` adds embeddings."
+            )
+            raise unknown("kind of features", features, known, hint)
+        return need_layers(asked, there, f"embed --embedder {features}")
+
+    def of(self, layer: str, features: str, check: bool = True) -> FeatureSource:
+        """One kind of features of a layer that `layers` has named.
+
+        Parameters
+        ----------
+        check : make sure that they are up to date
+
+        Raises
+        ------
+        PureError
+            They are stale, or there is no such lower layer.
+        """
+        if features.partition("@")[0] != PURE_FEATURES and features not in ACTIVATION_FEATURES:
+            rows = self.embedded[layer, features]
+            if check:
+                self._require(layer, rows.made_from == self.embed_lineage(layer), "embeddings", "embed")
+            command = f"pure embed --embedder {features}"
+            made_from = lineage(rows, "embed")
+            return FeatureSource(self.store, layer, features, rows.neuron, "", made_from, command)
+        attributed = self.attributed[layer]
+        if check:
+            now = (
+                attribute_fingerprint(self.collected, layer, attributed.settings["rule"]) if self._has(layer) else None
+            )
+            self._require(layer, attributed.fingerprint == now, "relevances", "attribute")
+        neuron, lower, command = attributed.neuron, "", "pure attribute"
+        if features not in ACTIVATION_FEATURES:
+            lower = features.partition("@")[2] or attributed.lower_layers[0]
+            if lower not in attributed.lower_layers:
+                hint = f"Run `pure attribute --lower-layer {lower}` to add it."
+                raise unknown("lower layer in this workspace", lower, attributed.lower_layers, hint)
+            neuron = neuron[attributed.done[lower]]
+            command = f"pure attribute --lower-layer {lower}"
+        made_from = lineage(attributed, "attribute")
+        return FeatureSource(self.store, layer, features, neuron, lower, made_from, command, attributed)
+
+    def excites(self, layer: str, neuron: int) -> np.ndarray:
+        """Which references (n,) of a neuron excite it at all."""
+        top = self.collected.layers[layer].top
+        return (top.image[neuron] != NO_IMAGE) & (top.value[neuron] > 0)
+
+    def listing(self, layers: list[str]) -> Listing:
+        """The images of the data set, once it is clear that the references are up to date."""
+        key = "\n".join(layers)
+        if key not in self._checked:
+            self._checked[key] = require_unchanged(self.collected, layers)
+        return self._checked[key]
+
+    def embed_lineage(self, layer: str) -> dict[str, Any]:
+        """What embeddings made now would be made from."""
+        source = self.collected.layers[layer]
+        return lineage(source, "collect", n=source.settings["n"])
+
+    def _has(self, layer: str) -> bool:
+        return layer in self.collected.layers
+
+    def _require(self, layer: str, fresh: bool, what: str, command: str) -> None:
+        if not fresh:
+            raise PureError(
+                f"The {what} of '{layer}' are stale: the references were collected again since. "
+                f"Run `pure {command}` again."
+            )
+        self.listing([layer])
