@@ -46,12 +46,24 @@ class Workspace:
 
         Without a model, that of the workspace and its other options are meant.
         """
-        from pure_cli.stages.collect import collect, remembered_options
+        from pure_cli.stages.collect import collect
 
-        if "model" not in options and self.store.has("collect"):
-            options = {**remembered_options(self.store), **options}
-        settings = config.make("collect", config.with_preset(options))
+        settings = config.make("collect", config.with_preset(self._with_remembered(options)))
         return self._run("collect", collect, settings, progress)
+
+    def list_layers(self, **options: Any) -> dict[str, Any]:
+        """The layers of a model, with the options of ``pure collect``; needs neither images nor weights.
+
+        Returns
+        -------
+        dict with "layers", a list of name, kind, shape (without the batch; None for no single tensor) and calls, in
+        the order in which they finish, and with "default" and "default_lower", the layers that stand in when none is
+        named
+        """
+        from pure_cli.stages.layers import list_layers
+
+        options = {"data": ".", **self._with_remembered(options)}
+        return list_layers(config.make("collect", config.with_preset(options)))
 
     def attribute(self, progress: Progress = silent, **options: Any) -> Outcome:
         """Compute relevances; options as of ``pure attribute``: neurons, layer, lower_layer, rule, …"""
@@ -59,11 +71,23 @@ class Workspace:
 
         return self._run("attribute", attribute, config.make("attribute", options), progress)
 
+    def embed(self, progress: Progress = silent, **options: Any) -> Outcome:
+        """Embed references; options as of ``pure embed``: embedder, neurons, layer, crop, embedder_weights, …"""
+        from pure_cli.stages.embed import embed
+
+        return self._run("embed", embed, config.make("embed", options), progress)
+
     def cluster(self, progress: Progress = silent, **options: Any) -> Outcome:
         """Find virtual neurons; options as of ``pure cluster``: neurons, layer, features, k, seed."""
         from pure_cli.stages.cluster import cluster
 
         return self._run("cluster", cluster, config.make("cluster", options), progress)
+
+    def evaluate(self, progress: Progress = silent, **options: Any) -> Outcome:
+        """Measure virtual neurons; options as of ``pure evaluate``: metric, features, k, judge, neurons, layer, …"""
+        from pure_cli.stages.evaluate import evaluate
+
+        return self._run("evaluate", evaluate, config.make("evaluate", options), progress)
 
     def render(self, progress: Progress = silent, **options: Any) -> Outcome:
         """Draw figures; options as of ``pure render``: neurons, layer, features, k, crop, format, out, …"""
@@ -109,43 +133,26 @@ class Workspace:
 
         return tables(self.store, config.make("cluster", options))
 
+    def _with_remembered(self, options: dict[str, Any]) -> dict[str, Any]:
+        from pure_cli.stages.collect import remembered_options
+
+        if "model" in options or not self.store.has("collect"):
+            return options
+        return {**remembered_options(self.store), **options}
+
     def _run(
         self, stage: str, function: Callable[..., Outcome], settings: config.Settings, progress: Progress
     ) -> Outcome:
+        if stage != "collect":
+            self.store.require("collect")  # rather than to make a folder by mistake
         with self.store.lock(stage, self._waiting):
             return function(self.store, settings, progress)
 
-    def run(
-        self,
-        content: Mapping[str, Any],
-        progress: Callable[[str], Progress] = lambda _: silent,
-        done: Callable[[Outcome], None] = lambda _: None,
-    ) -> list[Outcome]:
+    def run(self, content: Mapping[str, Any]) -> list[Outcome]:
         """All stages in order, each with what a config file says of it; what is up to date is skipped.
 
         Parameters
         ----------
         content : as `pure_cli.config.read_config` gives it
-        progress : from the name of a stage to what shows its progress
-        done : called with the outcome of each stage as it ends
         """
-        outcomes = []
-        for stage in config.STAGES:
-            outcome = getattr(self, stage)(progress(stage), **config.options_of(content, stage))
-            done(outcome)
-            outcomes.append(outcome)
-        return outcomes
-
-
-def list_layers(**options: Any) -> dict[str, Any]:
-    """The layers of a model, with the options of ``pure collect``; images are not needed.
-
-    Returns
-    -------
-    dict with "layers", a list of name, kind, shape (without the batch; None for no single tensor) and calls, in the
-    order in which they finish, and with "default" and "default_lower", the layers that stand in when none is named
-    """
-    from pure_cli.stages.layers import list_layers as layers
-
-    options.setdefault("data", ".")
-    return layers(config.make("collect", config.with_preset(options)))
+        return [getattr(self, stage)(**config.options_of(content, stage)) for stage in config.stages_of(content)]

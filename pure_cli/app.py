@@ -1,5 +1,7 @@
 """The command line: names the subcommands, nothing else."""
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -9,6 +11,8 @@ from pure_cli.commands.attribute import attribute
 from pure_cli.commands.cluster import cluster
 from pure_cli.commands.collect import collect
 from pure_cli.commands.demo import demo
+from pure_cli.commands.embed import embed
+from pure_cli.commands.evaluate import evaluate
 from pure_cli.commands.info import info
 from pure_cli.commands.render import render
 from pure_cli.commands.run import run
@@ -18,10 +22,10 @@ app = typer.Typer(
     help="Find out what a neuron of a vision model responds to: split it into virtual neurons (PURE).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (collect, attribute, cluster, render, run, info, demo):
+for command in (collect, attribute, embed, cluster, evaluate, render, run, info, demo):
     app.command()(command)
 
 
@@ -42,4 +46,6 @@ def _pure(
 
 def main() -> None:
     """The console script."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # for a terminal that knows no ✓
     app()

@@ -23,7 +23,7 @@ def fingerprint(value: Any) -> str:
 class Settings(BaseModel):
     """What a stage needs to know. Fields in `EXECUTION` say how to compute and do not change the result."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
     EXECUTION: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "workers", "force"})
 
     force: bool = False
@@ -51,8 +51,27 @@ def _as_text(value: Any) -> Any:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, list | tuple) or hasattr(value, "tolist"):
-        return ",".join(str(int(v)) for v in value)
+        return ",".join(map(str, value))
     return value
+
+
+def _as_colours(value: Any) -> Any:
+    """One number for each of red, green and blue."""
+    if value is None:
+        return None
+    try:
+        red, green, blue = (float(part) for part in _as_list(value))
+    except (TypeError, ValueError):
+        raise ValueError("three numbers are needed, for red, green and blue") from None
+    return red, green, blue
+
+
+def _sorted_k(value: list[int] | None) -> list[int] | None:
+    if value is None:
+        return None
+    if not value or min(value) < 1:
+        raise ValueError("every k must be 1 or more")
+    return sorted(set(value))
 
 
 class CollectSettings(Running):
@@ -71,7 +90,7 @@ class CollectSettings(Running):
     std: tuple[float, float, float] | None = None
 
     _layer = field_validator("layer", mode="before")(_as_list)
-    _mean_std = field_validator("mean", "std", mode="before")(_as_list)
+    _mean_std = field_validator("mean", "std", mode="before")(_as_colours)
 
     @field_validator("std")
     @classmethod
@@ -103,36 +122,66 @@ class ClusterSettings(Settings):
     _lists = field_validator("layer", "features", "k", mode="before")(_as_list)
     _neurons = field_validator("neurons", mode="before")(_as_text)
 
-    @field_validator("k")
-    @classmethod
-    def _at_least_one(cls, value: list[int]) -> list[int]:
-        if not value or min(value) < 1:
-            raise ValueError("every k must be 1 or more")
-        return sorted(set(value))
+    _k = field_validator("k")(_sorted_k)
 
 
 class RenderSettings(Running):
     layer: list[str] | None = None
     neurons: str | None = None
-    features: str = PURE_FEATURES
-    k: int | None = Field(None, ge=1)
+    features: list[str] = [PURE_FEATURES]
+    k: list[int] | None = None
     crop: Literal["crp", "none"] = "crp"
     format: Literal["png", "pdf", "svg"] = "png"
-    images: int = Field(8, ge=1, le=20)
+    images: int = Field(8, ge=1, le=8)
     out: Path | None = None
     seed: int = 0
 
-    _layer = field_validator("layer", mode="before")(_as_list)
+    _lists = field_validator("layer", "features", "k", mode="before")(_as_list)
     _neurons = field_validator("neurons", mode="before")(_as_text)
+    _k = field_validator("k")(_sorted_k)
+
+
+class EmbedSettings(Running):
+    layer: list[str] | None = None
+    neurons: str | None = None
+    embedder: list[str] = ["clip"]
+    embedder_layer: str | None = None
+    embedder_weights: Path | None = None
+    embedder_size: int | None = Field(None, ge=1)
+    crop: Literal["crp", "activation", "none"] = "crp"
+
+    _lists = field_validator("layer", "embedder", mode="before")(_as_list)
+    _neurons = field_validator("neurons", mode="before")(_as_text)
+
+
+class EvaluateSettings(Running):
+    metric: list[str]
+    layer: list[str] | None = None
+    neurons: str | None = None
+    features: list[str] | None = None
+    k: list[int] = [2, 3, 4, 5]
+    judge: str | None = None
+    polysemantic: float = 1.5
+    sample: int = Field(0, ge=0)
+    embed: bool = False
+    latex: bool = False
+    seed: int = 0
+
+    _lists = field_validator("metric", "layer", "features", "k", mode="before")(_as_list)
+    _neurons = field_validator("neurons", mode="before")(_as_text)
+    _k = field_validator("k")(_sorted_k)
 
 
 STAGES: dict[str, type[Settings]] = {
     "collect": CollectSettings,
     "attribute": AttributeSettings,
+    "embed": EmbedSettings,
     "cluster": ClusterSettings,
     "render": RenderSettings,
+    "evaluate": EvaluateSettings,
 }
 CONFIG_ONLY = ("workspace",)  # keys of a config file that belong to no stage
+ON_DEMAND = ("embed", "evaluate")  # stages that `pure run` does only where the file has a section for them
 
 
 def make(stage: str, options: Mapping[str, Any]) -> Any:
@@ -206,11 +255,17 @@ def read_config(path: Path) -> dict[str, Any]:
     return content
 
 
+def stages_of(content: Mapping[str, Any]) -> list[str]:
+    """The stages that a config file asks for, in order."""
+    return [stage for stage in STAGES if stage in content or stage not in ON_DEMAND]
+
+
 def options_of(content: Mapping[str, Any], stage: str) -> dict[str, Any]:
     """What a config file says for one stage: its section over the top of the file."""
     known = STAGES[stage].model_fields
     shared = {key: value for key, value in content.items() if key in known}
-    return {**shared, **(content.get(stage) or {})}
+    merged = {**shared, **(content.get(stage) or {})}
+    return {key: value for key, value in merged.items() if value is not None}  # a key without a value says nothing
 
 
 def with_preset(options: Mapping[str, Any]) -> dict[str, Any]:

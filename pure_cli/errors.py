@@ -19,6 +19,16 @@ class PureFailure(PureError):
     exit_code = 1
 
 
+class UnreadableFile(PureError):
+    """A file of the workspace is damaged, from something else, or from a newer pure."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, in one line without a full stop; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(". ") if lines else type(error).__name__
+
+
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> PureError:
     """The error for a name that is not among the known ones: it shows the nearest, or some of them.
 

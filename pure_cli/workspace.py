@@ -21,13 +21,16 @@ from filelock import FileLock, Timeout
 
 from pure_cli import __version__
 from pure_cli.config import fingerprint
-from pure_cli.errors import PureError, PureFailure
+from pure_cli.errors import PureError, PureFailure, UnreadableFile, first_line
 
 SCHEMA = 1  # of the files; raised when their layout changes
-STAGE_FILES = ("collect", "attribute", "embed", "cluster", "evaluate")
+STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "evaluate")
+MADE_BY = {"crops": "embed"}  # the command that makes a file, where it has another name
 LOCK_POLL = 0.2  # seconds
 ODD_NAMES = "surrogateescape"  # file names that are no UTF-8 keep their bytes
+UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)  # what h5py raises where a file is damaged
 PARTIAL = ".partial"  # folder of unfinished work
+NO_FOLDER = "The workspace {} is a file. Choose a folder with --workspace."
 
 
 class Store:
@@ -47,6 +50,34 @@ class Store:
     def has(self, name: str) -> bool:
         return self.path(name).exists()
 
+    def require_folder(self) -> None:
+        """Make sure that there is a workspace.
+
+        Raises
+        ------
+        PureError
+            There is none.
+        """
+        if not self.root.exists():
+            raise PureError(
+                f"There is no workspace {self.root}. Run `pure collect` first, or name another with --workspace."
+            )
+        if not self.root.is_dir():
+            raise PureError(NO_FOLDER.format(self.root))
+
+    def require(self, name: str) -> None:
+        """Make sure that a file is there.
+
+        Raises
+        ------
+        PureError
+            It is not.
+        """
+        self.require_folder()
+        if not self.has(name):
+            command = MADE_BY.get(name, name)
+            raise PureError(f"The workspace {self.root} has no {self.path(name).name}. Run `pure {command}` first.")
+
     @contextmanager
     def read(self, name: str) -> Iterator[h5py.File]:
         """Open a file of the workspace for reading.
@@ -56,31 +87,33 @@ class Store:
         PureError
             The file is missing, damaged, or written by a newer pure.
         """
+        self.require(name)
         path = self.path(name)
-        if not path.exists():
-            raise PureError(f"The workspace {self.root} has no {path.name}. Run `pure {name}` first.")
-        remake = f"Make it again with `pure {name} --force`."
+        with_options = " and its --model and --data" if name == "collect" else ""
+        remake = f"Make it again with `pure {MADE_BY.get(name, name)} --force`{with_options}."
         try:
             file = h5py.File(path, "r")
         except PermissionError:
             raise PureError(f"{path} may not be read: permission denied.") from None
         except OSError:
-            raise PureError(
+            raise UnreadableFile(
                 f"{path} is no readable HDF5 file: damaged, cut short or something else. {remake}"
             ) from None
         with file:
             schema = file.attrs.get("schema")
-            if schema is None:
-                raise PureError(f"{path} was not written by pure. Move it away, or choose another --workspace.")
-            if int(schema) > SCHEMA:
-                raise PureError(
+            if not isinstance(schema, int | np.integer):
+                raise UnreadableFile(f"{path} was not written by pure. Move it away, or choose another --workspace.")
+            if schema > SCHEMA:
+                raise UnreadableFile(
                     f"{path} has schema {schema}, and this pure ({__version__}) knows {SCHEMA}. "
                     "Update pure, or choose another --workspace."
                 )
             try:
                 yield file
-            except (OSError, KeyError) as error:  # the block reads and does nothing else
-                raise PureError(f"{path} is damaged ({error}). {remake}") from error
+            except UNREADABLE as error:
+                if _disk_is_full(error):  # a copy was being written
+                    raise
+                raise UnreadableFile(f"{path} is damaged ({first_line(error)}). {remake}") from error
 
     @contextmanager
     def replace(self, name: str) -> Iterator[h5py.File]:
@@ -104,12 +137,33 @@ class Store:
         finally:
             Path(temporary).unlink(missing_ok=True)
 
+    def rewrite(self, name: str, write: Callable[[h5py.File, h5py.File | None], None], anew: bool = False) -> None:
+        """Replace a file by one that is written with the old one at hand.
+
+        Parameters
+        ----------
+        write : called with the new file, and the old one, None where there is none
+        anew : where the old one cannot be read, go on without it
+        """
+        try:
+            with self.replace(name) as new:
+                if self.has(name):
+                    with self.read(name) as old:
+                        write(new, old)
+                else:
+                    write(new, None)
+        except UnreadableFile:
+            if not anew:
+                raise
+            with self.replace(name) as new:
+                write(new, None)
+
     def prepare(self) -> None:
         """Make the folder; say why when it cannot be made or written."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
-            raise PureError(f"The workspace {self.root} is a file. Choose a folder with --workspace.") from None
+            raise PureError(NO_FOLDER.format(self.root)) from None
         except OSError as error:
             raise PureError(f"The workspace {self.root} cannot be made: {error.strerror}.") from None
         if not os.access(self.root, os.W_OK):
@@ -157,9 +211,14 @@ class Store:
             (self.root / PARTIAL).rmdir()
 
 
+def result_fingerprint(settings: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:
+    """The fingerprint of what is made from these things with these settings."""
+    return fingerprint({"settings": settings, "made_from": made_from, "schema": SCHEMA})
+
+
 def stamp(node: h5py.Group, settings: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:
     """Write what a file or group was made from, and its fingerprint, as attributes; return the fingerprint."""
-    value = fingerprint({"settings": settings, "made_from": made_from, "schema": SCHEMA})
+    value = result_fingerprint(settings, made_from)
     node.attrs["settings"] = json.dumps(settings, sort_keys=True, default=str)
     node.attrs["made_from"] = json.dumps(made_from, sort_keys=True, default=str)
     node.attrs["fingerprint"] = value
@@ -266,7 +325,11 @@ def _sync(path: str) -> None:
         os.close(handle)
 
 
+def _disk_is_full(error: Exception) -> bool:
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return getattr(error, "errno", None) in full or "no space left" in str(error).lower()
+
+
 def _write_failure(path: Path, error: OSError) -> PureFailure:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "no space left" in str(error).lower()
-    reason = "the disk is full" if full else (error.strerror or str(error))
+    reason = "the disk is full" if _disk_is_full(error) else (error.strerror or str(error))
     return PureFailure(f"{path} cannot be written: {reason}. What was there before is intact; run the command again.")

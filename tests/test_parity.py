@@ -139,3 +139,36 @@ def test_heatmaps_are_those_of_crp(study):
         scale = theirs.abs().amax(dim=(1, 2), keepdim=True)
         assert (scale > 0).all()
         torch.testing.assert_close(ours / scale, theirs / scale, rtol=1e-4, atol=1e-5)
+
+
+def test_crops_are_those_of_the_paper(study):
+    """Boxes by PURE's own steps on zennit-crp's heatmaps; nearly all are equal, since a pixel at the threshold may flip."""
+    from crp.image import get_crop_range
+    from torchvision.transforms.functional import gaussian_blur
+
+    from pure_cli.stages.common import open_network
+    from pure_cli.stages.crops import boxes, compute_boxes
+    from pure_cli.stages.sources import Sources
+
+    workspace, network, images, visualization, _ = study
+    sources = Sources(workspace.store)
+    opened = open_network(sources.collected.origin, "cpu")
+    neurons = np.array(NEURONS)
+    assert sum(compute_boxes(sources, opened, "layer3", "crp", neurons, None, 0, False)) == len(NEURONS) * N
+    equal = []
+    for neuron, ours in zip(NEURONS, boxes(sources, "layer3", "crp", neurons), strict=True):
+        _, heatmaps = visualization.get_max_reference(
+            neuron, "layer3", "activation", (0, N), EpsilonPlusFlat(canonizers_for(network)), rf=True, plot_fn=None
+        )[neuron]
+        for box, heatmap in zip(ours, heatmaps, strict=True):
+            blurred = gaussian_blur(heatmap[None], 5)[0].abs()
+            top, bottom, left, right = (int(v) for v in get_crop_range(blurred / blurred.max(), 0.02))
+            height, width = bottom - top, right - left
+            if height > width:
+                left, right = left - (height - width) // 2, right + (height - width) // 2
+                left, right = (0, right - left) if left < 0 else (left, right)
+            elif width > height:
+                top, bottom = top - (width - height) // 2, bottom + (width - height) // 2
+                top, bottom = (0, bottom - top) if top < 0 else (top, bottom)
+            equal.append(box.tolist() == [top, min(bottom, 32), left, min(right, 32)])
+    assert np.mean(equal) >= 0.99

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,21 @@ class Clustering:
     settings: dict[str, Any]
     made_from: dict[str, Any]
     fingerprint: str = ""
+
+    def without(self, neurons: np.ndarray) -> Clustering:
+        """The clustering of the other neurons only."""
+        kept, virtual = ~np.isin(self.neuron, neurons), ~np.isin(self.virtual_neuron, neurons)
+        return replace(
+            self,
+            neuron=self.neuron[kept],
+            label=self.label[kept],
+            silhouette=self.silhouette[kept],
+            distance=self.distance[kept],
+            virtual_neuron=self.virtual_neuron[virtual],
+            cluster=self.cluster[virtual],
+            size=self.size[virtual],
+            centroid=self.centroid[virtual],
+        )
 
     def joined(self, other: Clustering) -> Clustering:
         """Both, where `other`'s neurons are none of these; ascending."""

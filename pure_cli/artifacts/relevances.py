@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +90,7 @@ class NewRelevances:
     neuron : (N,) int64, ascending
     relevance : lower layer to a function from the row of a neuron to its (n, D) float32
     widths : lower layer to D
-    activation_image : (U,) int64 images that were not in the file
+    activation_image : (U,) int64 images, whose activations take the place of those in the file
     activation : "max" and "mean" to (U, C) float32
     """
 
@@ -111,18 +110,17 @@ def add_relevances(
     lineage: dict[str, Any],
     anew: bool = False,
 ) -> None:
-    """Write ``attribute.h5`` again with `new` in it; what is there for the same settings and inputs stays.
+    """Write ``attribute.h5`` again with `new` in it; what else is there for the same settings and inputs stays.
 
     Parameters
     ----------
     references : (C, n) int64, the reference images of all neurons of the layer
     settings, lineage : what the result depends on
-    anew : leave out everything that the file held
+    anew : where the file cannot be read, do without what it held
     """
-    with store.replace("attribute") as file, ExitStack() as stack:
-        old_layers: Any = {}
-        if store.has("attribute") and not anew:
-            old_layers = stack.enter_context(store.read("attribute"))["layers"]
+
+    def write(file: h5py.File, old_file: h5py.File | None) -> None:
+        old_layers: Any = old_file["layers"] if old_file is not None else {}
         for name in old_layers:
             if name != new.layer:
                 old_layers.copy(name, file.require_group("layers"))
@@ -133,6 +131,8 @@ def add_relevances(
             old = None
         _fill(group, old, new, references)
         stamp(file, settings, {name: layer.attrs["fingerprint"] for name, layer in file["layers"].items()})
+
+    store.rewrite("attribute", write, anew)
 
 
 def _fill(group: h5py.Group, old: h5py.Group | None, new: NewRelevances, references: np.ndarray) -> None:
@@ -158,10 +158,11 @@ def _fill(group: h5py.Group, old: h5py.Group | None, new: NewRelevances, referen
             else:
                 rows[i] = np.nan
         write_array(group, f"done/{lower}", done)
-    image = np.concatenate([before.activation_image, new.activation_image]) if before else new.activation_image
+    kept = ~np.isin(before.activation_image, new.activation_image) if before else np.empty(0, bool)
+    image = np.concatenate([before.activation_image[kept], new.activation_image]) if before else new.activation_image
     order = np.argsort(image)
     write_array(group, "activations/image", image[order])
     for kind, values in new.activation.items():
         if before:
-            values = np.concatenate([old["activations"][kind][:], values])  # type: ignore[index]
+            values = np.concatenate([old["activations"][kind][:][kept], values])  # type: ignore[index]
         write_array(group, f"activations/{kind}", values[order])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import h5py
 import numpy as np
 
 from pure_cli.workspace import Store, empty_rows, made_from, settings_of, stamp, write_array
@@ -20,6 +21,7 @@ class NeuronRows:
     ----------
     neuron : (N,) int64, ascending
     shape : of the row of one neuron, such as (n, E)
+    recipe : where things are that it takes to compute more of them; no part of the fingerprint
     """
 
     neuron: np.ndarray
@@ -27,6 +29,7 @@ class NeuronRows:
     settings: dict[str, Any]
     made_from: dict[str, Any]
     fingerprint: str
+    recipe: dict[str, Any]
 
 
 def read_rows_index(store: Store, file_name: str, array: str) -> dict[tuple[str, str], NeuronRows]:
@@ -49,6 +52,7 @@ def read_rows_index(store: Store, file_name: str, array: str) -> dict[tuple[str,
                     settings_of(group),
                     made_from(group),
                     group.attrs["fingerprint"],
+                    json.loads(group.attrs["recipe"]),
                 )
     return found
 
@@ -69,6 +73,7 @@ class NewRows:
     row : from the place of a neuron to its row
     shape, dtype : of the row of one neuron
     settings, made_from : what they depend on
+    recipe : as of `NeuronRows`
     """
 
     neuron: np.ndarray
@@ -77,39 +82,45 @@ class NewRows:
     dtype: str
     settings: dict[str, Any]
     made_from: dict[str, Any]
+    recipe: dict[str, Any] = field(default_factory=dict)
 
 
 def add_rows(store: Store, file_name: str, layer: str, kind: str, array: str, new: NewRows, anew: bool = False) -> None:
-    """Write a file again with `new` in it; rows that were made from the same things stay.
+    """Write a file again with `new` in it; other rows that were made from the same things stay.
 
     Parameters
     ----------
-    anew : leave out everything that the file held
+    anew : where the file cannot be read, do without what it held
     """
-    with store.replace(file_name) as file, ExitStack() as stack:
-        old: Any = None
-        if store.has(file_name) and not anew:
-            old_file = stack.enter_context(store.read(file_name))
-            for name in old_file["layers"]:
-                for other in old_file["layers"][name]:
+
+    def write(file: h5py.File, old: h5py.File | None) -> None:
+        if old is not None:
+            for name in old["layers"]:
+                for other in old["layers"][name]:
                     if (name, other) != (layer, kind):
-                        old_file.copy(f"layers/{name}/{other}", file.require_group(f"layers/{name}"))
-            old = old_file.get(f"layers/{layer}/{kind}")
+                        old.copy(f"layers/{name}/{other}", file.require_group(f"layers/{name}"))
         group = file.create_group(f"layers/{layer}/{kind}")
         stamp(group, new.settings, new.made_from)
-        if old is not None and old.attrs["fingerprint"] != group.attrs["fingerprint"]:
-            old = None
-        before = old["neuron"][:] if old is not None else np.empty(0, np.int64)
-        neuron = np.union1d(before, new.neuron)
-        write_array(group, "neuron", neuron)
-        rows = empty_rows(group, array, (len(neuron), *new.shape), new.dtype)
-        new_row = {int(c): place for place, c in enumerate(new.neuron)}
-        old_row = {int(c): place for place, c in enumerate(before)}
-        for place, c in enumerate(neuron.tolist()):
-            rows[place] = new.row(new_row[c]) if c in new_row else old[array][old_row[c]]
+        group.attrs["recipe"] = json.dumps(new.recipe)
+        _fill(group, old.get(group.name) if old is not None else None, new, array)
         prints = {
             f"{name}/{other}": part.attrs["fingerprint"]
             for name, kinds in file["layers"].items()
             for other, part in kinds.items()
         }
         stamp(file, {}, prints)
+
+    store.rewrite(file_name, write, anew)
+
+
+def _fill(group: h5py.Group, old: h5py.Group | None, new: NewRows, array: str) -> None:
+    if old is not None and old.attrs["fingerprint"] != group.attrs["fingerprint"]:
+        old = None
+    before = old["neuron"][:] if old is not None else np.empty(0, np.int64)
+    neuron = np.union1d(before, new.neuron)
+    write_array(group, "neuron", neuron)
+    rows = empty_rows(group, array, (len(neuron), *new.shape), new.dtype)
+    new_row = {int(c): place for place, c in enumerate(new.neuron)}
+    old_row = {int(c): place for place, c in enumerate(before)}
+    for place, c in enumerate(neuron.tolist()):
+        rows[place] = new.row(new_row[c]) if c in new_row else old[array][old_row[c]]  # type: ignore[index]

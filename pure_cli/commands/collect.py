@@ -103,9 +103,7 @@ def collect(
 def _show_layers(session: Session, given: dict) -> None:
     from rich.table import Table
 
-    from pure_cli.api import list_layers
-
-    found = list_layers(**given)
+    found = session.workspace.list_layers(**given)
     if session.json:
         print_json(found)
         return
@@ -117,4 +115,4 @@ def _show_layers(session: Session, given: dict) -> None:
             note = f"runs {layer['calls']} times: cannot be used"
         shape = " × ".join(map(str, layer["shape"])) if layer["shape"] else "no single tensor"
         table.add_row(layer["name"], layer["kind"], shape, note)
-    session.output.print(table)
+    session.show(table)

@@ -14,10 +14,11 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pure_cli.errors import PureError
+from pure_cli.errors import PureError, first_line
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from pure_cli.api import Workspace
     from pure_cli.stages.common import Outcome, Progress
@@ -60,9 +61,8 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
         except MemoryError:
             fail("Error: the memory is not enough. Try a smaller --batch-size and fewer --workers.", 1)
         except Exception as error:
-            text = str(error).splitlines()[0] if str(error) else "no message"
             fail(
-                f"Error: pure failed in a way that it should not ({type(error).__name__}: {text}). "
+                f"Error: pure failed in a way that it should not ({type(error).__name__}: {first_line(error)}). "
                 "Run it with --debug to see where.",
                 1,
             )
@@ -119,12 +119,13 @@ class Session:
         return Workspace(Path(path).expanduser(), waiting=lambda sentence: self.note(sentence))
 
     def options(self, stage: str) -> dict[str, Any]:
-        """The options of a stage: config file, then the environment where that says nothing, the command line first."""
+        """The options of a stage: the command line first, then the config file, then the environment.
+
+        Where no model is named, that of the workspace is meant, and its images rather than those of the environment.
+        """
         from pure_cli.config import STAGES, options_of
 
         found = options_of(self.content, stage)
-        if "data" in STAGES[stage].model_fields and "data" not in found and os.environ.get(ENVIRONMENT["data"]):
-            found["data"] = os.environ[ENVIRONMENT["data"]]
         for name, value in self.given.items():
             if (
                 name in HABITS
@@ -135,6 +136,8 @@ class Session:
             ):
                 continue
             found[name] = value.value if isinstance(value, Enum) else value
+        if "model" in found and "data" not in found and os.environ.get(ENVIRONMENT["data"]):
+            found["data"] = os.environ[ENVIRONMENT["data"]]
         return found
 
     def note(self, sentence: str) -> None:
@@ -145,6 +148,11 @@ class Session:
         """A sentence of the result; nothing when quiet."""
         if not self.quiet:
             self.output.print(sentence, soft_wrap=True)
+
+    def show(self, table: "Table") -> None:
+        """A table of the result; nothing when quiet."""
+        if not self.quiet:
+            self.output.print(table)
 
     def progress(self, stage: str, unit: str) -> "Shown":
         """Shows progress on standard error: a bar in a terminal, lines elsewhere, nothing when quiet."""

@@ -14,6 +14,8 @@ def info(
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
     debug: opt.Debug = False,
 ) -> None:
     """Show what the workspace holds, and what of it is stale and why.
@@ -35,6 +37,8 @@ def info(
         session.say(f"  weights  {escape(origin['weights'] or 'of the model itself')}")
         limit = f" (limit {origin['limit']:,})" if origin["limit"] else ""
         session.say(f"  images   {escape(origin['data'])}: {origin['images']:,}{limit}")
+        if verbose:
+            session.say(f"  seen as  {escape(str(origin['preprocessing']))}")
         if found["damaged"]:
             session.say(f"  damaged  {len(found['damaged'])} images could not be read (--damaged lists them)")
     for name, size in found["files"].items():
@@ -45,7 +49,7 @@ def info(
             colour = "green" if result["stale"] is None else "red"
             cells = [escape(result[key]) for key in ("stage", "layer", "what")]
             table.add_row(*cells, f"[{colour}]{escape(result['status'])}[/]")
-        session.output.print(table)
+        session.show(table)
     else:
         session.say("It holds no results yet. `pure collect` comes first.")
     for name in found["unfinished"]:

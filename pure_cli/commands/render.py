@@ -13,15 +13,21 @@ from pure_cli.commands.common import Session, reports_errors
 def render(
     neurons: opt.Neurons = None,
     layer: opt.Layers = None,
-    features: Annotated[str | None, typer.Option("--features", help="Whose clusters to show. [default: pure]")] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option("--features", help="Whose clusters to show; repeat for several. [default: pure]"),
+    ] = None,
     k: Annotated[
-        int | None, typer.Option("--k", help="Which clustering to show. [default: the smallest that splits]")
+        str | None,
+        typer.Option(
+            "--k", metavar="LIST", help="Which clusterings to show, as in 2 or 2,3. [default: the smallest that splits]"
+        ),
     ] = None,
     crop: Annotated[
         str | None,
         typer.Option("--crop", help="crp: cut and darken to what the neuron saw; none: whole images. [default: crp]"),
     ] = None,
-    images: Annotated[int | None, typer.Option("--images", help="Images in a row. [default: 8]")] = None,
+    images: Annotated[int | None, typer.Option("--images", help="Images in a row, 8 at most. [default: 8]")] = None,
     format: Annotated[str | None, typer.Option("--format", help="png, pdf or svg. [default: png]")] = None,
     out: Annotated[
         Path | None,
@@ -42,11 +48,12 @@ def render(
 
     Example: pure render --neurons 201 --format pdf
     """
+    from rich.markup import escape
+
     session = Session(locals())
     with session.progress("render", "figures") as progress:
         outcome = session.workspace.render(progress, **session.options("render"))
     files = outcome.details["files"]
     session.report(outcome, f"{outcome.computed:,} figures of {', '.join(outcome.layers)}")
-    session.say(
-        f"  {files[0]}" + (f" and {len(files) - 1} more in {outcome.details['folder']}" if len(files) > 1 else "")
-    )
+    more = f" and {len(files) - 1} more in {outcome.details['folder']}" if len(files) > 1 else ""
+    session.say(f"  {escape(files[0] + more)}")

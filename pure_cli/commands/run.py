@@ -10,12 +10,24 @@ from pure_cli.errors import PureError
 if TYPE_CHECKING:
     from pure_cli.stages.common import Outcome
 
-UNITS = {"collect": "images", "attribute": "pairs", "cluster": "fits", "render": "figures"}
+UNITS = {
+    "collect": "images",
+    "attribute": "pairs",
+    "embed": "pairs",
+    "cluster": "fits",
+    "render": "figures",
+    "evaluate": "steps",
+}
 
 
 @reports_errors
 def run(
     config: opt.ConfigFile = None,
+    seed: opt.Seed = None,
+    device: opt.DeviceName = None,
+    batch_size: opt.BatchSize = None,
+    workers: opt.Workers = None,
+    force: opt.Force = False,
     workspace: opt.WorkspaceDir = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -26,15 +38,17 @@ def run(
 
     Example: pure run -c study.yaml
     """
+    from pure_cli.config import stages_of
+
     session = Session(locals())
     if config is None:
         raise PureError("pure run needs --config FILE, a YAML file with at least 'model' and 'data'.")
-    outcomes = run_stages(session)
+    outcomes = run_stages(session, stages_of(session.content))
     if session.json:
         print_json({"stages": [outcome_json(outcome, session.workspace.path) for outcome in outcomes]})
 
 
-def run_stages(session: Session, stages: Sequence[str] = tuple(UNITS)) -> "list[Outcome]":
+def run_stages(session: Session, stages: Sequence[str]) -> "list[Outcome]":
     """Stages in order with the session's options, each told as it ends."""
     outcomes = []
     for stage in stages:

@@ -7,7 +7,7 @@ import zennit.types
 from torch import nn
 
 from pure_cli.core.circuits import forward_to
-from pure_cli.errors import PureError, unknown
+from pure_cli.errors import PureError, first_line, unknown
 
 PROBE_SIZE = 224  # pixels, where neither the preprocessing nor an image says otherwise
 NOT_A_STAGE = (nn.modules.pooling._AvgPoolNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd,
@@ -56,7 +56,7 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
     except Exception as error:
         size = "×".join(map(str, image.shape[-2:]))
         raise PureError(
-            f"The model fails on an image of {size} pixels: {type(error).__name__}: {str(error).splitlines()[0]} "
+            f"The model fails on an image of {size} pixels: {type(error).__name__}: {first_line(error)}. "
             "Check --resize and --crop-size."
         ) from error
     finally:

@@ -3,16 +3,22 @@
 import importlib.util
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from pure_cli.core.preprocessing import Preprocessing
-from pure_cli.errors import PureError, PureFailure, unknown
+from pure_cli.errors import PureError, PureFailure, first_line, unknown
+from pure_cli.models.hub import impatient
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec
 from pure_cli.models.weights import load_weights
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
 
 
 def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0) -> nn.Module:
@@ -32,7 +38,7 @@ def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0
     PureFailure
         Weights would have to be downloaded and cannot be.
     """
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):  # what a model prints is no result
         torch.manual_seed(seed)
         model = {"torchvision": _torchvision, "timm": _timm, "pure": _shipped, "file": _from_file}[spec.kind](
             spec, weights is None
@@ -78,7 +84,8 @@ def _torchvision(spec: ModelSpec, pretrained: bool) -> nn.Module:
         return torchvision.models.get_model(spec.name, weights=None, **_quiet_init(spec.name))
     weights = torchvision.models.get_model_weights(spec.name).DEFAULT
     try:
-        return torchvision.models.get_model(spec.name, weights=weights)
+        with impatient(weights.url):
+            return torchvision.models.get_model(spec.name, weights=weights)
     except OSError as error:
         raise _no_download(spec, weights.url, error) from None
 
@@ -91,19 +98,41 @@ def _quiet_init(name: str) -> dict[str, bool]:
 def _timm(spec: ModelSpec, pretrained: bool) -> nn.Module:
     import timm
 
-    architecture = spec.name.partition(".")[0]
-    if not timm.is_model(architecture):
-        raise unknown("timm model", spec.name, timm.list_models())
-    config = timm.get_pretrained_cfg(spec.name, allow_unregistered=False)
-    if config is None:
-        raise unknown("timm model", spec.name, timm.list_pretrained(f"{architecture}*"))
+    config = _timm_config(spec.name)
     if not pretrained:
         return timm.create_model(spec.name, pretrained=False)
+    if not config.has_weights:
+        raise PureError(f"timm has no trained weights of {spec.name}. Pass a file with --weights FILE.")
+    url = str(config.url)
+    if config.hf_hub_id:
+        url = f"https://huggingface.co/{config.hf_hub_id}/resolve/main/{config.hf_hub_filename or 'model.safetensors'}"
     try:
-        return timm.create_model(spec.name, pretrained=True)
+        with impatient(None if config.hf_hub_id else url):
+            return timm.create_model(spec.name, pretrained=True)
     except Exception as error:  # the hub raises errors of many packages when it cannot be reached
-        hub = f"https://huggingface.co/{config.hf_hub_id}/resolve/main/model.safetensors"
-        raise _no_download(spec, hub if config.hf_hub_id else str(config.url), error) from None
+        raise _no_download(spec, url, error) from None
+
+
+def _timm_config(name: str) -> "PretrainedCfg":
+    """How timm describes the weights of a model.
+
+    Raises
+    ------
+    PureError
+        There is no such model, or it has no such weights.
+    """
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        raise unknown("timm model", name, timm.list_models())
+    weights = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in weights:
+        raise unknown("timm model", name, weights)
+    config = timm.get_pretrained_cfg(name)
+    if config is None:
+        raise unknown("timm model", name, timm.list_models(pretrained=True))
+    return config
 
 
 def _no_download(spec: ModelSpec, url: str | None, error: Exception) -> PureFailure:
@@ -132,8 +161,10 @@ def _from_file(spec: ModelSpec, pretrained: bool) -> nn.Module:
         raise unknown(f"function in {spec.file}", spec.name, made_here)
     try:
         model = function()
-    except Exception as error:
-        raise PureError(f"{spec} failed: {type(error).__name__}: {error}. See where with --debug.") from error
+    except (Exception, SystemExit) as error:
+        raise PureError(
+            f"{spec} failed: {type(error).__name__}: {first_line(error)}. See where with --debug."
+        ) from error
     if not isinstance(model, nn.Module):
         raise PureError(f"{spec} returned {type(model).__name__}, and a torch.nn.Module is needed.")
     return model
@@ -150,8 +181,8 @@ def _import_file(spec: ModelSpec) -> ModuleType:
     sys.path.insert(0, str(spec.file.parent))  # so that the file can import its neighbours
     try:
         description.loader.exec_module(module)
-    except Exception as error:
-        raise PureError(f"{spec.file} cannot be imported: {type(error).__name__}: {error}.") from error
+    except (Exception, SystemExit) as error:
+        raise PureError(f"{spec.file} cannot be imported: {type(error).__name__}: {first_line(error)}.") from error
     finally:
         sys.path.remove(str(spec.file.parent))
     return module
@@ -176,11 +207,7 @@ def _torchvision_preprocessing(name: str) -> Preprocessing:
 
 
 def _timm_preprocessing(name: str) -> Preprocessing:
-    import timm
-
-    config = timm.get_pretrained_cfg(name, allow_unregistered=False)
-    if config is None:
-        raise unknown("timm model", name, timm.list_pretrained(f"{name.partition('.')[0]}*"))
+    config = _timm_config(name)
     size = (config.test_input_size or config.input_size)[-1]
     crop = config.test_crop_pct or config.crop_pct or 1.0
     return Preprocessing(

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pure_cli.errors import PureError
+from pure_cli.errors import PureError, first_line
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params")  # keys under which checkpoints keep weights
 PREFIX = "module."  # DataParallel's
@@ -35,7 +35,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             "Save the model's state_dict() and pass that file."
         ) from None
     except Exception as error:
-        raise PureError(f"{path} cannot be read as weights: {str(error).splitlines()[0]}") from None
+        raise PureError(
+            f"{path} cannot be read as weights ({first_line(error)}). "
+            "It may be cut short; give a .safetensors file or a torch checkpoint."
+        ) from None
     while isinstance(content, Mapping):
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:

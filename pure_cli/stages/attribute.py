@@ -21,9 +21,18 @@ from pure_cli.config import AttributeSettings, fingerprint
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
-from pure_cli.stages.common import Network, Outcome, Progress, lineage, open_network, require_unchanged, silent
+from pure_cli.stages.common import (
+    Network,
+    Outcome,
+    Progress,
+    earlier,
+    lineage,
+    open_network,
+    require_unchanged,
+    silent,
+)
 from pure_cli.stages.pairs import PairWork, Plan
-from pure_cli.workspace import SCHEMA, Store
+from pure_cli.workspace import Store, result_fingerprint
 
 GRADIENT_X_INPUT = "gradient-x-input"
 
@@ -49,22 +58,21 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     collected = read_collected(store)
     layers = need_layers(settings.layer, collected.layers, "collect")
     listing = require_unchanged(collected, layers)
-    before = read_attributed(store) if store.has("attribute") and not settings.force else {}
+    before = _earlier(store, settings)
     valid = {
         name: layer
         for name, layer in before.items()
         if name in collected.layers and layer.fingerprint == attribute_fingerprint(collected, name, settings.rule)
     }
-    jobs = [job for layer in layers for job in _jobs(layer, collected, valid.get(layer), settings)]
-    outcome = Outcome("attribute", layers, sum(len(job.neurons) for job in jobs), "neurons")
+    jobs = [job for layer in layers for job in _jobs(layer, collected, before.get(layer), valid.get(layer), settings)]
+    outcome = Outcome("attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0})
     if jobs:
         network = open_network(collected.origin, settings.device)
         plans = [Plan.of(collected.layers[job.layer].top.image[job.neurons]) for job in jobs]
         widths = [_check(network, job, plan, listing, settings.rule) for job, plan in zip(jobs, plans, strict=True)]
         done, total = 0, sum(plan.pairs for plan in plans)
-        for number, (job, plan) in enumerate(zip(jobs, plans, strict=True)):
-            anew = settings.force and number == 0
-            for pairs in _run(store, job, plan, widths[number], network, collected, listing, settings, anew):
+        for job, plan, channels in zip(jobs, plans, widths, strict=True):
+            for pairs in _run(store, job, plan, channels, network, collected, listing, settings):
                 done += pairs
                 progress(done, total)
         outcome.details["pairs"] = total
@@ -76,6 +84,10 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     return outcome
 
 
+def _earlier(store: Store, settings: AttributeSettings) -> dict[str, AttributedLayer]:
+    return earlier(read_attributed, store, settings.force) if store.has("attribute") else {}
+
+
 def attribute_depends_on(collected: Collected, layer: str, rule: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of the relevances of a layer, and what they are made from."""
     source = collected.layers[layer]
@@ -85,20 +97,25 @@ def attribute_depends_on(collected: Collected, layer: str, rule: str) -> tuple[d
 def attribute_fingerprint(collected: Collected, layer: str, rule: str) -> str:
     """The fingerprint that relevances computed now would have."""
     settings, made_from = attribute_depends_on(collected, layer, rule)
-    return fingerprint({"settings": settings, "made_from": made_from, "schema": SCHEMA})
+    return result_fingerprint(settings, made_from)
 
 
 def _jobs(
-    layer: str, collected: Collected, there: AttributedLayer | None, settings: AttributeSettings
+    layer: str,
+    collected: Collected,
+    before: AttributedLayer | None,
+    there: AttributedLayer | None,
+    settings: AttributeSettings,
 ) -> Iterator[Job]:
+    """What is missing of a layer, where `before` is in the file and `there` is the part of it that is up to date."""
     source = collected.layers[layer]
     neurons = parse_neurons(settings.neurons or "all", source.neurons, layer)
-    lower_layers = settings.lower_layer or (there.lower_layers if there else source.lower_layers)
+    lower_layers = settings.lower_layer or (before.lower_layers if before else source.lower_layers)
     if not lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}'. Name one with --lower-layer.")
     by_missing: dict[tuple[int, ...], list[str]] = {}
     for lower in dict.fromkeys(lower_layers):
-        missing = there.missing(lower, neurons) if there else neurons
+        missing = there.missing(lower, neurons) if there and not settings.force else neurons
         if len(missing):
             by_missing.setdefault(tuple(missing.tolist()), []).append(lower)
     for missing_neurons, lowers in by_missing.items():
@@ -132,7 +149,6 @@ def _run(
     collected: Collected,
     listing: Listing,
     settings: AttributeSettings,
-    anew: bool,
 ) -> Iterator[int]:
     """Compute one job from where a killed process left it, and write it; yields the pairs of every finished batch."""
     import torch
@@ -142,13 +158,11 @@ def _run(
     from pure_cli.models.rules import composite_for
 
     source = collected.layers[job.layer]
-    there = {} if anew or not store.has("attribute") else read_attributed(store)
+    there = _earlier(store, settings).get(job.layer)
     own, made_from = attribute_depends_on(collected, job.layer, settings.rule)
     known = np.empty(0, np.int64)
-    if job.layer in there and there[job.layer].fingerprint == attribute_fingerprint(
-        collected, job.layer, settings.rule
-    ):
-        known = there[job.layer].activation_image
+    if there and there.fingerprint == result_fingerprint(own, made_from) and not settings.force:
+        known = there.activation_image
     new_image = ~np.isin(plan.images, known)
     activation_row = np.cumsum(new_image) - 1
     batch_size = plan.batch_size(listing, network, settings.batch_size)
@@ -159,7 +173,7 @@ def _run(
     arrays |= {kind: ((int(new_image.sum()), source.neurons), "float32") for kind in ("max", "mean")}
     lrp = settings.rule != GRADIENT_X_INPUT
     registered = composite_for(settings.rule, network.model).context(network.model) if lrp else nullcontext()
-    with PairWork(store, "attribute", key, plan, arrays, batch_size, anew) as work, registered:
+    with PairWork(store, "attribute", key, plan, arrays, batch_size, settings.force) as work, registered:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
             circuits = Circuits(network.model, network.inputs(images), job.layer, job.lower_layers, lrp)
@@ -188,5 +202,5 @@ def _run(
             plan.images[new_image],
             {kind: work.rows(kind, 0, int(new_image.sum())) for kind in ("max", "mean")},
         )
-        add_relevances(store, new, source.top.image, own, made_from, anew)
+        add_relevances(store, new, source.top.image, own, made_from, settings.force)
         work.finished()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import Clustering, Collected, clustering_path, read_clusterings, write_clusterings
-from pure_cli.config import ClusterSettings, fingerprint
+from pure_cli.config import ClusterSettings
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
-from pure_cli.stages.common import Outcome, Progress, silent
+from pure_cli.stages.common import Outcome, Progress, earlier, silent
 from pure_cli.stages.sources import FeatureSource, Sources
-from pure_cli.workspace import SCHEMA, Store
+from pure_cli.workspace import Store, result_fingerprint
 
 if TYPE_CHECKING:
     from pure_cli.core.clusters import VirtualNeurons
@@ -32,7 +32,7 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
     """
     begin = time.perf_counter()
     sources = Sources(store)
-    clusterings = {} if settings.force else read_clusterings(store)
+    clusterings = earlier(read_clusterings, store, settings.force)
     jobs = []
     for features in settings.features:
         for layer in sources.layers(settings.layer, features):
@@ -40,7 +40,7 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
             neurons = source.choose(settings.neurons, sources.collected.layers[layer].neurons)
             for k in settings.k:
                 _check_k(k, layer, sources.collected)
-                jobs.append(_job(source, k, settings.seed, neurons, clusterings))
+                jobs.append(_job(source, k, neurons, clusterings, settings))
     layers = list(dict.fromkeys(job.source.layer for job in jobs))
     todo = [job for job in jobs if len(job.missing)]
     total, done = sum(len(job.missing) for job in todo), 0
@@ -101,8 +101,7 @@ def cluster_depends_on(source: FeatureSource, k: int, seed: int) -> tuple[dict[s
 
 def cluster_fingerprint(source: FeatureSource, k: int, seed: int) -> str:
     """The fingerprint that a clustering computed now would have."""
-    settings, made_from = cluster_depends_on(source, k, seed)
-    return fingerprint({"settings": settings, "made_from": made_from, "schema": SCHEMA})
+    return result_fingerprint(*cluster_depends_on(source, k, seed))
 
 
 def _check_k(k: int, layer: str, collected: Collected) -> None:
@@ -111,13 +110,17 @@ def _check_k(k: int, layer: str, collected: Collected) -> None:
         raise PureError(f"--k {k} is more than the {references} references that a neuron of '{layer}' has.")
 
 
-def _job(source: FeatureSource, k: int, seed: int, neurons: np.ndarray, there: Mapping[str, Clustering]) -> Job:
+def _job(
+    source: FeatureSource, k: int, neurons: np.ndarray, there: Mapping[str, Clustering], settings: ClusterSettings
+) -> Job:
     """One clustering, and the neurons that it lacks."""
     valid = there.get(clustering_path(source.layer, source.features, k))
-    if valid is not None and valid.fingerprint != cluster_fingerprint(source, k, seed):
+    if valid is not None and valid.fingerprint != cluster_fingerprint(source, k, settings.seed):
         valid = None
+    if valid is not None and settings.force:
+        valid = valid.without(neurons)
     missing = np.setdiff1d(neurons, valid.neuron) if valid else neurons
-    return Job(source, k, seed, missing, valid)
+    return Job(source, k, settings.seed, missing, valid)
 
 
 def _splits(job: Job, sources: Sources) -> Iterator["VirtualNeurons"]:

@@ -48,11 +48,13 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     if settings.force:
         store.drop_partial("collect")
     kept = _still_valid(before, made_from, settings.n)
-    asked = settings.layer or ([before.origin["default_layer"]] if before and kept else None)
+    asked = list(dict.fromkeys(settings.layer or ([before.origin["default_layer"]] if before and kept else [])))
     if asked and not settings.force and all(layer in kept for layer in asked):
         assert before is not None
+        _check_damage(before.damaged, listing, settings)
         _note_new_place(store, before, listing, settings)
-        return Outcome("collect", asked, 0, "images", seconds=time.perf_counter() - start)
+        details = {"damaged": len(before.damaged), "images": before.origin["images"]}
+        return Outcome("collect", asked, 0, "images", [], time.perf_counter() - start, details)
 
     network, origin = open_model(spec, settings, requested, seed)
     layers, default_layer = _resolve_layers(network, listing, spec, asked)
@@ -86,10 +88,11 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
 
 def remembered_options(store: Store) -> dict[str, Any]:
     """The options that made the references of a workspace."""
-    origin = read_collected(store).origin
+    collected = read_collected(store)
+    origin = collected.origin
     requested = {name: value for name, value in origin["requested"].items() if value is not None}
     kept = {name: origin[name] for name in ("model", "data", "weights", "seed", "limit", "n")}
-    return {**kept, **requested}
+    return {**kept, **requested, "layer": list(collected.layers)}
 
 
 def _previous(store: Store, spec: ModelSpec, force: bool) -> Collected | None:
@@ -183,7 +186,7 @@ def open_model(
 
 
 def _resolve_layers(
-    network: Network, listing: Listing, spec: ModelSpec, asked: list[str] | None
+    network: Network, listing: Listing, spec: ModelSpec, asked: list[str]
 ) -> tuple[dict[str, tuple[list[str], tuple[int, ...]]], str]:
     """Layer to (its default lower layers, its shape), and the layer that stands in when none is named."""
     from pure_cli.models.layers import check_layer, default_layers, list_layers
@@ -193,7 +196,7 @@ def _resolve_layers(
     try:
         default, default_lower = default_layers(network.model, there)
     except PureError:
-        if asked is None:
+        if not asked:
             raise
         default, default_lower = asked[0], ""
     found = {}
@@ -256,14 +259,11 @@ def _search(
     tops: dict[str, TopImages] = state.tops
     workers = default_workers() if settings.workers is None else settings.workers
     saved = time.perf_counter()
+    _check_damage(state.damaged, listing, settings)
     progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
     for batch in batches(listing, listing.index, network.preprocessing, batch_size, workers, state.next_chunk):
-        if batch.damaged and settings.strict:
-            first = batch.damaged[0]
-            raise PureError(
-                f"{listing.root / first.path} cannot be read: {first.reason}. (Leave out --strict to skip it.)"
-            )
         state.damaged += [(d.index, d.path, d.reason) for d in batch.damaged]
+        _check_damage(state.damaged, listing, settings)
         if len(batch.index):
             broken = np.zeros(len(batch.index), bool)
             for name, activation in activations(network.model, network.inputs(batch.images), layers).items():
@@ -279,6 +279,12 @@ def _search(
             saved = time.perf_counter()
         progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
     return tops, state.damaged, state.nan_images
+
+
+def _check_damage(damaged: list[tuple[int, str, str]], listing: Listing, settings: CollectSettings) -> None:
+    if damaged and settings.strict:
+        _, path, reason = damaged[0]
+        raise PureError(f"{listing.root / path} cannot be read: {reason}. Mend it, or leave out --strict to skip it.")
 
 
 def _whole(

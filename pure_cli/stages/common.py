@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pure_cli.artifacts import Collected
 from pure_cli.data.listing import Listing, list_images
-from pure_cli.errors import PureError
+from pure_cli.errors import PureError, UnreadableFile
 from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
+from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 PIXELS_PER_BATCH = {"cpu": 32 * 224 * 224, "cuda": 256 * 224 * 224, "mps": 64 * 224 * 224}
 MOST_PER_BATCH = {"cpu": 256, "cuda": 1024, "mps": 256}
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 Progress = Callable[[int, int], None]
 """Called with (done, total) as a stage goes on."""
 
@@ -108,6 +111,16 @@ def require_unchanged(collected: Collected, layers: list[str]) -> Listing:
     return listing
 
 
+def earlier(read: Callable[[Store], dict[Key, Value]], store: Store, anew: bool) -> dict[Key, Value]:
+    """What an earlier run of a stage left; nothing where that cannot be read and is to be made anew."""
+    try:
+        return read(store)
+    except UnreadableFile:
+        if not anew:
+            raise
+        return {}
+
+
 def lineage(layer: Any, stage: str, **more: Any) -> dict[str, Any]:
     """What something made from `layer` of an earlier `stage` was made from, all the way up."""
     return {**layer.made_from, **more, stage: layer.fingerprint}
@@ -125,10 +138,16 @@ class Network:
         """Images (B, 3, H, W) uint8 as the model takes them."""
         return self.preprocessing.normalize(images.to(self.device))
 
-    def batch_size(self, asked: int | None, height: int, width: int) -> int:
-        """The one asked for, or one that suits the device and the size of the images."""
+    def batch_size(self, asked: int | None, height: int, width: int, share: int = 1) -> int:
+        """The one asked for, or one that suits the device and the size of the images.
+
+        Parameters
+        ----------
+        share : how much more an image takes than in a plain forward pass
+        """
         kind = self.device.type
-        return asked or max(1, min(MOST_PER_BATCH[kind], PIXELS_PER_BATCH[kind] // (height * width)))
+        usual = min(MOST_PER_BATCH[kind], PIXELS_PER_BATCH[kind] // (height * width))
+        return asked or max(1, usual // share)
 
 
 def open_network(origin: Mapping[str, Any], device: str) -> Network:

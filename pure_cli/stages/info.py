@@ -30,8 +30,7 @@ def info(store: Store) -> dict[str, Any]:
     PureError
         No such workspace.
     """
-    if not store.root.is_dir():
-        raise PureError(f"There is no workspace {store.root}. `pure collect` makes one; --workspace names another.")
+    store.require_folder()
     found: dict[str, Any] = {
         "workspace": str(store.root),
         "files": {name: store.path(name).stat().st_size for name in STAGE_FILES if store.has(name)},
@@ -115,7 +114,7 @@ def _collect_results(collected: Any, found: dict[str, Any]) -> dict[str, str | N
         now = None
         found["problems"].append(f"It cannot be told whether the references are up to date: {error}")
     for name, layer in collected.layers.items():
-        why = None if now is None else _changed(layer.made_from, now)
+        why = "what they were made from cannot be read" if now is None else _changed(layer.made_from, now)
         stale[name] = why
         what = f"{layer.neurons} neurons × {layer.settings['n']} references"
         found["results"].append(_result("collect", name, what, why))

@@ -1,21 +1,23 @@
 """The layers of a model, for the user to choose from."""
 
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from pure_cli.config import CollectSettings
 from pure_cli.errors import PureError
-from pure_cli.models.spec import parse_model
+from pure_cli.models.spec import NO_WEIGHTS, parse_model
 from pure_cli.stages.collect import PREPROCESSING, open_model
 
 
 def list_layers(settings: CollectSettings) -> dict[str, Any]:
-    """Names, kinds and shapes of all layers that run, and the default ones; see `pure_cli.api.list_layers`."""
+    """Names, kinds and shapes of all layers that run, and the default ones; see `pure_cli.Workspace.list_layers`."""
     import torch
 
     from pure_cli.models import layers as model_layers
 
     requested = settings.model_dump(mode="json", include=set(PREPROCESSING))
+    settings = settings.model_copy(update={"weights": Path(NO_WEIGHTS), "device": "cpu"})  # layers need no download
     network, _ = open_model(parse_model(settings.model), settings, requested, settings.seed)
     size = network.preprocessing.crop_size or model_layers.PROBE_SIZE
     found = model_layers.list_layers(network.model, network.inputs(torch.zeros(1, 3, size, size, dtype=torch.uint8)))

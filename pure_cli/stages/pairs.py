@@ -91,9 +91,9 @@ class Plan:
             raise _gone(listing.path(index), error.reason) from None
 
     def batch_size(self, listing: Listing, network: Network, asked: int | None, share: int = 1) -> int:
-        """Images at once: as asked, or what suits the device and their size, divided by `share`."""
+        """Images at once: as asked, or what suits the device and their size; `share` as of `Network.batch_size`."""
         height, width = self.first_image(listing, network).shape[-2:]
-        return asked or max(1, network.batch_size(None, height, width) // share)
+        return network.batch_size(asked, height, width, share)
 
 
 class PairWork(Scratch):

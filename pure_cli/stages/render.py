@@ -22,13 +22,12 @@ from pure_cli.models.spec import parse_model
 from pure_cli.stages.cluster import cluster_fingerprint
 from pure_cli.stages.collect import first_image
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
+from pure_cli.stages.crops import HEATMAPS_SHARE, RULE
 from pure_cli.stages.sources import Sources
 from pure_cli.workspace import Store
 
-RULE = "epsilon-plus-flat"  # of the heatmaps, as in PURE
 VIEW = 1  # raised when figures come to look different
 FIGURES, INDEX = "figures", "figures.json"
-HEATMAPS_SHARE = 8  # of a usual batch: the whole network keeps its graph, with a rule's copies of each activation
 
 
 def render(store: Store, settings: RenderSettings, progress: Progress = silent) -> Outcome:
@@ -50,7 +49,10 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     index = FigureIndex(folder)
     jobs: list[Job] = []
     for layer in layers:
-        jobs += _jobs(layer, sources, clusterings, settings, folder)
+        for clustering in _choose(layer, clusterings, settings):
+            jobs += _jobs(layer, sources, clustering, settings, folder)
+    if folder.exists() and not folder.is_dir():
+        raise PureError(f"{folder} is a file. Choose a folder for the figures with --out.")
     wanted = [job for job in jobs if settings.force or not index.has(job)]
     outcome = Outcome("render", layers, len(wanted), "figures")
     outcome.details = {"folder": str(folder), "files": [str(job.file) for job in jobs]}
@@ -121,14 +123,14 @@ class FigureIndex:
         return file.relative_to(self.folder).as_posix()
 
 
-def _jobs(
-    layer: str,
-    sources: Sources,
-    clusterings: dict[str, Clustering],
-    settings: RenderSettings,
-    folder: Path,
-) -> list[Job]:
-    clustering = _choose(layer, clusterings, settings)
+def _jobs(layer: str, sources: Sources, clustering: Clustering, settings: RenderSettings, folder: Path) -> list[Job]:
+    """The figures of one clustering.
+
+    Raises
+    ------
+    PureError
+        It is stale, or lacks a neuron that was asked for.
+    """
     own = clustering.settings
     sources.layers([layer], own["features"])
     source = sources.of(layer, own["features"])
@@ -160,24 +162,31 @@ def _check_rules(network: Network, listing: Listing, layers: list[str]) -> None:
         check_rules(network.model, there, layer)
 
 
-def _choose(layer: str, clusterings: dict[str, Clustering], settings: RenderSettings) -> Clustering:
-    """The clustering that was asked for; where no k was named, the smallest that splits."""
-    there = sorted(
-        c.settings["k"] for path, c in clusterings.items() if path.startswith(f"layers/{layer}/{settings.features}/")
-    )
-    if not there:
-        known = sorted(
-            {c.settings["features"] for path, c in clusterings.items() if path.startswith(f"layers/{layer}/")}
-        )
-        hint = f"Run `pure cluster --features {settings.features}` to add it."
-        raise unknown("clustering by features", settings.features, known, hint)
-    k = settings.k or next((k for k in there if k > 1), there[0])
-    if k not in there:
-        raise PureError(
-            f"There is no clustering of '{layer}' with k = {k}, only {', '.join(map(str, there))}. "
-            f"Run `pure cluster --k {k}` first."
-        )
-    return clusterings[clustering_path(layer, settings.features, k)]
+def _choose(layer: str, clusterings: dict[str, Clustering], settings: RenderSettings) -> Iterator[Clustering]:
+    """The clusterings that were asked for; where no k was named, the smallest that splits.
+
+    Raises
+    ------
+    PureError
+        One of them is not there.
+    """
+    own = [c.settings for path, c in clusterings.items() if path.startswith(f"layers/{layer}/")]
+    for features in settings.features:
+        there = sorted(other["k"] for other in own if other["features"] == features)
+        if not there:
+            hint = f"Run `pure cluster --features {features}` to add it."
+            raise unknown("clustering by features", features, sorted({other["features"] for other in own}), hint)
+        for k in settings.k or [next((k for k in there if k > 1), there[0])]:
+            if k not in there:
+                raise PureError(
+                    f"There is no clustering of '{layer}' by {features} with k = {k}, only "
+                    f"{', '.join(map(str, there))}. Run `pure cluster --features {features} --k {k}` first."
+                )
+            yield clusterings[clustering_path(layer, features, k)]
+
+
+def _images(count: int) -> str:
+    return f"{count} image" if count == 1 else f"{count} images"
 
 
 class Painter:
@@ -190,18 +199,19 @@ class Painter:
     def paint(self, job: Job) -> None:
         """Draw one figure and save it."""
         from pure_cli.core.projection import project
-        from pure_cli.views.neuron import NeuronPicture, Row, draw, save
+        from pure_cli.views.neuron import THUMBNAILS, NeuronPicture, Row, draw, save
 
         source = self._sources.of(job.layer, job.clustering.settings["features"])
         features = next(source.rows(np.array([job.neuron])))
         labels = job.clustering.label[np.searchsorted(job.clustering.neuron, job.neuron)]
         references = np.flatnonzero(self._collected.layers[job.layer].top.image[job.neuron] != NO_IMAGE)
         points = project(features[references], self._settings.seed)
-        rows: list[tuple[str, str, np.ndarray, int | None]] = [("all", f"{len(references)} images", references, None)]
+        rows: list[tuple[str, str, np.ndarray, int | None]] = [("all", _images(len(references)), references, None)]
         for virtual in range(int(labels.max(initial=-1)) + 1):
             members = np.flatnonzero(labels == virtual)
-            rows.append((f"{job.neuron}.{virtual + 1}", f"{len(members)} images", members, virtual))
-        shown = np.unique(np.concatenate([members[: self._settings.images] for _, _, members, _ in rows]))
+            rows.append((f"{job.neuron}.{virtual + 1}", _images(len(members)), members, virtual))
+        most = max(self._settings.images, THUMBNAILS)
+        shown = np.unique(np.concatenate([members[:most] for _, _, members, _ in rows]))
         crops, masked = self._crops(job, shown)
         picture = NeuronPicture(
             f"{job.layer} · neuron {job.neuron}",
@@ -251,8 +261,7 @@ class Painter:
         from pure_cli.models.rules import composite_for
 
         height, width = first_image(self._listing, self._network).shape[-2:]
-        usual = self._network.batch_size(None, height, width)
-        batch_size = self._settings.batch_size or max(1, usual // HEATMAPS_SHARE)
+        batch_size = self._network.batch_size(self._settings.batch_size, height, width, HEATMAPS_SHARE)
         network = self._network
         done = 0
         for batch in batches(self._listing, images, network.preprocessing, batch_size, 0):

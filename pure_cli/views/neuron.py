@@ -6,6 +6,7 @@ Everything is laid out in inches on one set of axes that fills the page, so that
 import io
 import os
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -58,8 +59,9 @@ SIZE = 7.5  # points, of names
 SMALL_SIZE = 7.0  # points, of details
 HEAD_SIZE = 8.0  # points, of the title
 
+FONT = "DejaVu Sans"  # comes with matplotlib, so that the figure is the same everywhere
 STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that the figure is the same everywhere
+    "font.family": FONT,
     "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
     "svg.fonttype": "path",
     "svg.hashsalt": "pure",
@@ -239,7 +241,7 @@ def _draw_head(axes: Axes, page: _Page, picture: NeuronPicture) -> None:
     """The title in bold, the subtitle behind it."""
     baseline = page.height - HEAD + 0.1
     room = WIDTH - 2 * MARGIN
-    title = _shortened(picture.title, HEAD_SIZE, room, "bold")
+    title = _shortened(picture.title, HEAD_SIZE, 0.6 * room if picture.subtitle else room, "bold")
     _write(axes, (MARGIN, baseline), title, INK, HEAD_SIZE, weight="bold")
     used = _text_width(title, HEAD_SIZE, "bold") + 0.12
     subtitle = _shortened(picture.subtitle, SMALL_SIZE, room - used)
@@ -260,7 +262,7 @@ def _draw_row(axes: Axes, page: _Page, bottom: float, row: Row) -> None:
         cell = _Place(page.images + i * (page.cell + SMALL_GAP), bottom, page.cell, page.cell)
         axes.add_patch(Rectangle(cell[:2], cell.width, cell.height, facecolor=EMPTY, edgecolor="none"))
         _draw_image(axes, image, cell)
-    if not row.images:
+    if not len(row.images):
         _write(axes, (page.images + 0.03, middle), "no images", FAINT_INK, SMALL_SIZE, va="center")
 
 
@@ -292,22 +294,20 @@ class _Region(NamedTuple):
     y: np.ndarray  # (g,)
     density: np.ndarray  # (g, g), a row for each y
     level: float
-
-    @property
-    def inside(self) -> np.ndarray:
-        return self.density > self.level
+    inside: np.ndarray  # (g, g) bool, where the density is above the level: never on the rim of the grid
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest x and y of the contour."""
+        """Lowest and highest x and y of the contour, or up to a step of the grid beyond."""
         x, y = self.x[self.inside.any(axis=0)], self.y[self.inside.any(axis=1)]
-        return np.array([x[0], y[0]]), np.array([x[-1], y[-1]])
+        step = np.array([self.x[1] - self.x[0], self.y[1] - self.y[0]])
+        return np.array([x[0], y[0]]) - step, np.array([x[-1], y[-1]]) + step
 
 
 GRID = 96  # points on a side
 NARROWING = 0.8  # of Scott's bandwidth, which takes a cluster for one normal distribution and blurs its shape
 LEAST_BANDWIDTH = 0.12  # inches: the contour of a single point is a circle around its thumbnail
-COVERED = 0.92  # part of the references inside their contour
+COVERED = 0.85  # part of the references that lie well inside the contour
 
 
 def _region(points: np.ndarray) -> _Region:
@@ -330,7 +330,8 @@ def _region(points: np.ndarray) -> _Region:
         density += np.exp(-((grid - point) ** 2).sum(axis=1) / 2)
         at_points += np.exp(-((points @ whiten - point) ** 2).sum(axis=1) / 2)
     level = np.quantile(at_points, 1 - COVERED) * np.exp(-1)
-    return _Region(x, y, density.reshape(GRID, GRID), float(level))
+    on_grid = density.reshape(GRID, GRID)
+    return _Region(x, y, on_grid, float(level), on_grid > level)
 
 
 def _regions(positions: np.ndarray, labels: np.ndarray) -> dict[int, _Region]:
@@ -348,8 +349,8 @@ def _draw_map(axes: Axes, place: _Place, picture: NeuronPicture) -> None:
         axes.contour(region.x, region.y, region.density, levels[:1], colors=[color], linewidths=0.9, zorder=2.5)
 
     colors = [_color(label) for label in labels]
-    axes.scatter(*positions.T, s=5, c=colors, linewidths=0.3, edgecolors="white", zorder=3)
-    chosen = _spread(positions, labels, [image is not None for image in picture.thumbnails])
+    axes.scatter(positions[:, 0], positions[:, 1], s=5, c=colors, linewidths=0.3, edgecolors="white", zorder=3)
+    chosen = _spread(positions, labels, np.array([image is not None for image in picture.thumbnails]))
     for i in chosen:
         half = THUMBNAIL / 2
         spot = _Place(positions[i, 0] - half, positions[i, 1] - half, THUMBNAIL, THUMBNAIL)
@@ -359,7 +360,7 @@ def _draw_map(axes: Axes, place: _Place, picture: NeuronPicture) -> None:
         frame = Rectangle(spot[:2], spot.width, spot.height, fill=False, edgecolor=colors[i], linewidth=0.9, zorder=5)
         axes.add_patch(frame)
 
-    names = {row.label: row.name for row in picture.rows if row.label in regions}
+    names = {row.label: row.name for row in picture.rows if row.label is not None and row.label in regions}
     _draw_names(axes, place, regions, names, positions, positions[chosen])
 
 
@@ -390,15 +391,18 @@ def _stretched(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndar
     return (low + high) / 2 + (points - middle) * scale
 
 
-def _spread(positions: np.ndarray, labels: np.ndarray, has_image: Sequence[bool]) -> list[int]:
-    """Indices of references whose thumbnails do not touch; virtual neurons take turns, each in the references' order."""
+def _spread(positions: np.ndarray, labels: np.ndarray, has_image: np.ndarray) -> list[int]:
+    """Indices of references whose thumbnails do not touch; virtual neurons take turns, from their first reference on.
+
+    Those left out get a thumbnail only where there is no virtual neuron.
+    """
     kinds = np.unique(labels[labels >= 0]) if (labels >= 0).any() else np.unique(labels)
-    waiting = {label: [i for i in np.flatnonzero(labels == label) if has_image[i]] for label in kinds}
+    waiting = {label: np.flatnonzero((labels == label) & has_image).tolist() for label in kinds}
     chosen: list[int] = []
     for _ in range(THUMBNAILS):
         for queue in waiting.values():
             while queue:
-                i = int(queue.pop(0))
+                i = queue.pop(0)
                 apart = np.abs(positions[chosen] - positions[i]).max(axis=1)
                 if not chosen or apart.min() > THUMBNAIL + 0.02:
                     chosen.append(i)
@@ -410,21 +414,18 @@ def _draw_names(
     axes: Axes,
     place: _Place,
     regions: dict[int, _Region],
-    names: dict[int | None, str],
+    names: dict[int, str],
     positions: np.ndarray,
     thumbnails: np.ndarray,
 ) -> None:
     """The name of each region, where in its neighbourhood it covers least."""
     taken: list[_Place] = []
     for label, name in names.items():
-        assert label is not None
         region = regions[label]
         size = np.array([_text_width(name, SIZE, "bold") + 0.04, SIZE * INCH_PER_POINT + 0.02])
         others = [r for other, r in regions.items() if other != label]
-        best = min(
-            _around(region, size, place),
-            key=lambda spot: _covered(spot, region, others, positions, thumbnails, taken),
-        )
+        spots = list(_around(region, size, place))
+        best = spots[int(np.argmin([_covered(spot, region, others, positions, thumbnails, taken) for spot in spots]))]
         taken.append(best)
         _write(axes, best.center, name, _darker(_color(label)), SIZE, ha="center", va="center", weight="bold", zorder=6)
 
@@ -472,10 +473,10 @@ def _overlap(a: _Place, b: _Place) -> float:
 
 def _share(spot: _Place, region: _Region) -> float:
     """Part of a rectangle that lies inside a region."""
-    xs, ys = np.linspace(0, 1, 7) * spot.width + spot.left, np.linspace(0, 1, 4) * spot.height + spot.bottom
-    columns, rows = np.searchsorted(region.x, xs), np.searchsorted(region.y, ys)
-    within = np.pad(region.inside, ((0, 1), (0, 1)))[np.ix_(rows, columns)]
-    return float((within & (rows > 0)[:, None] & (columns > 0)).mean())
+    xs, ys = spot.left + spot.width * np.arange(7) / 6, spot.bottom + spot.height * np.arange(4) / 3
+    columns = np.searchsorted(region.x, xs).clip(max=GRID - 1)
+    rows = np.searchsorted(region.y, ys).clip(max=GRID - 1)
+    return float(region.inside[rows[:, None], columns].mean())
 
 
 # ----------------------------------------------------------------------------------------- words and colours
@@ -511,17 +512,18 @@ def _text_width(text: str, size: float, weight: str = "normal") -> float:
     """Width of a line of text in inches."""
     if not text.strip():
         return 0.0
-    font = FontProperties(family=STYLE["font.family"], weight=weight)
-    with _style():
-        return TextPath((0, 0), text.replace("$", "S"), size=size, prop=font).get_extents().width * INCH_PER_POINT
+    font = FontProperties(family=FONT, weight=weight)
+    return TextPath((0, 0), text.replace("$", "S"), size=size, prop=font).get_extents().width * INCH_PER_POINT
 
 
 def _shortened(text: str, size: float, room: float, weight: str = "normal") -> str:
     """The text, its middle replaced by an ellipsis where it is wider than the room (inches)."""
     text = " ".join(text.split())
-    kept = len(text)
-    short = text
-    while kept > 1 and _text_width(short, size, weight) > room:
-        kept -= 1
-        short = f"{text[: (kept + 1) // 2].rstrip()}…{text[len(text) - kept // 2 :].lstrip()}"
-    return short
+    if _text_width(text, size, weight) <= room:
+        return text
+
+    def keeping(letters: int) -> str:
+        return f"{text[: (letters + 1) // 2].rstrip()}…{text[len(text) - letters // 2 :].lstrip()}"
+
+    too_many = bisect_right(range(len(text)), room, key=lambda letters: _text_width(keeping(letters), size, weight))
+    return keeping(max(too_many - 1, 0))

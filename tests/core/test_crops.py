@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from crp.image import get_crop_range
-from pure_cli.core.crops import CROP_THRESHOLD, Box, blurred, box, cropped, masked, seen
 from torchvision.transforms.functional import gaussian_blur
+
+from pure_cli.core.crops import CROP_THRESHOLD, Box, blurred, box, cropped, masked, seen
 
 
 def paper_crop(image, heat):

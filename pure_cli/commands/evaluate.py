@@ -1,0 +1,84 @@
+"""pure evaluate"""
+
+from typing import Annotated
+
+import typer
+
+from pure_cli.commands import options as opt
+from pure_cli.commands.common import Session, reports_errors
+from pure_cli.errors import PureError
+
+
+@reports_errors
+def evaluate(
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="M",
+            help="clip, dinov2 or any embeddings in the workspace: distances within and across virtual neurons; "
+            "correlation, labels, stability, semantics, ms. Repeat for several.",
+        ),
+    ] = None,
+    layer: opt.Layers = None,
+    neurons: opt.Neurons = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option("--features", help="Kinds to compare; repeat. [default: pure, activations, all embeddings]"),
+    ] = None,
+    k: Annotated[str | None, typer.Option("--k", metavar="LIST", help="[default: 2,3,4,5]")] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge", metavar="E", help="Embeddings that judge in correlation, semantics and ms. [default: clip]"
+        ),
+    ] = None,
+    polysemantic: Annotated[
+        float | None,
+        typer.Option(
+            "--polysemantic",
+            metavar="GAP",
+            help="A table too for the neurons that the judge itself splits by more (inter − intra). [default: 1.5]",
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option("--sample", metavar="N", help="ms: over N images of the whole data set too. [default: 0]"),
+    ] = None,
+    embed: Annotated[bool, typer.Option("--embed", help="Make the embeddings that are missing on the way.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Write the tables as LaTeX too.")] = False,
+    seed: opt.Seed = None,
+    device: opt.DeviceName = None,
+    batch_size: opt.BatchSize = None,
+    workers: opt.Workers = None,
+    force: opt.Force = False,
+    workspace: opt.WorkspaceDir = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    debug: opt.Debug = False,
+) -> None:
+    """Measure how good the virtual neurons are, for all kinds of features and numbers of clusters.
+
+    Tables here, as CSV and JSON in the workspace; figures beside them; per-neuron values in evaluate.h5.
+
+    Example: pure evaluate --metric clip --metric labels
+    """
+    from rich.markup import escape
+
+    session = Session(locals())
+    given = session.options("evaluate")
+    if not given.get("metric"):
+        raise PureError(
+            "Name what to measure: --metric clip (or any embeddings), correlation, labels, stability, semantics or ms."
+        )
+    with session.progress("evaluate", "steps") as progress:
+        outcome = session.workspace.evaluate(progress, **given)
+    if not session.json and not session.quiet:
+        from pure_cli.views.tables import as_rich
+
+        for table in outcome.details["tables"]:
+            session.output.print(as_rich(table))
+    session.report(outcome, f"{outcome.computed} metrics of {', '.join(outcome.layers)}")
+    session.say(f"  tables and figures in {escape(outcome.details['folder'])}")

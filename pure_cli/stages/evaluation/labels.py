@@ -1,0 +1,64 @@
+"""Do virtual neurons follow the labels of the data set: no foundation model needed."""
+
+import numpy as np
+
+from pure_cli.core.metrics.agreement import agreement, chance
+from pure_cli.core.metrics.statistics import mean_and_error
+from pure_cli.core.references import NO_IMAGE
+from pure_cli.errors import PureError
+from pure_cli.stages.evaluation.study import Result, Study, Table, compared, finite
+
+MEASURES = ("purity", "nmi", "ari")
+NO_LABEL = -1
+
+
+def compute(study: Study) -> Result:
+    """Purity, normalised mutual information and adjusted Rand index with the labels, and what chance gives.
+
+    Raises
+    ------
+    PureError
+        The images have no labels.
+    """
+    classes = _classes(study)
+    result = Result(arrays={"neuron": study.neurons})
+    rows, scores = [], {}
+    keys = [(features, k) for features in study.features for k in study.ks]
+    for done, (features, k) in enumerate(keys, 1):
+        labels = study.labels(features, k)
+        found = np.full((len(study.neurons), len(MEASURES)), np.nan)
+        expected = found.copy()
+        for i in range(len(study.neurons)):
+            one = agreement(labels[i], classes[i])
+            by_chance, _ = chance(labels[i], classes[i], study.seed)
+            found[i] = [getattr(one, name) for name in MEASURES]
+            expected[i] = [getattr(by_chance, name) for name in MEASURES]
+        scores[features, k] = found
+        row = {"features": features, "k": k}
+        for column, name in enumerate(MEASURES):
+            result.arrays[f"{features}/k{k}/{name}"] = found[:, column]
+            result.arrays[f"{features}/k{k}/{name}-chance"] = expected[:, column]
+            row[name] = finite(mean_and_error(found[:, column]))
+        row["purity by chance"] = finite(mean_and_error(expected[:, 0]))
+        row["nmi by chance"] = finite(mean_and_error(expected[:, 1]))
+        rows.append(row)
+        study.progress(done, len(keys))
+    columns = ["features", "k", *MEASURES, "purity by chance", "nmi by chance"]
+    title = f"{study.layer}: virtual neurons against the labels of the images, {len(study.neurons)} neurons"
+    note = (
+        "1 is full agreement; ari is 0 by chance. Chance: labels of the clusters shuffled. A neuron whose references "
+        "are of one class scores 1 in purity however it is split, so compare with chance."
+    )
+    result.tables.append(Table("labels", title, columns, rows, note))
+    title = f"{study.layer}: adjusted Rand index with the labels, compared neuron by neuron"
+    indices = {key: found[:, MEASURES.index("ari")] for key, found in scores.items()}
+    result.tables.append(compared(study, indices, "labels-differences", title))
+    return result
+
+
+def _classes(study: Study) -> np.ndarray:
+    collected = study.sources.collected
+    if (collected.image_label == NO_LABEL).all():
+        raise PureError("The images have no labels. Use class folders or a list with labels, or another --metric.")
+    images = collected.layers[study.layer].top.image[study.neurons]
+    return np.vectorize(lambda image: NO_LABEL if image == NO_IMAGE else collected.label_of[int(image)])(images)
