@@ -130,7 +130,7 @@ class RenderSettings(Running):
     neurons: str | None = None
     features: list[str] = [PURE_FEATURES]
     k: list[int] | None = None
-    crop: Literal["crp", "none"] = "crp"
+    crop: Literal["crp", "activation", "none"] = "crp"
     format: Literal["png", "pdf", "svg"] = "png"
     images: int = Field(8, ge=1, le=8)
     out: Path | None = None

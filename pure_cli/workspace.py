@@ -3,13 +3,11 @@
 The only code that opens HDF5. What is in the files (names and shapes) is in ``artifacts.py``.
 """
 
-import errno
+import io
 import json
 import os
 import shutil
 import socket
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,14 +19,23 @@ from filelock import FileLock, Timeout
 
 from pure_cli import __version__
 from pure_cli.config import fingerprint
-from pure_cli.errors import PureError, PureFailure, UnreadableFile, first_line
+from pure_cli.errors import PureError, UnreadableFile, first_line
+from pure_cli.files import TEMPORARY, disk_errors, temporary_beside, write_failure
 
 SCHEMA = 1  # of the files; raised when their layout changes
 STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "evaluate")
 MADE_BY = {"crops": "embed"}  # the command that makes a file, where it has another name
 LOCK_POLL = 0.2  # seconds
 ODD_NAMES = "surrogateescape"  # file names that are no UTF-8 keep their bytes
-UNREADABLE = (OSError, KeyError, ValueError, TypeError, RuntimeError)  # what h5py raises where a file is damaged
+FORMAT = ("v110", "v110")  # of HDF5: the first whose own structures have checksums; older readers are rare by now
+UNREADABLE = (
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    AttributeError,
+)  # raised where a file is damaged
 PARTIAL = ".partial"  # folder of unfinished work
 NO_FOLDER = "The workspace {} is a file. Choose a folder with --workspace."
 
@@ -95,25 +102,16 @@ class Store:
             file = h5py.File(path, "r")
         except PermissionError:
             raise PureError(f"{path} may not be read: permission denied.") from None
-        except OSError:
+        except UNREADABLE:
             raise UnreadableFile(
                 f"{path} is no readable HDF5 file: damaged, cut short or something else. {remake}"
             ) from None
-        with file:
-            schema = file.attrs.get("schema")
-            if not isinstance(schema, int | np.integer):
-                raise UnreadableFile(f"{path} was not written by pure. Move it away, or choose another --workspace.")
-            if schema > SCHEMA:
-                raise UnreadableFile(
-                    f"{path} has schema {schema}, and this pure ({__version__}) knows {SCHEMA}. "
-                    "Update pure, or choose another --workspace."
-                )
-            try:
+        try:
+            with file:
+                _check_schema(path, file)
                 yield file
-            except UNREADABLE as error:
-                if _disk_is_full(error):  # a copy was being written
-                    raise
-                raise UnreadableFile(f"{path} is damaged ({first_line(error)}). {remake}") from error
+        except UNREADABLE as error:
+            raise UnreadableFile(f"{path} is damaged ({first_line(error)}). {remake}") from error
 
     @contextmanager
     def replace(self, name: str) -> Iterator[h5py.File]:
@@ -123,19 +121,24 @@ class Store:
         """
         self.prepare()
         path = self.path(name)
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}-", suffix=".tmp", dir=path.parent)
-        os.close(handle)
+        temporary = temporary_beside(path)
+        with disk_errors(path):
+            output = _Output(temporary, "w+")
         try:
-            with h5py.File(temporary, "w") as file:
-                file.attrs["schema"] = SCHEMA
-                file.attrs["pure_version"] = __version__
-                yield file
-            _sync(temporary)
-            Path(temporary).replace(path)
-        except OSError as error:
-            raise _write_failure(path, error) from error
+            with output:
+                with h5py.File(output, "w", libver=FORMAT) as file:
+                    file.attrs["schema"] = SCHEMA
+                    file.attrs["pure_version"] = __version__
+                    yield file
+                output.finish()
+            temporary.replace(path)
+        except Exception as error:
+            failure = output.failure or error
+            if isinstance(failure, OSError):
+                raise write_failure(path, failure) from error
+            raise
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
     def rewrite(self, name: str, write: Callable[[h5py.File, h5py.File | None], None], anew: bool = False) -> None:
         """Replace a file by one that is written with the old one at hand.
@@ -176,23 +179,23 @@ class Store:
         The lock belongs to the operating system and ends with the process that held it, however that ended.
         """
         self.prepare()
-        for old in self.root.glob(".*.tmp"):  # left by a killed process; younger ones may be at work
-            with suppress(OSError):
-                if time.time() - old.stat().st_mtime > 3600:
-                    old.unlink()
         lock = FileLock(self.root / ".lock")
         owner = self.root / ".lock-owner"
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            who = owner.read_text().strip() if owner.exists() else "another process"
+            who = "another process"
+            with suppress(OSError):
+                who = owner.read_text(encoding="utf-8").strip() or who
             waiting(f"{who} is at work in {self.root}; waiting for it to finish.")
             lock.acquire(poll_interval=LOCK_POLL)
         except OSError as error:
             raise PureError(f"The workspace {self.root} cannot be locked: {error.strerror}.") from None
         try:
             with suppress(OSError):
-                owner.write_text(f"pure {stage} (process {os.getpid()} on {socket.gethostname()})\n")
+                owner.write_text(f"pure {stage} (process {os.getpid()} on {socket.gethostname()})\n", encoding="utf-8")
+            for left in self.root.glob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
+                left.unlink(missing_ok=True)
             yield
         finally:
             owner.unlink(missing_ok=True)
@@ -202,8 +205,13 @@ class Store:
         """Folder for the unfinished work called `name` (made when it is not there)."""
         self.prepare()
         folder = self.root / PARTIAL / name
-        folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def partials(self, beginning: str) -> list[Path]:
+        """The folders of unfinished work whose names begin so."""
+        return sorted((self.root / PARTIAL).glob(f"{beginning}*"))
 
     def drop_partial(self, name: str) -> None:
         shutil.rmtree(self.root / PARTIAL / name, ignore_errors=True)
@@ -226,11 +234,30 @@ def stamp(node: h5py.Group, settings: Mapping[str, Any], made_from: Mapping[str,
 
 
 def settings_of(node: h5py.Group) -> dict[str, Any]:
-    return json.loads(node.attrs["settings"])
+    return _stamp(node)[0]
 
 
 def made_from(node: h5py.Group) -> dict[str, Any]:
-    return json.loads(node.attrs["made_from"])
+    return _stamp(node)[1]
+
+
+def _stamp(node: h5py.Group) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and origins, held against the fingerprint: HDF5 has no checksum on text of any length."""
+    settings, origins = json.loads(node.attrs["settings"]), json.loads(node.attrs["made_from"])
+    if node.attrs["fingerprint"] != result_fingerprint(settings, origins):
+        raise ValueError(f"the fingerprint of {node.name} does not fit what it was made from")
+    return settings, origins
+
+
+def _check_schema(path: Path, file: h5py.File) -> None:
+    schema = file.attrs.get("schema")
+    if not isinstance(schema, int | np.integer):
+        raise UnreadableFile(f"{path} was not written by pure. Move it away, or choose another --workspace.")
+    if schema > SCHEMA:
+        raise UnreadableFile(
+            f"{path} has schema {schema}, and this pure ({__version__}) knows {SCHEMA}. "
+            "Update pure, or choose another --workspace."
+        )
 
 
 def write_array(group: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
@@ -251,85 +278,48 @@ def read_texts(dataset: h5py.Dataset) -> list[str]:
 
 
 def write_texts(group: h5py.Group, name: str, values: list[str]) -> None:
+    """Texts of one length each, padded: those of any length would be outside of the checksums."""
     encoded = [value.encode("utf-8", ODD_NAMES) for value in values]
-    group.create_dataset(name, data=np.array(encoded, dtype=object), shape=(len(values),), dtype=h5py.string_dtype())
+    longest = max(map(len, encoded), default=0)
+    write_array(group, name, np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, longest))))
 
 
-class Scratch:
-    """Rows of unfinished work in plain files: what a killed process had marked as done is there when it starts again.
+class _Output(io.FileIO):
+    """A file on which HDF5 cannot fail: where the disk does not take what HDF5 has to write, it kills the process.
 
-    Parameters
+    Attributes
     ----------
-    folder : where the files lie; emptied when they belong to other work
-    key : fingerprint of the work, such as what is computed and in which order
-    arrays : name to (shape, dtype) of each array
+    failure : what went wrong; nothing is written after it
     """
 
-    def __init__(self, folder: Path, key: str, arrays: Mapping[str, tuple[tuple[int, ...], str]]):
-        self.folder, self.arrays = folder, dict(arrays)
-        self._journal = folder / "done"
-        marker = folder / "key"
-        if not marker.exists() or marker.read_text() != key:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            self._allocate()
-            marker.write_text(key)
-        self._files = {name: (folder / name).open("r+b") for name in self.arrays}
+    failure: OSError | None = None
 
-    def _allocate(self) -> None:
-        for name, (shape, dtype) in self.arrays.items():
-            with (self.folder / name).open("wb") as file:
-                file.truncate(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize)
-
-    @property
-    def done(self) -> int:
-        """Number of steps that were finished."""
-        return len(self._journal.read_bytes()) if self._journal.exists() else 0
-
-    def write(self, name: str, rows: np.ndarray, values: np.ndarray) -> None:
-        """Put ``values[i]`` at row ``rows[i]`` of the array seen as (rows, last axis)."""
-        shape, dtype = self.arrays[name]
-        values = np.ascontiguousarray(values, dtype=dtype)
-        width = shape[-1] * values.itemsize
-        file = self._files[name].fileno()
+    def write(self, data: Any) -> int:
+        rest = memoryview(data)
+        size = rest.nbytes
         try:
-            for row, value in zip(rows, values, strict=True):
-                os.pwrite(file, value.tobytes(), int(row) * width)
+            while rest.nbytes and self.failure is None:
+                rest = rest[super().write(rest) :]
         except OSError as error:
-            raise _write_failure(self.folder / name, error) from error
+            self.failure = error
+        return size
 
-    def finish_step(self) -> None:
-        """Mark everything written so far as one more finished step."""
-        for file in self._files.values():
-            os.fdatasync(file.fileno())
-        with self._journal.open("ab") as journal:
-            journal.write(b".")
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            if self.failure is None:
+                super().truncate(size)
+        except OSError as error:
+            self.failure = error
+        return size or 0
 
-    def rows(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Entries ``start:stop`` of the array's first axis."""
-        shape, dtype = self.arrays[name]
-        width = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
-        data = os.pread(self._files[name].fileno(), (stop - start) * width, start * width)
-        return np.frombuffer(data, dtype=dtype).reshape(stop - start, *shape[1:])
+    def finish(self) -> None:
+        """Wait until everything is on the disk.
 
-    def close(self) -> None:
-        for file in self._files.values():
-            file.close()
-
-
-def _sync(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _disk_is_full(error: Exception) -> bool:
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return getattr(error, "errno", None) in full or "no space left" in str(error).lower()
-
-
-def _write_failure(path: Path, error: OSError) -> PureFailure:
-    reason = "the disk is full" if _disk_is_full(error) else (error.strerror or str(error))
-    return PureFailure(f"{path} cannot be written: {reason}. What was there before is intact; run the command again.")
+        Raises
+        ------
+        OSError
+            Something went wrong, now or before.
+        """
+        if self.failure is not None:
+            raise self.failure
+        os.fsync(self.fileno())

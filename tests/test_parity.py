@@ -142,7 +142,7 @@ def test_heatmaps_are_those_of_crp(study):
 
 
 def test_crops_are_those_of_the_paper(study):
-    """Boxes by PURE's own steps on zennit-crp's heatmaps; nearly all are equal, since a pixel at the threshold may flip."""
+    """Boxes by PURE's own steps on zennit-crp's heatmaps; a pixel at the threshold may flip."""
     from crp.image import get_crop_range
     from torchvision.transforms.functional import gaussian_blur
 
@@ -150,7 +150,7 @@ def test_crops_are_those_of_the_paper(study):
     from pure_cli.stages.crops import boxes, compute_boxes
     from pure_cli.stages.sources import Sources
 
-    workspace, network, images, visualization, _ = study
+    workspace, network, _, visualization, _ = study
     sources = Sources(workspace.store)
     opened = open_network(sources.collected.origin, "cpu")
     neurons = np.array(NEURONS)

@@ -117,7 +117,7 @@ def write_collected(store: Store, collected: Collected) -> None:
         write_texts(file, "images/path", collected.image_path)
         write_array(file, "images/label", collected.image_label)
         write_texts(file, "labels/name", collected.label_names)
-        file.create_dataset("damaged/index", data=np.array([d[0] for d in collected.damaged], dtype=np.int64))
+        write_array(file, "damaged/index", np.array([d[0] for d in collected.damaged], dtype=np.int64))
         write_texts(file, "damaged/path", [d[1] for d in collected.damaged])
         write_texts(file, "damaged/reason", [d[2] for d in collected.damaged])
         stamp(file, collected.origin, prints)

@@ -25,7 +25,9 @@ def render(
     ] = None,
     crop: Annotated[
         str | None,
-        typer.Option("--crop", help="crp: cut and darken to what the neuron saw; none: whole images. [default: crp]"),
+        typer.Option(
+            "--crop", help="crp: cut and darken to what the neuron saw; activation: by its map; none. [default: crp]"
+        ),
     ] = None,
     images: Annotated[int | None, typer.Option("--images", help="Images in a row, 8 at most. [default: 8]")] = None,
     format: Annotated[str | None, typer.Option("--format", help="png, pdf or svg. [default: png]")] = None,

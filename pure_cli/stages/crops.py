@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,11 @@ from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.sources import Sources
 from pure_cli.workspace import result_fingerprint
 
+if TYPE_CHECKING:
+    import torch
+
 RULE = "epsilon-plus-flat"  # of the heatmaps, as in PURE
+WHOLE = "none"  # the crop that is no crop
 BOX = "box"  # the data set of crops.h5: top, bottom, left, right, half-open; -1 where there is no image
 HEATMAPS_SHARE = 8  # times the memory of a forward pass: the graph of the whole network, with the rules' copies
 
@@ -56,12 +60,7 @@ def compute_boxes(
     ----------
     crop : "crp", by relevance of the pixels, or "activation", by the neuron's own map
     """
-    import torch
-
-    from pure_cli.core.circuits import Heatmaps, activation_maps, activations
     from pure_cli.core.crops import blurred, box, seen
-    from pure_cli.models.layers import check_rules, list_layers
-    from pure_cli.models.rules import composite_for
 
     listing = sources.listing([layer])
     top = sources.collected.layers[layer].top
@@ -70,31 +69,17 @@ def compute_boxes(
     size = plan.batch_size(listing, network, batch_size, HEATMAPS_SHARE if crop == "crp" else 1)
     shape = (plan.references, 4)
     key = fingerprint([settings, made_from, neurons.tolist(), size])
-    registered: Any = nullcontext()
-    if crop == "activation" and len(sources.collected.layers[layer].shape) != 3:
-        raise PureError(f"The neurons of '{layer}' have no map over space. Use --crop crp or --crop none.")
-    if crop == "crp":
-        layers = list_layers(network.model, network.inputs(plan.first_image(listing, network)))
-        check_rules(network.model, layers, layer)
-        registered = composite_for(RULE, network.model).context(network.model)
     arrays = {BOX: ((len(neurons) * plan.references, 4), "int16")}
-    with PairWork(sources.store, "crops", key, plan, arrays, size, anew) as work, registered:
+    work = PairWork(sources.store, "crops", key, plan, arrays, size, anew)
+    with work, Look(network, layer, crop, plan.first_image(listing, network)) as look:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, workers):
-            inputs = network.inputs(images)
-            maps: Any = Heatmaps(network.model, inputs, layer) if crop == "crp" else None
-            activation = activations(network.model, inputs, [layer])[layer] if crop == "activation" else None
+            look.at(images)
             rounds = list(plan.rounds(start, stop))
             for pairs in rounds:
-                rows = plan.neuron_row[pairs]
-                channels = torch.from_numpy(neurons[rows]).to(network.device)
-                if activation is None:
-                    places = top.position[neurons[rows], plan.slot[pairs]].astype(np.int64)
-                    positions = torch.from_numpy(places).to(network.device)
-                    found = maps.at(channels, positions, last=pairs is rounds[-1])
-                else:
-                    found = activation_maps(activation, channels, (inputs.shape[-2], inputs.shape[-1]))
-                work.write(BOX, plan.row(pairs), np.array([box(one) for one in seen(blurred(found)).cpu()]))
+                channels = neurons[plan.neuron_row[pairs]]
+                found = look.maps(channels, top.position[channels, plan.slot[pairs]], last=pairs is rounds[-1])
+                work.write(BOX, plan.row(pairs), np.array([box(one) for one in seen(blurred(found))]))
             yield plan.pairs_of(start, stop)
         n = plan.references
         there = top.image[neurons] != NO_IMAGE
@@ -105,6 +90,78 @@ def compute_boxes(
         new = NewRows(neurons, row, shape, "int16", settings, made_from)
         add_rows(sources.store, "crops", layer, crop, BOX, new, anew)
         work.finished()
+
+
+class Look:
+    """What neurons of a layer saw of images, one batch at a time; a context in which the rules are in force.
+
+    Parameters
+    ----------
+    crop : "crp", relevance of the pixels, or "activation", the neuron's own map enlarged
+    example : (1, 3, H, W) uint8, an image
+
+    Raises
+    ------
+    PureError
+        It cannot be told for this network or layer.
+    """
+
+    def __init__(self, network: Network, layer: str, crop: str, example: "torch.Tensor"):
+        from pure_cli.models.layers import check_rules, list_layers
+        from pure_cli.models.rules import composite_for
+
+        self._network, self._layer = network, layer
+        self._rules: Any = nullcontext()
+        self._heatmaps: Any = None
+        self._activation: Any = None
+        layers = list_layers(network.model, network.inputs(example))
+        if crop == "crp":
+            check_rules(network.model, layers, layer)
+            self._rules = composite_for(RULE, network.model).context(network.model)
+        elif len(next(found.shape or () for found in layers if found.name == layer)) != 3:
+            raise PureError(f"The neurons of '{layer}' have no map over space. Use --crop crp or --crop none.")
+        self._crop = crop
+
+    def __enter__(self) -> "Look":
+        self._rules.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._rules.__exit__(*error)
+
+    def at(self, images: "torch.Tensor") -> None:
+        """Look at a batch of images, (B, 3, H, W) uint8."""
+        from pure_cli.core.circuits import Heatmaps, activations
+
+        inputs = self._network.inputs(images)
+        self._size = (inputs.shape[-2], inputs.shape[-1])
+        if self._crop == "crp":
+            self._heatmaps = Heatmaps(self._network.model, inputs, self._layer)
+        else:
+            self._activation = activations(self._network.model, inputs, [self._layer])[self._layer]
+
+    def maps(self, channels: np.ndarray, positions: np.ndarray, last: bool = False) -> "torch.Tensor":
+        """How much one neuron of each of the first m images saw of each pixel.
+
+        Parameters
+        ----------
+        channels, positions : (m,) int, the neuron and its maximum over space
+        last : no further call will follow for this batch
+
+        Returns
+        -------
+        (m, H, W) float, on the CPU
+        """
+        import torch
+
+        from pure_cli.core.circuits import activation_maps
+
+        device = self._network.device
+        which = torch.from_numpy(channels.astype(np.int64)).to(device)
+        if self._crop == "crp":
+            where = torch.from_numpy(positions.astype(np.int64)).to(device)
+            return self._heatmaps.at(which, where, last).cpu()
+        return activation_maps(self._activation, which, self._size).cpu()
 
 
 def _depends_on(sources: Sources, layer: str, crop: str) -> tuple[dict[str, Any], dict[str, Any]]:

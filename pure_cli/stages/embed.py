@@ -15,7 +15,7 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
-from pure_cli.stages.crops import boxes, compute_boxes, missing_boxes
+from pure_cli.stages.crops import WHOLE, boxes, compute_boxes, missing_boxes
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.sources import EMBEDDING, Sources
 from pure_cli.workspace import Store, result_fingerprint
@@ -23,8 +23,6 @@ from pure_cli.workspace import Store, result_fingerprint
 if TYPE_CHECKING:
     from pure_cli.embedders.load import Embedder
     from pure_cli.embedders.spec import EmbedderSpec
-
-WHOLE = "none"  # --crop none: the whole image
 
 
 @dataclass(frozen=True)

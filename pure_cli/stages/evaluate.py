@@ -5,10 +5,12 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from pure_cli.artifacts import NeuronRows, read_clusterings
@@ -21,7 +23,7 @@ from pure_cli.config import (
 )
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.cluster import cluster
-from pure_cli.stages.common import Outcome, Progress, silent
+from pure_cli.stages.common import Outcome, Progress, earlier, silent
 from pure_cli.stages.embed import embed, require_embeddings
 from pure_cli.stages.evaluation.study import Result, Study
 from pure_cli.stages.sources import Sources
@@ -215,25 +217,15 @@ class _Written:
     """``evaluate.h5`` with per-neuron values, and ``evaluate.json`` with the tables made of them."""
 
     def __init__(self, store: Store, anew: bool):
-        self._store, self._path = store, store.root / TABLES
-        self._prints: dict[str, str] = {}
+        self._store, self._path, self._anew = store, store.root / TABLES, anew
+        self._prints = earlier(_read_prints, store, anew)
         self._tables: dict[str, list[dict[str, Any]]] = {}
-        if anew or not store.has("evaluate"):
-            return
-        with store.read("evaluate") as file:
-            self._prints = {
-                f"{metric}/{layer}": group.attrs["fingerprint"]
-                for metric, layers in file.items()
-                for layer, group in layers.items()
-            }
-        try:
+        with suppress(OSError, ValueError):
             self._tables = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self._prints = {}
 
     def tables(self, key: str, value: str) -> list[dict[str, Any]] | None:
         """The tables of a metric and layer, if they were made from what `value` is the fingerprint of."""
-        return self._tables.get(key) if self._prints.get(key) == value else None
+        return self._tables.get(key) if self._prints.get(key) == value and not self._anew else None
 
     def arrays(self, key: str) -> Callable[[str], np.ndarray]:
         """Reads the per-neuron values of a metric and layer by their path."""
@@ -252,19 +244,31 @@ class _Written:
         settings: dict[str, Any],
         made_from: dict[str, Any],
     ) -> None:
-        with self._store.replace("evaluate") as file:
-            if self._prints:
-                with self._store.read("evaluate") as old:
-                    for other in self._prints:
-                        if other != key:
-                            old.copy(other, file.require_group(other.split("/")[0]))
+        def write(file: h5py.File, old: h5py.File | None) -> None:
+            for other in self._prints if old is not None else ():
+                if other != key:
+                    old.copy(other, file.require_group(other.split("/")[0]))  # type: ignore[union-attr]
             group = file.create_group(key)
             for path, values in result.arrays.items():
                 write_array(group, path, values)
             self._prints[key] = stamp(group, settings, made_from)
             stamp(file, {}, self._prints)
+
+        self._store.rewrite("evaluate", write, self._anew)
         self._tables[key] = tables
         _write_text(self._path, json.dumps(self._tables, indent=1, allow_nan=False))
+
+
+def _read_prints(store: Store) -> dict[str, str]:
+    """Fingerprint of every metric and layer that there is."""
+    if not store.has("evaluate"):
+        return {}
+    with store.read("evaluate") as file:
+        return {
+            f"{metric}/{layer}": group.attrs["fingerprint"]
+            for metric, layers in file.items()
+            for layer, group in layers.items()
+        }
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -13,7 +13,8 @@ from pure_cli.data.decode import DamagedImage
 from pure_cli.data.listing import Listing
 from pure_cli.data.loader import batches, decode_one, default_workers
 from pure_cli.errors import PureFailure
-from pure_cli.workspace import Scratch, Store
+from pure_cli.scratch import Scratch
+from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     import torch

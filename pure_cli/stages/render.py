@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pure_cli.models.spec import parse_model
 from pure_cli.stages.cluster import cluster_fingerprint
 from pure_cli.stages.collect import first_image
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
-from pure_cli.stages.crops import HEATMAPS_SHARE, RULE
+from pure_cli.stages.crops import HEATMAPS_SHARE, WHOLE, Look
 from pure_cli.stages.sources import Sources
 from pure_cli.workspace import Store
 
@@ -59,8 +59,6 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     if wanted:
         listing = sources.listing(layers)
         network = open_network(sources.collected.origin, settings.device)
-        if settings.crop == "crp":
-            _check_rules(network, listing, layers)
         painter = Painter(sources, listing, network, settings)
         progress(0, len(wanted))
         for done, job in enumerate(wanted, 1):
@@ -151,15 +149,6 @@ def _jobs(layer: str, sources: Sources, clustering: Clustering, settings: Render
     look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
     ending = f"{own['features']}-k{own['k']}.{settings.format}"
     return [Job(layer, int(c), clustering, look, folder / layer / f"neuron-{c:04d}-{ending}") for c in neurons]
-
-
-def _check_rules(network: Network, listing: Listing, layers: list[str]) -> None:
-    """Make sure that heatmaps can be made of this network."""
-    from pure_cli.models.layers import check_rules, list_layers
-
-    there = list_layers(network.model, network.inputs(first_image(listing, network)))
-    for layer in layers:
-        check_rules(network.model, there, layer)
 
 
 def _choose(layer: str, clusterings: dict[str, Clustering], settings: RenderSettings) -> Iterator[Clustering]:
@@ -254,27 +243,24 @@ class Painter:
         self, job: Job, slots: np.ndarray, images: np.ndarray, positions: np.ndarray
     ) -> Iterator[tuple[int, Any, Any]]:
         """For each of some references: its slot, the image (3, H, W), and the heatmap (H, W) where it is wanted."""
-        import torch
-
-        from pure_cli.core.circuits import Heatmaps
         from pure_cli.data.loader import batches
-        from pure_cli.models.rules import composite_for
 
-        height, width = first_image(self._listing, self._network).shape[-2:]
-        batch_size = self._network.batch_size(self._settings.batch_size, height, width, HEATMAPS_SHARE)
-        network = self._network
+        network, example = self._network, first_image(self._listing, self._network)
+        height, width = example.shape[-2:]
+        batch_size = network.batch_size(self._settings.batch_size, height, width, HEATMAPS_SHARE)
+        look: Any = nullcontext()
+        if self._settings.crop != WHOLE:
+            look = Look(network, job.layer, self._settings.crop, example)
         done = 0
-        for batch in batches(self._listing, images, network.preprocessing, batch_size, 0):
-            if batch.damaged:
-                first = batch.damaged[0]
-                raise PureError(f"{self._listing.path(first.index)} cannot be read any more ({first.reason}).")
-            count = len(batch.index)
-            maps: Any = [None] * count
-            if self._settings.crop == "crp":
-                with composite_for(RULE, network.model).context(network.model):
-                    heatmaps = Heatmaps(network.model, network.inputs(batch.images), job.layer)
-                    channels = torch.full((count,), job.neuron, device=network.device)
-                    where = torch.from_numpy(positions[done : done + count].astype(np.int64)).to(network.device)
-                    maps = heatmaps.at(channels, where, last=True).cpu()
-            yield from zip(slots[done : done + count].tolist(), batch.images, maps, strict=True)
-            done += count
+        with look:
+            for batch in batches(self._listing, images, network.preprocessing, batch_size, 0):
+                if batch.damaged:
+                    first = batch.damaged[0]
+                    raise PureError(f"{self._listing.path(first.index)} cannot be read any more ({first.reason}).")
+                count = len(batch.index)
+                maps: Any = [None] * count
+                if self._settings.crop != WHOLE:
+                    look.at(batch.images)
+                    maps = look.maps(np.full(count, job.neuron), positions[done : done + count], last=True)
+                yield from zip(slots[done : done + count].tolist(), batch.images, maps, strict=True)
+                done += count

@@ -15,11 +15,16 @@ def compute(study: Study) -> Result:
     result = Result()
     judge, excites = list(study.rows(study.judge)), list(study.excites())
     kinds = [features for features in study.features if features != study.judge]
-    columns, rows = ["features", "r", "subsets"], []
+    columns, rows = ["features", "r", "subsets", "left out"], []
     for done, features in enumerate(kinds, 1):
         found = correlation(list(study.rows(features)), judge, excites, study.seed)
         result.arrays[f"{features}/r"] = np.asarray(found.values)
-        row = {"features": features, "r": finite((found.mean, found.error)), "subsets": len(found.values)}
+        row = {
+            "features": features,
+            "r": finite((found.mean, found.error)),
+            "subsets": len(found.values),
+            "left out": found.left_out,
+        }
         if study.judge == PUBLISHED_JUDGE:
             row["published"] = PUBLISHED.get(features)
         rows.append(row)

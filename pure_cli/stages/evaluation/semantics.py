@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from pure_cli.core.clusters import one_thread
 from pure_cli.core.metrics.semantics import clarity, polysemanticity, redundancy
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation.study import Result, Study, Table, finite
@@ -9,6 +10,11 @@ from pure_cli.stages.evaluation.study import Result, Study, Table, finite
 
 def compute(study: Study) -> Result:
     """Clarity, polysemanticity and redundancy before and after the split."""
+    with one_thread():
+        return _compute(study)
+
+
+def _compute(study: Study) -> Result:
     result = Result(arrays={"neuron": study.neurons})
     excites = study.excites()
     embeddings = [points[excites[i]] for i, points in enumerate(study.rows(study.judge))]

@@ -104,9 +104,14 @@ class Result:
     tables: list[Table] = field(default_factory=list)
 
 
+def number(value: float) -> float | None:
+    """A value for a table; None where there is none."""
+    return float(value) if np.isfinite(value) else None
+
+
 def finite(pair: tuple[float, float]) -> list[float | None]:
-    """A pair for a table; None for what is not there."""
-    return [float(value) if np.isfinite(value) else None for value in pair]
+    """Mean and error for a table."""
+    return [number(value) for value in pair]
 
 
 def compared(study: Study, scores: Mapping[tuple[str, int], np.ndarray], name: str, title: str) -> Table:
@@ -127,10 +132,10 @@ def compared(study: Study, scores: Mapping[tuple[str, int], np.ndarray], name: s
                 {
                     "features": f"{first} against {other}",
                     "k": k,
-                    "difference": found.mean,
-                    "95 % interval": f"{found.low:.3f} … {found.high:.3f}",
-                    "wins": found.wins,
-                    "p": found.p,
+                    "difference": number(found.mean),
+                    "95 % interval": f"{found.low:.3f} … {found.high:.3f}" if np.isfinite(found.low) else None,
+                    "wins": number(found.wins),
+                    "p": number(found.p),
                 }
             )
     note = (
