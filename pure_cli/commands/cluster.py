@@ -88,4 +88,4 @@ def _number(value: float | None) -> str:
 
 def _classes(counts: list[list[Any]]) -> str:
     """The classes that occur more than once."""
-    return ", ".join(f"{name} {count}" for name, count in counts if count > 1)
+    return ", ".join(f"{name} ({count})" for name, count in counts if count > 1)
