@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def _publish(
         _write_text(path, as_csv(table) if path.suffix == ".csv" else as_latex(table))
     stem = _stem(name)
     for ending, figure in _figures(name, tables, arrays):
-        from pure_cli.views.neuron import save
+        from pure_cli.views.style import save
 
         save(figure(), folder / f"{stem}-{ending}.png")
         save(figure(), folder / f"{stem}-{ending}.pdf")
@@ -122,7 +123,8 @@ def _figures(
     if name == "correlation":
         yield "bars", lambda: views.correlation_bars(rows, tables[0]["judge"])
     elif name == "labels":
-        yield "bars", lambda: views.agreement_bars(rows, ("ari", "nmi", "purity"))
+        for measure in ("ari", "nmi", "purity"):
+            yield measure, partial(views.agreement_bars, rows, measure)
     elif name not in METRICS:
         k = min(row["k"] for row in rows if row["k"])
         shown = [row for row in rows if row["k"] == k]
@@ -130,7 +132,7 @@ def _figures(
         yield f"bars-k{k}", lambda: views.separation_bars(shown, random, name, k)
         first = shown[0]["features"]
         gap = arrays(f"{first}/k{k}/inter") - arrays(f"{first}/k{k}/intra")
-        yield f"overview-{first}-k{k}", lambda: views.overview(arrays("neuron"), arrays("overall"), gap, name)
+        yield f"overview-{first}-k{k}", lambda: views.overview(arrays("neuron"), arrays("overall"), gap, name, first)
 
 
 def _compute(metric: str) -> Callable[[Study], Result]:

@@ -188,7 +188,8 @@ class Painter:
     def paint(self, job: Job) -> None:
         """Draw one figure and save it."""
         from pure_cli.core.projection import project
-        from pure_cli.views.neuron import THUMBNAILS, NeuronPicture, Row, draw, save
+        from pure_cli.views.neuron import THUMBNAILS, NeuronPicture, Row, draw
+        from pure_cli.views.style import save
 
         source = self._sources.of(job.layer, job.clustering.settings["features"])
         features = next(source.rows(np.array([job.neuron])))

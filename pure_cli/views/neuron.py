@@ -3,17 +3,11 @@
 Everything is laid out in inches on one set of axes that fills the page, so that sizes are those of the printed figure.
 """
 
-import io
-import os
-import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -24,23 +18,23 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 
-from pure_cli.errors import PureError
-
-# Okabe and Ito's colours for the colour-blind (without black, yellow darkened), then three that stay apart from them.
-PALETTE = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
-    *("#882255", "#332288", "#D4C61C", "#5C3A1E"),
+from pure_cli.views.style import (
+    DPI,
+    EMPTY,
+    FAINT_INK,
+    FONT,
+    HEAD_SIZE,
+    INK,
+    NO_VIRTUAL_NEURON,
+    PALETTE,
+    SIZE,
+    SMALL_SIZE,
+    VECTOR_DPI,
+    style,
 )
-NO_VIRTUAL_NEURON = "#8C8C8C"  # of all references together, and of those left out
-INK = "#1A1A1A"
-FAINT_INK = "#6B6B6B"
-EMPTY = "#F2F2F2"  # what an image that is not square leaves of its cell
 
 IMAGES_IN_ROW = 8
 THUMBNAILS = 12  # on the map, for each virtual neuron
-DPI = 200  # of PNG files
-VECTOR_DPI = 300  # of the images in PDF and SVG files
-
 # inches
 WIDTH = 7.0  # of two columns of a paper
 MARGIN = 0.04
@@ -55,17 +49,6 @@ THUMBNAIL = 0.225  # on the map
 NAME_HEIGHT = 0.12  # left free above the map for the name of a region
 INCH_PER_POINT = 1 / 72
 
-SIZE = 7.5  # points, of names
-SMALL_SIZE = 7.0  # points, of details
-HEAD_SIZE = 8.0  # points, of the title
-
-FONT = "DejaVu Sans"  # comes with matplotlib, so that the figure is the same everywhere
-STYLE = {
-    "font.family": FONT,
-    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
-    "svg.fonttype": "path",
-    "svg.hashsalt": "pure",
-}
 NEVER_FIRES = "never fires on these images"
 
 
@@ -136,7 +119,7 @@ def draw(picture: NeuronPicture) -> Figure:
     nothing = not len(picture.points) and not any(len(row.images) for row in picture.rows)
     rows = [] if nothing else picture.rows
     page = _page(len(rows), NOTHING_HEIGHT if nothing else LEAST_HEIGHT)
-    with _style():
+    with style():
         figure = Figure(figsize=(WIDTH, page.height))
         figure.suppressComposite = True  # each image on its own in vector files
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, page.height), autoscale_on=False)
@@ -149,50 +132,6 @@ def draw(picture: NeuronPicture) -> Figure:
         for row, bottom in zip(rows, page.bottoms, strict=True):
             _draw_row(axes, page, bottom, row)
     return figure
-
-
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG (200 dpi), PDF or SVG, whichever the path's ending says.
-
-    The same figure gives the same bytes. A process that is killed leaves the old file or the new one.
-
-    Parameters
-    ----------
-    figure : from :func:`draw`
-    path : the file; its folder exists
-
-    Raises
-    ------
-    PureError
-        For any other ending.
-    """
-    path = Path(path)
-    kinds: dict[str, tuple[int, dict[str, None]]] = {
-        ".png": (DPI, {"Software": None}),
-        ".pdf": (VECTOR_DPI, {"CreationDate": None}),
-        ".svg": (VECTOR_DPI, {"Date": None}),
-    }
-    if path.suffix.lower() not in kinds:
-        raise PureError(f"Cannot write a figure to '{path}'. The file name has to end in {', '.join(kinds)}.")
-
-    dpi, metadata = kinds[path.suffix.lower()]
-    content = io.BytesIO()
-    with _style():
-        figure.savefig(content, format=path.suffix.lower()[1:], dpi=dpi, metadata=metadata)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(content.getvalue())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    """Matplotlib's defaults with ours on top, whatever the user's own settings; no word on letters the font lacks."""
-    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        yield
 
 
 # ---------------------------------------------------------------------------------------------- the page

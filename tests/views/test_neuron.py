@@ -19,7 +19,8 @@ from PIL import Image
 
 from pure_cli.errors import PureError
 from pure_cli.views import neuron as view
-from pure_cli.views.neuron import NEVER_FIRES, PALETTE, NeuronPicture, Row, draw, save
+from pure_cli.views.neuron import NEVER_FIRES, PALETTE, NeuronPicture, Row, draw
+from pure_cli.views.style import save
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -1,0 +1,83 @@
+"""What all figures share: colours, letters, and how they are written to files."""
+
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+from pure_cli.errors import PureError
+
+# Okabe and Ito's colours for the colour-blind (without black, yellow darkened), then three that stay apart from them.
+PALETTE = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#882255", "#332288", "#D4C61C", "#5C3A1E"),
+)
+NO_VIRTUAL_NEURON = "#8C8C8C"  # of all references together, and of those left out
+INK = "#1A1A1A"
+FAINT_INK = "#6B6B6B"
+EMPTY = "#F2F2F2"  # what an image that is not square leaves of its cell
+
+DPI = 200  # of PNG files
+VECTOR_DPI = 300  # of the images in PDF and SVG files
+
+
+SIZE = 7.5  # points, of names
+SMALL_SIZE = 7.0  # points, of details
+HEAD_SIZE = 8.0  # points, of the title
+
+FONT = "DejaVu Sans"  # comes with matplotlib, so that the figure is the same everywhere
+STYLE = {
+    "font.family": FONT,
+    "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
+    "svg.fonttype": "path",
+    "svg.hashsalt": "pure",
+}
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG (200 dpi), PDF or SVG, whichever the path's ending says.
+
+    The same figure gives the same bytes. A process that is killed leaves the old file or the new one.
+
+    Parameters
+    ----------
+    figure : from :func:`draw`
+    path : the file; its folder exists
+
+    Raises
+    ------
+    PureError
+        For any other ending.
+    """
+    path = Path(path)
+    kinds: dict[str, tuple[int, dict[str, None]]] = {
+        ".png": (DPI, {"Software": None}),
+        ".pdf": (VECTOR_DPI, {"CreationDate": None}),
+        ".svg": (VECTOR_DPI, {"Date": None}),
+    }
+    if path.suffix.lower() not in kinds:
+        raise PureError(f"Cannot write a figure to '{path}'. The file name has to end in {', '.join(kinds)}.")
+
+    dpi, metadata = kinds[path.suffix.lower()]
+    content = io.BytesIO()
+    with style():
+        figure.savefig(content, format=path.suffix.lower()[1:], dpi=dpi, metadata=metadata)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_bytes(content.getvalue())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Matplotlib's defaults with ours on top, whatever the user's own settings; no word on letters the font lacks."""
+    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
