@@ -43,6 +43,8 @@ def _as_list(value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()]
     if isinstance(value, int | float):
         return [value]
+    if isinstance(value, list | tuple):
+        return [part for item in value for part in (_as_list(item) if isinstance(item, str) else [item])]
     return value
 
 

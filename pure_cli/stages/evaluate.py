@@ -110,7 +110,8 @@ def _files(folder: Path, name: str, tables: list[dict[str, Any]], latex: bool) -
     """Every table with each file that it is written to."""
     for table in tables:
         for ending in ("csv", "tex") if latex else ("csv",):
-            yield table, folder / f"{_stem(name)}-{table['name']}.{ending}"
+            own = table["name"] if table["name"].startswith(name) else f"{_stem(name)}-{table['name']}"
+            yield table, folder / f"{own}.{ending}"
 
 
 def _figures(
@@ -165,10 +166,12 @@ def _study(
     """The neurons and clusterings to compare; clusterings that are not there yet are made."""
     embedded = [kind for where, kind in sources.embedded if where == layer]
     features = settings.features or [PURE_FEATURES, *ACTIVATION_FEATURES, *embedded]
+    kinds = [*features, *([judge] if judge else [])]
+    for kind in kinds:
+        sources.layers([layer], kind)
     count = sources.collected.layers[layer].neurons
     neurons = sources.of(layer, features[0]).choose(settings.neurons, count)
-    for kind in [*features, *([judge] if judge else [])]:
-        sources.layers([layer], kind)
+    for kind in kinds:
         there = sources.of(layer, kind)
         if settings.neurons is None:
             neurons = np.intersect1d(neurons, there.neuron)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pure_cli.views.style import FAINT_INK, INK, NO_VIRTUAL_NEURON, PALETTE, SIZE, SMALL_SIZE, style
+from pure_cli.views.style import INK, NO_VIRTUAL_NEURON, PALETTE, SIZE, SMALL_SIZE, style
 
 WIDTH = 3.4  # inches, of one column of a paper
 HEIGHT = 2.3
@@ -29,15 +29,15 @@ def separation_bars(rows: Sequence[Mapping[str, Any]], overall: Sequence[float |
     with style():
         figure, axes = _page(len(rows))
         at = np.arange(len(rows))
-        intra, inter = (np.array([_pair(row[name]) for row in rows]) for name in ("intra", "inter"))
+        intra, inter = _values(rows, "intra"), _values(rows, "inter")
         for values, name, color, side in ((intra, "intra", PALETTE[0], -1), (inter, "inter", PALETTE[1], 1)):
             _bars(axes, at + side * 0.2, values, 0.38, color, name)
         if overall[0] is not None:
             axes.axhline(overall[0], color=NO_VIRTUAL_NEURON, lw=0.8, ls=(0, (4, 2)), label="random", zorder=3)
         shown = np.concatenate([intra[:, 0], inter[:, 0]])
-        _cut(axes, shown[np.isfinite(shown)])
+        cut = _cut(axes, shown[np.isfinite(shown)])
         _names(axes, [row["features"] for row in rows])
-        axes.set_ylabel(f"distance of {_broken(judge)} embeddings, k = {k}")
+        axes.set_ylabel(f"distance of {_broken(judge)} embeddings\nk = {k}{cut}")
         _legend(figure, axes)
     return figure
 
@@ -52,7 +52,7 @@ def correlation_bars(rows: Sequence[Mapping[str, Any]], judge: str) -> Figure:
     with style():
         figure, axes = _page(len(rows))
         at = np.arange(len(rows))
-        _bars(axes, at, np.array([_pair(row["r"]) for row in rows]).reshape(-1, 2), 0.6, PALETTE[0], "measured here")
+        _bars(axes, at, _values(rows, "r"), 0.6, PALETTE[0], "measured here")
         published = [(i, row["published"]) for i, row in enumerate(rows) if row.get("published") is not None]
         if published:
             where, values = zip(*published, strict=True)
@@ -77,7 +77,7 @@ def agreement_bars(rows: Sequence[Mapping[str, Any]], measure: str) -> Figure:
         kinds = list(dict.fromkeys(row["features"] for row in rows))
         for i, features in enumerate(kinds):
             own = [row for row in rows if row["features"] == features]
-            values = np.array([_pair(row[measure]) for row in own])
+            values = _values(own, measure)
             ks = np.array([row["k"] for row in own]) + (i - (len(kinds) - 1) / 2) * 0.04
             color, marker = PALETTE[i % len(PALETTE)], "osD^vPX*"[i % 8]
             axes.errorbar(
@@ -171,17 +171,13 @@ def _bars(axes: Axes, at: np.ndarray, values: np.ndarray, width: float, color: s
                           fontsize=SMALL_SIZE - 1.5, color=INK)  # fmt: skip
 
 
-def _cut(axes: Axes, values: np.ndarray) -> None:
-    """Begin the axis where differences can be seen, and say so."""
-    if not len(values) or np.ptp(values) == 0:
-        return
-    low = values.min() - 0.6 * np.ptp(values)
-    if low <= 0:
-        return
+def _cut(axes: Axes, values: np.ndarray) -> str:
+    """Begin the axis where differences can be seen; returns words that say so."""
+    low = values.min() - 0.6 * np.ptp(values) if len(values) else 0.0
+    if low <= 0 or np.ptp(values) == 0:
+        return ""
     axes.set_ylim(low, values.max() + 0.2 * np.ptp(values))
-    axes.annotate(f"axis begins at {low:.2g}", (1, 0), xycoords="axes fraction", xytext=(-2, 2),
-                  textcoords="offset points", ha="right", fontsize=SMALL_SIZE - 1.5, color=FAINT_INK,
-                  bbox={"fc": "white", "ec": "none", "alpha": 0.8, "pad": 0.5})  # fmt: skip
+    return f", axis begins at {low:.2g}"
 
 
 def _names(axes: Axes, names: Sequence[str]) -> None:
@@ -202,6 +198,7 @@ def _broken(name: str) -> str:
     return name.replace(":", ":\n")
 
 
-def _pair(value: Sequence[float | None] | None) -> tuple[float, float]:
-    mean, error = value or (None, None)
-    return (np.nan if mean is None else mean, np.nan if error is None else error)
+def _values(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """Means and errors (n, 2) of a column, NaN for what is not there."""
+    pairs = [row[name] or (None, None) for row in rows]
+    return np.array([[np.nan if value is None else value for value in pair] for pair in pairs]).reshape(-1, 2)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 DASH = "–"
 LEAST = 1e-3  # smaller numbers are written with an exponent
@@ -108,33 +108,24 @@ def as_latex(table: Mapping[str, Any]) -> str:
     return "\n".join([*lines, r"\end{table}", ""])
 
 
-def as_rich(table: Mapping[str, Any]) -> "Table":
-    """A table for the terminal.
+def as_rich(table: Mapping[str, Any]) -> "Group":
+    """A table for the terminal, with its title above and its note below.
 
     Parameters
     ----------
     table : as of `as_csv`
     """
-    from rich.markup import escape
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
-    shown = Table(
-        title=escape(table["title"]),
-        caption=escape(table["note"]) or None,
-        title_justify="left",
-        caption_justify="left",
-        title_style="bold",
-        caption_style="dim",
-        box=None,
-        header_style="bold",
-        padding=(0, 2, 0, 0),
-    )
+    shown = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in table["columns"]:
         text = any(isinstance(row.get(name), str) for row in table["rows"])
-        shown.add_column(escape(name), justify="left" if text else "right", no_wrap=not text)
+        shown.add_column(Text(name), justify="left" if text else "right", overflow="fold")
     for row in table["rows"]:
-        shown.add_row(*(escape(cell(row.get(name))) for name in table["columns"]))
-    return shown
+        shown.add_row(*(Text(cell(row.get(name))) for name in table["columns"]))
+    return Group(Text(table["title"], style="bold"), shown, Text(table["note"] + "\n", style="dim"))
 
 
 def _is_pair(value: Any) -> bool:

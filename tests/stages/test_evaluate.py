@@ -162,7 +162,7 @@ def test_tables_and_figures_are_written(study, cli):
     assert answer.code == 0, answer.err
     assert "inter − intra" in answer.out
     names = {path.name for path in (study.path / "evaluate").rglob("*")}
-    assert {"pixels-separation-all.csv", "pixels-separation-all.tex", "labels-labels.csv"} <= names
+    assert {"pixels-separation-all.csv", "pixels-separation-all.tex", "labels.csv", "labels-differences.csv"} <= names
     assert any(name.startswith("pixels-overview") and name.endswith(".png") for name in names)
     assert json.loads((study.path / "evaluate.json").read_text())
 
