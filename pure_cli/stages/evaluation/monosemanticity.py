@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.config import ACTIVATION_FEATURES, PURE_FEATURES
 from pure_cli.core.metrics.monosemanticity import monosemanticity, monosemanticity_of_all
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation.sample import Sample, take_sample
@@ -64,19 +63,16 @@ def _add_sample(
     result.arrays["sample/ms"] = before
     rows[0]["sample"] = finite(mean_and_error(before))
     for row, (features, k) in zip(rows[1:], keys, strict=True):
-        if features.partition("@")[0] != PURE_FEATURES and features not in ACTIVATION_FEATURES:
+        if (features, k) not in sample.virtual:
             row["sample"] = None
             continue
         clustering = study.clustering(features, k)
         after = np.full(len(study.neurons), np.nan)
         for i, neuron in enumerate(study.neurons.tolist()):
-            centroids = clustering.centroid[clustering.virtual_neuron == neuron]
             sizes = clustering.size[clustering.virtual_neuron == neuron]
-            if not len(centroids):
-                continue
-            nearest = sample.nearest(features, i, centroids)
-            parts = np.stack([np.where(nearest == v, firing[:, i], 0) for v in range(len(centroids))], axis=1)
-            after[i] = _weighted(monosemanticity_of_all(sample.embedding, parts), sizes)
+            parts = [np.where(sample.virtual[features, k][:, i] == v, firing[:, i], 0) for v in range(len(sizes))]
+            if parts:
+                after[i] = _weighted(monosemanticity_of_all(sample.embedding, np.stack(parts, axis=1)), sizes)
         result.arrays[f"{features}/k{k}/sample-ms"] = after
         row["sample"] = finite(mean_and_error(after))
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pure_cli.config import ACTIVATION_FEATURES
-from pure_cli.data.loader import batches, default_workers
-from pure_cli.errors import PureFailure
+from pure_cli.config import ACTIVATION_FEATURES, PURE_FEATURES
+from pure_cli.data.loader import batches, decode_one, default_workers
+from pure_cli.errors import PureError
+from pure_cli.stages.attribute import GRADIENT_X_INPUT
 from pure_cli.stages.common import open_network
 
 if TYPE_CHECKING:
@@ -25,25 +26,22 @@ class Sample:
     image : (S,) int64
     activation : (S, N) float32, the score of each of the study's neurons
     embedding : (S, E) float32, of whole images
-    features : kind to (S, C) activations of the layer, or to (S, N, D) relevances
+    virtual : (features, k) to (S, N) int16, the virtual neuron of each neuron whose centroid is nearest to the image
     """
 
     image: np.ndarray
     activation: np.ndarray
     embedding: np.ndarray
-    features: dict[str, np.ndarray]
-
-    def nearest(self, features: str, i: int, centroids: np.ndarray) -> np.ndarray:
-        """(S,) the centroid (V, D) that is nearest to each image, for the i-th neuron."""
-        points = self.features[features]
-        points = points if points.ndim == 2 else points[:, i]
-        return ((points[:, None] - centroids[None]) ** 2).sum(axis=-1).argmin(axis=1)
+    virtual: dict[tuple[str, int], np.ndarray]
 
 
 def take_sample(study: Study, count: int) -> Sample:
     """Run `count` images, spread evenly over the data set, through the network and the judge.
 
-    Relevances are computed for the pairs of image and neuron in which the neuron fires, and zero in the others.
+    Raises
+    ------
+    PureError
+        The relevances were made by an LRP rule.
     """
     import torch
 
@@ -54,40 +52,57 @@ def take_sample(study: Study, count: int) -> Sample:
 
     collected = study.sources.collected
     listing = study.sources.listing([study.layer])
-    chosen = listing.index[np.arange(min(count, len(listing))) * len(listing) // min(count, len(listing))]
     damaged = {index for index, _, _ in collected.damaged}
-    chosen = np.array([index for index in chosen.tolist() if index not in damaged], dtype=np.int64)
+    usable = np.array([index for index in listing.index.tolist() if index not in damaged], dtype=np.int64)
+    chosen = usable[np.arange(min(count, len(usable))) * len(usable) // min(count, len(usable))]
     network = open_network(collected.origin, study.device)
     judge = open_judge(study.sources, study.layer, study.judge, network)
-    lower = {kind: study.source(kind).lower_layer for kind in study.features if kind.partition("@")[0] == "pure"}
-    lrp = any(study.source(kind).attributed.settings["rule"] != "gradient-x-input" for kind in lower)  # type: ignore[union-attr]
-    if lrp:
-        raise PureFailure("--sample needs relevances by gradient-x-input. Leave it out, or attribute with that rule.")
+    lower = {kind: study.source(kind).lower_layer for kind in study.features if kind.partition("@")[0] == PURE_FEATURES}
     lower_layers = list(dict.fromkeys(lower.values()))
+    if lower and study.sources.attributed[study.layer].settings["rule"] != GRADIENT_X_INPUT:
+        raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")
     activation, embedding = [], []
-    features: dict[str, list[np.ndarray]] = {kind: [] for kind in [*lower, *ACTIVATION_FEATURES]}
+    virtual: dict[tuple[str, int], list[np.ndarray]] = {
+        (kind, k): [] for kind in [*lower, *ACTIVATION_FEATURES] if kind in study.features for k in study.ks
+    }
+    height, width = decode_one(listing, int(chosen[0]), network.preprocessing).shape[-2:]
+    batch_size = network.batch_size(None, height, width)
     done = 0
-    for batch in batches(listing, chosen, network.preprocessing, 32, default_workers()):
+    for batch in batches(listing, chosen, network.preprocessing, batch_size, default_workers()):
         pixels = batch.images.permute(0, 2, 3, 1).numpy()
         embedding.append(judge.embed(torch.stack([judge.preprocess(image) for image in pixels])).cpu().numpy())
-        circuits = Circuits(network.model, network.inputs(batch.images), study.layer, lower_layers or [study.layer])
-        scores = spatial_maximum(circuits.activation)[0][:, torch.from_numpy(study.neurons)].cpu().numpy()
-        activation.append(scores)
+        circuits = Circuits(network.model, network.inputs(batch.images), study.layer, lower_layers)
+        activation.append(spatial_maximum(circuits.activation)[0].cpu().numpy()[:, study.neurons])
         firing = channels_first(circuits.activation).clamp(min=0)
-        features["activation-max"].append(firing.amax(dim=-1).cpu().numpy())
-        features["activation-mean"].append(firing.mean(dim=-1).cpu().numpy())
-        relevance: dict[str, list[np.ndarray]] = {name: [] for name in lower_layers}
-        for neuron in study.neurons.tolist() if lower_layers else ():
-            found = circuits.relevance(torch.full((len(batch.index),), neuron, device=network.device))
-            for name in lower_layers:
-                relevance[name].append(found[name].cpu().numpy())
-        for kind, name in lower.items():
-            features[kind].append(np.stack(relevance[name], axis=1))
+        whole = {
+            "activation-max": firing.amax(dim=-1).cpu().numpy(),
+            "activation-mean": firing.mean(dim=-1).cpu().numpy(),
+        }
+        found = {key: np.zeros((len(batch.index), len(study.neurons)), np.int16) for key in virtual}
+        for i, neuron in enumerate(study.neurons.tolist()):
+            points = dict(whole)
+            if lower_layers:
+                which = torch.full((len(batch.index),), neuron, device=network.device)
+                relevance = circuits.relevance(which, last=i == len(study.neurons) - 1)
+                points |= {kind: relevance[name].cpu().numpy() for kind, name in lower.items()}
+            for kind, k in virtual:
+                found[kind, k][:, i] = _nearest(study, kind, k, neuron, points[kind])
+        for key, values in found.items():
+            virtual[key].append(values)
         done += len(batch.index)
         study.progress(done, len(chosen))
     return Sample(
         chosen,
         np.concatenate(activation),
         np.concatenate(embedding),
-        {kind: np.concatenate(parts) for kind, parts in features.items() if parts},
+        {key: np.concatenate(parts) for key, parts in virtual.items()},
     )
+
+
+def _nearest(study: Study, features: str, k: int, neuron: int, points: np.ndarray) -> np.ndarray:
+    """(b,) the virtual neuron of a neuron whose centroid is nearest to each of the points (b, D)."""
+    clustering = study.clustering(features, k)
+    own = clustering.centroid[clustering.virtual_neuron == neuron]
+    if not len(own):
+        return np.zeros(len(points), np.int16)
+    return ((points[:, None] - own[None]) ** 2).sum(axis=-1).argmin(axis=1).astype(np.int16)
