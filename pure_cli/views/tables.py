@@ -49,7 +49,7 @@ def cell(value: Any, digits: int = 3) -> str:
         mean, error = value
         if mean is None:
             return DASH
-        return cell(mean, digits) if error is None else f"{cell(mean, digits)} ± {cell(error, digits)}"
+        return cell(mean, digits) if error is None else f"{cell(mean, digits)} ± {error:.{digits}f}"
     if isinstance(value, float):
         if not math.isfinite(value):
             return DASH
@@ -134,7 +134,7 @@ def _is_pair(value: Any) -> bool:
 
 def _latex_cell(value: Any) -> str:
     if _is_pair(value) and value[0] is not None and value[1] is not None:
-        return rf"${cell(value[0])} \pm {cell(value[1])}$"
+        return rf"${cell(value[0])} \pm {value[1]:.3f}$"
     return _escaped(cell(value))
 
 
