@@ -37,7 +37,8 @@ def separation_bars(rows: Sequence[Mapping[str, Any]], overall: Sequence[float |
         shown = np.concatenate([intra[:, 0], inter[:, 0]])
         cut = _cut(axes, shown[np.isfinite(shown)])
         _names(axes, [row["features"] for row in rows])
-        axes.set_ylabel(f"distance of {_broken(judge)} embeddings\nk = {k}{cut}")
+        axes.set_ylabel(f"distance of embeddings\nk = {k}{cut}")
+        axes.set_xlabel(f"judged by {judge}")
         _legend(figure, axes)
     return figure
 
@@ -60,7 +61,8 @@ def correlation_bars(rows: Sequence[Mapping[str, Any]], judge: str) -> Figure:
             _legend(figure, axes)
         axes.axhline(0, color=INK, lw=0.6)
         _names(axes, [row["features"] for row in rows])
-        axes.set_ylabel(f"correlation with {_broken(judge)}")
+        axes.set_ylabel("correlation of distances")
+        axes.set_xlabel(f"judged by {judge}")
     return figure
 
 
@@ -120,7 +122,7 @@ def overview(
         _plain(axes)
         axes.margins(0.08)
         axes.axhline(0, color=NO_VIRTUAL_NEURON, lw=0.6)
-        axes.set_xlabel(f"overall distance ({_broken(judge)})")
+        axes.set_xlabel(f"overall distance\n({judge})")
         axes.set_ylabel(f"inter − intra of {_broken(features)}")
         for i in _extreme(overall, gap, labelled):
             axes.annotate(str(neuron[i]), (overall[i], gap[i]), xytext=(3, 2), textcoords="offset points",
@@ -143,7 +145,7 @@ def _extreme(x: np.ndarray, y: np.ndarray, count: int) -> list[int]:
 
 
 def _page(count: int) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(max(WIDTH, 0.55 * count + 1), HEIGHT), layout="constrained")
+    figure = Figure(figsize=(max(WIDTH, 0.8 * count + 0.7), HEIGHT), layout="constrained")
     axes = figure.add_subplot()
     _plain(axes)
     return figure, axes
