@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
+# One thread for each of the test processes: two that share the cores are many times slower.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .PHONY: install demo test check bench clean
 
@@ -20,16 +22,17 @@ demo: install
 	$(BIN)/pure demo
 
 test: install
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(PYTEST)
 
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(PYTEST)
 
+SHARED ?= ../shared
 bench: install
-	@echo "No benchmarks yet: tests/benchmarks/ is empty."
+	$(BIN)/python tests/benchmarks/attribute.py $(SHARED) --neurons 64 -n 100 --repeats 5
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis pure-demo

@@ -50,11 +50,11 @@ def _as_list(value: Any) -> Any:
 
 def _as_text(value: Any) -> Any:
     """Neurons given as a number or a list of numbers, in the form of the command line."""
+    if hasattr(value, "tolist"):  # of numpy
+        value = value.tolist()
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, list | tuple) or hasattr(value, "tolist"):
-        return ",".join(map(str, value))
-    return value
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
 
 
 def _as_colours(value: Any) -> Any:

@@ -46,5 +46,8 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 def write_failure(path: Path, error: OSError) -> PureFailure:
     """The error for a file that the disk does not take."""
-    reason = "the disk is full" if error.errno in DISK_FULL else (error.strerror or str(error))
-    return PureFailure(f"{path} cannot be written: {reason}. What was there before is intact; run the command again.")
+    full = error.errno in DISK_FULL
+    reason, advice = ("the disk is full", "make room and ") if full else (error.strerror or str(error), "")
+    return PureFailure(
+        f"{path} cannot be written: {reason}. What was there before is intact; {advice}run the command again."
+    )

@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import socket
+import struct
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,6 +38,9 @@ UNREADABLE = (
     RuntimeError,
     AttributeError,
 )  # raised where a file is damaged
+BLOCK = 1 << 14  # bytes that have one checksum
+CHECKSUM = np.dtype("<u4")  # CRC-32
+FOOTER, MARK = struct.Struct("<8sQ"), b"puresums"  # after the checksums; with the length of the HDF5 before them
 PARTIAL = ".partial"  # folder of unfinished work
 NO_FOLDER = "The workspace {} is a file. Choose a folder with --workspace."
 
@@ -99,7 +104,7 @@ class Store:
         with_options = " and its --model and --data" if name == "collect" else ""
         remake = f"Make it again with `pure {MADE_BY.get(name, name)} --force`{with_options}."
         try:
-            file = h5py.File(path, "r")
+            file = h5py.File(_Input(path), "r")
         except PermissionError:
             raise PureError(f"{path} may not be read: permission denied.") from None
         except UNREADABLE:
@@ -284,6 +289,37 @@ def write_texts(group: h5py.Group, name: str, values: list[str]) -> None:
     write_array(group, name, np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, longest))))
 
 
+class _Input(io.FileIO):
+    """A file of which HDF5 sees no block that does not fit its checksum, where `_Output` left checksums.
+
+    Those of HDF5 itself take zeros for whole, and leave out texts of any length, in which it may loop for ever.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(path)
+        end = self.seek(0, os.SEEK_END)
+        footer = os.pread(self.fileno(), FOOTER.size, max(0, end - FOOTER.size))
+        mark, size = FOOTER.unpack(footer) if len(footer) == FOOTER.size else (b"", 0)
+        sealed = mark == MARK and end == size + -(-size // BLOCK) * CHECKSUM.itemsize + FOOTER.size
+        self._guarded = size if sealed else 0  # bytes
+        self.seek(0)
+
+    def readinto(self, buffer: Any) -> int | None:
+        start = self.tell()
+        stop = min(start + memoryview(buffer).nbytes, self._guarded)
+        if stop <= start:
+            return super().readinto(buffer)
+        first, after = start // BLOCK, -(-stop // BLOCK)
+        content = os.pread(self.fileno(), min(after * BLOCK, self._guarded) - first * BLOCK, first * BLOCK)
+        place = self._guarded + first * CHECKSUM.itemsize
+        sums = np.frombuffer(os.pread(self.fileno(), (after - first) * CHECKSUM.itemsize, place), CHECKSUM)
+        for i, expected in enumerate(sums.tolist()):
+            if zlib.crc32(content[i * BLOCK : (i + 1) * BLOCK]) != expected:
+                raise OSError("a block does not fit its checksum")
+        memoryview(buffer)[: stop - start] = content[start - first * BLOCK : stop - first * BLOCK]
+        return self.seek(stop) - start
+
+
 class _Output(io.FileIO):
     """A file on which HDF5 cannot fail: where the disk does not take what HDF5 has to write, it kills the process.
 
@@ -313,13 +349,19 @@ class _Output(io.FileIO):
         return size or 0
 
     def finish(self) -> None:
-        """Wait until everything is on the disk.
+        """Add checksums of all blocks behind what HDF5 wrote, and wait until everything is on the disk.
 
         Raises
         ------
         OSError
             Something went wrong, now or before.
         """
+        size = self.seek(0)
+        sums = []
+        while block := self.read(BLOCK):
+            size += len(block)
+            sums.append(zlib.crc32(block))
+        self.write(np.array(sums, CHECKSUM).tobytes() + FOOTER.pack(MARK, size))
         if self.failure is not None:
             raise self.failure
         os.fsync(self.fileno())

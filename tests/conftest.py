@@ -5,76 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from materials import TINY_MODEL, make_images
 
 SHARED = Path(__file__).parents[2] / "shared"
-
-TINY_MODEL = """
-import torch
-from torch import nn
-
-
-class Block(nn.Module):
-    def __init__(self, wide_in, wide, stride):
-        super().__init__()
-        self.conv1 = nn.Conv2d(wide_in, wide, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(wide)
-        self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(wide, wide, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(wide)
-        self.shortcut = nn.Conv2d(wide_in, wide, 1, stride)
-        self.relu2 = nn.ReLU(inplace=True)
-
-    def forward(self, x):
-        out = self.relu1(self.bn1(self.conv1(x)))
-        return self.relu2(self.bn2(self.conv2(out)) + self.shortcut(x))
-
-
-class Tiny(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 8, 3, 1, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(8)
-        self.relu = nn.ReLU(inplace=True)
-        self.layer1 = nn.Sequential(Block(8, 8, 1))
-        self.layer2 = nn.Sequential(Block(8, 10, 2))
-        self.layer3 = nn.Sequential(Block(10, 12, 2))
-        self.side = nn.Sequential(nn.Conv2d(8, 12, 1), nn.ReLU())
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.side_pool = nn.AdaptiveAvgPool2d(1)
-        self.hidden = nn.Linear(12, 9)
-        self.act = nn.ReLU()
-        self.fc = nn.Linear(9, 3)
-
-    def forward(self, x):
-        x = self.layer1(self.relu(self.bn1(self.conv1(x))))
-        side = self.side(x)
-        x = self.layer3(self.layer2(x))
-        x = self.pool(x).flatten(1) + self.side_pool(side).flatten(1)
-        return self.fc(self.act(self.hidden(x)))
-
-
-def tiny():
-    model = Tiny()
-    generator = torch.Generator().manual_seed(0)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.2, generator=generator)
-            module.running_var.uniform_(0.5, 2, generator=generator)
-            nn.init.uniform_(module.weight, 0.5, 1.5, generator=generator)
-            nn.init.normal_(module.bias, 0, 0.3, generator=generator)
-    return model
-
-
-def reused():
-    model = Tiny()
-    model.layer2[0].relu2 = model.relu
-    model.side_pool = model.pool
-    return model
-"""
 
 
 @pytest.fixture(scope="session")
@@ -102,21 +37,6 @@ def tiny(model_file, tiny_weights) -> torch.nn.Module:
     from pure_cli.models.spec import parse_model
 
     return load_model(parse_model(f"{model_file}:tiny"), tiny_weights)
-
-
-def make_images(folder: Path, count: int = 60, classes: int = 3, size: int = 32, seed: int = 0) -> Path:
-    """Class folders of coloured blobs and stripes, each class with its own pattern, as PNG."""
-    generator = np.random.default_rng(seed)
-    y, x = np.mgrid[:size, :size] / size
-    for i in range(count):
-        label = i % classes
-        wave = np.sin(2 * np.pi * ((label + 1) * x + generator.random()) + label * y * 5)
-        blob = np.exp(-((x - generator.random()) ** 2 + (y - generator.random()) ** 2) * 12)
-        image = np.stack([wave, blob, wave * blob]) * 90 + 128 + generator.normal(0, 12, (3, size, size))
-        path = folder / f"class{label}" / f"{i:04d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)).save(path)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pure_cli.workspace import Store, empty_rows, made_from, settings_of, stamp, write_array
+from pure_cli.workspace import Store, empty_rows, made_from, read_texts, settings_of, stamp, write_array, write_texts
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def read_rows_index(store: Store, file_name: str, array: str) -> dict[tuple[str,
                     settings_of(group),
                     made_from(group),
                     group.attrs["fingerprint"],
-                    json.loads(group.attrs["recipe"]),
+                    json.loads(read_texts(group["recipe"])[0]),
                 )
     return found
 
@@ -101,7 +101,7 @@ def add_rows(store: Store, file_name: str, layer: str, kind: str, array: str, ne
                         old.copy(f"layers/{name}/{other}", file.require_group(f"layers/{name}"))
         group = file.create_group(f"layers/{layer}/{kind}")
         stamp(group, new.settings, new.made_from)
-        group.attrs["recipe"] = json.dumps(new.recipe)
+        write_texts(group, "recipe", [json.dumps(new.recipe)])
         _fill(group, old.get(group.name) if old is not None else None, new, array)
         prints = {
             f"{name}/{other}": part.attrs["fingerprint"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from pure_cli.errors import PureError
 
-RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 
 
 def parse_neurons(text: str, count: int, layer: str) -> np.ndarray:

@@ -79,7 +79,14 @@ class TopImages:
             )
 
     def merge(self, other: TopImages) -> None:
-        """Let the images of another shard of the data compete."""
+        """Let the images of another shard of the data compete.
+
+        Parameters
+        ----------
+        other : of the same shape, no image of it added here before
+        """
+        if other.value.shape != self.value.shape:
+            raise ValueError(f"the best of {other.value.shape} cannot be merged into the best of {self.value.shape}")
         self._compete(np.arange(len(self.value)), other.value, other.image, other.position)
 
     def _compete(self, channels: np.ndarray, value: np.ndarray, image: np.ndarray, position: np.ndarray) -> None:

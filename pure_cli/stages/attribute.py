@@ -1,7 +1,7 @@
 """attribute: the relevance of lower channels for each neuron on its references; an image is forwarded once for all."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from pure_cli.artifacts import (
     read_attributed,
     read_collected,
 )
-from pure_cli.config import AttributeSettings, fingerprint
+from pure_cli.config import AttributeSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
@@ -32,6 +32,7 @@ from pure_cli.stages.common import (
     silent,
 )
 from pure_cli.stages.pairs import PairWork, Plan
+from pure_cli.stages.unfinished import Work, drop_unneeded
 from pure_cli.workspace import Store, result_fingerprint
 
 GRADIENT_X_INPUT = "gradient-x-input"
@@ -39,11 +40,35 @@ GRADIENT_X_INPUT = "gradient-x-input"
 
 @dataclass(frozen=True)
 class Job:
-    """Neurons of one layer whose relevances at some lower layers are to be computed together."""
+    """Neurons of one layer whose relevances at some lower layers are to be computed together.
+
+    Attributes
+    ----------
+    there : neurons that have relevances at all these lower layers
+    """
 
     layer: str
     neurons: np.ndarray
     lower_layers: list[str]
+    there: np.ndarray
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job with all that it takes.
+
+    Attributes
+    ----------
+    work : what a killed process had begun, or the job itself
+    plan : of the neurons of `work`
+    channels : of each lower layer
+    """
+
+    job: Job
+    work: Work
+    plan: Plan
+    channels: dict[str, int]
+    batch_size: int
 
 
 def attribute(store: Store, settings: AttributeSettings, progress: Progress = silent) -> Outcome:
@@ -68,11 +93,10 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     outcome = Outcome("attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0})
     if jobs:
         network = open_network(collected.origin, settings.device)
-        plans = [Plan.of(collected.layers[job.layer].top.image[job.neurons]) for job in jobs]
-        widths = [_check(network, job, plan, listing, settings.rule) for job, plan in zip(jobs, plans, strict=True)]
-        done, total = 0, sum(plan.pairs for plan in plans)
-        for job, plan, channels in zip(jobs, plans, widths, strict=True):
-            for pairs in _run(store, job, plan, channels, network, collected, listing, settings):
+        tasks = [_task(job, store, network, collected, listing, settings) for job in jobs]
+        done, total = 0, sum(task.plan.pairs for task in tasks)
+        for task in tasks:
+            for pairs in _run(task, store, network, collected, listing, settings):
                 done += pairs
                 progress(done, total)
         outcome.details["pairs"] = total
@@ -80,6 +104,8 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
             f"The earlier relevances of '{layer}' were stale or made by another rule, and were replaced."
             for layer in sorted({job.layer for job in jobs} & before.keys() - valid.keys())
         ]
+    there = read_attributed(store)
+    drop_unneeded(store, "attribute", lambda work: _needed(work, collected, there))
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
@@ -109,17 +135,47 @@ def _jobs(
 ) -> Iterator[Job]:
     """What is missing of a layer, where `before` is in the file and `there` is the part of it that is up to date."""
     source = collected.layers[layer]
-    neurons = parse_neurons(settings.neurons or "all", source.neurons, layer)
+    neurons = parse_neurons("all" if settings.neurons is None else settings.neurons, source.neurons, layer)
     lower_layers = settings.lower_layer or (before.lower_layers if before else source.lower_layers)
     if not lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}'. Name one with --lower-layer.")
+    if settings.force:
+        there = None
     by_missing: dict[tuple[int, ...], list[str]] = {}
     for lower in dict.fromkeys(lower_layers):
-        missing = there.missing(lower, neurons) if there and not settings.force else neurons
+        missing = there.missing(lower, neurons) if there else neurons
         if len(missing):
             by_missing.setdefault(tuple(missing.tolist()), []).append(lower)
     for missing_neurons, lowers in by_missing.items():
-        yield Job(layer, np.array(missing_neurons, dtype=np.int64), lowers)
+        done = np.arange(source.neurons)
+        for lower in lowers:
+            done = np.setdiff1d(done, there.missing(lower, done) if there else done)
+        yield Job(layer, np.array(missing_neurons, dtype=np.int64), lowers, done)
+
+
+def _task(
+    job: Job, store: Store, network: Network, collected: Collected, listing: Listing, settings: AttributeSettings
+) -> Task:
+    image = collected.layers[job.layer].top.image
+    plan = Plan.of(image[job.neurons])
+    channels = _check(network, job, plan, listing, settings.rule)
+    batch_size = plan.batch_size(listing, network, settings.batch_size)
+    how = {"lower_layers": job.lower_layers, "batch_size": batch_size}
+    work = Work("attribute", *attribute_depends_on(collected, job.layer, settings.rule), how, job.neurons.tolist())
+    work = work.begun(store, job.there)
+    return Task(job, work, Plan.of(image[work.neurons]), channels, batch_size)
+
+
+def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLayer]) -> bool:
+    """What a killed process had begun is of the references that there are, and not done since."""
+    layer = work.settings["layer"]
+    if layer not in collected.layers:
+        return False
+    if work.fingerprint != attribute_fingerprint(collected, layer, work.settings["rule"]):
+        return False
+    if layer not in there or there[layer].fingerprint != work.fingerprint:
+        return True
+    return any(len(there[layer].missing(lower, np.array(work.neurons))) for lower in work.how["lower_layers"])
 
 
 def _check(network: Network, job: Job, plan: Plan, listing: Listing, rule: str) -> dict[str, int]:
@@ -141,66 +197,52 @@ def _check(network: Network, job: Job, plan: Plan, listing: Listing, rule: str) 
 
 
 def _run(
-    store: Store,
-    job: Job,
-    plan: Plan,
-    widths: dict[str, int],
-    network: Network,
-    collected: Collected,
-    listing: Listing,
-    settings: AttributeSettings,
+    task: Task, store: Store, network: Network, collected: Collected, listing: Listing, settings: AttributeSettings
 ) -> Iterator[int]:
-    """Compute one job from where a killed process left it, and write it; yields the pairs of every finished batch."""
+    """Compute one task from where a killed process left it, and write it; yields the pairs of every finished batch."""
     import torch
 
     from pure_cli.core.circuits import Circuits
     from pure_cli.core.layout import channels_first
     from pure_cli.models.rules import composite_for
 
-    source = collected.layers[job.layer]
-    there = _earlier(store, settings).get(job.layer)
-    own, made_from = attribute_depends_on(collected, job.layer, settings.rule)
-    known = np.empty(0, np.int64)
-    if there and there.fingerprint == result_fingerprint(own, made_from) and not settings.force:
-        known = there.activation_image
-    new_image = ~np.isin(plan.images, known)
-    activation_row = np.cumsum(new_image) - 1
-    batch_size = plan.batch_size(listing, network, settings.batch_size)
-
-    key = fingerprint([own, made_from, job.neurons.tolist(), job.lower_layers, known.tolist(), batch_size])
+    job, plan, neurons = task.job, task.plan, np.array(task.work.neurons, dtype=np.int64)
+    source, n = collected.layers[job.layer], plan.references
     names = {lower: f"relevance-{i}" for i, lower in enumerate(job.lower_layers)}
-    arrays = {names[lower]: ((len(job.neurons) * plan.references, widths[lower]), "float32") for lower in names}
-    arrays |= {kind: ((int(new_image.sum()), source.neurons), "float32") for kind in ("max", "mean")}
+    arrays = {name: ((len(neurons) * n, task.channels[lower]), "float32") for lower, name in names.items()}
+    arrays |= {kind: ((len(plan.images), source.neurons), "float32") for kind in ("max", "mean")}
     lrp = settings.rule != GRADIENT_X_INPUT
     registered = composite_for(settings.rule, network.model).context(network.model) if lrp else nullcontext()
-    with PairWork(store, "attribute", key, plan, arrays, batch_size, settings.force) as work, registered:
+    with PairWork(store, task.work, plan, arrays, task.batch_size, settings.force) as work, registered:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
             circuits = Circuits(network.model, network.inputs(images), job.layer, job.lower_layers, lrp)
-            fresh = np.flatnonzero(new_image[start:stop])
-            if len(fresh):
-                firing = channels_first(circuits.activation).clamp(min=0)[torch.from_numpy(fresh)]
-                work.write("max", activation_row[start + fresh], firing.amax(dim=-1).cpu().numpy())
-                work.write("mean", activation_row[start + fresh], firing.mean(dim=-1).cpu().numpy())
+            firing = channels_first(circuits.activation).clamp(min=0)
+            work.write("max", np.arange(start, stop), firing.amax(dim=-1).cpu().numpy())
+            work.write("mean", np.arange(start, stop), firing.mean(dim=-1).cpu().numpy())
             rounds = list(plan.rounds(start, stop))
             for pairs in rounds:
-                channels = torch.from_numpy(job.neurons[plan.neuron_row[pairs]]).to(network.device)
+                channels = torch.from_numpy(neurons[plan.neuron_row[pairs]]).to(network.device)
                 found = circuits.relevance(channels, last=pairs is rounds[-1])
                 for lower, values in found.items():
                     work.write(names[lower], plan.row(pairs), values.cpu().numpy())
             yield plan.pairs_of(start, stop)
 
-        def rows_of(lower: str) -> Callable[[int], np.ndarray]:
-            n = plan.references
-            return lambda row: work.rows(names[lower], row * n, (row + 1) * n)
+        row = np.searchsorted(neurons, job.neurons)
 
+        def rows_of(lower: str) -> Callable[[int], np.ndarray]:
+            return lambda place: work.rows(names[lower], row[place] * n, (row[place] + 1) * n)
+
+        there = None if settings.force else _earlier(store, settings).get(job.layer)
+        known: Any = there.activation_image if there and there.fingerprint == task.work.fingerprint else []
+        new_image = ~np.isin(plan.images, known)
         new = NewRelevances(
             job.layer,
             job.neurons,
             {lower: rows_of(lower) for lower in job.lower_layers},
-            widths,
+            task.channels,
             plan.images[new_image],
-            {kind: work.rows(kind, 0, int(new_image.sum())) for kind in ("max", "mean")},
+            {kind: work.rows(kind, 0, len(plan.images))[new_image] for kind in ("max", "mean")},
         )
-        add_relevances(store, new, source.top.image, own, made_from, settings.force)
+        add_relevances(store, new, source.top.image, task.work.settings, task.work.made_from, settings.force)
         work.finished()

@@ -5,7 +5,9 @@ from contextlib import suppress
 
 from pure_cli.core.references import TopImages
 from pure_cli.errors import PureError
-from pure_cli.workspace import Store, write_array
+from pure_cli.workspace import PARTIAL, Store, read_texts, write_array, write_texts
+
+STATE = "state"
 
 
 class Checkpoint:
@@ -29,24 +31,35 @@ class Checkpoint:
         self.damaged: list[tuple[int, str, str]] = []
         self.next_chunk = self.nan_images = 0
         self._key = key
-        self._store = Store(store.partial("collect"))
-        with suppress(PureError), self._store.read("state") as file:
+        self._store = _place(store)
+        with suppress(PureError), self._store.read(STATE) as file:
             if file.attrs["key"] != key:
                 return
             tops = {
                 name: TopImages(group["value"][:], group["image"][:], group["position"][:])
                 for name, group in file["layers"].items()
             }
-            self.damaged = [tuple(entry) for entry in json.loads(file["damaged"].asstr()[()])]
+            damaged = [tuple(entry) for entry in json.loads(read_texts(file["damaged"])[0])]
             self.next_chunk, self.nan_images = int(file.attrs["next_chunk"]), int(file.attrs["nan_images"])
-            self.tops = tops
+            self.tops, self.damaged = tops, damaged
+
+    @staticmethod
+    def layers(store: Store) -> set[str]:
+        """The layers of an unfinished pass, whatever it was made from."""
+        with suppress(PureError), _place(store).read(STATE) as file:
+            return set(file["layers"])
+        return set()
 
     def save(self) -> None:
-        with self._store.replace("state") as file:
+        with self._store.replace(STATE) as file:
             file.attrs["key"], file.attrs["next_chunk"] = self._key, self.next_chunk
             file.attrs["nan_images"] = self.nan_images
-            file["damaged"] = json.dumps(self.damaged)
+            write_texts(file, "damaged", [json.dumps(self.damaged)])
             file.create_group("layers")
             for name, top in self.tops.items():
                 for part in ("value", "image", "position"):
                     write_array(file, f"layers/{name}/{part}", getattr(top, part))
+
+
+def _place(store: Store) -> Store:
+    return Store(store.root / PARTIAL / "collect")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fing
 from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.common import Network, Outcome, Progress, changes, silent
 from pure_cli.workspace import Store
+
+if TYPE_CHECKING:
+    from pure_cli.models.layers import Layer
 
 CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
 DAMAGED_SHOWN = 5
@@ -53,6 +56,8 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         assert before is not None
         _check_damage(before.damaged, listing, settings)
         _note_new_place(store, before, listing, settings)
+        if Checkpoint.layers(store) <= kept.keys():  # of a pass that was killed when all was written
+            store.drop_partial("collect")
         details = {"damaged": len(before.damaged), "images": before.origin["images"]}
         return Outcome("collect", asked, 0, "images", [], time.perf_counter() - start, details)
 
@@ -145,11 +150,12 @@ def _replaced(before: Collected | None, made_from: dict[str, Any], n: int, wante
 
 
 def _note_new_place(store: Store, before: Collected, listing: Listing, settings: CollectSettings) -> None:
-    """The same images, weights or model file at another place: later stages must find them."""
+    """The same images, weights or model file by another name: later stages must find them."""
     place = {
         "data": _place(settings.data),
         "model": str(parse_model(settings.model)),
         "weights": _place(settings.weights),
+        "limit": settings.limit,
     }
     if any(before.origin[key] != value for key, value in place.items()):
         write_collected(store, replace(before, origin={**before.origin, **place}))
@@ -204,15 +210,22 @@ def _resolve_layers(
         layer = check_layer(name, there)
         assert layer.shape is not None
         lower = preset_lower_layers(str(spec), name) or ([default_lower] if name == default and default_lower else [])
-        found[name] = (lower or _stage_before(name, [layer.name for layer in there]), layer.shape)
+        found[name] = (lower or _stage_before(name, there, network, image), layer.shape)
     return found, default
 
 
-def _stage_before(name: str, order: list[str]) -> list[str]:
-    """The sibling that finished before a layer: ``layer2`` before ``layer3``, ``blocks.10`` before ``blocks.11``."""
-    parent = name.rpartition(".")[0]
+def _stage_before(name: str, there: list["Layer"], network: Network, image: Any) -> list[str]:
+    """The sibling before a layer that leads to it: ``layer2`` for ``layer3``, ``blocks.10`` for ``blocks.11``."""
+    from pure_cli.models.layers import check_layer, check_leads_to
+
+    order, parent = [layer.name for layer in there], name.rpartition(".")[0]
     siblings = [other for other in order[: order.index(name)] if other.rpartition(".")[0] == parent]
-    return siblings[-1:]
+    for other in reversed(siblings):
+        with suppress(PureError):
+            check_layer(other, there)
+            check_leads_to(network.model, image, name, [other])
+            return [other]
+    return []
 
 
 def first_image(listing: Listing, network: Network) -> Any:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import NewRows, add_rows, read_row, read_rows_index
-from pure_cli.config import fingerprint
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.stages.common import Network
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.sources import Sources
+from pure_cli.stages.unfinished import Work
 from pure_cli.workspace import result_fingerprint
 
 if TYPE_CHECKING:
@@ -68,9 +68,9 @@ def compute_boxes(
     settings, made_from = _depends_on(sources, layer, crop)
     size = plan.batch_size(listing, network, batch_size, HEATMAPS_SHARE if crop == "crp" else 1)
     shape = (plan.references, 4)
-    key = fingerprint([settings, made_from, neurons.tolist(), size])
+    begun = Work("crops", settings, made_from, {"batch_size": size}, neurons.tolist())
     arrays = {BOX: ((len(neurons) * plan.references, 4), "int16")}
-    work = PairWork(sources.store, "crops", key, plan, arrays, size, anew)
+    work = PairWork(sources.store, begun, plan, arrays, size, anew)
     with work, Look(network, layer, crop, plan.first_image(listing, network)) as look:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, workers):

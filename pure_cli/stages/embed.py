@@ -1,23 +1,24 @@
 """embed: vectors of the references in the space of a foundation model, of what each neuron saw of them."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import NeuronRows, NewRows, add_rows, need_layers
-from pure_cli.config import EmbedSettings, fingerprint
+from pure_cli.artifacts import NeuronRows, NewRows, add_rows, need_layers, read_rows_index
+from pure_cli.config import EmbedSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
-from pure_cli.stages.crops import WHOLE, boxes, compute_boxes, missing_boxes
+from pure_cli.stages.crops import BOX, WHOLE, boxes, compute_boxes, missing_boxes
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.sources import EMBEDDING, Sources
+from pure_cli.stages.unfinished import Work, drop_unneeded
 from pure_cli.workspace import Store, result_fingerprint
 
 if TYPE_CHECKING:
@@ -61,8 +62,20 @@ def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) ->
         for pairs in work:
             done += pairs
             progress(done, total)
+    for stage, array in (("crops", BOX), ("embed", EMBEDDING)):
+        there = read_rows_index(store, stage, array)
+        drop_unneeded(store, stage, lambda begun, there=there: _needed(begun, there, sources))  # type: ignore[misc]
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _needed(begun: Work, there: Mapping[Any, NeuronRows], sources: Sources) -> bool:
+    """What a killed process had begun is of the references that there are, and not done since."""
+    layer = begun.settings["layer"]
+    if layer not in sources.collected.layers or begun.made_from != sources.embed_lineage(layer):
+        return False
+    same = [rows for rows in there.values() if rows.fingerprint == begun.fingerprint]
+    return not any(np.isin(begun.neurons, rows.neuron).all() for rows in same)
 
 
 def label_of(settings: EmbedSettings, text: str) -> str:
@@ -177,9 +190,9 @@ def _run(job: Job, sources: Sources, network: Network, embedder: "Embedder", set
         crops = np.stack(list(boxes(sources, job.layer, settings.crop, job.neurons)))
     at_once = network.batch_size(settings.batch_size, embedder.size, embedder.size)
     made_from = sources.embed_lineage(job.layer)
-    key = fingerprint([job.settings, made_from, job.neurons.tolist(), at_once])
+    begun = Work("embed", job.settings, made_from, {"batch_size": at_once}, job.neurons.tolist())
     arrays = {EMBEDDING: ((len(job.neurons) * plan.references, width), "float32")}
-    with PairWork(sources.store, "embed", key, plan, arrays, max(1, at_once // 2), settings.force) as work:
+    with PairWork(sources.store, begun, plan, arrays, max(1, at_once // 2), settings.force) as work:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
             pixels = images.permute(0, 2, 3, 1).numpy()

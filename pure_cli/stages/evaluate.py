@@ -1,8 +1,6 @@
 """evaluate: how good virtual neurons are, by every metric, for all kinds of features and all k."""
 
 import json
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,6 +21,7 @@ from pure_cli.config import (
     EvaluateSettings,
 )
 from pure_cli.errors import PureError, unknown
+from pure_cli.files import write_whole
 from pure_cli.stages.cluster import cluster
 from pure_cli.stages.common import Outcome, Progress, earlier, silent
 from pure_cli.stages.embed import embed, require_embeddings
@@ -92,7 +91,7 @@ def _publish(
 
     folder.mkdir(parents=True, exist_ok=True)
     for table, path in _files(folder, name, tables, latex):
-        _write_text(path, as_csv(table) if path.suffix == ".csv" else as_latex(table))
+        write_whole(path, as_csv(table) if path.suffix == ".csv" else as_latex(table))
     stem = _stem(name)
     for ending, figure in _figures(name, tables, arrays):
         from pure_cli.views.style import save
@@ -261,7 +260,7 @@ class _Written:
 
         self._store.rewrite("evaluate", write, self._anew)
         self._tables[key] = tables
-        _write_text(self._path, json.dumps(self._tables, indent=1, allow_nan=False))
+        write_whole(self._path, json.dumps(self._tables, indent=1, allow_nan=False))
 
 
 def _read_prints(store: Store) -> dict[str, str]:
@@ -274,11 +273,3 @@ def _read_prints(store: Store) -> dict[str, str]:
             for metric, layers in file.items()
             for layer, group in layers.items()
         }
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w", encoding="utf-8") as out:
-        out.write(text)
-    Path(temporary).replace(path)

@@ -14,6 +14,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.data.loader import batches, decode_one, default_workers
 from pure_cli.errors import PureFailure
 from pure_cli.scratch import Scratch
+from pure_cli.stages.unfinished import Work
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -103,8 +104,7 @@ class PairWork(Scratch):
     Parameters
     ----------
     store : the workspace, which keeps the unfinished work
-    stage : whose work it is
-    key : fingerprint of what is computed
+    work : what is computed
     plan : the pairs, and the order of the images
     arrays : name to (shape, dtype), as of `Scratch`
     batch_size : images at once
@@ -114,18 +114,17 @@ class PairWork(Scratch):
     def __init__(
         self,
         store: Store,
-        stage: str,
-        key: str,
+        work: Work,
         plan: Plan,
         arrays: Mapping[str, tuple[tuple[int, ...], str]],
         batch_size: int,
         anew: bool = False,
     ):
-        self._store, self._name = store, f"{stage}-{key[:16]}"
+        self._store, self._name = store, work.name
         self._plan, self._starts, self._size = plan, range(0, len(plan.images), batch_size), batch_size
         if anew:
             store.drop_partial(self._name)
-        super().__init__(store.partial(self._name), key, arrays)
+        super().__init__(store.partial(self._name), work.text, arrays)
 
     def __enter__(self) -> PairWork:
         return self

@@ -1,8 +1,6 @@
 """render: a figure for each neuron, with its virtual neurons on a map and in rows of what they respond to."""
 
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -18,6 +16,7 @@ from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
+from pure_cli.files import TEMPORARY, write_whole
 from pure_cli.models.spec import parse_model
 from pure_cli.stages.cluster import cluster_fingerprint
 from pure_cli.stages.collect import first_image
@@ -59,6 +58,8 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     if wanted:
         listing = sources.listing(layers)
         network = open_network(sources.collected.origin, settings.device)
+        for left in (store.root / FIGURES).rglob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
+            left.unlink(missing_ok=True)
         painter = Painter(sources, listing, network, settings)
         progress(0, len(wanted))
         for done, job in enumerate(wanted, 1):
@@ -112,10 +113,7 @@ class FigureIndex:
 
     def add(self, job: Job) -> None:
         self._entries[self._key(job.file)] = job.entry
-        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=f".{INDEX}")
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump(self._entries, out, indent=1, sort_keys=True)
-        Path(temporary).replace(self.folder / INDEX)
+        write_whole(self.folder / INDEX, json.dumps(self._entries, indent=1, sort_keys=True))
 
     def _key(self, file: Path) -> str:
         return file.relative_to(self.folder).as_posix()

@@ -1,7 +1,6 @@
 """What all figures share: colours, letters, and how they are written to files."""
 
 import io
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import matplotlib.style
 from matplotlib.figure import Figure
 
 from pure_cli.errors import PureError
+from pure_cli.files import write_whole
 
 # Okabe and Ito's colours for the colour-blind (without black, yellow darkened), then three that stay apart from them.
 PALETTE = (
@@ -67,12 +67,7 @@ def save(figure: Figure, path: str | Path) -> None:
     content = io.BytesIO()
     with style():
         figure.savefig(content, format=path.suffix.lower()[1:], dpi=dpi, metadata=metadata)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_bytes(content.getvalue())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, content.getvalue())
 
 
 @contextmanager

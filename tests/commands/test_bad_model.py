@@ -164,4 +164,4 @@ def test_weights_that_cannot_be_downloaded_say_what_to_get_and_soon(study, model
     assert address in message
     assert "--weights FILE" in message
     assert "Traceback" not in done.stderr
-    assert seconds < 25  # the hub's own retries take 50 and more
+    assert seconds < 40  # the hub's own retries take 50 and more; without them it is 3 to 9 on an idle machine

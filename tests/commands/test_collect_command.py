@@ -138,7 +138,8 @@ def test_stopped_collect_says_so_in_one_line(study, number, code, word, workers)
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (code, "")
-    (line,) = err.strip().splitlines()
+    *progress, line = err.strip().splitlines()  # progress only where the machine is slow
+    assert all(earlier.startswith("collect: ") for earlier in progress)
     assert line.startswith(word)
     assert "the same command goes on from there" in line
     assert not study.file("collect").exists()

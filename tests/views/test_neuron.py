@@ -17,7 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from pure_cli.errors import PureError
+from pure_cli.errors import PureError, PureFailure
 from pure_cli.views import neuron as view
 from pure_cli.views.neuron import NEVER_FIRES, PALETTE, NeuronPicture, Row, draw
 from pure_cli.views.style import save
@@ -278,7 +278,7 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch
         raise OSError("disk full")
 
     monkeypatch.setattr(Path, "replace", broken)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(PureFailure, match="disk full"):
         save(figure, target)
     assert [path.name for path in tmp_path.iterdir()] == ["neuron.png"]
     assert target.read_bytes() == b"old"

@@ -1,0 +1,516 @@
+"""The store: files replaced as a whole, errors that name the file, a lock, and unfinished work."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from materials import make_images
+from processes import PATIENCE, Lab, wait_until
+
+from pure_cli.errors import PureError, PureFailure, UnreadableFile
+from pure_cli.scratch import Scratch
+from pure_cli.workspace import (
+    SCHEMA,
+    Store,
+    empty_rows,
+    made_from,
+    read_texts,
+    settings_of,
+    stamp,
+    write_array,
+    write_texts,
+)
+
+SETTINGS, ORIGINS = {"layer": "layer3", "n": 5}, {"collect": "0123"}
+
+
+def write(store, value=1, name="collect"):
+    with store.replace(name) as file:
+        stamp(file, SETTINGS, ORIGINS)
+        write_array(file, "layers/layer3/value", np.full((20, 5), value))
+        write_texts(file, "images/path", ["a.png", "b.png"])
+
+
+def read(store, name="collect"):
+    with store.read(name) as file:
+        return file["layers/layer3/value"][:], read_texts(file["images/path"]), settings_of(file), made_from(file)
+
+
+def value_of(store):
+    return int(read(store)[0][0, 0])
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "workspace")
+    write(store)
+    return store
+
+
+# --- replace
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, PureError, KeyboardInterrupt, MemoryError])
+def test_what_fails_as_it_is_written_leaves_the_old_file_and_nothing_else(store, error):
+    before = store.path("collect").read_bytes()
+    expected = PureFailure if error is OSError else error
+    with pytest.raises(expected), store.replace("collect") as file:
+        write_array(file, "half", np.arange(1000))
+        raise error("in the middle")
+    assert store.path("collect").read_bytes() == before
+    assert [path.name for path in store.root.iterdir()] == ["collect.h5"]
+
+
+def test_process_killed_as_it_writes_leaves_the_old_file_and_the_next_one_tidies_up(store):
+    before = store.path("collect").read_bytes()
+    child = os.fork()
+    if not child:
+        with store.replace("collect") as file:
+            write_array(file, "half", np.arange(100_000))
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert store.path("collect").read_bytes() == before
+    assert len(list(store.root.iterdir())) == 2
+    with store.lock("collect"):
+        assert sorted(path.name for path in store.root.iterdir()) == [".lock", ".lock-owner", "collect.h5"]
+
+
+def test_reader_keeps_the_file_that_it_had_opened(store):
+    with store.read("collect") as file:
+        write(store, 2)
+        assert file["layers/layer3/value"][0, 0] == 1
+    assert value_of(store) == 2
+
+
+def test_the_same_content_is_the_same_bytes(store, tmp_path):
+    other = Store(tmp_path / "other")
+    write(other)
+    assert other.path("collect").read_bytes() == store.path("collect").read_bytes()
+
+
+def test_files_can_be_read_by_whom_the_user_lets_read(store):
+    mask = os.umask(0o027)
+    try:
+        write(store, 2)
+    finally:
+        os.umask(mask)
+    assert store.path("collect").stat().st_mode & 0o777 == 0o640
+
+
+def test_h5py_alone_reads_the_file(store):
+    with h5py.File(store.path("collect")) as file:
+        assert file.attrs["schema"] == SCHEMA
+        assert isinstance(file.attrs["fingerprint"], str)
+        assert file["images/path"].asstr()[:].tolist() == ["a.png", "b.png"]
+        assert file["layers/layer3/value"].shape == (20, 5)
+
+
+# --- what is kept
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20), max_size=6))
+def test_texts_come_back_as_they_were(tmp_path_factory, values):
+    store = Store(tmp_path_factory.mktemp("texts"))
+    values += [b"caf\xe9.jpg".decode("utf-8", "surrogateescape")]  # a file name in another encoding
+    with store.replace("collect") as file:
+        write_texts(file, "texts", values)
+        write_texts(file, "none", [])
+    with store.read("collect") as file:
+        assert read_texts(file["texts"]) == values
+        assert read_texts(file["none"]) == []
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (0, 4), (3, 4), (2, 3, 4)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.int16, bool])
+def test_arrays_come_back_as_they_were(store, shape, dtype):
+    values = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    with store.replace("collect") as file:
+        write_array(file, "values", values)
+    with store.read("collect") as file:
+        assert file["values"].dtype == dtype
+        np.testing.assert_array_equal(file["values"][()], values)
+
+
+def test_settings_that_do_not_fit_their_fingerprint_are_damage(store):
+    for attribute, text in (("settings", '{"n": 6}'), ("made_from", "{}"), ("fingerprint", "0"), ("settings", "{")):
+        write(store)
+        with h5py.File(store.path("collect"), "r+") as file:
+            file.attrs[attribute] = text
+        with pytest.raises(UnreadableFile, match="is damaged"):
+            read(store)
+
+
+def test_fingerprint_depends_on_values_and_not_on_the_order_of_keys(tmp_path):
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        first = stamp(file, {"layer": "a", "n": 5}, {"x": 1, "y": [1, 2]})
+        assert stamp(file, {"n": 5, "layer": "a"}, {"y": (1, 2), "x": 1}) == first
+        assert stamp(file, {"n": 6, "layer": "a"}, {"y": [1, 2], "x": 1}) != first
+        assert stamp(file, {"n": 5, "layer": "a"}, {"y": [2, 1], "x": 1}) != first
+
+
+# --- what cannot be read
+
+
+@pytest.mark.parametrize("name", ["collect", "attribute", "crops", "embed", "cluster", "evaluate"])
+def test_file_that_is_missing_or_damaged_is_named_with_the_command_that_makes_it(store, name):
+    command = {"crops": "embed"}.get(name, name)
+    store.path("collect").unlink()
+    with pytest.raises(PureError, match=rf"has no {name}\.h5. Run `pure {command}` first"):
+        read(store, name)
+    store.path(name).write_bytes(b"no HDF5 at all")
+    with pytest.raises(UnreadableFile, match=rf"{name}\.h5 .*`pure {command} --force`"):
+        read(store, name)
+
+
+def test_file_cut_short_anywhere_is_told(store):
+    content, told = store.path("collect").read_bytes(), 0
+    for length in {*range(0, len(content), 97), *range(len(content) - 40, len(content))}:
+        store.path("collect").write_bytes(content[:length])
+        try:
+            assert value_of(store) == 1  # only checksums were lost, which HDF5 does without
+            assert length > len(content) - 40
+        except UnreadableFile as error:
+            assert str(store.path("collect")) in str(error)
+            told += 1
+    assert told > len(content) // 97 - 2
+
+
+def test_a_page_of_zeros_or_of_another_file_is_found(store, tmp_path):
+    """As copies have them that broke off, and disks that lose a write; HDF5 itself takes zeros for whole."""
+    with store.replace("collect") as file:
+        for i in range(30):
+            write_array(file, f"layers/{i}", np.arange(400) + i)
+    content = store.path("collect").read_bytes()
+    for start in range(0, len(content) - 4096, 4096):
+        for page in (bytes(4096), b"\xff" * 4096, content[8192:12288]):
+            spoilt = content[:start] + page + content[start + 4096 :]
+            store.path("collect").write_bytes(spoilt)
+            if spoilt == content:
+                continue
+            with pytest.raises(UnreadableFile, match=r"collect\.h5"), store.read("collect") as file:
+                for i in range(30):
+                    assert file[f"layers/{i}"][:].tolist() == (np.arange(400) + i).tolist()
+
+
+def test_file_that_h5py_wrote_to_can_be_read(store):
+    """The checksums of the blocks are gone then; those of HDF5 are left."""
+    with h5py.File(store.path("collect"), "r+") as file:
+        file["layers/layer3/value"][3, 3] = 7
+        file["layers/layer3/more"] = np.zeros(10_000)
+    assert read(store)[0][3, 3] == 7
+
+
+def test_hdf5_of_another_program_or_a_newer_pure_is_told(store):
+    with h5py.File(store.path("collect"), "r+") as file:
+        file.attrs["schema"] = SCHEMA + 1
+    with pytest.raises(UnreadableFile, match=rf"has schema {SCHEMA + 1}.*Update pure"):
+        read(store)
+    for schema in (None, "one", 1.5, [1, 2]):
+        with h5py.File(store.path("collect"), "w") as file:
+            if schema is not None:
+                file.attrs["schema"] = schema
+        with pytest.raises(UnreadableFile, match="not written by pure"):
+            read(store)
+
+
+def test_file_without_a_part_is_told(store):
+    with h5py.File(store.path("collect"), "r+") as file:
+        del file["images"]
+    with pytest.raises(UnreadableFile, match=r"collect\.h5 is damaged"):
+        read(store)
+
+
+def test_errors_of_the_user_pass_through_a_reading_block(store):
+    with pytest.raises(PureError, match="not this one"), store.read("collect"):
+        raise PureError("not this one")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
+def test_what_may_not_be_read_or_written_is_told(store):
+    store.path("collect").chmod(0)
+    with pytest.raises(PureError, match="permission denied"):
+        read(store)
+    store.root.chmod(0o500)
+    with pytest.raises(PureError, match="may not be written: permission denied"), store.lock("collect"):
+        pass
+
+
+def test_workspace_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    for store in (Store(tmp_path / "file"), Store(tmp_path / "file" / "below")):
+        with pytest.raises(PureError), store.lock("collect"):
+            pass
+
+
+# --- written with the old file at hand
+
+
+def test_rewriting_goes_on_without_a_damaged_old_file_only_where_that_is_wanted(store):
+    store.path("collect").write_bytes(store.path("collect").read_bytes()[:-50])
+    before = store.path("collect").read_bytes()
+    found = []
+
+    def note(new, old):
+        found.append(old is None)
+        write_array(new, "value", np.ones(3))
+
+    with pytest.raises(UnreadableFile):
+        store.rewrite("collect", note)
+    assert store.path("collect").read_bytes() == before
+    assert found == []
+    store.rewrite("collect", note, anew=True)
+    assert found == [True]
+    store.rewrite("collect", note)
+    assert found == [True, False]
+
+
+# --- the disk
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from pure_cli.errors import PureFailure
+from pure_cli.workspace import Store, empty_rows, write_array
+from pure_cli.scratch import Scratch
+
+store, complete, refused = Store(sys.argv[1]), 0, 0
+before = store.path("collect").read_bytes()
+for limit in [0, 1, 8, 100, 512, *range(1000, 90_000, 1997)]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        with store.replace("attribute") as file:
+            rows = empty_rows(file, "layers/a/relevance/b", (40, 10, 16), "float32")
+            for i in range(40):
+                rows[i] = i
+            for i in range(20):
+                write_array(file, f"layers/b/{i}", np.arange(10))
+        complete += 1
+        store.path("attribute").unlink()
+    except PureFailure as error:
+        assert "the disk is full" in str(error) and "attribute.h5" in str(error), error
+        refused += 1
+    assert sorted(path.name for path in store.root.iterdir()) == ["collect.h5"]
+    assert store.path("collect").read_bytes() == before
+assert complete and refused, (complete, refused)
+arrays = {"values": ((100, 16), "float32")}
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+try:
+    Scratch(store.root / "scratch", "key", arrays)
+except PureFailure as error:
+    assert "the disk is full" in str(error)
+else:
+    raise AssertionError
+resource.setrlimit(resource.RLIMIT_FSIZE, (6500, resource.RLIM_INFINITY))
+scratch = Scratch(store.root / "scratch", "key", arrays)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
+try:  # the 79th row fits in part
+    scratch.write("values", np.arange(79), np.ones((79, 16)))
+except PureFailure:
+    assert scratch.done == 0
+else:
+    raise AssertionError
+print("as it should be")
+"""
+
+
+def test_full_disk_at_any_byte_is_told_and_hurts_nothing(store):
+    """In a process of its own: HDF5 would bring it down at its end if it had noticed."""
+    found = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, store.root], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (0, "as it should be\n", "")
+
+
+@pytest.mark.slow
+def test_commands_on_a_full_disk_fail_in_a_sentence_and_keep_what_was_there(tmp_path):
+    lab = Lab(tmp_path, make_images(tmp_path / "images", 20))
+    full = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); sys.argv[0] = 'pure'"
+    for command, options in (
+        ("collect", []),
+        ("attribute", []),
+        ("cluster", []),
+        ("render", ["--neurons", "0", "--crop", "none"]),
+    ):
+        before = {path: path.read_bytes() for path in lab.workspace.rglob("*.h5")}
+        words = [command, "-w", lab.workspace, *lab.options(command), *options]
+        found = subprocess.run(
+            [sys.executable, "-c", f"{full}; runpy.run_module('pure_cli', run_name='__main__')", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert found.returncode == 1, found.stderr
+        assert "the disk is full" in found.stderr
+        assert found.stderr.count("\n") == 1
+        assert {path: path.read_bytes() for path in lab.workspace.rglob("*.h5")} == before
+        assert [name for name in lab.unfinished if name.endswith(".tmp")] == []
+        if command != "render":
+            lab.run(command)
+
+
+# --- the lock
+
+
+def test_lock_of_a_process_that_is_gone_is_no_obstacle(store):
+    (store.root / ".lock").write_text("")
+    (store.root / ".lock-owner").write_text("pure collect (process 1 on nowhere)\n")
+    said = []
+    with store.lock("attribute", said.append):
+        assert f"process {os.getpid()} " in (store.root / ".lock-owner").read_text()
+    assert said == []
+    assert not (store.root / ".lock-owner").exists()
+
+
+def test_lock_is_given_back_when_the_stage_fails(store):
+    with pytest.raises(ValueError, match="in the middle"), store.lock("collect"):
+        raise ValueError("in the middle")
+    said = []
+    with store.lock("collect", said.append):
+        pass
+    assert said == []
+
+
+@pytest.mark.parametrize("owner", ["", "pure attribute (process 77 on node3)\n", None])
+def test_who_has_to_wait_says_for_whom_once(store, owner):
+    ready, release = os.pipe(), os.pipe()
+    child = os.fork()
+    if not child:
+        with store.lock("attribute"):
+            if owner is None:
+                (store.root / ".lock-owner").unlink()
+            else:
+                (store.root / ".lock-owner").write_text(owner)
+            os.write(ready[1], b".")
+            os.read(release[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    said = []
+
+    def waiting(sentence):
+        said.append(sentence)
+        os.write(release[1], b".")
+
+    with store.lock("cluster", waiting):
+        pass
+    assert os.waitpid(child, 0)[1] == 0
+    assert said == [
+        f"{(owner or '').strip() or 'another process'} is at work in {store.root}; waiting for it to finish."
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_take_turns_and_lose_nothing(tmp_path):
+    lab = Lab(tmp_path, make_images(tmp_path / "images", 20))
+    lab.run("collect")
+    twin = Lab(tmp_path / "twin", lab.images, lab.model)
+    shutil.copytree(lab.workspace, twin.workspace)
+    first = lab.start("attribute", "--neurons", "0-5", seconds=0.15)
+    wait_until((lab.workspace / ".lock-owner").exists)
+    second = lab.start("attribute", "--neurons", "6-11")
+    told = lab.run("info").stdout  # a reader needs no lock
+    assert "collect" in told
+    assert first.poll() is None
+    _, err = first.communicate(timeout=PATIENCE)
+    assert (first.returncode, err) == (0, "")
+    _, err = second.communicate(timeout=PATIENCE)
+    assert second.returncode == 0
+    assert f"pure attribute (process {first.pid} on " in err
+    assert "waiting for it to finish" in err
+    twin.run("attribute", "--neurons", "0-5")
+    twin.run("attribute", "--neurons", "6-11")
+    assert lab.contents("attribute") == twin.contents("attribute")
+    assert lab.unfinished == []
+
+
+@pytest.mark.slow
+def test_info_reads_the_old_file_while_the_new_one_is_written(tmp_path):
+    lab = Lab(tmp_path, make_images(tmp_path / "images", 20))
+    lab.run("collect")
+    lab.run("attribute", "--neurons", "0-3")
+    process = lab.start("attribute", "--neurons", "4-7", stall=".attribute.h5-")
+    wait_until(lambda: any(name.startswith(".attribute.h5-") for name in lab.unfinished))
+    assert "4 neurons × 10 references" in lab.run("info").stdout
+    process.kill()
+    process.communicate()
+
+
+# --- unfinished work
+
+
+ARRAYS = {"a": ((6, 3), "float32"), "b": ((4, 2), "int16")}
+
+
+def test_scratch_keeps_what_was_finished(tmp_path):
+    scratch = Scratch(tmp_path / "work", "one", ARRAYS)
+    assert scratch.done == 0
+    scratch.write("a", np.array([4, 1]), np.array([[1, 2, 3], [4, 5, 6]]))
+    scratch.finish_step()
+    scratch.write("b", np.array([0]), np.array([[7, 8]]))
+    scratch.close()
+    again = Scratch(tmp_path / "work", "one", ARRAYS)
+    assert again.done == 1
+    expected = np.zeros((6, 3), np.float32)
+    expected[4], expected[1] = [1, 2, 3], [4, 5, 6]
+    np.testing.assert_array_equal(again.rows("a", 0, 6), expected)
+    np.testing.assert_array_equal(again.rows("a", 4, 6), expected[4:])
+    assert again.rows("b", 0, 1).tolist() == [[7, 8]]
+    assert again.rows("b", 2, 2).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: (folder / "key").write_text("two"),
+        lambda folder: (folder / "key").unlink(),
+        lambda folder: (folder / "a").unlink(),
+        lambda folder: (folder / "a").write_bytes(b"short"),
+        lambda folder: shutil.rmtree(folder),
+    ],
+)
+def test_scratch_of_other_work_or_not_whole_is_begun_anew(tmp_path, spoil):
+    scratch = Scratch(tmp_path / "work", "one", ARRAYS)
+    scratch.write("a", np.arange(6), np.ones((6, 3)))
+    scratch.finish_step()
+    scratch.close()
+    spoil(tmp_path / "work")
+    again = Scratch(tmp_path / "work", "one", ARRAYS)
+    assert again.done == 0
+    assert not again.rows("a", 0, 6).any()
+
+
+def test_partial_folders_come_and_go(store):
+    folder = store.partial("attribute-1")
+    store.partial("attribute-2")
+    (folder / "file").write_text("")
+    assert [path.name for path in store.partials("attribute-")] == ["attribute-1", "attribute-2"]
+    store.drop_partial("attribute-1")
+    assert (store.root / ".partial").exists()
+    store.drop_partial("attribute-2")
+    assert not (store.root / ".partial").exists()
+    assert store.partials("attribute-") == []
+
+
+def test_empty_rows_are_filled_one_by_one(store):
+    with store.replace("collect") as file:
+        rows = empty_rows(file, "rows", (3, 2, 4), "float32")
+        for i in range(3):
+            rows[i] = i
+    with store.read("collect") as file:
+        assert file["rows"][:].tolist() == [[[float(i)] * 4] * 2 for i in range(3)]
+
+
+def test_package_opens_hdf5_in_one_place_only():
+    root = Path(__file__).parents[1] / "pure_cli"
+    opening = [path.name for path in root.rglob("*.py") if "h5py.File(" in textwrap.dedent(path.read_text())]
+    assert opening == ["workspace.py"]
