@@ -3,15 +3,12 @@
 The only code that opens HDF5. What is in the files (names and shapes) is in ``artifacts.py``.
 """
 
-import io
 import json
 import os
 import shutil
 import socket
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from pure_cli import __version__
+from pure_cli.checked import Input, Output
 from pure_cli.config import fingerprint
 from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.files import TEMPORARY, disk_errors, temporary_beside, write_failure
@@ -38,9 +36,6 @@ UNREADABLE = (
     RuntimeError,
     AttributeError,
 )  # raised where a file is damaged
-BLOCK = 1 << 14  # bytes that have one checksum
-CHECKSUM = np.dtype("<u4")  # CRC-32
-FOOTER, MARK = struct.Struct("<8sQ"), b"puresums"  # after the checksums; with the length of the HDF5 before them
 PARTIAL = ".partial"  # folder of unfinished work
 NO_FOLDER = "The workspace {} is a file. Choose a folder with --workspace."
 
@@ -103,20 +98,21 @@ class Store:
         path = self.path(name)
         with_options = " and its --model and --data" if name == "collect" else ""
         remake = f"Make it again with `pure {MADE_BY.get(name, name)} --force`{with_options}."
-        try:
-            file = h5py.File(_Input(path), "r")
-        except PermissionError:
-            raise PureError(f"{path} may not be read: permission denied.") from None
-        except UNREADABLE:
-            raise UnreadableFile(
-                f"{path} is no readable HDF5 file: damaged, cut short or something else. {remake}"
-            ) from None
-        try:
-            with file:
+        with ExitStack() as opened:
+            try:
+                content = opened.enter_context(Input(path))
+                file = opened.enter_context(h5py.File(content, "r"))
+            except PermissionError:
+                raise PureError(f"{path} may not be read: permission denied.") from None
+            except UNREADABLE:
+                raise UnreadableFile(
+                    f"{path} is no readable HDF5 file: damaged, cut short or something else. {remake}"
+                ) from None
+            try:
                 _check_schema(path, file)
                 yield file
-        except UNREADABLE as error:
-            raise UnreadableFile(f"{path} is damaged ({first_line(error)}). {remake}") from error
+            except UNREADABLE as error:
+                raise UnreadableFile(f"{path} is damaged ({first_line(error)}). {remake}") from error
 
     @contextmanager
     def replace(self, name: str) -> Iterator[h5py.File]:
@@ -128,7 +124,7 @@ class Store:
         path = self.path(name)
         temporary = temporary_beside(path)
         with disk_errors(path):
-            output = _Output(temporary, "w+")
+            output = Output(temporary, "w+")
         try:
             with output:
                 with h5py.File(output, "w", libver=FORMAT) as file:
@@ -287,81 +283,3 @@ def write_texts(group: h5py.Group, name: str, values: list[str]) -> None:
     encoded = [value.encode("utf-8", ODD_NAMES) for value in values]
     longest = max(map(len, encoded), default=0)
     write_array(group, name, np.array(encoded, dtype=h5py.string_dtype("utf-8", max(1, longest))))
-
-
-class _Input(io.FileIO):
-    """A file of which HDF5 sees no block that does not fit its checksum, where `_Output` left checksums.
-
-    Those of HDF5 itself take zeros for whole, and leave out texts of any length, in which it may loop for ever.
-    """
-
-    def __init__(self, path: Path):
-        super().__init__(path)
-        end = self.seek(0, os.SEEK_END)
-        footer = os.pread(self.fileno(), FOOTER.size, max(0, end - FOOTER.size))
-        mark, size = FOOTER.unpack(footer) if len(footer) == FOOTER.size else (b"", 0)
-        sealed = mark == MARK and end == size + -(-size // BLOCK) * CHECKSUM.itemsize + FOOTER.size
-        self._guarded = size if sealed else 0  # bytes
-        self.seek(0)
-
-    def readinto(self, buffer: Any) -> int | None:
-        start = self.tell()
-        stop = min(start + memoryview(buffer).nbytes, self._guarded)
-        if stop <= start:
-            return super().readinto(buffer)
-        first, after = start // BLOCK, -(-stop // BLOCK)
-        content = os.pread(self.fileno(), min(after * BLOCK, self._guarded) - first * BLOCK, first * BLOCK)
-        place = self._guarded + first * CHECKSUM.itemsize
-        sums = np.frombuffer(os.pread(self.fileno(), (after - first) * CHECKSUM.itemsize, place), CHECKSUM)
-        for i, expected in enumerate(sums.tolist()):
-            if zlib.crc32(content[i * BLOCK : (i + 1) * BLOCK]) != expected:
-                raise OSError("a block does not fit its checksum")
-        memoryview(buffer)[: stop - start] = content[start - first * BLOCK : stop - first * BLOCK]
-        return self.seek(stop) - start
-
-
-class _Output(io.FileIO):
-    """A file on which HDF5 cannot fail: where the disk does not take what HDF5 has to write, it kills the process.
-
-    Attributes
-    ----------
-    failure : what went wrong; nothing is written after it
-    """
-
-    failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        rest = memoryview(data)
-        size = rest.nbytes
-        try:
-            while rest.nbytes and self.failure is None:
-                rest = rest[super().write(rest) :]
-        except OSError as error:
-            self.failure = error
-        return size
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            if self.failure is None:
-                super().truncate(size)
-        except OSError as error:
-            self.failure = error
-        return size or 0
-
-    def finish(self) -> None:
-        """Add checksums of all blocks behind what HDF5 wrote, and wait until everything is on the disk.
-
-        Raises
-        ------
-        OSError
-            Something went wrong, now or before.
-        """
-        size = self.seek(0)
-        sums = []
-        while block := self.read(BLOCK):
-            size += len(block)
-            sums.append(zlib.crc32(block))
-        self.write(np.array(sums, CHECKSUM).tobytes() + FOOTER.pack(MARK, size))
-        if self.failure is not None:
-            raise self.failure
-        os.fsync(self.fileno())

@@ -136,7 +136,7 @@ def start(study, *options: str) -> subprocess.Popen:
 def test_stopped_collect_says_so_in_one_line(study, number, code, word, workers):
     process = start(study, "--workers", workers)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, "")
     *progress, line = err.strip().splitlines()  # progress only where the machine is slow
     assert all(earlier.startswith("collect: ") for earlier in progress)
