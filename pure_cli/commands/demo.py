@@ -51,6 +51,7 @@ def demo(
     table = session.workspace.virtual_neuron_tables()[0]
     best = [row["neuron"] for row in table["neurons"][:SHOWN]]
     session.content["neurons"] = best
+    session.content["crop"] = "none"  # what a neuron sees of a digit is a few strokes; the whole digit can be read
     (drawn,) = run_stages(session, ("render",))
     if not quiet and not session.json:
         show_table(session, table)

@@ -13,7 +13,6 @@ import numpy as np
 from pure_cli.artifacts import Clustering, clustering_path, need_layers, read_clusterings
 from pure_cli.config import RenderSettings
 from pure_cli.core.neurons import parse_neurons
-from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.files import TEMPORARY, write_whole
@@ -25,7 +24,7 @@ from pure_cli.stages.crops import HEATMAPS_SHARE, WHOLE, Look
 from pure_cli.stages.sources import Sources
 from pure_cli.workspace import Store
 
-VIEW = 1  # raised when figures come to look different
+VIEW = 2  # raised when figures come to look different
 FIGURES, INDEX = "figures", "figures.json"
 
 
@@ -192,7 +191,7 @@ class Painter:
         source = self._sources.of(job.layer, job.clustering.settings["features"])
         features = next(source.rows(np.array([job.neuron])))
         labels = job.clustering.label[np.searchsorted(job.clustering.neuron, job.neuron)]
-        references = np.flatnonzero(self._collected.layers[job.layer].top.image[job.neuron] != NO_IMAGE)
+        references = np.flatnonzero(self._sources.excites(job.layer, job.neuron))
         points = project(features[references], self._settings.seed)
         rows: list[tuple[str, str, np.ndarray, int | None]] = [("all", _images(len(references)), references, None)]
         for virtual in range(int(labels.max(initial=-1)) + 1):

@@ -249,8 +249,10 @@ def test_neuron_that_never_fires_has_no_virtual_neurons_and_a_figure(study):
     assert silent == {"neuron": 5, "silhouette": None, "distance": None, "virtual_neurons": []}
     answer = study.pure("render", "--neurons", "5", "--json")
     assert answer.code == 0, answer.err
-    with Image.open(answer.json["files"][0]) as figure:
-        assert min(figure.size) > 100
+    fires = study.pure("render", "--neurons", "0", "--json")
+    with Image.open(answer.json["files"][0]) as figure, Image.open(fires.json["files"][0]) as other:
+        assert min(figure.size) > 50
+        assert figure.height < other.height / 2  # a sentence, and no images that it does not fire for
 
 
 def test_figures_into_a_file(finished, refused):
