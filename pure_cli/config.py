@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -15,16 +15,20 @@ ACTIVATION_FEATURES = ("activation-max", "activation-mean")
 PURE_FEATURES = "pure"  # relevances at the first lower layer; pure@LAYER names another one
 
 
+def is_embedding(features: str) -> bool:
+    """Whether a kind of features is what a foundation model makes of the references."""
+    return features.partition("@")[0] != PURE_FEATURES and features not in ACTIVATION_FEATURES
+
+
 def fingerprint(value: Any) -> str:
     """Hash of a JSON-like value, independent of the order of its keys."""
     return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 class Settings(BaseModel):
-    """What a stage needs to know. Fields in `EXECUTION` say how to compute and do not change the result."""
+    """What a stage needs to know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
-    EXECUTION: ClassVar[frozenset[str]] = frozenset({"device", "batch_size", "workers", "force"})
 
     force: bool = False
 
@@ -76,6 +80,16 @@ def _sorted_k(value: list[int] | None) -> list[int] | None:
     return sorted(set(value))
 
 
+class OfNeurons(Settings):
+    """Settings of a stage that works on some layers and neurons of what was collected."""
+
+    layer: list[str] | None = None
+    neurons: str | None = None
+
+    _layer = field_validator("layer", mode="before")(_as_list)
+    _neurons = field_validator("neurons", mode="before")(_as_text)
+
+
 class CollectSettings(Running):
     model: str
     data: Path
@@ -102,34 +116,26 @@ class CollectSettings(Running):
         return value
 
 
-class AttributeSettings(Running):
-    layer: list[str] | None = None
-    neurons: str | None = None
+class AttributeSettings(Running, OfNeurons):
     lower_layer: list[str] | None = None
     rule: Literal[
         "gradient-x-input", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-alpha2-beta1-flat"
     ] = "gradient-x-input"
 
-    _lists = field_validator("layer", "lower_layer", mode="before")(_as_list)
-    _neurons = field_validator("neurons", mode="before")(_as_text)
+    _lists = field_validator("lower_layer", mode="before")(_as_list)
 
 
-class ClusterSettings(Settings):
-    layer: list[str] | None = None
-    neurons: str | None = None
+class ClusterSettings(OfNeurons):
     features: list[str] = [PURE_FEATURES]
     k: list[int] = [2]
     seed: int = 0
 
-    _lists = field_validator("layer", "features", "k", mode="before")(_as_list)
-    _neurons = field_validator("neurons", mode="before")(_as_text)
+    _lists = field_validator("features", "k", mode="before")(_as_list)
 
     _k = field_validator("k")(_sorted_k)
 
 
-class RenderSettings(Running):
-    layer: list[str] | None = None
-    neurons: str | None = None
+class RenderSettings(Running, OfNeurons):
     features: list[str] = [PURE_FEATURES]
     k: list[int] | None = None
     crop: Literal["crp", "activation", "none"] = "crp"
@@ -138,39 +144,32 @@ class RenderSettings(Running):
     out: Path | None = None
     seed: int = 0
 
-    _lists = field_validator("layer", "features", "k", mode="before")(_as_list)
-    _neurons = field_validator("neurons", mode="before")(_as_text)
+    _lists = field_validator("features", "k", mode="before")(_as_list)
     _k = field_validator("k")(_sorted_k)
 
 
-class EmbedSettings(Running):
-    layer: list[str] | None = None
-    neurons: str | None = None
+class EmbedSettings(Running, OfNeurons):
     embedder: list[str] = ["clip"]
     embedder_layer: str | None = None
     embedder_weights: Path | None = None
     embedder_size: int | None = Field(None, ge=1)
     crop: Literal["crp", "activation", "none"] = "crp"
 
-    _lists = field_validator("layer", "embedder", mode="before")(_as_list)
-    _neurons = field_validator("neurons", mode="before")(_as_text)
+    _lists = field_validator("embedder", mode="before")(_as_list)
 
 
-class EvaluateSettings(Running):
+class EvaluateSettings(Running, OfNeurons):
     metric: list[str]
-    layer: list[str] | None = None
-    neurons: str | None = None
     features: list[str] | None = None
     k: list[int] = [2, 3, 4, 5]
     judge: str | None = None
-    polysemantic: float = 1.5
+    polysemantic: float | None = None
     sample: int = Field(0, ge=0)
     embed: bool = False
     latex: bool = False
     seed: int = 0
 
-    _lists = field_validator("metric", "layer", "features", "k", mode="before")(_as_list)
-    _neurons = field_validator("neurons", mode="before")(_as_text)
+    _lists = field_validator("metric", "features", "k", mode="before")(_as_list)
     _k = field_validator("k")(_sorted_k)
 
 

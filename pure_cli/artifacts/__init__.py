@@ -9,6 +9,7 @@ from pure_cli.artifacts.clusterings import (
     read_clusterings,
     write_clusterings,
 )
+from pure_cli.artifacts.evaluations import Evaluation, read_evaluations, write_evaluation
 from pure_cli.artifacts.references import Collected, CollectedLayer, need_layers, read_collected, write_collected
 from pure_cli.artifacts.relevances import (
     AttributedLayer,
@@ -25,6 +26,7 @@ __all__ = [
     "Clustering",
     "Collected",
     "CollectedLayer",
+    "Evaluation",
     "NeuronRows",
     "NewRelevances",
     "NewRows",
@@ -36,9 +38,11 @@ __all__ = [
     "read_attributed",
     "read_clusterings",
     "read_collected",
+    "read_evaluations",
     "read_relevance",
     "read_row",
     "read_rows_index",
     "write_clusterings",
     "write_collected",
+    "write_evaluation",
 ]

@@ -7,6 +7,7 @@ import typer
 
 from pure_cli.commands import options as opt
 from pure_cli.commands.common import Session, reports_errors
+from pure_cli.words import counted
 
 
 @reports_errors
@@ -28,7 +29,11 @@ def embed(
     ] = None,
     embedder_weights: Annotated[
         Path | None,
-        typer.Option("--embedder-weights", metavar="FILE", help="A local checkpoint. [default: downloaded]"),
+        typer.Option(
+            "--embedder-weights",
+            metavar="FILE",
+            help="A local checkpoint. [default: those of embeddings with this name, else downloaded]",
+        ),
     ] = None,
     embedder_size: Annotated[
         int | None,
@@ -60,7 +65,7 @@ def embed(
     Example: pure embed --embedder clip --embedder dinov2
     """
     session = Session(locals())
-    with session.progress("embed", "pairs") as progress:
+    with session.progress("embed", "steps") as progress:
         outcome = session.workspace.embed(progress, **session.options("embed"))
     names = ", ".join(outcome.details["embedders"])
-    session.report(outcome, f"{outcome.details.get('embeddings', 0):,} embeddings ({names})")
+    session.report(outcome, f"{counted(outcome.details.get('embeddings', 0), 'embedding')} ({names})")

@@ -7,6 +7,7 @@ import typer
 from pure_cli.commands import options as opt
 from pure_cli.commands.common import Session, reports_errors
 from pure_cli.errors import PureError
+from pure_cli.words import counted
 
 
 @reports_errors
@@ -24,13 +25,18 @@ def evaluate(
     neurons: opt.Neurons = None,
     features: Annotated[
         list[str] | None,
-        typer.Option("--features", help="Kinds to compare; repeat. [default: pure, activations, all embeddings]"),
+        typer.Option(
+            "--features",
+            help="Kinds to compare; repeat. [default: pure, activations, embeddings that have all of the neurons]",
+        ),
     ] = None,
     k: Annotated[str | None, typer.Option("--k", metavar="LIST", help="[default: 2,3,4,5]")] = None,
     judge: Annotated[
         str | None,
         typer.Option(
-            "--judge", metavar="E", help="Embeddings that judge in correlation, semantics and ms. [default: clip]"
+            "--judge",
+            metavar="E",
+            help="Embeddings that judge in correlation, semantics and ms. [default: clip, or the only ones there are]",
         ),
     ] = None,
     polysemantic: Annotated[
@@ -38,7 +44,8 @@ def evaluate(
         typer.Option(
             "--polysemantic",
             metavar="GAP",
-            help="A table too for the neurons that the judge itself splits by more (inter − intra). [default: 1.5]",
+            help="A table too for the neurons that the judge itself splits by more (inter − intra). "
+            "[default: 1.5 for clip, as in the paper; for other judges the same in their scale]",
         ),
     ] = None,
     sample: Annotated[
@@ -61,7 +68,8 @@ def evaluate(
 ) -> None:
     """Measure how good the virtual neurons are, for all kinds of features and numbers of clusters.
 
-    Tables here, as CSV and JSON in the workspace; figures beside them; per-neuron values in evaluate.h5.
+    Tables here, as CSV and JSON in the workspace; figures beside them; values of each neuron and virtual neuron in
+    evaluate.h5. A run on some --neurons, --k or --features stands beside the whole one.
 
     Example: pure evaluate --metric clip --metric labels
     """
@@ -80,5 +88,6 @@ def evaluate(
 
         for table in outcome.details["tables"]:
             session.output.print(as_rich(table))
-    session.report(outcome, f"{outcome.computed} metrics of {', '.join(outcome.layers)}")
-    session.say(f"  tables and figures in {escape(outcome.details['folder'])}")
+    session.report(outcome, f"{counted(outcome.computed, 'metric')} of {', '.join(outcome.layers)}")
+    for folder in outcome.details["folders"]:
+        session.say(f"  tables and figures in {escape(folder)}")

@@ -125,7 +125,7 @@ def parse_embedder(
     elif text == "pixels":
         spec = EmbedderSpec("pixels", "", None, layer, size, weights)
     else:
-        raise unknown("embedder", text, FORMS, f"An embedder is one of {', '.join(FORMS)}.")
+        raise unknown("embedder", text, FORMS)
     _check_options(spec)
     return spec
 

@@ -26,6 +26,8 @@ from pure_cli.stages.common import (
     Outcome,
     Progress,
     earlier,
+    first_image,
+    images_at_once,
     lineage,
     open_network,
     require_unchanged,
@@ -157,13 +159,12 @@ def _task(
     job: Job, store: Store, network: Network, collected: Collected, listing: Listing, settings: AttributeSettings
 ) -> Task:
     image = collected.layers[job.layer].top.image
-    plan = Plan.of(image[job.neurons])
-    channels = _check(network, job, plan, listing, settings.rule)
-    batch_size = plan.batch_size(listing, network, settings.batch_size)
-    how = {"lower_layers": job.lower_layers, "batch_size": batch_size}
+    channels = _check(network, job, listing, settings.rule)
+    at_once = images_at_once(listing, network, settings.batch_size)
+    how = {"lower_layers": job.lower_layers, "batch_size": at_once}
     work = Work("attribute", *attribute_depends_on(collected, job.layer, settings.rule), how, job.neurons.tolist())
     work = work.begun(store, job.there)
-    return Task(job, work, Plan.of(image[work.neurons]), channels, batch_size)
+    return Task(job, work, Plan.of(image[work.neurons]), channels, at_once)
 
 
 def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLayer]) -> bool:
@@ -178,12 +179,12 @@ def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLaye
     return any(len(there[layer].missing(lower, np.array(work.neurons))) for lower in work.how["lower_layers"])
 
 
-def _check(network: Network, job: Job, plan: Plan, listing: Listing, rule: str) -> dict[str, int]:
+def _check(network: Network, job: Job, listing: Listing, rule: str) -> dict[str, int]:
     """Channels of every lower layer, once it is clear that each leads to the layer."""
     from pure_cli.core.layout import channel_count
     from pure_cli.models.layers import check_layer, check_leads_to, check_rules, list_layers
 
-    image = network.inputs(plan.first_image(listing, network))
+    image = network.inputs(first_image(listing, network))
     layers = list_layers(network.model, image)
     if rule != GRADIENT_X_INPUT:
         check_rules(network.model, layers, job.layer)

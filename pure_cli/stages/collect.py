@@ -15,7 +15,7 @@ from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.stages.checkpoint import Checkpoint
-from pure_cli.stages.common import Network, Outcome, Progress, changes, silent
+from pure_cli.stages.common import Network, Outcome, Progress, changes, first_image, images_at_once, silent
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     store.drop_partial("collect")
 
     notes = _replaced(before, made_from, settings.n, wanted) + _damage_notes(damaged)
+    if random_weights:
+        how = "those that its function makes" if settings.weights is None else "untrained (--weights none)"
+        notes.append(f"The weights of {spec} are {how}; --weights FILE gives it trained ones.")
     if nan_images:
         notes.append(
             f"{nan_images} images gave activations that are not numbers (NaN); no neuron refers to them for it."
@@ -228,28 +231,6 @@ def _stage_before(name: str, there: list["Layer"], network: Network, image: Any)
     return []
 
 
-def first_image(listing: Listing, network: Network) -> Any:
-    """The first image that can be read, as (1, 3, H, W) uint8.
-
-    Raises
-    ------
-    PureError
-        No image can be read.
-    """
-    import torch
-
-    from pure_cli.data.decode import DamagedImage
-    from pure_cli.data.loader import decode_one
-
-    reason = ""
-    for index in listing.index.tolist():
-        try:
-            return torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
-        except DamagedImage as error:
-            reason = reason or f"{listing.paths[index]}: {error.reason}"
-    raise PureError(f"None of the {len(listing)} images in {listing.root} can be read ({reason}).")
-
-
 def _search(
     store: Store,
     network: Network,
@@ -265,8 +246,7 @@ def _search(
     from pure_cli.core.references import TopImages, spatial_maximum
     from pure_cli.data.loader import batches, default_workers
 
-    height, width = first_image(listing, network).shape[-2:]
-    batch_size = network.batch_size(settings.batch_size, height, width)
+    batch_size = images_at_once(listing, network, settings.batch_size)
     key = fingerprint([made_from, layers, settings.n, batch_size, network.device.type])
     state = Checkpoint(store, key)
     tops: dict[str, TopImages] = state.tops

@@ -170,3 +170,31 @@ def open_network(origin: Mapping[str, Any], device: str) -> Network:
         )
     target = device_of(device)
     return Network(model.to(target), target, Preprocessing.from_dict(origin["preprocessing"]))
+
+
+def images_at_once(listing: Listing, network: Network, asked: int | None, share: int = 1) -> int:
+    """Images at once: as asked, or what suits the device and their size; `share` as of `Network.batch_size`."""
+    height, width = first_image(listing, network).shape[-2:]
+    return network.batch_size(asked, height, width, share)
+
+
+def first_image(listing: Listing, network: Network) -> torch.Tensor:
+    """The first image that can be read, as (1, 3, H, W) uint8.
+
+    Raises
+    ------
+    PureError
+        No image can be read.
+    """
+    import torch
+
+    from pure_cli.data.decode import DamagedImage
+    from pure_cli.data.loader import decode_one
+
+    reason = ""
+    for index in listing.index.tolist():
+        try:
+            return torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
+        except DamagedImage as error:
+            reason = reason or f"{listing.paths[index]}: {error.reason}"
+    raise PureError(f"None of the {len(listing)} images in {listing.root} can be read ({reason}).")

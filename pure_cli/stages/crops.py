@@ -9,7 +9,7 @@ import numpy as np
 from pure_cli.artifacts import NewRows, add_rows, read_row, read_rows_index
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
-from pure_cli.stages.common import Network
+from pure_cli.stages.common import Network, first_image, images_at_once
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.sources import Sources
 from pure_cli.stages.unfinished import Work
@@ -66,12 +66,12 @@ def compute_boxes(
     top = sources.collected.layers[layer].top
     plan = Plan.of(top.image[neurons])
     settings, made_from = _depends_on(sources, layer, crop)
-    size = plan.batch_size(listing, network, batch_size, HEATMAPS_SHARE if crop == "crp" else 1)
+    size = images_at_once(listing, network, batch_size, HEATMAPS_SHARE if crop == "crp" else 1)
     shape = (plan.references, 4)
     begun = Work("crops", settings, made_from, {"batch_size": size}, neurons.tolist())
     arrays = {BOX: ((len(neurons) * plan.references, 4), "int16")}
     work = PairWork(sources.store, begun, plan, arrays, size, anew)
-    with work, Look(network, layer, crop, plan.first_image(listing, network)) as look:
+    with work, Look(network, layer, crop, first_image(listing, network)) as look:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, workers):
             look.at(images)

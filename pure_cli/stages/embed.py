@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +11,9 @@ from pure_cli.artifacts import NeuronRows, NewRows, add_rows, need_layers, read_
 from pure_cli.config import EmbedSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
-from pure_cli.errors import PureError
-from pure_cli.models.spec import NO_WEIGHTS
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
 from pure_cli.stages.crops import BOX, WHOLE, boxes, compute_boxes, missing_boxes
+from pure_cli.stages.judges import Chosen, choose, require_same, side, warnings
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.sources import EMBEDDING, Sources
 from pure_cli.stages.unfinished import Work, drop_unneeded
@@ -23,7 +21,6 @@ from pure_cli.workspace import Store, result_fingerprint
 
 if TYPE_CHECKING:
     from pure_cli.embedders.load import Embedder
-    from pure_cli.embedders.spec import EmbedderSpec
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,9 @@ class Job:
     """Neurons of one layer that lack embeddings of one kind."""
 
     layer: str
-    spec: "EmbedderSpec"
-    kind: str
+    chosen: Chosen
     neurons: np.ndarray
     settings: dict[str, Any]
-    recipe: dict[str, Any]
 
 
 def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) -> Outcome:
@@ -52,13 +47,22 @@ def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) ->
     sources = Sources(store)
     layers = need_layers(settings.layer, sources.collected.layers, "collect")
     sources.listing(layers)
-    jobs = [job for layer in layers for text in settings.embedder for job in _jobs(layer, text, sources, settings)]
+    wanted = {(layer, text): choose(text, settings, sources, layer) for layer in layers for text in settings.embedder}
+    jobs = [job for (layer, _), chosen in wanted.items() for job in _jobs(layer, chosen, sources, settings)]
     outcome = Outcome("embed", layers, sum(len(job.neurons) for job in jobs), "neurons")
-    outcome.details = {"embedders": [label_of(settings, text) for text in settings.embedder]}
+    outcome.details = {"embedders": list(dict.fromkeys(chosen.kind for chosen in wanted.values()))}
+    recipes = {chosen.kind: chosen.recipe for chosen in wanted.values()}
+    for kind, recipe in recipes.items():
+        outcome.notes += warnings(kind, recipe, sources.collected.origin)
+    outcome.notes += [
+        f"The earlier {job.chosen.kind} embeddings of '{job.layer}' were stale and are replaced."
+        for job in jobs
+        if _is_stale(job, sources)
+    ]
     if jobs:
         work = _work(jobs, sources, settings)
         total, done = next(work), 0
-        outcome.details["embeddings"] = sum(_pairs(job, sources) for job in jobs)
+        outcome.details["embeddings"] = sum(_pairs(job.layer, job.neurons, sources) for job in jobs)
         for pairs in work:
             done += pairs
             progress(done, total)
@@ -78,62 +82,22 @@ def _needed(begun: Work, there: Mapping[Any, NeuronRows], sources: Sources) -> b
     return not any(np.isin(begun.neurons, rows.neuron).all() for rows in same)
 
 
-def label_of(settings: EmbedSettings, text: str) -> str:
-    """The name under which embeddings stand in ``embed.h5``, in tables, and as a kind of features."""
-    label = _spec(settings, text).label
-    return label if settings.crop == "crp" else f"{label}+{settings.crop}"
-
-
-def _spec(settings: EmbedSettings, text: str) -> "EmbedderSpec":
-    from pure_cli.embedders.spec import parse_embedder
-
-    return parse_embedder(text, settings.embedder_layer, settings.embedder_weights, settings.embedder_size)
-
-
-def _recipe(settings: EmbedSettings, text: str) -> dict[str, Any]:
-    """What `parse_embedder` needs to build the embedder again, wherever that runs."""
-    if ".py:" in text:
-        text = str(Path(text).expanduser().absolute())
-    weights = settings.embedder_weights
-    if weights is not None and str(weights) != NO_WEIGHTS:
-        weights = weights.expanduser().absolute()
-    return {
-        "text": text,
-        "layer": settings.embedder_layer,
-        "weights": None if weights is None else str(weights),
-        "size": settings.embedder_size,
-    }
-
-
-def open_judge(sources: Sources, layer: str, kind: str, network: Network) -> "Embedder":
-    """The embedder of embeddings that are there, for more images.
-
-    Raises
-    ------
-    PureError
-        It is not what it was when it made them.
-    """
-    from pure_cli.embedders.load import load_embedder
-    from pure_cli.embedders.spec import parse_embedder
-
-    there = sources.embedded[layer, kind]
-    spec = parse_embedder(**there.recipe)
-    if spec.identity() != there.settings["embedder"]:
-        raise PureError(f"The embedder {kind} is not what it was. Run `pure embed --embedder {kind} --force`.")
-    index = sources.listing([layer]).index
-    height, width = Plan.of(index[None, :1]).first_image(sources.listing([layer]), network).shape[-2:]
-    return load_embedder(spec, network.device, min(height, width))
-
-
-def _jobs(layer: str, text: str, sources: Sources, settings: EmbedSettings) -> Iterator[Job]:
-    spec, kind = _spec(settings, text), label_of(settings, text)
+def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings) -> Iterator[Job]:
     neurons = _neurons(layer, sources, settings)
-    own = {"layer": layer, "embedder": spec.identity(), "crop": settings.crop}
-    there: NeuronRows | None = sources.embedded.get((layer, kind)) if not settings.force else None
-    if there is not None and there.fingerprint == result_fingerprint(own, sources.embed_lineage(layer)):
-        neurons = np.setdiff1d(neurons, there.neuron)
+    own = {"layer": layer, "embedder": chosen.spec.identity(), "crop": chosen.crop}
+    there: NeuronRows | None = sources.embedded.get((layer, chosen.kind)) if not settings.force else None
+    if there is not None:
+        require_same(layer, chosen, there)
+        if there.fingerprint == result_fingerprint(own, sources.embed_lineage(layer)):
+            neurons = np.setdiff1d(neurons, there.neuron)
     if len(neurons):
-        yield Job(layer, spec, kind, neurons, own, _recipe(settings, text))
+        yield Job(layer, chosen, neurons, own)
+
+
+def _is_stale(job: Job, sources: Sources) -> bool:
+    """Whether there are embeddings of that kind, of references that are gone."""
+    there = sources.embedded.get((job.layer, job.chosen.kind))
+    return there is not None and there.made_from != sources.embed_lineage(job.layer)
 
 
 def _neurons(layer: str, sources: Sources, settings: EmbedSettings) -> np.ndarray:
@@ -145,36 +109,38 @@ def _neurons(layer: str, sources: Sources, settings: EmbedSettings) -> np.ndarra
     return np.arange(sources.collected.layers[layer].neurons)
 
 
-def _pairs(job: Job, sources: Sources) -> int:
-    return int((sources.collected.layers[job.layer].top.image[job.neurons] != NO_IMAGE).sum())
+def _pairs(layer: str, neurons: np.ndarray, sources: Sources) -> int:
+    """Pairs of one of some neurons and a reference of it."""
+    return int((sources.collected.layers[layer].top.image[neurons] != NO_IMAGE).sum())
 
 
 def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings) -> Iterator[int]:
-    """All of it: first the number of pairs of neuron and reference to do, then that of each finished batch."""
+    """All of it: first the number of pairs of neuron and reference to do, then that of each finished batch.
+
+    A pair counts once for the box and once for each embedding.
+    """
     from pure_cli.embedders.load import load_embedder
 
     network = open_network(sources.collected.origin, settings.device)
-    first = sources.collected.layers[jobs[0].layer].top.image[jobs[0].neurons]
-    height, width = Plan.of(first).first_image(sources.listing([jobs[0].layer]), network).shape[-2:]
-    embedders = {spec: load_embedder(spec, network.device, min(height, width)) for spec in {job.spec for job in jobs}}
-    uncropped = {job.layer: np.empty(0, np.int64) for job in jobs}
-    if settings.crop != WHOLE:
-        for job in jobs:
-            lacking = job.neurons
-            if not settings.force:
-                lacking = missing_boxes(sources, job.layer, settings.crop, job.neurons)
-            uncropped[job.layer] = np.union1d(uncropped[job.layer], lacking)
-    image = {job.layer: sources.collected.layers[job.layer].top.image for job in jobs}
-    yield sum(_pairs(job, sources) for job in jobs) + sum(
-        int((image[layer][neurons] != NO_IMAGE).sum()) for layer, neurons in uncropped.items()
+    pixels = side(sources, jobs[0].layer, network)
+    specs = {job.chosen.spec for job in jobs}
+    embedders = {spec: load_embedder(spec, network.device, pixels) for spec in specs}
+    boxless: dict[tuple[str, str], np.ndarray] = {}
+    for job in jobs:
+        layer, crop = job.layer, job.chosen.crop
+        if crop != WHOLE:
+            lacking = job.neurons if settings.force else missing_boxes(sources, layer, crop, job.neurons)
+            boxless[layer, crop] = np.union1d(boxless.get((layer, crop), np.empty(0, np.int64)), lacking)
+    yield sum(_pairs(job.layer, job.neurons, sources) for job in jobs) + sum(
+        _pairs(layer, neurons, sources) for (layer, _), neurons in boxless.items()
     )
-    for layer, neurons in uncropped.items():
+    for (layer, crop), neurons in boxless.items():
         if len(neurons):
             yield from compute_boxes(
-                sources, network, layer, settings.crop, neurons, settings.batch_size, settings.workers, settings.force
+                sources, network, layer, crop, neurons, settings.batch_size, settings.workers, settings.force
             )
     for job in jobs:
-        yield from _run(job, sources, network, embedders[job.spec], settings)
+        yield from _run(job, sources, network, embedders[job.chosen.spec], settings)
 
 
 def _run(job: Job, sources: Sources, network: Network, embedder: "Embedder", settings: EmbedSettings) -> Iterator[int]:
@@ -186,8 +152,8 @@ def _run(job: Job, sources: Sources, network: Network, embedder: "Embedder", set
     plan = Plan.of(references)
     width = embedder.width
     crops = None
-    if settings.crop != WHOLE:
-        crops = np.stack(list(boxes(sources, job.layer, settings.crop, job.neurons)))
+    if job.chosen.crop != WHOLE:
+        crops = np.stack(list(boxes(sources, job.layer, job.chosen.crop, job.neurons)))
     at_once = network.batch_size(settings.batch_size, embedder.size, embedder.size)
     made_from = sources.embed_lineage(job.layer)
     begun = Work("embed", job.settings, made_from, {"batch_size": at_once}, job.neurons.tolist())
@@ -216,21 +182,6 @@ def _run(job: Job, sources: Sources, network: Network, embedder: "Embedder", set
         def row(place: int) -> np.ndarray:
             return work.rows(EMBEDDING, place * plan.references, (place + 1) * plan.references)
 
-        new = NewRows(job.neurons, row, (plan.references, width), "float32", job.settings, made_from, job.recipe)
-        add_rows(sources.store, "embed", job.layer, job.kind, EMBEDDING, new, settings.force)
+        new = NewRows(job.neurons, row, (plan.references, width), "float32", job.settings, made_from, job.chosen.recipe)
+        add_rows(sources.store, "embed", job.layer, job.chosen.kind, EMBEDDING, new, settings.force)
         work.finished()
-
-
-def require_embeddings(sources: Sources, layer: str, kind: str) -> None:
-    """Make sure that a layer has embeddings of some kind.
-
-    Raises
-    ------
-    PureError
-        With the command that makes them.
-    """
-    if (layer, kind) not in sources.embedded:
-        raise PureError(
-            f"The workspace has no {kind} embeddings of '{layer}'. Run `pure embed --embedder {kind}` first, "
-            "or add --embed to make them on the way."
-        )

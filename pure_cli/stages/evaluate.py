@@ -1,15 +1,11 @@
 """evaluate: how good virtual neurons are, by every metric, for all kinds of features and all k."""
 
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from pure_cli.artifacts import NeuronRows, read_clusterings
@@ -19,17 +15,20 @@ from pure_cli.config import (
     ClusterSettings,
     EmbedSettings,
     EvaluateSettings,
+    fingerprint,
 )
 from pure_cli.errors import PureError, unknown
-from pure_cli.files import write_whole
 from pure_cli.stages.cluster import cluster
-from pure_cli.stages.common import Outcome, Progress, earlier, silent
-from pure_cli.stages.embed import embed, require_embeddings
+from pure_cli.stages.common import Outcome, Progress, silent
+from pure_cli.stages.embed import embed
 from pure_cli.stages.evaluation.study import Result, Study
+from pure_cli.stages.evaluation.written import ALL, SEPARATION, Where, Written, publish
+from pure_cli.stages.judges import is_embedder_name, kind_of, require_embeddings, warnings
 from pure_cli.stages.sources import Sources
-from pure_cli.workspace import Store, result_fingerprint, stamp, write_array
+from pure_cli.words import counted
+from pure_cli.workspace import Store, result_fingerprint
 
-VERSION = 1  # raised when a metric comes to compute something else
+VERSION = 2  # raised when a metric comes to compute something else
 METRICS = {
     "correlation": "correlation",
     "labels": "labels",
@@ -37,9 +36,9 @@ METRICS = {
     "semantics": "semantics",
     "ms": "monosemanticity",
 }
-SEPARATION = "separation"  # the metric that an embedder's name means
 JUDGED = ("correlation", "semantics", "ms", SEPARATION)
-TABLES, FOLDER = "evaluate.json", "evaluate"
+DEFAULT_JUDGE = "clip"
+LONGEST = 60  # letters of a run's name
 
 
 def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = silent) -> Outcome:
@@ -51,88 +50,72 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
         An unknown metric, no embeddings of the judge, no labels, results of earlier stages that are missing or stale.
     """
     begin = time.perf_counter()
-    sources = Sources(store)
+    sources, notes = Sources(store), []
     if settings.embed:
-        wanted = [name for name in [*settings.metric, settings.judge or ""] if name and name not in METRICS]
-        for name in dict.fromkeys(wanted):
-            embed(store, EmbedSettings(embedder=[name], layer=settings.layer, neurons=settings.neurons), progress)
+        notes += _embed(store, settings, progress)
         sources = Sources(store)
     layers = sources.layers(settings.layer, PURE_FEATURES)
-    written = _Written(store, settings.force)
+    written = Written(store, settings.force)
     tables: list[dict[str, Any]] = []
+    folders: list[str] = []
     outcome = Outcome("evaluate", layers, 0, "metrics")
     for layer in layers:
         for name in settings.metric:
             metric, judge = _metric(name, settings, sources, layer)
-            study = _study(store, sources, layer, judge, settings, progress)
+            study, remarks = _study(store, sources, layer, judge, settings, progress)
+            notes += remarks
             own, made_from = _depends_on(metric, study, settings)
-            key = f"{name}/{layer}"
-            found = written.tables(key, result_fingerprint(own, made_from))
+            own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
+            where = Where(layer, own_name, _run(settings))
+            found = written.tables(where, result_fingerprint(own, made_from))
             result = None
             if found is None:
                 result = _compute(metric)(study)
                 found = [{**table.as_dict(), "judge": judge} for table in result.tables]
-                written.add(key, result, found, own, made_from)
+                written.add(where, result, found, own, made_from)
                 outcome.computed += 1
-            folder = store.root / FOLDER / layer
-            if result is not None or not all(path.exists() for _, path in _files(folder, name, found, settings.latex)):
-                _publish(folder, name, found, written.arrays(key), settings.latex)
+            publish(store.root, where, metric, found, written, settings.latex, result is not None)
             tables += [{"metric": name, "layer": layer, **table} for table in found]
-    outcome.details = {"tables": tables, "folder": str(store.root / FOLDER)}
+            folders.append(str(store.root / where.folder))
+    outcome.notes = list(dict.fromkeys(notes))
+    outcome.details = {"tables": tables, "folders": list(dict.fromkeys(folders))}
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
 
-def _publish(
-    folder: Path, name: str, tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray], latex: bool
-) -> None:
-    """Write the tables and figures of one metric, those that are not there; names begin with the metric's."""
-    from pure_cli.views.tables import as_csv, as_latex
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for table, path in _files(folder, name, tables, latex):
-        write_whole(path, as_csv(table) if path.suffix == ".csv" else as_latex(table))
-    stem = _stem(name)
-    for ending, figure in _figures(name, tables, arrays):
-        from pure_cli.views.style import save
-
-        save(figure(), folder / f"{stem}-{ending}.png")
-        save(figure(), folder / f"{stem}-{ending}.pdf")
-
-
-def _stem(name: str) -> str:
-    """What the names of a metric's files begin with."""
-    return name.replace(":", "-")
+def _embed(store: Store, settings: EvaluateSettings, progress: Progress) -> list[str]:
+    """Make the embeddings that the metrics need and that are not there; returns what the reader has to know."""
+    wanted = [name for name in [*settings.metric, settings.judge or ""] if name and name not in METRICS]
+    needs_judge = any(name in JUDGED for name in settings.metric)
+    if not wanted and needs_judge and not Sources(store).embedded:
+        wanted = [DEFAULT_JUDGE]
+    options: dict[str, Any] = {"layer": settings.layer, "neurons": settings.neurons, "device": settings.device}
+    options |= {"batch_size": settings.batch_size, "workers": settings.workers}
+    notes = []
+    for name in dict.fromkeys(wanted):
+        try:
+            notes += embed(store, EmbedSettings(embedder=[name], **options), progress).notes
+        except PureError as error:  # its options are those of embed
+            command = f"pure embed --embedder {name} --embedder-"
+            raise type(error)(str(error).replace("--embedder-", command)) from error
+    return notes
 
 
-def _files(folder: Path, name: str, tables: list[dict[str, Any]], latex: bool) -> Iterator[tuple[dict[str, Any], Path]]:
-    """Every table with each file that it is written to."""
-    for table in tables:
-        for ending in ("csv", "tex") if latex else ("csv",):
-            own = table["name"] if table["name"].startswith(name) else f"{_stem(name)}-{table['name']}"
-            yield table, folder / f"{own}.{ending}"
-
-
-def _figures(
-    name: str, tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]
-) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """What is drawn of a metric: an ending of the file's name, and what draws it."""
-    from pure_cli.views import evaluation as views
-
-    rows = tables[0]["rows"]
-    if name == "correlation":
-        yield "bars", lambda: views.correlation_bars(rows, tables[0]["judge"])
-    elif name == "labels":
-        for measure in ("ari", "nmi", "purity"):
-            yield measure, partial(views.agreement_bars, rows, measure)
-    elif name not in METRICS:
-        k = min(row["k"] for row in rows if row["k"])
-        shown = [row for row in rows if row["k"] == k]
-        random = next(row["intra"] for row in rows if row["features"] == "random")
-        yield f"bars-k{k}", lambda: views.separation_bars(shown, random, name, k)
-        first = shown[0]["features"]
-        gap = arrays(f"{first}/k{k}/inter") - arrays(f"{first}/k{k}/intra")
-        yield f"overview-{first}-k{k}", lambda: views.overview(arrays("neuron"), arrays("overall"), gap, name, first)
+def _run(settings: EvaluateSettings) -> str:
+    """A short name for what was asked for beside the metric."""
+    parts = []
+    if settings.neurons is not None and settings.neurons.strip() != "all":
+        parts.append(f"neurons-{settings.neurons.replace(' ', '')}")
+    if settings.k != EvaluateSettings.model_fields["k"].default:
+        parts.append(f"k-{','.join(map(str, settings.k))}")
+    if settings.features:
+        parts.append(f"features-{','.join(settings.features)}")
+    if settings.seed:
+        parts.append(f"seed-{settings.seed}")
+    run = "_".join(parts).replace("/", ":")
+    if len(run) > LONGEST:
+        run = f"{run[: LONGEST - 9]}…{fingerprint(run)[:8]}"
+    return run or ALL
 
 
 def _compute(metric: str) -> Callable[[Study], Result]:
@@ -141,49 +124,68 @@ def _compute(metric: str) -> Callable[[Study], Result]:
 
 def _metric(name: str, settings: EvaluateSettings, sources: Sources, layer: str) -> tuple[str, str]:
     """What a name after ``--metric`` means: the metric, and the embeddings that judge ("" for none)."""
-    there = [kind for where, kind in sources.embedded if where == layer]
+    there = list(sources.embeddings(layer))
     if name not in METRICS:
-        if name not in there and ":" not in name and name not in ("clip", "clip-image", "dinov2", "pixels"):
-            raise unknown("metric", name, [*METRICS, *there, "clip", "dinov2"])
-        require_embeddings(sources, layer, name)
-        return SEPARATION, name
+        if name not in there and not is_embedder_name(name):
+            hint = "The name of an embedder (clip, dinov2, …) is a metric too: its embeddings judge."
+            raise unknown("metric", name, [*METRICS, *there], hint)
+        judge = kind_of(name, sources, layer)
+        require_embeddings(sources, layer, judge)
+        return SEPARATION, judge
     if name not in JUDGED:
         return name, ""
     if settings.judge:
-        require_embeddings(sources, layer, settings.judge)
-        return name, settings.judge
+        judge = kind_of(settings.judge, sources, layer)
+        require_embeddings(sources, layer, judge)
+        return name, judge
     if not there:
-        require_embeddings(sources, layer, "clip")
-    if len(there) > 1 and "clip" not in there:
+        require_embeddings(sources, layer, DEFAULT_JUDGE)
+    if len(there) > 1 and DEFAULT_JUDGE not in there:
         raise PureError(f"Name the embeddings that judge with --judge: {', '.join(there)}.")
-    return name, "clip" if "clip" in there else there[0]
+    return name, DEFAULT_JUDGE if DEFAULT_JUDGE in there else there[0]
 
 
 def _study(
     store: Store, sources: Sources, layer: str, judge: str, settings: EvaluateSettings, progress: Progress
-) -> Study:
-    """The neurons and clusterings to compare; clusterings that are not there yet are made."""
-    embedded = [kind for where, kind in sources.embedded if where == layer]
-    features = settings.features or [PURE_FEATURES, *ACTIVATION_FEATURES, *embedded]
-    kinds = [*features, *([judge] if judge else [])]
-    for kind in kinds:
-        sources.layers([layer], kind)
+) -> tuple[Study, list[str]]:
+    """The neurons and clusterings to compare, and what of them is left out; clusterings that are not there are made."""
+    notes: list[str] = []
     count = sources.collected.layers[layer].neurons
-    neurons = sources.of(layer, features[0]).choose(settings.neurons, count)
-    for kind in kinds:
+    features = settings.features or [PURE_FEATURES, *ACTIVATION_FEATURES]
+    needed = list(dict.fromkeys([*features, *([judge] if judge else [])]))
+    for kind in needed:
+        sources.layers([layer], kind)
+    neurons = sources.of(layer, needed[0]).choose(settings.neurons, count)
+    for kind in needed[1:]:
         there = sources.of(layer, kind)
-        if settings.neurons is None:
-            neurons = np.intersect1d(neurons, there.neuron)
-        else:
+        if settings.neurons is not None:
             there.choose(settings.neurons, count)
+        elif len(kept := np.intersect1d(neurons, there.neuron)) < len(neurons):
+            notes.append(
+                f"{len(kept):,} of {counted(len(neurons), 'neuron')} of '{layer}' have {kind} features; the others are "
+                f"left out. Run `{there.command} --layer {layer}` to add them."
+            )
+            neurons = kept
     if not len(neurons):
         raise PureError(
-            f"No neuron of '{layer}' has all of {', '.join(features)}. Give the same --neurons to each stage."
+            f"No neuron of '{layer}' has all of {', '.join(needed)}. Give the same --neurons to each stage."
         )
+    if not settings.features:
+        for kind in sources.embeddings(layer):
+            with suppress(PureError):  # stale ones are told of when they are asked for
+                if np.isin(neurons, sources.of(layer, kind).neuron).all():
+                    features.append(kind)
+                    continue
+            notes.append(
+                f"The {kind} embeddings of '{layer}' are not compared: they are stale or lack some of the neurons. "
+                f"Run `pure embed --embedder {kind}`, or choose with --features."
+            )
+    if judge:
+        notes += warnings(judge, sources.embedded[layer, judge].recipe, sources.collected.origin)
     listed = ",".join(map(str, neurons.tolist()))
     wanted = ClusterSettings(layer=[layer], neurons=listed, features=features, k=settings.k, seed=settings.seed)
     cluster(store, wanted, progress)
-    return Study(
+    study = Study(
         sources,
         layer,
         neurons,
@@ -197,6 +199,7 @@ def _study(
         read_clusterings(store),
         progress,
     )
+    return study, notes
 
 
 def _depends_on(metric: str, study: Study, settings: EvaluateSettings) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -215,61 +218,3 @@ def _depends_on(metric: str, study: Study, settings: EvaluateSettings) -> tuple[
     clusterings = {f"{kind} k{k}": study.clustering(kind, k).fingerprint for kind in study.features for k in study.ks}
     judge: NeuronRows | None = study.sources.embedded.get((study.layer, study.judge))
     return own, {"cluster": clusterings, "judge": judge.fingerprint if judge else ""}
-
-
-class _Written:
-    """``evaluate.h5`` with per-neuron values, and ``evaluate.json`` with the tables made of them."""
-
-    def __init__(self, store: Store, anew: bool):
-        self._store, self._path, self._anew = store, store.root / TABLES, anew
-        self._prints = earlier(_read_prints, store, anew)
-        self._tables: dict[str, list[dict[str, Any]]] = {}
-        with suppress(OSError, ValueError):
-            self._tables = json.loads(self._path.read_text(encoding="utf-8"))
-
-    def tables(self, key: str, value: str) -> list[dict[str, Any]] | None:
-        """The tables of a metric and layer, if they were made from what `value` is the fingerprint of."""
-        return self._tables.get(key) if self._prints.get(key) == value and not self._anew else None
-
-    def arrays(self, key: str) -> Callable[[str], np.ndarray]:
-        """Reads the per-neuron values of a metric and layer by their path."""
-
-        def read(path: str) -> np.ndarray:
-            with self._store.read("evaluate") as file:
-                return file[f"{key}/{path}"][:]
-
-        return read
-
-    def add(
-        self,
-        key: str,
-        result: Result,
-        tables: list[dict[str, Any]],
-        settings: dict[str, Any],
-        made_from: dict[str, Any],
-    ) -> None:
-        def write(file: h5py.File, old: h5py.File | None) -> None:
-            for other in self._prints if old is not None else ():
-                if other != key:
-                    old.copy(other, file.require_group(other.split("/")[0]))  # type: ignore[union-attr]
-            group = file.create_group(key)
-            for path, values in result.arrays.items():
-                write_array(group, path, values)
-            self._prints[key] = stamp(group, settings, made_from)
-            stamp(file, {}, self._prints)
-
-        self._store.rewrite("evaluate", write, self._anew)
-        self._tables[key] = tables
-        write_whole(self._path, json.dumps(self._tables, indent=1, allow_nan=False))
-
-
-def _read_prints(store: Store) -> dict[str, str]:
-    """Fingerprint of every metric and layer that there is."""
-    if not store.has("evaluate"):
-        return {}
-    with store.read("evaluate") as file:
-        return {
-            f"{metric}/{layer}": group.attrs["fingerprint"]
-            for metric, layers in file.items()
-            for layer, group in layers.items()
-        }

@@ -1,17 +1,21 @@
 """info: what a workspace holds, and what of it is stale and why. Loads no model."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pure_cli.artifacts import read_clusterings, read_collected
+from pure_cli.artifacts import Clustering, clustering_path, read_clusterings, read_collected, read_evaluations
 from pure_cli.data.listing import list_images
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import attribute_depends_on
 from pure_cli.stages.cluster import cluster_depends_on
 from pure_cli.stages.common import changes, origin_now
+from pure_cli.stages.evaluation.written import ALL
+from pure_cli.stages.judges import weights_of
 from pure_cli.stages.render import FIGURES, FigureIndex
 from pure_cli.stages.sources import Sources
+from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
 UP_TO_DATE = "up to date"
@@ -73,6 +77,7 @@ def info(store: Store) -> dict[str, Any]:
             why = _changed(rows.made_from, sources.embed_lineage(name))
         stale[f"{kind} {name}"] = why
         what = f"{len(rows.neuron)} neurons × {rows.shape[0]} references, {kind}, crop {rows.settings['crop']}"
+        what += f", {weights_of(rows.recipe)}" if weights_of(rows.recipe) else ""
         found["results"].append(_result("embed", name, what, why))
     try:
         clusterings = read_clusterings(store)
@@ -89,6 +94,7 @@ def info(store: Store) -> dict[str, Any]:
         stale[path] = why
         what = f"{len(clustering.neuron)} neurons, {own['features']} features, k = {own['k']}"
         found["results"].append(_result("cluster", own["layer"], what, why))
+    found["results"] += _evaluations(store, sources, clusterings, stale, found["problems"])
     figures = Counter(entry["clustering"] for entry in FigureIndex(store.root / FIGURES))
     for path, count in figures.items():
         why = stale.get(path, "its virtual neurons are gone")
@@ -119,6 +125,34 @@ def _collect_results(collected: Any, found: dict[str, Any]) -> dict[str, str | N
         what = f"{layer.neurons} neurons × {layer.settings['n']} references"
         found["results"].append(_result("collect", name, what, why))
     return stale
+
+
+def _evaluations(
+    store: Store,
+    sources: Sources,
+    clusterings: dict[str, Clustering],
+    stale: dict[str, str | None],
+    problems: list[str],
+) -> Iterator[dict[str, Any]]:
+    """What was measured, and whether the virtual neurons and the judge are still what they were."""
+    try:
+        evaluations = read_evaluations(store)
+    except PureError as error:
+        problems.append(str(error))
+        return
+    for key, evaluation in evaluations.items():
+        own, layer = evaluation.settings, evaluation.settings["layer"]
+        paths = {name: clustering_path(layer, *name.rsplit(" k", 1)) for name in evaluation.made_from["cluster"]}
+        now = {name: clusterings[path].fingerprint for name, path in paths.items() if path in clusterings}
+        judge = sources.embeddings(layer).get(own["judge"])
+        why = None
+        if now != evaluation.made_from["cluster"] or any(stale[path] for path in paths.values()):
+            why = "its virtual neurons changed"
+        elif own["judge"] and (judge is None or judge.fingerprint != evaluation.made_from["judge"]):
+            why = f"the {own['judge']} embeddings changed"
+        name, _, run = key.split("/")
+        what = f"{name}, {counted(len(own['neurons']), 'neuron')}, k = {', '.join(map(str, own['k']))}"
+        yield _result("evaluate", layer, what if run == ALL else f"{what} ({run})", why)
 
 
 def _changed(then: dict[str, Any], now: dict[str, Any]) -> str | None:

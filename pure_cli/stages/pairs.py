@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pure_cli.core.references import NO_IMAGE
-from pure_cli.data.decode import DamagedImage
 from pure_cli.data.listing import Listing
-from pure_cli.data.loader import batches, decode_one, default_workers
+from pure_cli.data.loader import batches, default_workers
 from pure_cli.errors import PureFailure
 from pure_cli.scratch import Scratch
 from pure_cli.stages.unfinished import Work
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import torch
 
     from pure_cli.core.preprocessing import Preprocessing
-    from pure_cli.stages.common import Network
 
 
 @dataclass(frozen=True)
@@ -75,27 +73,6 @@ class Plan:
     def row(self, pairs: np.ndarray) -> np.ndarray:
         """Where pairs stand in an array seen as (N * n, ...)."""
         return self.neuron_row[pairs] * self.references + self.slot[pairs]
-
-    def first_image(self, listing: Listing, network: Network) -> torch.Tensor:
-        """The first image, (1, 3, H, W) uint8; any image of the data set where the plan has none.
-
-        Raises
-        ------
-        PureFailure
-            It cannot be read any more.
-        """
-        import torch
-
-        index = int(self.images[0]) if len(self.images) else int(listing.index[0])
-        try:
-            return torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
-        except DamagedImage as error:
-            raise _gone(listing.path(index), error.reason) from None
-
-    def batch_size(self, listing: Listing, network: Network, asked: int | None, share: int = 1) -> int:
-        """Images at once: as asked, or what suits the device and their size; `share` as of `Network.batch_size`."""
-        height, width = self.first_image(listing, network).shape[-2:]
-        return network.batch_size(asked, height, width, share)
 
 
 class PairWork(Scratch):

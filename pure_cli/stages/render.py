@@ -18,8 +18,7 @@ from pure_cli.errors import PureError, unknown
 from pure_cli.files import TEMPORARY, write_whole
 from pure_cli.models.spec import parse_model
 from pure_cli.stages.cluster import cluster_fingerprint
-from pure_cli.stages.collect import first_image
-from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
+from pure_cli.stages.common import Network, Outcome, Progress, first_image, open_network, silent
 from pure_cli.stages.crops import HEATMAPS_SHARE, WHOLE, Look
 from pure_cli.stages.sources import Sources
 from pure_cli.workspace import Store

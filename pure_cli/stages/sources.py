@@ -21,7 +21,7 @@ from pure_cli.artifacts import (
     read_row,
     read_rows_index,
 )
-from pure_cli.config import ACTIVATION_FEATURES, PURE_FEATURES
+from pure_cli.config import ACTIVATION_FEATURES, PURE_FEATURES, is_embedding
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
@@ -125,6 +125,10 @@ class Sources:
     def embedded(self) -> dict[tuple[str, str], NeuronRows]:
         return read_rows_index(self.store, "embed", EMBEDDING)
 
+    def embeddings(self, layer: str) -> dict[str, NeuronRows]:
+        """The embeddings of a layer by kind."""
+        return {kind: rows for (where, kind), rows in self.embedded.items() if where == layer}
+
     def layers(self, asked: list[str] | None, features: str) -> list[str]:
         """The layers that were asked for, all that have such features where none was.
 
@@ -133,8 +137,7 @@ class Sources:
         PureError
             Features of an unknown kind, or a layer that does not have them.
         """
-        kind = features.partition("@")[0]
-        if kind == PURE_FEATURES or features in ACTIVATION_FEATURES:
+        if not is_embedding(features):
             return need_layers(asked, self.attributed, "attribute")
         there = {layer: None for layer, name in self.embedded if name == features}
         if not there:
@@ -157,7 +160,7 @@ class Sources:
         PureError
             They are stale, or there is no such lower layer.
         """
-        if features.partition("@")[0] != PURE_FEATURES and features not in ACTIVATION_FEATURES:
+        if is_embedding(features):
             rows = self.embedded[layer, features]
             if check:
                 self._require(layer, rows.made_from == self.embed_lineage(layer), "embeddings", "embed")

@@ -3,7 +3,6 @@
 Everything is laid out in inches on one set of axes that fills the page, so that sizes are those of the printed figure.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,25 +11,25 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
-from matplotlib.textpath import TextPath
 
 from pure_cli.views.style import (
     DPI,
     EMPTY,
     FAINT_INK,
-    FONT,
     HEAD_SIZE,
+    INCH_PER_POINT,
     INK,
     NO_VIRTUAL_NEURON,
     PALETTE,
     SIZE,
     SMALL_SIZE,
     VECTOR_DPI,
+    shortened,
     style,
+    text_width,
 )
 
 IMAGES_IN_ROW = 8
@@ -47,7 +46,6 @@ LEAST_HEIGHT = 1.9  # of the map
 NOTHING_HEIGHT = 0.22  # of the body of a figure with nothing but a sentence in it
 THUMBNAIL = 0.225  # on the map
 NAME_HEIGHT = 0.12  # left free above the map for the name of a region
-INCH_PER_POINT = 1 / 72
 
 NEVER_FIRES = "never fires on these images"
 
@@ -180,10 +178,10 @@ def _draw_head(axes: Axes, page: _Page, picture: NeuronPicture) -> None:
     """The title in bold, the subtitle behind it."""
     baseline = page.height - HEAD + 0.1
     room = WIDTH - 2 * MARGIN
-    title = _shortened(picture.title, HEAD_SIZE, 0.6 * room if picture.subtitle else room, "bold")
+    title = shortened(picture.title, HEAD_SIZE, 0.6 * room if picture.subtitle else room, "bold")
     _write(axes, (MARGIN, baseline), title, INK, HEAD_SIZE, weight="bold")
-    used = _text_width(title, HEAD_SIZE, "bold") + 0.12
-    subtitle = _shortened(picture.subtitle, SMALL_SIZE, room - used)
+    used = text_width(title, HEAD_SIZE, "bold") + 0.12
+    subtitle = shortened(picture.subtitle, SMALL_SIZE, room - used)
     _write(axes, (MARGIN + used, baseline), subtitle, FAINT_INK, SMALL_SIZE)
 
 
@@ -192,9 +190,9 @@ def _draw_row(axes: Axes, page: _Page, bottom: float, row: Row) -> None:
     bar = page.images - 0.05 - BAR
     axes.add_patch(Rectangle((bar, bottom), BAR, page.cell, facecolor=_color(row.label), edgecolor="none"))
     end, middle = bar - 0.06, bottom + page.cell / 2
-    name = _shortened(row.name, SIZE, NAMES, "bold")
+    name = shortened(row.name, SIZE, NAMES, "bold")
     _write(axes, (end, middle + 0.025), name, INK, SIZE, ha="right", va="bottom", weight="bold")
-    detail = _shortened(row.detail, SMALL_SIZE, NAMES)
+    detail = shortened(row.detail, SMALL_SIZE, NAMES)
     _write(axes, (end, middle - 0.01), detail, FAINT_INK, SMALL_SIZE, ha="right", va="top")
 
     for i, image in enumerate(row.images[:IMAGES_IN_ROW]):
@@ -361,7 +359,7 @@ def _draw_names(
     taken: list[_Place] = []
     for label, name in names.items():
         region = regions[label]
-        size = np.array([_text_width(name, SIZE, "bold") + 0.04, SIZE * INCH_PER_POINT + 0.02])
+        size = np.array([text_width(name, SIZE, "bold") + 0.04, SIZE * INCH_PER_POINT + 0.02])
         others = [r for other, r in regions.items() if other != label]
         spots = list(_around(region, size, place))
         best = spots[int(np.argmin([_covered(spot, region, others, positions, thumbnails, taken) for spot in spots]))]
@@ -445,24 +443,3 @@ def _write(
     rim = [withStroke(linewidth=1.8, foreground="white")]
     look = {"color": color, "fontsize": size, "fontweight": weight, "ha": ha, "va": va, "zorder": zorder}
     axes.text(*at, text, parse_math=False, path_effects=rim, **look)  # type: ignore[arg-type]
-
-
-def _text_width(text: str, size: float, weight: str = "normal") -> float:
-    """Width of a line of text in inches."""
-    if not text.strip():
-        return 0.0
-    font = FontProperties(family=FONT, weight=weight)
-    return TextPath((0, 0), text.replace("$", "S"), size=size, prop=font).get_extents().width * INCH_PER_POINT
-
-
-def _shortened(text: str, size: float, room: float, weight: str = "normal") -> str:
-    """The text, its middle replaced by an ellipsis where it is wider than the room (inches)."""
-    text = " ".join(text.split())
-    if _text_width(text, size, weight) <= room:
-        return text
-
-    def keeping(letters: int) -> str:
-        return f"{text[: (letters + 1) // 2].rstrip()}…{text[len(text) - letters // 2 :].lstrip()}"
-
-    too_many = bisect_right(range(len(text)), room, key=lambda letters: _text_width(keeping(letters), size, weight))
-    return keeping(max(too_many - 1, 0))

@@ -1,13 +1,16 @@
-"""What all figures share: colours, letters, and how they are written to files."""
+"""What all figures share: colours, letters and how wide they are, and how figures are written to files."""
 
 import io
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib.style
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 from pure_cli.errors import PureError
 from pure_cli.files import write_whole
@@ -25,10 +28,10 @@ EMPTY = "#F2F2F2"  # what an image that is not square leaves of its cell
 DPI = 200  # of PNG files
 VECTOR_DPI = 300  # of the images in PDF and SVG files
 
-
 SIZE = 7.5  # points, of names
 SMALL_SIZE = 7.0  # points, of details
 HEAD_SIZE = 8.0  # points, of the title
+INCH_PER_POINT = 1 / 72
 
 FONT = "DejaVu Sans"  # comes with matplotlib, so that the figure is the same everywhere
 STYLE = {
@@ -76,3 +79,24 @@ def style() -> Iterator[None]:
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
+
+
+def text_width(text: str, size: float, weight: str = "normal") -> float:
+    """Width of a line of text in inches."""
+    if not text.strip():
+        return 0.0
+    font = FontProperties(family=FONT, weight=weight)
+    return TextPath((0, 0), text.replace("$", "S"), size=size, prop=font).get_extents().width * INCH_PER_POINT
+
+
+def shortened(text: str, size: float, room: float, weight: str = "normal") -> str:
+    """The text, its middle replaced by an ellipsis where it is wider than the room (inches)."""
+    text = " ".join(text.split())
+    if text_width(text, size, weight) <= room:
+        return text
+
+    def keeping(letters: int) -> str:
+        return f"{text[: (letters + 1) // 2].rstrip()}…{text[len(text) - letters // 2 :].lstrip()}"
+
+    too_many = bisect_right(range(len(text)), room, key=lambda letters: text_width(keeping(letters), size, weight))
+    return keeping(max(too_many - 1, 0))

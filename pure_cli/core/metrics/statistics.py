@@ -64,8 +64,8 @@ def paired_difference(
     Returns
     -------
     PairedDifference
-        With fewer than two neurons the interval is NaN, with none everything but `n`. Draws are left out of the test;
-        `p` is 1 where there are only draws.
+        With fewer than two neurons the interval and `p` are NaN, with none everything but `n`. Draws are left out of
+        the test; `p` is 1 where there are only draws.
 
     Notes
     -----
@@ -100,5 +100,7 @@ def _bootstrap_means(values: np.ndarray, seed: int, samples: int) -> np.ndarray:
 def _wilcoxon(difference: np.ndarray) -> float:
     from scipy.stats import wilcoxon  # takes half a second to import
 
+    if difference.size < 2:
+        return np.nan
     difference = difference[difference != 0]
     return float(wilcoxon(difference).pvalue) if difference.size else 1.0

@@ -39,20 +39,20 @@ def compute(study: Study) -> Result:
             result.arrays[f"{features}/k{k}/{name}"] = found[:, column]
             result.arrays[f"{features}/k{k}/{name}-chance"] = expected[:, column]
             row[name] = finite(mean_and_error(found[:, column]))
-        row["purity by chance"] = finite(mean_and_error(expected[:, 0]))
-        row["nmi by chance"] = finite(mean_and_error(expected[:, 1]))
+            row[f"{name} by chance"] = finite(mean_and_error(expected[:, column]))
         rows.append(row)
         study.progress(done, len(keys))
-    columns = ["features", "k", *MEASURES, "purity by chance", "nmi by chance"]
-    title = f"{study.layer}: virtual neurons against the labels of the images, {len(study.neurons)} neurons"
+    columns = ["features", "k", *(column for name in MEASURES for column in (name, f"{name} by chance"))]
+    known = np.isfinite(next(iter(scores.values()))[:, 0])
+    title = f"{study.layer}: virtual neurons against the labels of the images, {study.who(known)}"
     note = (
-        "1 is full agreement; ari is 0 by chance. Chance: labels of the clusters shuffled. A neuron whose references "
-        "are of one class scores 1 in purity however it is split, so compare with chance."
+        "1 is full agreement. Chance: labels of the clusters shuffled. A neuron whose references are of one class "
+        "scores 1 in purity however it is split, so compare with chance."
     )
     result.tables.append(Table("labels", title, columns, rows, note))
     title = f"{study.layer}: adjusted Rand index with the labels, compared neuron by neuron"
     indices = {key: found[:, MEASURES.index("ari")] for key, found in scores.items()}
-    result.tables.append(compared(study, indices, "labels-differences", title))
+    result.tables += compared(study, indices, "labels-differences", title)
     return result
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from pure_cli.core.metrics.monosemanticity import monosemanticity, monosemanticity_of_all
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation.sample import Sample, take_sample
-from pure_cli.stages.evaluation.study import Result, Study, Table, finite
+from pure_cli.stages.evaluation.study import Result, Study, Table, finite, virtual_neurons
+from pure_cli.words import counted
 
 NOTE = (
     "Mean cosine similarity over pairs of images, weighted by the product of the activations scaled to 0 … 1 (Pach et "
@@ -20,33 +21,36 @@ NOTE = (
 def compute(study: Study) -> Result:
     """MS before and after the split."""
     result = Result(arrays={"neuron": study.neurons})
-    excites = study.excites()
+    count, excites = len(study.neurons), study.excites()
     values = study.sources.collected.layers[study.layer].top.value[study.neurons]
     embeddings = list(study.rows(study.judge))
     before = np.array([monosemanticity(x[e], v[e]) for x, e, v in zip(embeddings, excites, values, strict=True)])
     result.arrays["ms"] = before
-    rows: list[dict[str, Any]] = [{"units": "neurons", "k": None, "references": finite(mean_and_error(before))}]
+    found: dict[tuple[str, int | None], np.ndarray] = {("neurons", None): before}
     keys = [(features, k) for features in study.features for k in study.ks]
     for done, (features, k) in enumerate(keys, 1):
-        labels = study.labels(features, k)
-        after = np.full(len(study.neurons), np.nan)
-        for i, points in enumerate(embeddings):
-            scores = [monosemanticity(points[labels[i] == v], values[i][labels[i] == v]) for v in range(k)]
-            after[i] = _weighted(scores, [int((labels[i] == v).sum()) for v in range(k)])
-        result.arrays[f"{features}/k{k}/ms"] = after
-        units = f"virtual neurons by {features}"
-        rows.append({"units": units, "k": k, "references": finite(mean_and_error(after))})
+        virtual = virtual_neurons(study, features, k)
+        scores = np.array(
+            [monosemanticity(embeddings[i][m], values[i][m]) for i, m in zip(virtual.row, virtual.members, strict=True)]
+        )
+        found[f"virtual neurons by {features}", k] = virtual.by_neuron(scores, count)
+        result.arrays |= virtual.arrays(f"{features}/k{k}", ms=scores)
+        result.arrays[f"{features}/k{k}/ms"] = found[f"virtual neurons by {features}", k]
         study.progress(done, len(keys))
-    columns = ["units", "k", "references"]
-    title = f"{study.layer}: MonoSemanticity by {study.judge} embeddings, {len(study.neurons)} neurons"
-    note = NOTE
+    known = np.all([np.isfinite(scores) for scores in found.values()], axis=0)
+    rows: list[dict[str, Any]] = [
+        {"units": units, "k": k, "references": finite(mean_and_error(scores[known]))}
+        for (units, k), scores in found.items()
+    ]
+    columns, note = ["units", "k", "references"], NOTE
+    title = f"{study.layer}: MonoSemanticity by {study.by()}, {study.who(known)} and their virtual neurons"
     if study.sample:
         sample = take_sample(study, study.sample)
         _add_sample(study, sample, keys, rows, result)
         columns.append("sample")
         note += (
-            f" Sample: {len(sample.image):,} whole images of the data set, each given to the virtual neuron whose "
-            "centroid is nearest; a dash where that needs crops."
+            f" Sample: {counted(len(sample.image), 'whole image')} of the data set, each given to the virtual neuron "
+            "whose centroid is nearest; a dash where that needs crops."
         )
     result.tables.append(Table("ms", title, columns, rows, note))
     return result
@@ -66,19 +70,10 @@ def _add_sample(
         if (features, k) not in sample.virtual:
             row["sample"] = None
             continue
-        clustering = study.clustering(features, k)
-        after = np.full(len(study.neurons), np.nan)
-        for i, neuron in enumerate(study.neurons.tolist()):
-            sizes = clustering.size[clustering.virtual_neuron == neuron]
-            parts = [np.where(sample.virtual[features, k][:, i] == v, firing[:, i], 0) for v in range(len(sizes))]
-            if parts:
-                after[i] = _weighted(monosemanticity_of_all(sample.embedding, np.stack(parts, axis=1)), sizes)
+        virtual = virtual_neurons(study, features, k)
+        given = sample.virtual[features, k][:, virtual.row] == virtual.cluster
+        scores = monosemanticity_of_all(sample.embedding, np.where(given, firing[:, virtual.row], 0))
+        after = virtual.by_neuron(scores, len(study.neurons))
+        result.arrays[f"{features}/k{k}/virtual/sample-ms"] = scores
         result.arrays[f"{features}/k{k}/sample-ms"] = after
         row["sample"] = finite(mean_and_error(after))
-
-
-def _weighted(scores: Any, sizes: Any) -> float:
-    """Mean of the scores that are known, weighted by size; NaN where none is."""
-    scores, sizes = np.asarray(scores, float), np.asarray(sizes, float)
-    known = np.isfinite(scores) & (sizes > 0)
-    return float(np.average(scores[known], weights=sizes[known])) if known.any() else float("nan")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pure_cli.config import ACTIVATION_FEATURES, PURE_FEATURES
-from pure_cli.data.loader import batches, decode_one, default_workers
+from pure_cli.config import ACTIVATION_FEATURES
+from pure_cli.data.loader import batches, default_workers
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
-from pure_cli.stages.common import open_network
+from pure_cli.stages.common import images_at_once, open_network
+from pure_cli.stages.judges import open_judge
 
 if TYPE_CHECKING:
     from pure_cli.stages.evaluation.study import Study
@@ -48,7 +49,6 @@ def take_sample(study: Study, count: int) -> Sample:
     from pure_cli.core.circuits import Circuits
     from pure_cli.core.layout import channels_first
     from pure_cli.core.references import spatial_maximum
-    from pure_cli.stages.embed import open_judge
 
     collected = study.sources.collected
     listing = study.sources.listing([study.layer])
@@ -57,7 +57,7 @@ def take_sample(study: Study, count: int) -> Sample:
     chosen = usable[np.arange(min(count, len(usable))) * len(usable) // min(count, len(usable))]
     network = open_network(collected.origin, study.device)
     judge = open_judge(study.sources, study.layer, study.judge, network)
-    lower = {kind: study.source(kind).lower_layer for kind in study.features if kind.partition("@")[0] == PURE_FEATURES}
+    lower = {kind: layer for kind in study.features if (layer := study.source(kind).lower_layer)}
     lower_layers = list(dict.fromkeys(lower.values()))
     if lower and study.sources.attributed[study.layer].settings["rule"] != GRADIENT_X_INPUT:
         raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")
@@ -65,8 +65,7 @@ def take_sample(study: Study, count: int) -> Sample:
     virtual: dict[tuple[str, int], list[np.ndarray]] = {
         (kind, k): [] for kind in [*lower, *ACTIVATION_FEATURES] if kind in study.features for k in study.ks
     }
-    height, width = decode_one(listing, int(chosen[0]), network.preprocessing).shape[-2:]
-    batch_size = network.batch_size(None, height, width)
+    batch_size = images_at_once(listing, network, None)
     done = 0
     for batch in batches(listing, chosen, network.preprocessing, batch_size, default_workers()):
         pixels = batch.images.permute(0, 2, 3, 1).numpy()

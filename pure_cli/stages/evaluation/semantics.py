@@ -1,11 +1,15 @@
 """semanticlens's scores of neurons, and of the virtual neurons that they were split into."""
 
+from typing import Any
+
 import numpy as np
 
 from pure_cli.core.clusters import one_thread
 from pure_cli.core.metrics.semantics import clarity, polysemanticity, redundancy
 from pure_cli.core.metrics.statistics import mean_and_error
-from pure_cli.stages.evaluation.study import Result, Study, Table, finite
+from pure_cli.stages.evaluation.study import Result, Study, Table, finite, virtual_neurons
+
+SCORES = ("clarity", "polysemanticity", "redundancy")
 
 
 def compute(study: Study) -> Result:
@@ -16,50 +20,42 @@ def compute(study: Study) -> Result:
 
 def _compute(study: Study) -> Result:
     result = Result(arrays={"neuron": study.neurons})
-    excites = study.excites()
-    embeddings = [points[excites[i]] for i, points in enumerate(study.rows(study.judge))]
-    whole = np.array([[clarity(points), polysemanticity(points, study.seed)] for points in embeddings])
-    concepts = _concepts(embeddings)
-    result.arrays["clarity"], result.arrays["polysemanticity"] = whole.T
-    rows = [_row("neurons", None, whole[:, 0], whole[:, 1], concepts)]
+    count, excites = len(study.neurons), study.excites()
+    embeddings = list(study.rows(study.judge))
+    before = _scores([points[mask] for points, mask in zip(embeddings, excites, strict=True)], study.seed)
+    result.arrays |= before
+    found: dict[tuple[str, int | None], dict[str, np.ndarray]] = {("neurons", None): before}
     keys = [(features, k) for features in study.features for k in study.ks]
     for done, (features, k) in enumerate(keys, 1):
-        labels = study.labels(features, k)
-        found = np.full((len(study.neurons), 2), np.nan)
-        parts_of_all = []
-        for i, points in enumerate(embeddings):
-            label = labels[i][excites[i]]
-            parts = [points[label == v] for v in range(int(label.max(initial=-1)) + 1)]
-            parts_of_all += parts
-            sizes = np.array([len(part) for part in parts], float)
-            for column, score in enumerate((clarity, lambda part: polysemanticity(part, study.seed))):
-                values = np.array([score(part) for part in parts])
-                known = np.isfinite(values)
-                if known.any():
-                    found[i, column] = np.average(values[known], weights=sizes[known])
-        result.arrays[f"{features}/k{k}/clarity"], result.arrays[f"{features}/k{k}/polysemanticity"] = found.T
-        rows.append(_row(features, k, found[:, 0], found[:, 1], _concepts(parts_of_all)))
+        virtual = virtual_neurons(study, features, k)
+        parts = [embeddings[row][mask] for row, mask in zip(virtual.row, virtual.members, strict=True)]
+        scores = _scores(parts, study.seed)
+        after = {name: virtual.by_neuron(values, count) for name, values in scores.items()}
+        result.arrays |= virtual.arrays(f"{features}/k{k}", **scores)
+        result.arrays |= {f"{features}/k{k}/{name}": values for name, values in after.items()}
+        found[f"virtual neurons by {features}", k] = after
         study.progress(done, len(keys))
-    title = f"{study.layer}: semanticlens's scores by {study.judge} embeddings, neurons and their virtual neurons"
+    known = np.all([np.isfinite(values[name]) for values in found.values() for name in SCORES[:2]], axis=0)
+    rows: list[dict[str, Any]] = [
+        {"units": units, "k": k, **{name: finite(mean_and_error(values[name][known])) for name in SCORES}}
+        for (units, k), values in found.items()
+    ]
+    title = f"{study.layer}: semanticlens's scores by {study.by()}, {study.who(known)} and their virtual neurons"
     note = (
         "Clarity: mean cosine similarity of the references, up to 1, higher is clearer. Polysemanticity: 1 − "
         "similarity of the centres of two clusters of the references, 0 to 2, lower is purer. Redundancy: similarity "
         "to the most similar other unit, up to 1, lower is more distinct. Virtual neurons are weighted by size."
     )
-    columns = ["units", "k", "clarity", "polysemanticity", "redundancy"]
-    result.tables.append(Table("semantics", title, columns, rows, note))
+    result.tables.append(Table("semantics", title, ["units", "k", *SCORES], rows, note))
     return result
 
 
-def _concepts(parts: list[np.ndarray]) -> np.ndarray:
-    return np.stack([part.mean(axis=0) for part in parts if len(part)])
-
-
-def _row(units: str, k: int | None, clear: np.ndarray, poly: np.ndarray, concepts: np.ndarray) -> dict:
+def _scores(parts: list[np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """The scores of units, each of them (units,), from the embeddings (m, E) of their references."""
+    width = max((part.shape[1] for part in parts), default=1)
+    concepts = np.stack([part.mean(axis=0) if len(part) else np.full(width, np.nan) for part in parts] or [[np.nan]])
     return {
-        "units": units if k is None else f"virtual neurons by {units}",
-        "k": k,
-        "clarity": finite(mean_and_error(clear)),
-        "polysemanticity": finite(mean_and_error(poly)),
-        "redundancy": finite(mean_and_error(redundancy(concepts))),
+        "clarity": np.array([clarity(part) for part in parts]),
+        "polysemanticity": np.array([polysemanticity(part, seed) for part in parts]),
+        "redundancy": redundancy(concepts)[: len(parts)],
     }

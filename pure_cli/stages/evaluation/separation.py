@@ -6,16 +6,9 @@ import numpy as np
 
 from pure_cli.core.metrics.separation import pairwise_distances, separation
 from pure_cli.core.metrics.statistics import mean_and_error
+from pure_cli.stages.evaluation import published
 from pure_cli.stages.evaluation.study import Result, Study, Table, compared, finite
-
-# Dreyer et al. 2024: ResNet101, 1000 neurons, CLIP, k = 2
-PUBLISHED = {
-    "dinov2": (5.79, 6.48),
-    "pure": (5.85, 6.40),
-    "activation-mean": (5.95, 6.26),
-}
-PUBLISHED_RANDOM = 6.08
-PUBLISHED_JUDGE, PUBLISHED_K = "clip", 2
+from pure_cli.words import counted
 
 
 def compute(study: Study) -> Result:
@@ -35,10 +28,10 @@ def compute(study: Study) -> Result:
     result.arrays["neuron"], result.arrays["overall"] = study.neurons, overall
     for (features, k), found in values.items():
         result.arrays[f"{features}/k{k}/intra"], result.arrays[f"{features}/k{k}/inter"] = found.T
-    result.tables.append(_table(study, values, overall, np.ones(count, bool), "all", f"{count} neurons"))
+    result.tables.append(_table(study, values, overall, np.ones(count, bool), "all", study.who(np.isfinite(overall))))
     gaps = {key: found[:, 1] - found[:, 0] for key, found in values.items()}
-    title = f"{study.layer}: inter − intra of {study.judge} embeddings, compared neuron by neuron"
-    result.tables.append(compared(study, gaps, "separation-differences", title))
+    title = f"{study.layer}: inter − intra of {study.by()}, compared neuron by neuron"
+    result.tables += compared(study, gaps, "separation-differences", title)
     result.tables += _polysemantic(study, values, overall)
     return result
 
@@ -47,7 +40,7 @@ def _table(
     study: Study, values: dict[tuple[str, int], np.ndarray], overall: np.ndarray, which: np.ndarray, name: str, who: str
 ) -> Table:
     columns = ["features", "k", "intra", "inter", "inter − intra"]
-    published = study.judge == PUBLISHED_JUDGE and PUBLISHED_K in study.ks and name == "all"
+    same = name == "all" and published.K in study.ks and published.same_setting(study)
     rows = []
     for (features, k), found in values.items():
         found = found[which]
@@ -58,27 +51,31 @@ def _table(
             "inter": finite(mean_and_error(found[:, 1])),
             "inter − intra": finite(mean_and_error(found[:, 1] - found[:, 0])),
         }
-        if published:
-            row["published"] = "{} / {}".format(*PUBLISHED[features]) if k == 2 and features in PUBLISHED else None
+        if same:
+            theirs = published.SEPARATION.get(features) if k == published.K else None
+            row["published"] = "{:.2f} / {:.2f}".format(*theirs) if theirs else None
         rows.append(row)
     random = finite(mean_and_error(overall[which]))
     last: dict[str, Any] = {"features": "random", "k": None, "intra": random, "inter": random, "inter − intra": None}
-    rows.append({**last, "published": str(PUBLISHED_RANDOM)} if published else last)
+    rows.append({**last, "published": f"{published.RANDOM:.2f}"} if same else last)
     note = "Intra: lower is better; inter: higher is better; mean ± standard error over neurons."
-    if published:
+    if same:
         columns.append("published")
-        note += " Published: ResNet101, 1000 neurons (arXiv 2404.06453)."
-    return Table(
-        f"separation-{name}", f"{study.layer}: distances of {study.judge} embeddings, {who}", columns, rows, note
-    )
+        note += published.NOTE
+    return Table(f"separation-{name}", f"{study.layer}: distances of {study.by()}, {who}", columns, rows, note)
 
 
 def _polysemantic(study: Study, values: dict[tuple[str, int], np.ndarray], overall: np.ndarray) -> list[Table]:
     """The same for the neurons that the judge's own clustering splits most clearly."""
     key = (study.judge, min(study.ks))
-    if key not in values:
+    if key not in values or not np.isfinite(overall).any():
         return []
-    gap = values[key][:, 1] - values[key][:, 0]
-    which = gap > study.threshold
-    who = f"{int(which.sum())} neurons that the judge itself splits by more than {study.threshold:g} at k = {key[1]}"
-    return [_table(study, values, overall, which, "polysemantic", who)] if which.any() else []
+    threshold, why = study.threshold, ""
+    if threshold is None and published.by_clip(study):
+        threshold, why = published.POLYSEMANTIC, ", as in the paper,"
+    elif threshold is None:
+        threshold = published.POLYSEMANTIC / published.RANDOM * float(np.nanmean(overall))
+        why = f" (the paper's {published.POLYSEMANTIC:g} in the scale of this judge)"
+    which = values[key][:, 1] - values[key][:, 0] > threshold
+    who = f"{counted(int(which.sum()), 'neuron')} that the judge itself splits by more than {threshold:.3g}{why}"
+    return [_table(study, values, overall, which, "polysemantic", f"{who} at k = {key[1]}")] if which.any() else []

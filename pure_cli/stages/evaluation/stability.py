@@ -36,7 +36,7 @@ def compute(study: Study) -> Result:
                 "kept": finite(mean_and_error(found[:, 2])),
             }
         )
-    title = f"{study.layer}: stability of virtual neurons, {len(study.neurons)} neurons"
+    title = f"{study.layer}: stability of virtual neurons, {study.who(excites.sum(axis=1) > min(study.ks))}"
     note = (
         "Bootstrap: adjusted Rand index between the clustering and those of bootstrap samples; seeds: between pairs of "
         f"{SEEDS} seeds; kept: share of references that keep their virtual neuron across seeds (Hungarian match)."

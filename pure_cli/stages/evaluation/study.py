@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path
 from pure_cli.stages.common import Progress
+from pure_cli.stages.judges import weights_of
 from pure_cli.stages.sources import FeatureSource, Sources
+from pure_cli.words import counted
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Study:
     features : kinds that are compared
     ks : numbers of clusters
     judge : the kind of embedding that judges, "" where the metric needs none
-    threshold : inter − intra of the judge's own clusters above which a neuron counts as polysemantic
+    threshold : inter − intra of the judge's own clusters above which a neuron counts as polysemantic; None for the
+        paper's, in the judge's scale
     sample : images of the whole data set to look at too, where a metric can
     device : where to run networks
     """
@@ -35,7 +38,7 @@ class Study:
     ks: list[int]
     judge: str
     seed: int
-    threshold: float
+    threshold: float | None
     sample: int
     device: str
     clusterings: dict[str, Clustering]
@@ -55,6 +58,18 @@ class Study:
     def rows(self, features: str) -> Iterator[np.ndarray]:
         """Features (n, D) of the references of each neuron."""
         return self.source(features).rows(self.neurons)
+
+    def who(self, known: np.ndarray) -> str:
+        """In words, which neurons have values, (N,) bool."""
+        count = int(known.sum())
+        if count == len(known):
+            return counted(count, "neuron")
+        return f"{count:,} of {counted(len(known), 'neuron')} (too few references excite the others)"
+
+    def by(self) -> str:
+        """In words, who judges."""
+        weights = weights_of(self.sources.embedded[self.layer, self.judge].recipe)
+        return f"{self.judge} embeddings" + (f" ({weights})" if weights else "")
 
     def excites(self) -> np.ndarray:
         """(N, n) bool, the references that excite their neuron."""
@@ -114,8 +129,50 @@ def finite(pair: tuple[float, float]) -> list[float | None]:
     return [number(value) for value in pair]
 
 
-def compared(study: Study, scores: Mapping[tuple[str, int], np.ndarray], name: str, title: str) -> Table:
-    """Every kind of features against the first, paired over neurons.
+class Virtual(NamedTuple):
+    """The virtual neurons of a study by one clustering.
+
+    Attributes
+    ----------
+    neuron, cluster, size : (V,) int64
+    row : (V,) int64, the place of the neuron in the study
+    members : (V, n) bool, its references
+    """
+
+    neuron: np.ndarray
+    cluster: np.ndarray
+    size: np.ndarray
+    row: np.ndarray
+    members: np.ndarray
+
+    def by_neuron(self, values: np.ndarray, count: int) -> np.ndarray:
+        """Mean of (V,) values for each of `count` neurons, weighted by size; NaN is left out, and where there is none.
+
+        Returns
+        -------
+        (count,) float64
+        """
+        known = np.isfinite(values)
+        weight = np.bincount(self.row[known], self.size[known], count)
+        total = np.bincount(self.row[known], self.size[known] * values[known], count)
+        return np.where(weight > 0, total / np.where(weight > 0, weight, 1), np.nan)
+
+    def arrays(self, path: str, **values: np.ndarray) -> dict[str, np.ndarray]:
+        """Their names and values, for ``evaluate.h5``."""
+        named = {"neuron": self.neuron, "cluster": self.cluster, "size": self.size, **values}
+        return {f"{path}/virtual/{name}": array for name, array in named.items()}
+
+
+def virtual_neurons(study: Study, features: str, k: int) -> Virtual:
+    """The virtual neurons of a study's neurons, neuron after neuron."""
+    labels = study.labels(features, k)
+    row, cluster = np.nonzero((labels[:, :, None] == np.arange(k)).any(axis=1))
+    members = labels[row] == cluster[:, None]
+    return Virtual(study.neurons[row], cluster, members.sum(axis=1), row, members)
+
+
+def compared(study: Study, scores: Mapping[tuple[str, int], np.ndarray], name: str, title: str) -> list[Table]:
+    """Every kind of features against the first, paired over neurons; nothing where there is a single kind.
 
     Parameters
     ----------
@@ -133,13 +190,15 @@ def compared(study: Study, scores: Mapping[tuple[str, int], np.ndarray], name: s
                     "features": f"{first} against {other}",
                     "k": k,
                     "difference": number(found.mean),
-                    "95 % interval": f"{found.low:.3f} … {found.high:.3f}" if np.isfinite(found.low) else None,
+                    "low": number(found.low),
+                    "high": number(found.high),
                     "wins": number(found.wins),
                     "p": number(found.p),
                 }
             )
     note = (
-        "Difference: mean over neurons, with a bootstrap interval; wins: share of neurons where the first is ahead; "
-        "p: Wilcoxon signed-rank test."
+        "Difference: mean over neurons; low, high: its 95 % bootstrap interval; wins: share of neurons where the first "
+        "is ahead; p: Wilcoxon signed-rank test."
     )
-    return Table(name, title, ["features", "k", "difference", "95 % interval", "wins", "p"], rows, note)
+    columns = ["features", "k", "difference", "low", "high", "wins", "p"]
+    return [Table(name, title, columns, rows, note)] if rows else []

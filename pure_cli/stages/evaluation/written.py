@@ -1,0 +1,177 @@
+"""Where the results of evaluate are written: ``evaluate.h5``, ``evaluate.json``, tables and figures."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pure_cli.artifacts import read_evaluations, write_evaluation
+from pure_cli.files import disk_errors, write_whole
+from pure_cli.stages.common import earlier
+from pure_cli.stages.evaluation.study import Result
+from pure_cli.workspace import Store
+
+SEPARATION = "separation"  # the metric that an embedder's name means
+TABLES, FOLDER = "evaluate.json", "evaluate"
+ALL = "all"  # the run without options that choose
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the results of one metric stand.
+
+    Attributes
+    ----------
+    name : the metric's, with its judge
+    run : what was asked for beside the metric, "all" for nothing; one run does not replace another's results
+    """
+
+    layer: str
+    name: str
+    run: str
+
+    @property
+    def key(self) -> str:
+        """Of the group in ``evaluate.h5``, and in ``evaluate.json``."""
+        return f"{self.name}/{self.layer}/{self.run}"
+
+    @property
+    def folder(self) -> Path:
+        """Of tables and figures, below the workspace."""
+        folder = Path(FOLDER, self.layer)
+        return folder if self.run == ALL else folder / self.run
+
+    @property
+    def stem(self) -> str:
+        """What the names of files begin with."""
+        return self.name.replace(":", "-")
+
+
+class Written:
+    """``evaluate.h5`` with per-neuron values, and ``evaluate.json`` with the tables made of them and their files."""
+
+    def __init__(self, store: Store, anew: bool):
+        self._store, self._path, self._anew = store, store.root / TABLES, anew
+        self._prints = earlier(read_evaluations, store, anew)
+        self._shown: dict[str, dict[str, Any]] = {}
+        with suppress(OSError, ValueError):
+            self._shown = json.loads(self._path.read_text(encoding="utf-8"))
+
+    def tables(self, where: Where, value: str) -> list[dict[str, Any]] | None:
+        """The tables of a metric, if they were made from what `value` is the fingerprint of."""
+        there = self._prints.get(where.key)
+        if self._anew or there is None or there.fingerprint != value:
+            return None
+        return self._shown.get(where.key, {}).get("tables")
+
+    def files(self, where: Where) -> list[str]:
+        """Names of the files of a metric that were written before."""
+        return self._shown.get(where.key, {}).get("files", [])
+
+    def arrays(self, where: Where) -> Callable[[str], np.ndarray]:
+        """Reads the per-neuron values of a metric by their path."""
+
+        def read(path: str) -> np.ndarray:
+            with self._store.read("evaluate") as file:
+                return file[f"{where.key}/{path}"][:]
+
+        return read
+
+    def add(
+        self,
+        where: Where,
+        result: Result,
+        tables: list[dict[str, Any]],
+        settings: dict[str, Any],
+        made_from: dict[str, Any],
+    ) -> None:
+        self._prints[where.key] = write_evaluation(
+            self._store, where.key, result.arrays, settings, made_from, self._anew
+        )
+        self._shown[where.key] = {"tables": tables, "files": self.files(where)}
+        self._save()
+
+    def set_files(self, where: Where, names: list[str]) -> None:
+        self._shown[where.key]["files"] = sorted(names)
+        self._save()
+
+    def _save(self) -> None:
+        write_whole(self._path, json.dumps(self._shown, indent=1, allow_nan=False))
+
+
+def publish(
+    root: Path,
+    where: Where,
+    metric: str,
+    tables: list[dict[str, Any]],
+    written: Written,
+    latex: bool,
+    anew: bool,
+) -> None:
+    """Write the tables and figures of one metric where that is needed; drop those of its earlier results."""
+    from pure_cli.views.tables import as_csv, as_latex
+
+    folder = root / where.folder
+    texts: dict[str, Callable[[], str]] = {}
+    for table in tables:
+        stem = _stem(where, metric, table["name"])
+        texts[f"{stem}.csv"] = partial(as_csv, table)
+        if latex:
+            label = f"{where.layer}-{stem}" if where.run == ALL else f"{where.layer}-{stem}-{where.run}"
+            texts[f"{stem}.tex"] = partial(as_latex, {**table, "name": label})
+    before = written.files(where)
+    if not anew and all((folder / name).exists() for name in [*before, *texts]):
+        return
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        write_whole(folder / name, text())
+    now = [*texts, *_draw(folder, where, metric, tables, written.arrays(where))]
+    if anew:
+        for name in set(before).difference(now):
+            (folder / name).unlink(missing_ok=True)
+    written.set_files(where, now if anew else list(dict.fromkeys([*before, *now])))
+
+
+def _stem(where: Where, metric: str, table: str) -> str:
+    """What the names of a table's files begin with."""
+    return f"{where.stem}-{table}" if metric == SEPARATION else where.stem + table.removeprefix(metric)
+
+
+def _draw(
+    folder: Path, where: Where, metric: str, tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]
+) -> Iterator[str]:
+    """Draw the figures of one metric; yields the names of the files."""
+    from pure_cli.views.style import save
+
+    for ending, figure in _figures(where, metric, tables, arrays):
+        for kind in ("png", "pdf"):
+            name = f"{where.stem}-{ending}.{kind}"
+            save(figure, folder / name)
+            yield name
+
+
+def _figures(
+    where: Where, metric: str, tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]
+) -> Iterator[tuple[str, Any]]:
+    """What is drawn of a metric: an ending of the file's name, and the figure."""
+    from pure_cli.views import evaluation as views
+
+    rows, judge = tables[0]["rows"], tables[0]["judge"]
+    if metric == "correlation":
+        yield "bars", views.correlation_bars(rows, judge)
+    elif metric == "labels":
+        yield "lines", views.agreement_bars(rows, ("ari", "nmi", "purity"))
+    elif metric == SEPARATION:
+        k = min(row["k"] for row in rows if row["k"])
+        shown = [row for row in rows if row["k"] == k]
+        random = next(row["intra"] for row in rows if row["features"] == "random")
+        yield f"bars-k{k}", views.separation_bars(shown, random, judge, k)
+        first = shown[0]["features"]
+        gap = arrays(f"{first}/k{k}/inter") - arrays(f"{first}/k{k}/intra")
+        yield f"overview-{first}-k{k}", views.overview(arrays("neuron"), arrays("overall"), gap, judge, first)

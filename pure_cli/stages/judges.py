@@ -1,0 +1,211 @@
+"""Which embedder a name means in a workspace: one that made embeddings there, or a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pure_cli.artifacts import NeuronRows
+from pure_cli.config import EmbedSettings
+from pure_cli.errors import PureError
+from pure_cli.models.spec import NO_WEIGHTS
+from pure_cli.stages.common import Network, first_image
+from pure_cli.stages.crops import WHOLE
+from pure_cli.stages.sources import Sources
+
+if TYPE_CHECKING:
+    from pure_cli.embedders.load import Embedder
+    from pure_cli.embedders.spec import EmbedderSpec
+
+DEFAULT_CROP = "crp"
+CROPS = ("activation", WHOLE)  # those that are said in the name of embeddings
+UNTRAINED = "untrained weights"
+OF_THE_FUNCTION = "the weights that its function makes"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An embedder, and how the images are cut for it.
+
+    Attributes
+    ----------
+    kind : the name of such embeddings in ``embed.h5``, in tables, and as a kind of features
+    recipe : what `parse_embedder` needs to build the embedder again, wherever that runs
+    """
+
+    spec: EmbedderSpec
+    kind: str
+    crop: str
+    recipe: dict[str, Any]
+
+
+def choose(text: str, settings: EmbedSettings, sources: Sources, layer: str) -> Chosen:
+    """The embedder that a name means: of the embeddings that are there where they have this name, else a new one.
+
+    Without ``--embedder-weights``, the weights are those of the embeddings that are there.
+
+    Parameters
+    ----------
+    text : as of ``--embedder``, or the name of embeddings in the workspace
+
+    Raises
+    ------
+    PureError
+        No such embedder, or a file of it that is gone.
+    """
+    from pure_cli.embedders.spec import parse_embedder
+
+    known = {_split_crop(kind)[0]: rows.recipe for kind, rows in _here_last(sources, layer)}
+    text, suffix = _split_crop(text)
+    crop = suffix or settings.crop
+    weights = settings.embedder_weights
+    if text in known and not settings.embedder_layer and not settings.embedder_size:
+        recipe = dict(known[text])
+    else:
+        recipe = _recipe(text, settings)
+        label = parse_embedder(**recipe).label
+        if weights is None and label in known:
+            recipe["weights"] = known[label]["weights"]
+    if weights is not None:
+        recipe["weights"] = _whole_path(weights)
+    spec = parse_embedder(**recipe)
+    return Chosen(spec, _kind(spec.label, crop), crop, recipe)
+
+
+def kind_of(text: str, sources: Sources, layer: str) -> str:
+    """The name of embeddings: as it stands where there are such, else that which an embedder of this name gives them.
+
+    Raises
+    ------
+    PureError
+        No such embedder.
+    """
+    from pure_cli.embedders.spec import parse_embedder
+
+    if text in sources.embeddings(layer):
+        return text
+    name, crop = _split_crop(text)
+    return _kind(parse_embedder(name).label, crop)
+
+
+def is_embedder_name(text: str) -> bool:
+    """Whether a name is one that an embedder could have."""
+    from pure_cli.embedders.spec import FORMS
+
+    return ":" in text or _split_crop(text)[0] in FORMS
+
+
+def require_same(layer: str, chosen: Chosen, there: NeuronRows) -> None:
+    """Make sure that embeddings of this name are by this embedder.
+
+    Raises
+    ------
+    PureError
+        They are by other weights, or another version of it.
+    """
+    before, now = there.settings["embedder"], chosen.spec.identity()
+    if before == now:
+        return
+    if before["weights"] != now["weights"]:
+        why = f"are by other weights ({weights_of(there.recipe)}, not {weights_of(chosen.recipe)})"
+    elif before["source"] != now["source"]:
+        why = f"are by another version of {chosen.spec.file}"
+    else:
+        why = "were made in another way"
+    raise PureError(
+        f"The {chosen.kind} embeddings of '{layer}' {why}. Embed in another --workspace, or replace them with "
+        f"`pure embed --embedder {chosen.kind} --force`."
+    )
+
+
+def open_judge(sources: Sources, layer: str, kind: str, network: Network) -> Embedder:
+    """The embedder of embeddings that are there, for more images.
+
+    Raises
+    ------
+    PureError
+        It is not what it was when it made them.
+    """
+    from pure_cli.embedders.load import load_embedder
+    from pure_cli.embedders.spec import parse_embedder
+
+    there = sources.embedded[layer, kind]
+    spec = parse_embedder(**there.recipe)
+    require_same(layer, Chosen(spec, kind, there.settings["crop"], there.recipe), there)
+    return load_embedder(spec, network.device, side(sources, layer, network))
+
+
+def side(sources: Sources, layer: str, network: Network) -> int:
+    """Pixels of the shorter side of the images that the network sees."""
+    return min(first_image(sources.listing([layer]), network).shape[-2:])
+
+
+def require_embeddings(sources: Sources, layer: str, kind: str) -> None:
+    """Make sure that a layer has embeddings of some kind.
+
+    Raises
+    ------
+    PureError
+        With the command that makes them.
+    """
+    if kind not in sources.embeddings(layer):
+        raise PureError(
+            f"The workspace has no {kind} embeddings of '{layer}'. Run `pure embed --embedder {kind}` first, "
+            "or add --embed to make them on the way."
+        )
+
+
+def weights_of(recipe: Mapping[str, Any]) -> str:
+    """In words, where an embedder has its weights from; "" where it has none."""
+    weights, text = recipe["weights"], recipe["text"]
+    if text == "pixels":
+        return ""
+    if weights == NO_WEIGHTS:
+        return UNTRAINED
+    if weights is not None:
+        return f"weights {Path(weights).name}"
+    return OF_THE_FUNCTION if ".py:" in text else "pretrained weights"
+
+
+def warnings(kind: str, recipe: Mapping[str, Any], origin: Mapping[str, Any]) -> Iterator[str]:
+    """What the reader has to know before trusting such embeddings as a judge.
+
+    Parameters
+    ----------
+    origin : of the references
+    """
+    if recipe["text"] == "pixels":
+        yield f"{kind} sees colour and layout and no meaning: it keeps the commands usable, and is no judge."
+    elif weights_of(recipe) == UNTRAINED:
+        yield f"{kind} has untrained weights: what it says of a split means nothing."
+    elif weights_of(recipe) == OF_THE_FUNCTION:
+        yield f"{kind} has the weights that its function makes; --embedder-weights FILE gives it trained ones."
+    if recipe["text"] == origin["model"] and recipe["weights"] == origin["weights"]:
+        yield f"{kind} is the model's own view: it is no independent judge."
+
+
+def _split_crop(text: str) -> tuple[str, str]:
+    """A name without its crop, and the crop that it names, "" where it names none."""
+    name, plus, crop = text.rpartition("+")
+    return (name, crop) if plus and crop in CROPS else (text, "")
+
+
+def _kind(label: str, crop: str) -> str:
+    return f"{label}+{crop}" if crop in CROPS else label
+
+
+def _here_last(sources: Sources, layer: str) -> list[tuple[str, NeuronRows]]:
+    """All embeddings of the workspace, those of the layer last, so that their recipes win."""
+    return [(kind, rows) for (where, kind), rows in sorted(sources.embedded.items(), key=lambda at: at[0][0] == layer)]
+
+
+def _recipe(text: str, settings: EmbedSettings) -> dict[str, Any]:
+    if ".py:" in text:
+        text = str(Path(text).expanduser().absolute())
+    return {"text": text, "layer": settings.embedder_layer, "weights": None, "size": settings.embedder_size}
+
+
+def _whole_path(weights: Path) -> str:
+    return NO_WEIGHTS if str(weights) == NO_WEIGHTS else str(weights.expanduser().absolute())
