@@ -94,7 +94,7 @@ def correlation_bars(rows: Sequence[Mapping[str, Any]], judge: str) -> Figure:
     judge : whose distances are the standard
     """
     values = _values(rows, "r")
-    published = _values([{"r": (row.get("published"), None)} for row in rows], "r")
+    published = _values(rows, "published")
     with style():
         chart = _chart([row["features"] for row in rows], [values])
         if np.isfinite(published).any():
@@ -113,7 +113,7 @@ def agreement_bars(rows: Sequence[Mapping[str, Any]], measures: str | Sequence[s
 
     Parameters
     ----------
-    rows : "features", "k", and each measure as (mean, error); "MEASURE by chance" where it is not zero
+    rows : "features", "k", and each measure as (mean, error); the number "MEASURE by chance" where it is not zero
     measures : names of columns, a panel for each
     """
     measures = [measures] if isinstance(measures, str) else list(measures)
@@ -158,7 +158,8 @@ def overview(
     gap : (N,) float, inter − intra
     judge : whose embeddings are compared
     features : what was clustered
-    label : neurons to name, those furthest from the middle first; those without room for a name are left out
+    label : neurons to name, the most and the least split first, then those furthest from the middle; those without
+        room for a name are left out
     """
     known = np.isfinite(overall) & np.isfinite(gap)
     neuron, points = np.asarray(neuron)[known], np.stack([overall, gap], axis=1)[known].astype(float)
@@ -399,7 +400,9 @@ def _draw_histogram(axes: Axes, values: np.ndarray, limits: tuple[float, float],
 def _draw_neuron_names(axes: Axes, points: np.ndarray, names: Sequence[str], count: int, radius: float) -> None:
     """Names beside the points (n, 2) that are furthest from the middle; no name lies on another or on a point."""
     scaled = (points - np.median(points, axis=0)) / np.ptp(points, axis=0).clip(min=np.finfo(float).tiny)
-    order = np.argsort(-np.linalg.norm(scaled, axis=1), kind="stable")
+    distance = np.linalg.norm(scaled, axis=1)
+    distance[[points[:, 1].argmax(), points[:, 1].argmin()]] = np.inf  # the most and the least split come first
+    order = np.argsort(-distance, kind="stable")
     inch = axes.figure.dpi_scale_trans.inverted()
     on_page = inch.transform(axes.transData.transform(points)) / INCH_PER_POINT  # in points, as sizes of letters are
     frame = inch.transform(axes.get_window_extent().get_points()) / INCH_PER_POINT
@@ -500,6 +503,6 @@ def _escaped(text: str) -> str:
 
 
 def _values(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
-    """Means and errors (n, 2) of a column, NaN for what is not there."""
-    pairs = [row.get(name) or (None, None) for row in rows]
+    """Means and errors (n, 2) of a column of pairs or numbers, NaN for what is not there."""
+    pairs = [value if isinstance(value := row.get(name), list | tuple) else (value, None) for row in rows]
     return np.array([[np.nan if value is None else value for value in pair] for pair in pairs], float).reshape(-1, 2)

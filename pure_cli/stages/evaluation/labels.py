@@ -6,7 +6,7 @@ from pure_cli.core.metrics.agreement import agreement, chance
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
-from pure_cli.stages.evaluation.study import Result, Study, Table, compared, finite
+from pure_cli.stages.evaluation.study import Result, Study, Table, compared, finite, number
 
 MEASURES = ("purity", "nmi", "ari")
 NO_LABEL = -1
@@ -39,7 +39,7 @@ def compute(study: Study) -> Result:
             result.arrays[f"{features}/k{k}/{name}"] = found[:, column]
             result.arrays[f"{features}/k{k}/{name}-chance"] = expected[:, column]
             row[name] = finite(mean_and_error(found[:, column]))
-            row[f"{name} by chance"] = finite(mean_and_error(expected[:, column]))
+            row[f"{name} by chance"] = number(round(mean_and_error(expected[:, column])[0], 3))
         rows.append(row)
         study.progress(done, len(keys))
     columns = ["features", "k", *(column for name in MEASURES for column in (name, f"{name} by chance"))]

@@ -33,9 +33,9 @@ def compute(study: Study) -> Result:
         scores = np.array(
             [monosemanticity(embeddings[i][m], values[i][m]) for i, m in zip(virtual.row, virtual.members, strict=True)]
         )
-        found[f"virtual neurons by {features}", k] = virtual.by_neuron(scores, count)
+        found[f"by {features}", k] = virtual.by_neuron(scores, count)
         result.arrays |= virtual.arrays(f"{features}/k{k}", ms=scores)
-        result.arrays[f"{features}/k{k}/ms"] = found[f"virtual neurons by {features}", k]
+        result.arrays[f"{features}/k{k}/ms"] = found[f"by {features}", k]
         study.progress(done, len(keys))
     known = np.all([np.isfinite(scores) for scores in found.values()], axis=0)
     rows: list[dict[str, Any]] = [

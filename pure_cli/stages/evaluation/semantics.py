@@ -33,7 +33,7 @@ def _compute(study: Study) -> Result:
         after = {name: virtual.by_neuron(values, count) for name, values in scores.items()}
         result.arrays |= virtual.arrays(f"{features}/k{k}", **scores)
         result.arrays |= {f"{features}/k{k}/{name}": values for name, values in after.items()}
-        found[f"virtual neurons by {features}", k] = after
+        found[f"by {features}", k] = after
         study.progress(done, len(keys))
     known = np.all([np.isfinite(values[name]) for values in found.values() for name in SCORES[:2]], axis=0)
     rows: list[dict[str, Any]] = [
