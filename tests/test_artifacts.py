@@ -17,8 +17,8 @@ from pure_cli.artifacts import (
     read_attributed,
     read_clusterings,
     read_collected,
-    read_relevance,
-    read_row,
+    read_relevances,
+    read_rows,
     read_rows_index,
     write_clusterings,
     write_collected,
@@ -134,7 +134,7 @@ def assert_holds(store, expected, image, layer="layer3"):
     np.testing.assert_array_equal(found.image, image[neurons])
     for lower in expected.lower_layers:
         for row, c in enumerate(neurons):
-            values = read_relevance(store, layer, lower, row)
+            values = next(read_relevances(store, layer, lower, np.array([row])))
             there = (lower, c) in expected.rows
             assert found.done[lower][row] == there
             if there:
@@ -202,7 +202,8 @@ def assert_rows(store, file, kind, expected):
     assert found.shape == (REFERENCES, 6)
     assert found.recipe == {"text": kind}
     for place, c in enumerate(sorted(expected)):
-        assert read_row(store, file, "layer3", kind, "rows", place).tobytes() == expected[c].tobytes()
+        (row,) = read_rows(store, file, "layer3", kind, "rows", np.array([place]))
+        assert row.tobytes() == expected[c].tobytes()
 
 
 @pytest.mark.parametrize("file", ["embed", "crops"])
@@ -286,14 +287,14 @@ def everything(store, name):
     if name != "attribute":
         index = read_rows_index(store, name, "rows")
         return index, [
-            read_row(store, name, *key, "rows", place)
+            next(read_rows(store, name, *key, "rows", np.array([place])))
             for key, rows in index.items()
             for place in range(len(rows.neuron))
         ]
     found = read_attributed(store)
     return found, [
         [read_activations(store, layer, kind) for kind in ("max", "mean")]
-        + [read_relevance(store, layer, k, row) for k in one.lower_layers for row in range(len(one.neuron))]
+        + [values for k in one.lower_layers for values in read_relevances(store, layer, k, np.arange(len(one.neuron)))]
         for layer, one in found.items()
     ]
 

@@ -17,9 +17,9 @@ from pure_cli.artifacts.relevances import (
     add_relevances,
     read_activations,
     read_attributed,
-    read_relevance,
+    read_relevances,
 )
-from pure_cli.artifacts.rows import NeuronRows, NewRows, add_rows, read_row, read_rows_index
+from pure_cli.artifacts.rows import NeuronRows, NewRows, add_rows, read_rows, read_rows_index
 
 __all__ = [
     "AttributedLayer",
@@ -39,8 +39,8 @@ __all__ = [
     "read_clusterings",
     "read_collected",
     "read_evaluations",
-    "read_relevance",
-    "read_row",
+    "read_relevances",
+    "read_rows",
     "read_rows_index",
     "write_clusterings",
     "write_collected",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,10 +68,12 @@ def _attributed(group: h5py.Group) -> AttributedLayer:
     )
 
 
-def read_relevance(store: Store, layer: str, lower: str, row: int) -> np.ndarray:
-    """Relevances (n, D) of one neuron, by its place in the file."""
+def read_relevances(store: Store, layer: str, lower: str, places: np.ndarray) -> Iterator[np.ndarray]:
+    """Relevances (n, D) of some neurons, by their places in the file, one after the other."""
     with store.read("attribute") as file:
-        return file[f"layers/{layer}/relevance/{lower}"][row]
+        rows = file[f"layers/{layer}/relevance/{lower}"]
+        for place in places.tolist():
+            yield rows[place]
 
 
 def read_activations(store: Store, layer: str, kind: str) -> np.ndarray:

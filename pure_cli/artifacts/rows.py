@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,10 +57,14 @@ def read_rows_index(store: Store, file_name: str, array: str) -> dict[tuple[str,
     return found
 
 
-def read_row(store: Store, file_name: str, layer: str, kind: str, array: str, row: int) -> np.ndarray:
-    """The row of one neuron, by its place in the file."""
+def read_rows(
+    store: Store, file_name: str, layer: str, kind: str, array: str, places: np.ndarray
+) -> Iterator[np.ndarray]:
+    """The rows of some neurons, by their places in the file, one after the other."""
     with store.read(file_name) as file:
-        return file[f"layers/{layer}/{kind}/{array}"][row]
+        rows = file[f"layers/{layer}/{kind}/{array}"]
+        for place in places.tolist():
+            yield rows[place]
 
 
 @dataclass(frozen=True)

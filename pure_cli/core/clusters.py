@@ -1,16 +1,18 @@
 """Virtual neurons: the clusters of one neuron's references, and how clearly they are apart."""
 
 import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import silhouette_score
 from threadpoolctl import threadpool_limits
 
-STARTS = 10  # of k-means, the best of which is kept
+from pure_cli.core.cores import cores
+from pure_cli.core.kmeans import STARTS, inner_products, k_means, squared_distances
+
 LEFT_OUT = -1
+TOGETHER = 16  # neurons whose points are split at a time by a thread
 
 
 @dataclass(frozen=True)
@@ -34,34 +36,103 @@ class VirtualNeurons:
 
 
 def virtual_neurons(features: np.ndarray, present: np.ndarray, k: int, seed: int) -> VirtualNeurons:
-    """Split the references of one neuron by k-means.
+    """Split the references of one neuron by k-means; `split_all` for many neurons."""
+    return split_all([features], [present], [k], seed)[0][0]
+
+
+def split_all(
+    features: Sequence[np.ndarray], present: Sequence[np.ndarray], ks: Sequence[int], seed: int
+) -> list[list[VirtualNeurons]]:
+    """Split the references of some neurons by k-means, for several k.
 
     Parameters
     ----------
-    features : (n, D) float
-    present : (n,) bool, references that excite the neuron; the others are left out
-    k : clusters wanted; fewer come out where there are fewer references, or fewer different ones
+    features : (n, D) float, of each neuron
+    present : (n,) bool, of each neuron: references that excite it; the others are left out
+    ks : clusters wanted; fewer come out where there are fewer references, or fewer different ones
     seed : of the starts
 
     Returns
     -------
-    VirtualNeurons, with the labels of scikit-learn's ``KMeans(n_clusters=k, n_init=10, random_state=seed)`` on the
-    references present, renumbered
+    list by neuron of lists by k
+        With the labels of scikit-learn's ``KMeans(n_clusters=k, n_init=10, random_state=seed)`` on the references
+        present, renumbered; see `pure_cli.core.kmeans`.
     """
-    labels = np.full(len(features), LEFT_OUT, np.int16)
-    points = features[present]
-    if not len(points):
-        return VirtualNeurons(
-            labels, np.empty(0, np.int64), np.empty((0, features.shape[1]), np.float32), np.nan, np.nan
-        )
-    if not np.isfinite(points).all():
+    points = [values[mask] for values, mask in zip(features, present, strict=True)]
+    if not all(np.isfinite(values).all() for values in points):
         raise ValueError("features must be finite")
-    found = _k_means(points, min(k, len(points)), seed)
-    found = renumbered(found)
-    labels[present] = found
-    sizes = np.bincount(found)
-    centroids = np.stack([points[found == v].mean(axis=0, dtype=np.float64) for v in range(len(sizes))])
-    return VirtualNeurons(labels, sizes, centroids.astype(np.float32), _silhouette(points, found), _apart(centroids))
+    counts = np.array([len(values) for values in points])
+    alike = [np.flatnonzero(counts == n) for n in np.unique(counts)]
+    chunks = [which[start : start + TOGETHER] for which in alike for start in range(0, len(which), TOGETHER)]
+    found: dict[int, list[VirtualNeurons]] = {}
+
+    def split(which: np.ndarray) -> None:
+        found.update(_split([points[i] for i in which], [present[i] for i in which], ks, seed, which))
+
+    with ThreadPoolExecutor(max(1, min(cores(), len(chunks)))) as pool, one_thread():
+        list(pool.map(split, chunks))
+    return [found[i] for i in range(len(points))]
+
+
+def _split(
+    points: Sequence[np.ndarray], present: Sequence[np.ndarray], ks: Sequence[int], seed: int, names: np.ndarray
+) -> Iterator[tuple[int, list[VirtualNeurons]]]:
+    """Neurons that have equally many references."""
+    n = len(points[0])
+    exact = [values.astype(np.float64) for values in points]
+    products = np.stack([inner_products(values) for values in exact]) if n else np.empty((len(points), 0, 0))
+    distances = np.sqrt(squared_distances(products)) if n else products
+    seeds = np.full(len(points), seed)
+    labels = [labels_of(products, points, min(k, n), seeds) for k in ks]
+    for i, name in enumerate(names.tolist()):
+        if not n:
+            empty = np.empty((0, points[i].shape[1]), np.float32)
+            none = np.full(len(present[i]), LEFT_OUT, np.int16)
+            yield name, [VirtualNeurons(none, np.empty(0, np.int64), empty, np.nan, np.nan) for _ in ks]
+            continue
+        own = [renumbered(of_k[i]) for of_k in labels]
+        sizes = [np.bincount(one) for one in own]
+        members = np.concatenate([one == np.arange(len(size))[:, None] for one, size in zip(own, sizes, strict=True)])
+        means = members @ exact[i] / np.concatenate(sizes)[:, None]
+        parts = np.split(means, np.cumsum([len(size) for size in sizes])[:-1])
+        yield (
+            name,
+            [
+                VirtualNeurons(
+                    _spread(one, present[i]), size, part.astype(np.float32), silhouette(distances[i], one), _apart(part)
+                )
+                for one, size, part in zip(own, sizes, parts, strict=True)
+            ],
+        )
+
+
+def labels_of(products: np.ndarray, points: Sequence[np.ndarray], k: int, seeds: np.ndarray) -> np.ndarray:
+    """Clusters of equally many points of each of some neurons.
+
+    Parameters
+    ----------
+    products : (N, n, n), of `inner_products`
+    points : N times (n, D)
+    k : 0 to n
+    seeds : (N,) int
+
+    Returns
+    -------
+    (N, n) int64, not renumbered
+    """
+    if k < 2:
+        return np.zeros(products.shape[:2], np.int64)
+    split = k_means(products, points[0].shape[1], k, seeds)
+    for i in np.flatnonzero(~split.sure).tolist():
+        split.labels[i] = _by_scikit_learn(points[i], k, int(seeds[i]))
+    return split.labels
+
+
+def _spread(labels: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Labels of the references that are present, as labels of all."""
+    spread = np.full(len(present), LEFT_OUT, np.int16)
+    spread[present] = labels
+    return spread
 
 
 def renumbered(labels: np.ndarray) -> np.ndarray:
@@ -81,18 +152,48 @@ def renumbered(labels: np.ndarray) -> np.ndarray:
     return rank[inverse]
 
 
-def _k_means(points: np.ndarray, k: int, seed: int) -> np.ndarray:
-    if k == 1:
-        return np.zeros(len(points), np.int64)
+def _by_scikit_learn(points: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """Labels where points coincide or a cluster runs empty on the way."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings():  # fewer distinct points than clusters: fewer clusters, which is right
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return KMeans(n_clusters=k, n_init=STARTS, random_state=seed).fit(points).labels_
+        fit = KMeans(n_clusters=k, n_init=STARTS, random_state=seed).fit(points)
+    return fit.labels_
 
 
-def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:
-    if not 2 <= len(np.unique(labels)) < len(points):
+def silhouette(distances: np.ndarray, labels: np.ndarray) -> float:
+    """Mean silhouette of points in clusters.
+
+    Parameters
+    ----------
+    distances : (n, n) float, symmetric, zero diagonal
+    labels : (n,) int, 0 to the number of clusters - 1, each with a point at least
+
+    Returns
+    -------
+    float
+        -1 to 1; NaN where there are not two clusters, or only clusters of one point.
+
+    Notes
+    -----
+    Rousseeuw 1987: (b - a) / max(a, b) with the mean distances a to the other points of the own cluster and b to those
+    of the nearest other one; 0 for a point that is alone. Equal to scikit-learn's ``silhouette_score``.
+    """
+    n, sizes = len(labels), np.bincount(labels)
+    if not 2 <= len(sizes) < n:
         return float("nan")
-    return float(silhouette_score(points, labels))
+    sums = distances @ (labels[:, None] == np.arange(len(sizes)))
+    rows = np.arange(n)
+    alone = sizes[labels] == 1
+    own = sums[rows, labels] / np.where(alone, 1, sizes[labels] - 1)
+    others = sums / sizes
+    others[rows, labels] = np.inf
+    nearest = others.min(axis=1)
+    largest = np.maximum(own, nearest)
+    score = np.where(alone | (largest == 0), 0, (nearest - own) / np.where(largest == 0, 1, largest))
+    return float(score.mean())
 
 
 def _apart(centroids: np.ndarray) -> float:

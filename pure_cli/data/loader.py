@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from pure_cli.core.cores import cores
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.data.decode import DamagedImage, decode
 from pure_cli.data.listing import Listing
@@ -70,11 +71,7 @@ class _Chunk:
 
 def default_workers() -> int:
     """Processes to decode with: the cores that this process may use, at most 8, and none where there is only one."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return 0 if cores == 1 else min(cores, MOST_WORKERS)
+    return 0 if cores() == 1 else min(cores(), MOST_WORKERS)
 
 
 def decode_one(listing: Listing, i: int, preprocessing: Preprocessing) -> np.ndarray:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pure_cli.core.clusters import VirtualNeurons
 
 CLASSES = 2  # named for each virtual neuron
+TOGETHER = 64  # neurons whose features are held at a time
 
 
 def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent) -> Outcome:
@@ -45,17 +46,18 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
     todo = [job for job in jobs if len(job.missing)]
     total, done = sum(len(job.missing) for job in todo), 0
     outcome = Outcome("cluster", layers, total, "fits")
-    for job in todo:
-        found = []
-        for split in _splits(job, sources):
-            found.append(split)
-            progress(done := done + 1, total)
-        if job.valid is None and job.path in clusterings:
-            outcome.notes.append(
-                f"The earlier virtual neurons of '{job.source.layer}' ({job.what}) were stale and were replaced."
-            )
-        new = _as_clustering(job, found)
-        clusterings[job.path] = job.valid.joined(new) if job.valid else new
+    for alike in _alike(todo):
+        found: list[list[VirtualNeurons]] = []
+        for splits in _splits(alike, sources):
+            found.append(splits)
+            progress(done := done + len(alike), total)
+        for job, of_job in zip(alike, zip(*found, strict=True), strict=True):
+            if job.valid is None and job.path in clusterings:
+                outcome.notes.append(
+                    f"The earlier virtual neurons of '{job.source.layer}' ({job.what}) were stale and were replaced."
+                )
+            new = _as_clustering(job, list(of_job))
+            clusterings[job.path] = job.valid.joined(new) if job.valid else new
     if todo:
         write_clusterings(store, clusterings)
     outcome.seconds = time.perf_counter() - begin
@@ -123,13 +125,25 @@ def _job(
     return Job(source, k, settings.seed, missing, valid)
 
 
-def _splits(job: Job, sources: Sources) -> Iterator["VirtualNeurons"]:
-    """The virtual neurons of each missing neuron."""
-    from pure_cli.core.clusters import one_thread, virtual_neurons
+def _alike(jobs: list[Job]) -> list[list[Job]]:
+    """Jobs that differ in k alone: their points are read, and the distances among them computed, once."""
+    groups: dict[tuple[Any, ...], list[Job]] = {}
+    for job in jobs:
+        key = (job.source.layer, job.source.features, tuple(job.missing.tolist()))
+        groups.setdefault(key, []).append(job)
+    return list(groups.values())
 
-    with one_thread():
-        for neuron, points in zip(job.missing.tolist(), job.source.rows(job.missing), strict=True):
-            yield virtual_neurons(points, sources.excites(job.source.layer, neuron), job.k, job.seed)
+
+def _splits(alike: list[Job], sources: Sources) -> Iterator[list["VirtualNeurons"]]:
+    """The virtual neurons of each missing neuron, for each of the jobs."""
+    from pure_cli.core.clusters import split_all
+
+    source, missing, ks = alike[0].source, alike[0].missing, [job.k for job in alike]
+    rows = source.rows(missing)
+    for start in range(0, len(missing), TOGETHER):
+        block = missing[start : start + TOGETHER].tolist()
+        present = [sources.excites(source.layer, neuron) for neuron in block]
+        yield from split_all([next(rows) for _ in block], present, ks, alike[0].seed)
 
 
 def _as_clustering(job: Job, found: list["VirtualNeurons"]) -> Clustering:

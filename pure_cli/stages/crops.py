@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import NewRows, add_rows, read_row, read_rows_index
+from pure_cli.artifacts import NewRows, add_rows, read_rows, read_rows_index
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.stages.common import Network, first_image, images_at_once
@@ -32,8 +32,7 @@ def boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray) -> Itera
     crop : "crp" or "activation"
     """
     there = read_rows_index(sources.store, "crops", BOX)[layer, crop]
-    for place in np.searchsorted(there.neuron, neurons).tolist():
-        yield read_row(sources.store, "crops", layer, crop, BOX, place)
+    yield from read_rows(sources.store, "crops", layer, crop, BOX, np.searchsorted(there.neuron, neurons))
 
 
 def missing_boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ from pure_cli.artifacts import (
     read_activations,
     read_attributed,
     read_collected,
-    read_relevance,
-    read_row,
+    read_relevances,
+    read_rows,
     read_rows_index,
 )
 from pure_cli.config import ACTIVATION_FEATURES, PURE_FEATURES, is_embedding
@@ -60,15 +60,13 @@ class FeatureSource:
         if self.features in ACTIVATION_FEATURES:
             yield from self._activations(neurons)
             return
-        places = np.searchsorted(self.neuron, neurons)
         if self.lower_layer:
             assert self.attributed is not None
             places = np.searchsorted(self.attributed.neuron, neurons)
-        for place in places.tolist():
-            if self.lower_layer:
-                yield read_relevance(self.store, self.layer, self.lower_layer, place)
-            else:
-                yield read_row(self.store, "embed", self.layer, self.features, EMBEDDING, place)
+            yield from read_relevances(self.store, self.layer, self.lower_layer, places)
+        else:
+            places = np.searchsorted(self.neuron, neurons)
+            yield from read_rows(self.store, "embed", self.layer, self.features, EMBEDDING, places)
 
     def _activations(self, neurons: np.ndarray) -> Iterator[np.ndarray]:
         assert self.attributed is not None

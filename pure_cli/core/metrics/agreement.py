@@ -74,6 +74,22 @@ def agreement(labels: np.ndarray, classes: np.ndarray) -> Agreement:
     return Agreement(*(float(score[0]) for score in _scores(contingency(labels[None], classes))))
 
 
+def adjusted_rand(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Adjusted Rand index of many labellings with another one.
+
+    Parameters
+    ----------
+    labels : (P, n) int, of any values
+    others : (n,) int, of any values
+
+    Returns
+    -------
+    (P,) float64, as `agreement` gives it
+    """
+    tables = contingency(labels, others).astype(np.float64)
+    return _ari(tables, tables.sum(axis=2), tables.sum(axis=1), float(len(others)))
+
+
 def chance(
     labels: np.ndarray, classes: np.ndarray, seed: int, permutations: int = PERMUTATIONS
 ) -> tuple[Agreement, Agreement]:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pure_cli.core.clusters import virtual_neurons
+from pure_cli.core.clusters import labels_of
+from pure_cli.core.kmeans import inner_products
 
 BLOCK = 1024  # concepts compared with all others at a time
 
@@ -102,7 +103,7 @@ def polysemanticity(embeddings: np.ndarray, seed: int) -> float:
     n = len(embeddings)
     if n < 2:
         return np.nan
-    labels = virtual_neurons(embeddings, np.ones(n, bool), 2, seed).labels
+    labels = labels_of(inner_products(embeddings)[None], [embeddings], 2, np.array([seed]))[0]
     if not labels.any():
         return 0.0
     centres = np.stack([embeddings[labels == v].mean(axis=0, dtype=np.float64) for v in range(2)])

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
-from pure_cli.core.clusters import VirtualNeurons, virtual_neurons
-from pure_cli.core.metrics.agreement import agreement, contingency
+from pure_cli.core.clusters import labels_of
+from pure_cli.core.kmeans import inner_products
+from pure_cli.core.metrics.agreement import adjusted_rand, agreement, contingency
 
 SAMPLES = 20  # of the bootstrap
 
@@ -54,13 +54,21 @@ def bootstrap_stability(points: np.ndarray, k: int, seed: int, samples: int = SA
     n = len(points)
     if n < 2:
         return np.nan
-    whole = _split(points, k, seed).labels
+    products, k = inner_products(points), min(k, n)
+    whole = labels_of(products[None], [points], k, np.array([seed]))[0]
     generator = np.random.default_rng(seed)
-    found = []
-    for _ in range(samples):
-        centroids = _split(points[generator.integers(0, n, n)], k, seed).centroids
-        found.append(agreement(whole, cdist(points, centroids).argmin(axis=1)).ari)
-    return float(np.mean(found))
+    drawn = np.stack([generator.integers(0, n, n) for _ in range(samples)])
+    labels = labels_of(
+        _centred(products[drawn[:, :, None], drawn[:, None]]), [points[own] for own in drawn], k, np.full(samples, seed)
+    )
+    weights = np.zeros((samples, k, n))  # of the points in the centroids of each sample
+    np.add.at(weights, (np.arange(samples)[:, None], labels, drawn), 1)
+    sizes = weights.sum(axis=-1, keepdims=True)
+    weights /= np.maximum(sizes, 1)
+    towards = weights @ products
+    apart = np.einsum("...i,...i", weights, towards)[..., None] - 2 * towards
+    nearest = np.where(sizes > 0, apart, np.inf).argmin(axis=1)
+    return float(adjusted_rand(nearest, whole).mean())
 
 
 def seed_stability(points: np.ndarray, k: int, seeds: Sequence[int]) -> SeedStability:
@@ -86,14 +94,18 @@ def seed_stability(points: np.ndarray, k: int, seeds: Sequence[int]) -> SeedStab
         raise ValueError(f"expected at least two seeds, got {len(seeds)}")
     if len(points) < 2:
         return SeedStability(np.nan, np.nan)
-    splits = [_split(points, k, seed).labels for seed in seeds]
+    each = np.array(list(seeds))
+    products = np.broadcast_to(inner_products(points), (len(each), len(points), len(points)))
+    splits = labels_of(products, [points] * len(each), min(k, len(points)), each)
     pairs = list(combinations(splits, 2))
     ari = np.mean([agreement(one, other).ari for one, other in pairs])
     return SeedStability(float(ari), float(np.mean([_kept(one, other) for one, other in pairs])))
 
 
-def _split(points: np.ndarray, k: int, seed: int) -> VirtualNeurons:
-    return virtual_neurons(points, np.ones(len(points), bool), k, seed)
+def _centred(products: np.ndarray) -> np.ndarray:
+    """Inner products (…, n, n) about the mean of the points, from those about another point."""
+    rows = products.mean(axis=-1, keepdims=True)
+    return products - rows - rows.swapaxes(-1, -2) + rows.mean(axis=-2, keepdims=True)
 
 
 def _kept(one: np.ndarray, other: np.ndarray) -> float:
