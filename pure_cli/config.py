@@ -121,8 +121,16 @@ class AttributeSettings(Running, OfNeurons):
     rule: Literal[
         "gradient-x-input", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-alpha2-beta1-flat"
     ] = "gradient-x-input"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    store: Literal["float32", "float16"] = "float32"
 
     _lists = field_validator("lower_layer", mode="before")(_as_list)
+
+    @property
+    def how(self) -> dict[str, str]:
+        """What the relevances depend on beside layer and inputs; what is usual is left out, but for the rule."""
+        unusual = {name: getattr(self, name) for name in ("precision", "store") if getattr(self, name) != "float32"}
+        return {"rule": self.rule, **unusual}
 
 
 class ClusterSettings(OfNeurons):

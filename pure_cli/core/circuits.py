@@ -93,7 +93,7 @@ def activations(model: nn.Module, images: torch.Tensor, layers: Sequence[str]) -
         return hook
 
     modules = dict(model.named_modules())
-    with torch.no_grad(), _hooks([(modules[name], keep(name)) for name in layers]), suppress(_Reached):
+    with torch.inference_mode(), _hooks([(modules[name], keep(name)) for name in layers]), suppress(_Reached):
         model(images)
     return found
 
@@ -157,12 +157,17 @@ class Circuits:
         )
         found = {}
         for name, gradient in zip(self.lower_layers, gradients, strict=True):
-            gradient = gradient[: len(channels)]
-            if not self.lrp:
-                gradient = gradient * self._lower[name].detach()[: len(channels)]
-            summed = channels_first(gradient).sum(dim=-1)
+            summed = self._summed(gradient[: len(channels)], self._lower[name].detach()[: len(channels)])
             found[name] = summed / (summed.abs().sum(dim=-1, keepdim=True) + L1_EPSILON)
         return found
+
+    def _summed(self, gradient: torch.Tensor, activation: torch.Tensor) -> torch.Tensor:
+        """Relevance (m, D) float32 of channels, over space."""
+        if self.lrp:
+            return channels_first(gradient).float().sum(dim=-1)
+        if gradient.ndim == 4:  # by pixel, without a copy where channels are last in memory
+            return torch.einsum("bchw,bchw->bc", gradient.float(), activation.float())
+        return (channels_first(gradient).float() * channels_first(activation).float()).sum(dim=-1)
 
 
 @dataclass

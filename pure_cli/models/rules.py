@@ -11,6 +11,8 @@ from zennit.core import Composite
 from zennit.layer import Sum
 from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 
+from pure_cli.models.shared_rules import SharedRules
+
 COMPOSITES: dict[str, type[Composite]] = {
     "epsilon-plus": EpsilonPlus,
     "epsilon-plus-flat": EpsilonPlusFlat,
@@ -20,7 +22,15 @@ COMPOSITES: dict[str, type[Composite]] = {
 
 
 def composite_for(rule: str, model: nn.Module) -> Composite:
-    """The composite of a rule with the canonizers of a network; register it with ``composite.context(model)``."""
+    """The composite of a rule with the canonizers of a network; register it with ``composite.context(model)``.
+
+    Its work on an image is shared by all backward passes over it.
+    """
+    return SharedRules(zennit_composite(rule, model))
+
+
+def zennit_composite(rule: str, model: nn.Module) -> Composite:
+    """The same as zennit has it."""
     return COMPOSITES[rule](canonizers=canonizers_for(model))
 
 

@@ -89,7 +89,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     valid = {
         name: layer
         for name, layer in before.items()
-        if name in collected.layers and layer.fingerprint == attribute_fingerprint(collected, name, settings.rule)
+        if name in collected.layers and layer.fingerprint == attribute_fingerprint(collected, name, settings.how)
     }
     jobs = [job for layer in layers for job in _jobs(layer, collected, before.get(layer), valid.get(layer), settings)]
     outcome = Outcome("attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0})
@@ -116,15 +116,22 @@ def _earlier(store: Store, settings: AttributeSettings) -> dict[str, AttributedL
     return earlier(read_attributed, store, settings.force) if store.has("attribute") else {}
 
 
-def attribute_depends_on(collected: Collected, layer: str, rule: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of the relevances of a layer, and what they are made from."""
+def attribute_depends_on(
+    collected: Collected, layer: str, how: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of the relevances of a layer, and what they are made from.
+
+    Parameters
+    ----------
+    how : of `AttributeSettings`, or the settings of relevances that are there
+    """
     source = collected.layers[layer]
-    return {"layer": layer, "rule": rule}, lineage(source, "collect", n=source.settings["n"])
+    return {**how, "layer": layer}, lineage(source, "collect", n=source.settings["n"])
 
 
-def attribute_fingerprint(collected: Collected, layer: str, rule: str) -> str:
+def attribute_fingerprint(collected: Collected, layer: str, how: Mapping[str, Any]) -> str:
     """The fingerprint that relevances computed now would have."""
-    settings, made_from = attribute_depends_on(collected, layer, rule)
+    settings, made_from = attribute_depends_on(collected, layer, how)
     return result_fingerprint(settings, made_from)
 
 
@@ -162,7 +169,7 @@ def _task(
     channels = _check(network, job, listing, settings.rule)
     at_once = images_at_once(listing, network, settings.batch_size)
     how = {"lower_layers": job.lower_layers, "batch_size": at_once}
-    work = Work("attribute", *attribute_depends_on(collected, job.layer, settings.rule), how, job.neurons.tolist())
+    work = Work("attribute", *attribute_depends_on(collected, job.layer, settings.how), how, job.neurons.tolist())
     work = work.begun(store, job.there)
     return Task(job, work, Plan.of(image[work.neurons]), channels, at_once)
 
@@ -172,7 +179,7 @@ def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLaye
     layer = work.settings["layer"]
     if layer not in collected.layers:
         return False
-    if work.fingerprint != attribute_fingerprint(collected, layer, work.settings["rule"]):
+    if work.fingerprint != attribute_fingerprint(collected, layer, work.settings):
         return False
     if layer not in there or there[layer].fingerprint != work.fingerprint:
         return True
@@ -214,6 +221,8 @@ def _run(
     arrays |= {kind: ((len(plan.images), source.neurons), "float32") for kind in ("max", "mean")}
     lrp = settings.rule != GRADIENT_X_INPUT
     registered = composite_for(settings.rule, network.model).context(network.model) if lrp else nullcontext()
+    if not lrp:
+        network = network.ready(first_image(listing, network), [job.layer, *job.lower_layers], settings.precision)
     with PairWork(store, task.work, plan, arrays, task.batch_size, settings.force) as work, registered:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):

@@ -247,6 +247,7 @@ def _search(
     from pure_cli.data.loader import batches, default_workers
 
     batch_size = images_at_once(listing, network, settings.batch_size)
+    network = network.ready(first_image(listing, network), layers)
     key = fingerprint([made_from, layers, settings.n, batch_size, network.device.type])
     state = Checkpoint(store, key)
     tops: dict[str, TopImages] = state.tops

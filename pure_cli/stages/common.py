@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import copy
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -128,15 +129,44 @@ def lineage(layer: Any, stage: str, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class Network:
-    """A loaded model on its device, with its preprocessing."""
+    """A loaded model on its device, with its preprocessing.
+
+    Attributes
+    ----------
+    precision : of its numbers, once it was made ready
+    """
 
     model: nn.Module
     device: torch.device
     preprocessing: Preprocessing
+    precision: torch.dtype | None = None
+
+    def ready(self, example: torch.Tensor, keep: Collection[str], precision: str = "float32") -> Network:
+        """A copy that is as fast as it gets: batch norm merged, channels last in memory, numbers of `precision`.
+
+        For plain forward and backward passes; LRP rules want the network as it was.
+
+        Parameters
+        ----------
+        example : (1, 3, H, W) uint8
+        keep : names of the modules whose outputs are looked at
+        precision : of torch's data types
+        """
+        import torch
+
+        from pure_cli.models.fuse import fuse_batch_norm
+
+        model, precise = copy.deepcopy(self.model), getattr(torch, precision)
+        fuse_batch_norm(model, self.inputs(example), keep)
+        model.to(memory_format=torch.channels_last, dtype=precise)  # type: ignore[call-overload]
+        return replace(self, model=model, precision=precise)
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W) uint8 as the model takes them."""
-        return self.preprocessing.normalize(images.to(self.device))
+        import torch
+
+        pixels = self.preprocessing.normalize(images.to(self.device))
+        return pixels.to(self.precision, memory_format=torch.channels_last) if self.precision else pixels
 
     def batch_size(self, asked: int | None, height: int, width: int, share: int = 1) -> int:
         """The one asked for, or one that suits the device and the size of the images.

@@ -66,7 +66,7 @@ def info(store: Store) -> dict[str, Any]:
     for name, layer in attributed.items():
         why = stale.get(name) if name in collected.layers else "its references are gone"
         if why is None:
-            made_from = attribute_depends_on(collected, name, layer.settings["rule"])[1]
+            made_from = attribute_depends_on(collected, name, layer.settings)[1]
             why = _changed(layer.made_from, made_from)
         stale[f"attribute {name}"] = why
         what = f"{len(layer.neuron)} neurons × {layer.image.shape[1]} references at {', '.join(layer.lower_layers)}"

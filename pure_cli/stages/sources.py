@@ -167,9 +167,7 @@ class Sources:
             return FeatureSource(self.store, layer, features, rows.neuron, "", made_from, command)
         attributed = self.attributed[layer]
         if check:
-            now = (
-                attribute_fingerprint(self.collected, layer, attributed.settings["rule"]) if self._has(layer) else None
-            )
+            now = attribute_fingerprint(self.collected, layer, attributed.settings) if self._has(layer) else None
             self._require(layer, attributed.fingerprint == now, "relevances", "attribute")
         neuron, lower, command = attributed.neuron, "", "pure attribute"
         if features not in ACTIVATION_FEATURES:

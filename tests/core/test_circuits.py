@@ -9,7 +9,7 @@ from zennit.composites import EpsilonPlusFlat
 from zennit.core import Composite
 
 from pure_cli.core.circuits import Circuits, Heatmaps, activation_maps, activations, forward_to
-from pure_cli.models.rules import canonizers_for, composite_for
+from pure_cli.models.rules import canonizers_for, composite_for, zennit_composite
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_lrp_relevance_equals_crp(tiny, pixels, rule):
         circuits = Circuits(tiny, pixels, "layer3", ["layer2"], lrp=True)
         ours = {neuron: circuits.relevance(torch.full((len(pixels),), neuron))["layer2"] for neuron in range(12)}
     for neuron, values in ours.items():
-        relevance, _ = crp_relevance(tiny, pixels, "layer3", "layer2", neuron, composite_for(rule, tiny))
+        relevance, _ = crp_relevance(tiny, pixels, "layer3", "layer2", neuron, zennit_composite(rule, tiny))
         theirs = ChannelConcept().attribute(relevance, abs_norm=True)
         torch.testing.assert_close(values, theirs, rtol=1e-4, atol=1e-6)
 

@@ -1,0 +1,110 @@
+"""Merge batch norm into the convolution before it: the same function, fewer passes over the maps.
+
+Which batch norm follows which convolution is seen in a pass over an image, so that any network can be merged, however
+its code is written; that nothing else used what lies between is then held against the network's own outputs.
+"""
+
+from collections.abc import Collection
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from pure_cli.core.circuits import activations
+
+TOLERANCE = 1e-3  # of the largest output; a wrong merge changes much more, rounding much less
+
+
+def fuse_batch_norm(model: nn.Module, image: torch.Tensor, keep: Collection[str]) -> int:
+    """Merge what can be merged, in place.
+
+    Parameters
+    ----------
+    model : in eval mode
+    image : (1, 3, H, W) float, that it takes
+    keep : names of modules whose outputs stay what they were
+
+    Returns
+    -------
+    int
+        Batch norms merged; 0 where the merged network would not be the same.
+    """
+    pairs = _pairs(model, image, keep)
+    if not pairs:
+        return 0
+    before = activations(model, image, list(keep))
+    undo = [(conv, conv.weight, conv.bias, norm) for conv, norm in pairs]
+    names = {module: name for name, module in model.named_modules()}
+    for conv, norm in pairs:
+        _merge(conv, norm)
+        _put(model, names[norm], nn.Identity())
+    after = activations(model, image, list(keep))
+    if all(_near(after[name], before[name]) for name in keep):
+        return len(pairs)
+    for conv, weight, bias, norm in undo:
+        conv.weight, conv.bias = weight, bias
+        _put(model, names[norm], norm)
+    return 0
+
+
+def _pairs(model: nn.Module, image: torch.Tensor, keep: Collection[str]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Convolutions and the batch norms that take their outputs, each used once in a pass."""
+    made: dict[int, tuple[nn.Conv2d, torch.Tensor]] = {}  # the tensors too, so that their ids stay theirs
+    taken: dict[nn.BatchNorm2d, nn.Conv2d | None] = {}
+    calls: dict[nn.Module, int] = {}
+
+    def make(module: nn.Module, _: object, output: torch.Tensor) -> None:
+        assert isinstance(module, nn.Conv2d)
+        calls[module] = calls.get(module, 0) + 1
+        made[id(output)] = (module, output)
+
+    def take(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        assert isinstance(module, nn.BatchNorm2d)
+        calls[module] = calls.get(module, 0) + 1
+        taken[module] = made[id(inputs[0])][0] if id(inputs[0]) in made else None
+
+    handles = []
+    for module in model.modules():
+        if type(module) is nn.Conv2d:
+            handles.append(module.register_forward_hook(make))
+        elif type(module) is nn.BatchNorm2d and module.running_mean is not None:
+            handles.append(module.register_forward_pre_hook(take))
+    try:
+        with torch.no_grad():
+            model(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    kept = {module for name, module in model.named_modules() if name in keep}
+    convs = [conv for conv in taken.values() if conv is not None]
+    return [
+        (conv, norm)
+        for norm, conv in taken.items()
+        if conv is not None
+        and conv not in kept
+        and calls[conv] == calls[norm] == 1
+        and convs.count(conv) == 1
+        and not conv._forward_hooks
+        and not norm._forward_pre_hooks
+    ]
+
+
+def _merge(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    assert norm.running_mean is not None and norm.running_var is not None
+    kind = conv.weight.dtype
+    weight, bias, scale, shift = (
+        None if values is None else values.double() for values in (conv.weight, conv.bias, norm.weight, norm.bias)
+    )
+    assert weight is not None
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    merged = fuse_conv_bn_weights(weight, bias, mean, variance, norm.eps, scale, shift)
+    conv.weight, conv.bias = (nn.Parameter(values.detach().to(kind), requires_grad=False) for values in merged)
+
+
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, own = name.rpartition(".")
+    setattr(model.get_submodule(parent), own, module)
+
+
+def _near(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    return bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max())
