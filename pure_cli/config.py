@@ -72,6 +72,16 @@ def _as_colours(value: Any) -> Any:
     return red, green, blue
 
 
+def _k_as_list(value: Any) -> Any:
+    """``2,3`` and ``2-5``, alone or together."""
+    found: list[Any] = []
+    for part in _as_list(value) or []:
+        first, dash, last = str(part).partition("-")
+        both = dash and first.isdecimal() and last.isdecimal()
+        found += range(int(first), int(last) + 1) if both else [part]
+    return found if value is not None else None
+
+
 def _sorted_k(value: list[int] | None) -> list[int] | None:
     if value is None:
         return None
@@ -138,7 +148,8 @@ class ClusterSettings(OfNeurons):
     k: list[int] = [2]
     seed: int = 0
 
-    _lists = field_validator("features", "k", mode="before")(_as_list)
+    _lists = field_validator("features", mode="before")(_as_list)
+    _ks = field_validator("k", mode="before")(_k_as_list)
 
     _k = field_validator("k")(_sorted_k)
 
@@ -152,7 +163,8 @@ class RenderSettings(Running, OfNeurons):
     out: Path | None = None
     seed: int = 0
 
-    _lists = field_validator("features", "k", mode="before")(_as_list)
+    _lists = field_validator("features", mode="before")(_as_list)
+    _ks = field_validator("k", mode="before")(_k_as_list)
     _k = field_validator("k")(_sorted_k)
 
 
@@ -177,7 +189,8 @@ class EvaluateSettings(Running, OfNeurons):
     latex: bool = False
     seed: int = 0
 
-    _lists = field_validator("metric", "features", "k", mode="before")(_as_list)
+    _lists = field_validator("metric", "features", mode="before")(_as_list)
+    _ks = field_validator("k", mode="before")(_k_as_list)
     _k = field_validator("k")(_sorted_k)
 
 
@@ -272,7 +285,7 @@ def stages_of(content: Mapping[str, Any]) -> list[str]:
 def options_of(content: Mapping[str, Any], stage: str) -> dict[str, Any]:
     """What a config file says for one stage: its section over the top of the file."""
     known = STAGES[stage].model_fields
-    shared = {key: value for key, value in content.items() if key in known}
+    shared = {key: value for key, value in content.items() if key in known and key not in STAGES}
     merged = {**shared, **(content.get(stage) or {})}
     return {key: value for key, value in merged.items() if value is not None}  # a key without a value says nothing
 

@@ -101,7 +101,8 @@ def parse_embedder(
     Parameters
     ----------
     text : ``clip``, ``clip:ARCH/TAG``, ``clip:ARCH``, the same with ``clip-image``, ``dinov2``, ``dinov2:NAME`` (a timm
-        vision transformer, read as DINOv2 is), ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` or ``pixels``
+        vision transformer, read as DINOv2 is), ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` (these
+        three also with ``:LAYER`` behind) or ``pixels``
     layer : of timm and torchvision networks and files: the module to read
     weights : a checkpoint, or "none" for a seeded initialisation
     size : side of the embedder's input in pixels
@@ -113,6 +114,8 @@ def parse_embedder(
     """
     kind, colon, rest = text.partition(":")
     if ".py" in text or (kind in ("timm", "torchvision") and rest):
+        text, own_layer = _split_layer(text)
+        layer = layer or own_layer
         model = parse_model(text)
         spec = EmbedderSpec(model.kind, model.name, model.file, layer, size, weights)
     elif kind in CLIP_KINDS and (rest or not colon):
@@ -128,6 +131,14 @@ def parse_embedder(
         raise unknown("embedder", text, FORMS)
     _check_options(spec)
     return spec
+
+
+def _split_layer(text: str) -> tuple[str, str | None]:
+    """The name of a network, and of the layer behind it as in ``timm:NAME:LAYER``."""
+    file, dot_py, rest = text.partition(".py:")
+    head, tail = (f"{file}.py:", rest) if dot_py else (text.partition(":")[0] + ":", text.partition(":")[2])
+    name, _, layer = tail.partition(":")
+    return (head + name, layer or None) if tail else (text, None)
 
 
 def _check_options(spec: EmbedderSpec) -> None:

@@ -14,6 +14,7 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.stages.common import Outcome, Progress, earlier, silent
 from pure_cli.stages.sources import FeatureSource, Sources
+from pure_cli.words import counted
 from pure_cli.workspace import Store, result_fingerprint
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def cluster_fingerprint(source: FeatureSource, k: int, seed: int) -> str:
 def _check_k(k: int, layer: str, collected: Collected) -> None:
     references = int((collected.layers[layer].top.image != NO_IMAGE).sum(axis=1).max(initial=0))
     if k > references:
-        raise PureError(f"--k {k} is more than the {references} references that a neuron of '{layer}' has.")
+        raise PureError(f"--k {k} is more than the {counted(references, 'reference')} that a neuron of '{layer}' has.")
 
 
 def _job(

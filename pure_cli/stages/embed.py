@@ -13,10 +13,11 @@ from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
 from pure_cli.stages.crops import BOX, WHOLE, boxes, compute_boxes, missing_boxes
-from pure_cli.stages.judges import Chosen, choose, require_same, side, warnings
+from pure_cli.stages.judges import Chosen, choose, require_same, require_weights, side, warnings
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.sources import EMBEDDING, Sources
 from pure_cli.stages.unfinished import Work, drop_unneeded
+from pure_cli.words import counted
 from pure_cli.workspace import Store, result_fingerprint
 
 if TYPE_CHECKING:
@@ -54,11 +55,7 @@ def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) ->
     recipes = {chosen.kind: chosen.recipe for chosen in wanted.values()}
     for kind, recipe in recipes.items():
         outcome.notes += warnings(kind, recipe, sources.collected.origin)
-    outcome.notes += [
-        f"The earlier {job.chosen.kind} embeddings of '{job.layer}' were stale and are replaced."
-        for job in jobs
-        if _is_stale(job, sources)
-    ]
+    outcome.notes += _losses(jobs, sources)
     if jobs:
         work = _work(jobs, sources, settings)
         total, done = next(work), 0
@@ -84,8 +81,13 @@ def _needed(begun: Work, there: Mapping[Any, NeuronRows], sources: Sources) -> b
 
 def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings) -> Iterator[Job]:
     neurons = _neurons(layer, sources, settings)
-    own = {"layer": layer, "embedder": chosen.spec.identity(), "crop": chosen.crop}
     there: NeuronRows | None = sources.embedded.get((layer, chosen.kind)) if not settings.force else None
+    if there is not None and chosen.remembered and there.made_from == sources.embed_lineage(layer):
+        neurons = np.setdiff1d(neurons, there.neuron)
+        if not len(neurons):  # whatever became of the weights since
+            return
+    require_weights(chosen)
+    own = {"layer": layer, "embedder": chosen.spec.identity(), "crop": chosen.crop}
     if there is not None:
         require_same(layer, chosen, there)
         if there.fingerprint == result_fingerprint(own, sources.embed_lineage(layer)):
@@ -94,10 +96,17 @@ def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings)
         yield Job(layer, chosen, neurons, own)
 
 
-def _is_stale(job: Job, sources: Sources) -> bool:
-    """Whether there are embeddings of that kind, of references that are gone."""
-    there = sources.embedded.get((job.layer, job.chosen.kind))
-    return there is not None and there.made_from != sources.embed_lineage(job.layer)
+def _losses(jobs: list[Job], sources: Sources) -> Iterator[str]:
+    """What is there and goes, since it is stale or by another embedder."""
+    for job in jobs:
+        there = sources.embedded.get((job.layer, job.chosen.kind))
+        if there is None or there.fingerprint == result_fingerprint(job.settings, sources.embed_lineage(job.layer)):
+            continue
+        what = f"The earlier {job.chosen.kind} embeddings of '{job.layer}'"
+        why = "by other weights" if there.made_from == sources.embed_lineage(job.layer) else "stale"
+        lost = len(np.setdiff1d(there.neuron, job.neurons))
+        rest = f"; {counted(lost, 'neuron')} of them are not made again" if lost else ""
+        yield f"{what} were {why} and are replaced{rest}."
 
 
 def _neurons(layer: str, sources: Sources, settings: EmbedSettings) -> np.ndarray:

@@ -17,6 +17,7 @@ from pure_cli.config import (
     EvaluateSettings,
     fingerprint,
 )
+from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.cluster import cluster
 from pure_cli.stages.common import Outcome, Progress, silent
@@ -66,7 +67,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
             notes += remarks
             own, made_from = _depends_on(metric, study, settings)
             own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
-            where = Where(layer, own_name, _run(settings))
+            where = Where(layer, own_name, _run(settings, metric))
             found = written.tables(where, result_fingerprint(own, made_from))
             result = None
             if found is None:
@@ -101,7 +102,7 @@ def _embed(store: Store, settings: EvaluateSettings, progress: Progress) -> list
     return notes
 
 
-def _run(settings: EvaluateSettings) -> str:
+def _run(settings: EvaluateSettings, metric: str) -> str:
     """A short name for what was asked for beside the metric."""
     parts = []
     if settings.neurons is not None and settings.neurons.strip() != "all":
@@ -112,6 +113,10 @@ def _run(settings: EvaluateSettings) -> str:
         parts.append(f"features-{','.join(settings.features)}")
     if settings.seed:
         parts.append(f"seed-{settings.seed}")
+    if settings.sample and metric == "ms":
+        parts.append(f"sample-{settings.sample}")
+    if settings.polysemantic is not None and metric == SEPARATION:
+        parts.append(f"polysemantic-{settings.polysemantic:g}")
     run = "_".join(parts).replace("/", ":")
     if len(run) > LONGEST:
         run = f"{run[: LONGEST - 9]}…{fingerprint(run)[:8]}"
@@ -171,26 +176,27 @@ def _study(
             f"No neuron of '{layer}' has all of {', '.join(needed)}. Give the same --neurons to each stage."
         )
     if not settings.features:
-        for kind in sources.embeddings(layer):
-            with suppress(PureError):  # stale ones are told of when they are asked for
-                if np.isin(neurons, sources.of(layer, kind).neuron).all():
-                    features.append(kind)
-                    continue
+        complete, rest = _complete(sources, layer, neurons)
+        features += complete
+        if rest:
             notes.append(
-                f"The {kind} embeddings of '{layer}' are not compared: they are stale or lack some of the neurons. "
-                f"Run `pure embed --embedder {kind}`, or choose with --features."
+                f"Not compared on '{layer}', since they are stale or lack some of the neurons: {', '.join(rest)}. "
+                "Run `pure embed` for them, or choose with --features."
             )
+    ks = _possible(settings.k, sources, layer)
     if judge:
         notes += warnings(judge, sources.embedded[layer, judge].recipe, sources.collected.origin)
     listed = ",".join(map(str, neurons.tolist()))
-    wanted = ClusterSettings(layer=[layer], neurons=listed, features=features, k=settings.k, seed=settings.seed)
+    wanted = ClusterSettings(layer=[layer], neurons=listed, features=features, k=ks, seed=settings.seed)
     cluster(store, wanted, progress)
+    if judge and judge not in features:
+        cluster(store, wanted.model_copy(update={"features": [judge], "k": [min(ks)]}), progress)
     study = Study(
         sources,
         layer,
         neurons,
         features,
-        settings.k,
+        ks,
         judge,
         settings.seed,
         settings.polysemantic,
@@ -200,6 +206,26 @@ def _study(
         progress,
     )
     return study, notes
+
+
+def _complete(sources: Sources, layer: str, neurons: np.ndarray) -> tuple[list[str], list[str]]:
+    """The embeddings that all of the neurons have, and those that some lack or that are stale."""
+    complete: list[str] = []
+    rest: list[str] = []
+    for kind in sources.embeddings(layer):
+        there = np.empty(0, np.int64)
+        with suppress(PureError):
+            there = sources.of(layer, kind).neuron
+        (complete if np.isin(neurons, there).all() else rest).append(kind)
+    return complete, rest
+
+
+def _possible(ks: list[int], sources: Sources, layer: str) -> list[int]:
+    """The numbers of clusters; of the usual ones those that there are references for."""
+    references = int((sources.collected.layers[layer].top.image != NO_IMAGE).sum(axis=1).max(initial=0))
+    if ks != EvaluateSettings.model_fields["k"].default:
+        return ks
+    return [k for k in ks if k <= references] or [1]
 
 
 def _depends_on(metric: str, study: Study, settings: EvaluateSettings) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -215,6 +241,9 @@ def _depends_on(metric: str, study: Study, settings: EvaluateSettings) -> tuple[
         "sample": settings.sample if metric == "ms" else 0,
         "version": VERSION,
     }
-    clusterings = {f"{kind} k{k}": study.clustering(kind, k).fingerprint for kind in study.features for k in study.ks}
+    keys = [(kind, k) for kind in study.features for k in study.ks]
+    if metric == SEPARATION and study.judge not in study.features:
+        keys.append((study.judge, min(study.ks)))
+    clusterings = {f"{kind} k{k}": study.clustering(kind, k).fingerprint for kind, k in keys}
     judge: NeuronRows | None = study.sources.embedded.get((study.layer, study.judge))
     return own, {"cluster": clusterings, "judge": judge.fingerprint if judge else ""}

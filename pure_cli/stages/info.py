@@ -84,6 +84,7 @@ def info(store: Store) -> dict[str, Any]:
     except PureError as error:
         found["problems"].append(str(error))
         clusterings = {}
+    alike: dict[tuple[str, str, str | None], list[int]] = {}
     for path, clustering in clusterings.items():
         own = clustering.settings
         where = "attribute" if f"{own['features']} {own['layer']}" not in stale else own["features"]
@@ -92,8 +93,12 @@ def info(store: Store) -> dict[str, Any]:
             source = sources.of(own["layer"], own["features"], check=False)
             why = _changed(clustering.made_from, cluster_depends_on(source, own["k"], own["seed"])[1])
         stale[path] = why
-        what = f"{len(clustering.neuron)} neurons, {own['features']} features, k = {own['k']}"
-        found["results"].append(_result("cluster", own["layer"], what, why))
+        what = f"{counted(len(clustering.neuron), 'neuron')}, {own['features']} features, k = "
+        alike.setdefault((own["layer"], what, why), []).append(own["k"])
+    found["results"] += [
+        _result("cluster", layer, what + ", ".join(map(str, sorted(ks))), why)
+        for (layer, what, why), ks in alike.items()
+    ]
     found["results"] += _evaluations(store, sources, clusterings, stale, found["problems"])
     figures = Counter(entry["clustering"] for entry in FigureIndex(store.root / FIGURES))
     for path, count in figures.items():

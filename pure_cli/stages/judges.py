@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,14 @@ class Chosen:
     ----------
     kind : the name of such embeddings in ``embed.h5``, in tables, and as a kind of features
     recipe : what `parse_embedder` needs to build the embedder again, wherever that runs
+    remembered : it is what the embeddings that are there were made with, no more was said of it
     """
 
     spec: EmbedderSpec
     kind: str
     crop: str
     recipe: dict[str, Any]
+    remembered: bool = False
 
 
 def choose(text: str, settings: EmbedSettings, sources: Sources, layer: str) -> Chosen:
@@ -57,21 +60,29 @@ def choose(text: str, settings: EmbedSettings, sources: Sources, layer: str) -> 
     """
     from pure_cli.embedders.spec import parse_embedder
 
-    known = {_split_crop(kind)[0]: rows.recipe for kind, rows in _here_last(sources, layer)}
     text, suffix = _split_crop(text)
     crop = suffix or settings.crop
-    weights = settings.embedder_weights
-    if text in known and not settings.embedder_layer and not settings.embedder_size:
-        recipe = dict(known[text])
+    known = _known(sources, layer, crop)
+    weights, remembered = settings.embedder_weights, False
+    label = Path(text).name if ".py:" in text else text
+    if label in known and not settings.embedder_layer and not settings.embedder_size:
+        recipe, remembered = dict(known[label]), weights is None
+        file = text.partition(".py:")[0] + ".py"
+        if ".py:" in text and Path(file).expanduser().is_file():  # the one that was given
+            recipe["text"] = _absolute(file) + ":" + recipe["text"].rpartition(":")[2]
+            remembered = False
     else:
-        recipe = _recipe(text, settings)
+        recipe = _recipe(_found_again(text, known), settings)
         label = parse_embedder(**recipe).label
-        if weights is None and label in known:
+        if label in known:
             recipe["weights"] = known[label]["weights"]
+        else:  # the same network, seen at another layer or size
+            others = (other["weights"] for other in known.values() if other["text"] == recipe["text"])
+            recipe["weights"] = next(others, None)
     if weights is not None:
         recipe["weights"] = _whole_path(weights)
     spec = parse_embedder(**recipe)
-    return Chosen(spec, _kind(spec.label, crop), crop, recipe)
+    return Chosen(spec, _kind(spec.label, crop), crop, recipe, remembered)
 
 
 def kind_of(text: str, sources: Sources, layer: str) -> str:
@@ -97,6 +108,22 @@ def is_embedder_name(text: str) -> bool:
     return ":" in text or _split_crop(text)[0] in FORMS
 
 
+def require_weights(chosen: Chosen) -> None:
+    """Make sure that the file with the weights is where it was.
+
+    Raises
+    ------
+    PureError
+        It is gone.
+    """
+    weights = chosen.recipe["weights"]
+    if weights not in (None, NO_WEIGHTS) and not Path(weights).exists():
+        raise PureError(
+            f"The weights of {chosen.kind} should be in {weights}, which is not there. "
+            "Say where they are with --embedder-weights FILE."
+        )
+
+
 def require_same(layer: str, chosen: Chosen, there: NeuronRows) -> None:
     """Make sure that embeddings of this name are by this embedder.
 
@@ -114,9 +141,11 @@ def require_same(layer: str, chosen: Chosen, there: NeuronRows) -> None:
         why = f"are by another version of {chosen.spec.file}"
     else:
         why = "were made in another way"
+    weights = chosen.recipe["weights"]
+    given = f" --embedder-weights {shlex.quote(weights)}" if weights else ""
     raise PureError(
-        f"The {chosen.kind} embeddings of '{layer}' {why}. Embed in another --workspace, or replace them with "
-        f"`pure embed --embedder {chosen.kind} --force`."
+        f"The {chosen.kind} embeddings of '{layer}' {why}. Embed in another --workspace, or replace them all with "
+        f"`pure embed --embedder {shlex.quote(chosen.kind)}{given} --force`."
     )
 
 
@@ -196,14 +225,32 @@ def _kind(label: str, crop: str) -> str:
     return f"{label}+{crop}" if crop in CROPS else label
 
 
-def _here_last(sources: Sources, layer: str) -> list[tuple[str, NeuronRows]]:
-    """All embeddings of the workspace, those of the layer last, so that their recipes win."""
-    return [(kind, rows) for (where, kind), rows in sorted(sources.embedded.items(), key=lambda at: at[0][0] == layer)]
+def _known(sources: Sources, layer: str, crop: str) -> dict[str, dict[str, Any]]:
+    """Recipes of the embeddings of the workspace by name without crop; those of this layer and crop win."""
+
+    def likeness(item: tuple[tuple[str, str], NeuronRows]) -> tuple[bool, bool]:
+        (where, _), rows = item
+        return where == layer, rows.settings["crop"] == crop
+
+    return {_split_crop(kind)[0]: rows.recipe for (_, kind), rows in sorted(sources.embedded.items(), key=likeness)}
+
+
+def _found_again(text: str, known: Mapping[str, Mapping[str, Any]]) -> str:
+    """``FILE.py:FUNCTION`` with the place that the workspace knows, where the file is not where the name says."""
+    file, dot_py, rest = text.partition(".py:")
+    if not dot_py or Path(f"{file}.py").expanduser().is_file():
+        return text
+    places = [recipe["text"] for recipe in known.values() if ".py:" in recipe["text"]]
+    ours = f"{Path(file).name}.py:{rest.partition(':')[0]}"
+    return next((place for place in places if Path(place).name == ours), text)
+
+
+def _absolute(text: str) -> str:
+    return str(Path(text).expanduser().absolute())
 
 
 def _recipe(text: str, settings: EmbedSettings) -> dict[str, Any]:
-    if ".py:" in text:
-        text = str(Path(text).expanduser().absolute())
+    text = _absolute(text) if ".py:" in text else text
     return {"text": text, "layer": settings.embedder_layer, "weights": None, "size": settings.embedder_size}
 
 

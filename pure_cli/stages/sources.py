@@ -160,11 +160,11 @@ class Sources:
         """
         if is_embedding(features):
             rows = self.embedded[layer, features]
+            command = f"embed --embedder {features}"
             if check:
-                self._require(layer, rows.made_from == self.embed_lineage(layer), "embeddings", "embed")
-            command = f"pure embed --embedder {features}"
+                self._require(layer, rows.made_from == self.embed_lineage(layer), f"{features} embeddings", command)
             made_from = lineage(rows, "embed")
-            return FeatureSource(self.store, layer, features, rows.neuron, "", made_from, command)
+            return FeatureSource(self.store, layer, features, rows.neuron, "", made_from, f"pure {command}")
         attributed = self.attributed[layer]
         if check:
             now = attribute_fingerprint(self.collected, layer, attributed.settings) if self._has(layer) else None

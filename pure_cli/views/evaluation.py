@@ -147,7 +147,13 @@ def agreement_bars(rows: Sequence[Mapping[str, Any]], measures: str | Sequence[s
 
 
 def overview(
-    neuron: np.ndarray, overall: np.ndarray, gap: np.ndarray, judge: str, features: str = "", label: int = 8
+    neuron: np.ndarray,
+    overall: np.ndarray,
+    gap: np.ndarray,
+    judge: str,
+    features: str = "",
+    k: int | None = None,
+    label: int = 8,
 ) -> Figure:
     """Every neuron by how unlike its references are, and how far apart its virtual neurons.
 
@@ -158,6 +164,7 @@ def overview(
     gap : (N,) float, inter − intra
     judge : whose embeddings are compared
     features : what was clustered
+    k : virtual neurons of each neuron
     label : neurons to name, the most and the least split first, then those furthest from the middle; those without
         room for a name are left out
     """
@@ -171,7 +178,7 @@ def overview(
         _plain(axes)
         axes.set_xlabel("overall distance")
         axes.set_ylabel("inter − intra")
-        _foot(figure, f"split by {features}" if features else "", f"judged by {judge}")
+        _foot(figure, f"split by {features}" if features else "", f"judged by {judge}", f"k = {k}" if k else "")
         if not len(points):
             axes.set(xticks=[], yticks=[])
             _say_nothing(axes)
@@ -207,8 +214,9 @@ class _Chart(NamedTuple):
         heights, errors = np.nan_to_num(values).T
         draw, name = (self.axes.bar, "yerr") if self.upright else (self.axes.barh, "xerr")
         drawn = draw(at, heights, width, color=color, **{name: errors}, error_kw={"lw": 0.8, "ecolor": INK})
-        for x, mean, error in zip(at.tolist(), values[:, 0], errors, strict=True):
-            self._write(x, mean, error)
+        if np.isfinite(values[:, 0]).any():
+            for x, mean, error in zip(at.tolist(), values[:, 0], errors, strict=True):
+                self._write(x, mean, error)
         return drawn
 
     def _write(self, at: float, mean: float, error: float) -> None:
@@ -221,6 +229,7 @@ class _Chart(NamedTuple):
         self.axes.annotate(
             _number(mean, self.decimals), place, shift, ("data", along) if self.upright else (along, "data"),
             "offset points", ha=align[0], va=align[1], fontsize=SMALL_SIZE, color=INK, path_effects=RIM, zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
         )  # fmt: skip
 
     def line(self, value: np.ndarray) -> Artist:

@@ -155,8 +155,6 @@ def test_force_leaves_what_was_not_asked_for(study):
         ("attribute", "layer2", "10"),
         ("attribute", "layer3", "12"),
         ("cluster", "layer2", "10"),
-        ("cluster", "layer2", "10"),
-        ("cluster", "layer3", "12"),
         ("cluster", "layer3", "12"),
     ]
     assert {result["stale"] for result in results} == {None}

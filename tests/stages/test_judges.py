@@ -129,12 +129,99 @@ def test_a_run_on_fewer_neurons_stands_beside_the_whole_one(study, cli):
 
 
 def test_files_of_earlier_results_go_with_them(study, cli):
-    options = ("evaluate", "-w", study, "--metric", "pixels+none", "--k", 2, "--polysemantic")
-    assert cli(*options, 0.0001).code == 0
-    table = next((study / "evaluate").rglob("pixels+none-separation-polysemantic.csv"))
-    assert cli(*options, 10_000).code == 0
-    assert not table.exists()
-    assert (table.parent / "pixels+none-separation-all.csv").exists()
+    options = ("evaluate", "-w", study, "--metric", "labels", "--k", 2)
+    assert cli(*options, "--latex").code == 0
+    tex = next((study / "evaluate").rglob("labels.tex"))
+    assert cli(*options).code == 0
+    assert tex.exists()
+    assert cli(*options, "--force").code == 0
+    assert not tex.exists()
+    assert (tex.parent / "labels.csv").exists()
+
+
+def test_a_sample_stands_beside_the_references_alone(study, cli):
+    options = ("evaluate", "-w", study, "--metric", "ms", "--judge", "pixels+none", "--k", 2, "--json")
+    sampled, plain = cli(*options, "--sample", 20), cli(*options)
+    assert sampled.json["folders"] != plain.json["folders"]
+    assert cli(*options, "--sample", 20).json["up_to_date"]
+
+
+@pytest.mark.parametrize("features", [(), ("--features", "pure")])
+def test_the_judges_own_split_chooses_the_polysemantic_neurons_compared_or_not(study, cli, features):
+    options = ("evaluate", "-w", study, "--metric", "pixels+none", "--k", "2-3", "--json", *features)
+    tables = {gap: cli(*options, "--polysemantic", gap).json["tables"][-1] for gap in (-1, 10_000)}
+    assert all(table["name"] == "separation-polysemantic" for table in tables.values())
+    assert "0 neurons" in tables[10_000]["title"] and "largest gap" in tables[10_000]["title"]
+    assert {row["k"] for row in tables[-1]["rows"]} == {2, 3, None}
+    assert all(row["intra"][0] is not None for row in tables[-1]["rows"])
+
+
+def test_what_an_error_advises_works(study, cli, model_file, tiny_weights):
+    name = ("--embedder", f"{model_file}:tiny", "--embedder-layer", "layer2", "--crop", "none", "--workers", 0)
+    answer = cli("embed", "-w", study, *name, "--embedder-weights", tiny_weights, "--neurons", 0)
+    advice = answer.err.split("`")[1].split()
+    assert advice[:2] == ["pure", "embed"]
+    answer = cli(*advice[1:], "-w", study, "--neurons", "0-1", "--workers", 0)
+    assert answer.code == 0, answer.err
+    assert "4 neurons of them are not made again" in answer.err
+    assert embeddings(study)[0] == [0, 1]
+    assert cli("embed", "-w", study, *name, "--embedder-weights", tiny_weights, "--neurons", "0-1", "--json").json[
+        "up_to_date"
+    ]
+
+
+def test_each_crop_has_weights_of_its_own(study, cli, model_file, tiny_weights):
+    name = ("--embedder", f"{model_file}:tiny", "--embedder-layer", "layer2", "--workers", 0, "--neurons", "0-5")
+    assert cli("embed", "-w", study, *name, "--embedder-weights", tiny_weights, "--crop", "activation").code == 0
+    for crop in ("none", "activation"):
+        answer = cli("embed", "-w", study, *name, "--crop", crop, "--json")
+        assert answer.code == 0, answer.err
+        assert answer.json["up_to_date"]
+
+
+def test_weights_that_moved_are_asked_for_when_they_are_needed(study, cli, model_file, tmp_path, other_weights):
+    moved = tmp_path / "moved.pth"
+    shutil.copy(other_weights, moved)
+    layer = ("--embedder", f"{model_file}:tiny:layer1", "--crop", "none", "--workers", 0)
+    assert cli("embed", "-w", study, *layer, "--embedder-weights", moved, "--neurons", "0").code == 0
+    moved.rename(tmp_path / "elsewhere.pth")
+    label = ("--embedder", "tiny_model.py:tiny:layer1+none", "--workers", 0)
+    assert cli("embed", "-w", study, *label, "--neurons", "0", "--json").json["up_to_date"]
+    answer = cli("embed", "-w", study, *label, "--neurons", "0,1")
+    assert answer.code == 2
+    assert str(moved) in answer.err and "--embedder-weights" in answer.err
+    answer = cli("embed", "-w", study, *label, "--neurons", "0,1", "--embedder-weights", tmp_path / "elsewhere.pth")
+    assert answer.code == 0, answer.err
+
+
+def test_stale_embeddings_name_the_command_that_makes_them(study, cli, images):
+    assert cli("collect", "-w", study, "-n", 8, "--workers", 0).code == 0
+    assert cli("attribute", "-w", study, "--workers", 0).code == 0
+    answer = cli("evaluate", "-w", study, "--metric", "pixels+none", "--k", 2)
+    assert answer.code == 2
+    assert "pure embed --embedder pixels+none" in answer.err
+    assert cli("evaluate", "-w", study, "--metric", "pixels+none", "--k", 2, "--embed").code == 0
+
+
+def test_the_readmes_config_with_embed_and_evaluate_runs(study, cli, tmp_path):
+    config = tmp_path / "study.yaml"
+    config.write_text(f"workspace: {study}\nembed: {{embedder: [pixels]}}\nevaluate: {{metric: [labels], k: 2}}\n")
+    answer = cli("evaluate", "-c", config, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["tables"]
+
+
+def test_one_reference_leaves_one_cluster(tmp_path, images, model_file, tiny_weights, cli):
+    w = tmp_path / "w"
+    model = ("--model", f"{model_file}:tiny", "--weights", tiny_weights, "--data", images, "--layer", LAYER)
+    assert cli("collect", *model, "-n", 1, "-w", w, "--workers", 0).code == 0
+    assert cli("attribute", "-w", w, "--workers", 0, "--lower-layer", "layer2").code == 0
+    answer = cli("evaluate", "-w", w, "--metric", "labels", "--json")
+    assert answer.code == 0, answer.err
+    assert {row["k"] for row in answer.json["tables"][0]["rows"]} == {1}
+    answer = cli("cluster", "-w", w, "--k", 2)
+    assert answer.code == 2
+    assert "1 reference " in answer.err
 
 
 def test_info_lists_what_was_measured_and_whether_it_is_stale(study, cli):

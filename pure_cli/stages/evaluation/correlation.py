@@ -13,7 +13,7 @@ def compute(study: Study) -> Result:
     result = Result()
     judge, excites = list(study.rows(study.judge)), list(study.excites())
     kinds = [features for features in study.features if features != study.judge]
-    columns, rows = ["features", "r", "subsets", "left out"], []
+    columns, rows = ["features", "r", "subsets"], []
     same = published.same_setting(study)
     for done, features in enumerate(kinds, 1):
         found = correlation(list(study.rows(features)), judge, excites, study.seed)
@@ -22,13 +22,15 @@ def compute(study: Study) -> Result:
             "features": features,
             "r": finite((found.mean, found.error)),
             "subsets": len(found.values),
-            "left out": found.left_out,
         }
         if same:
             row["published"] = published.CORRELATION.get(features)
         rows.append(row)
         study.progress(done, len(kinds))
-    note = "Pearson r of pairwise distances within neurons; mean ± error over disjoint subsets of neurons."
+    note = (
+        "Pearson r of pairwise distances within neurons; mean ± error over disjoint subsets of equally many neurons, "
+        "as in the paper: what does not fill the last subset is left out, and so is a subset without two distances."
+    )
     if same:
         columns.append("published")
         note += published.NOTE

@@ -39,15 +39,15 @@ def compute(study: Study) -> Result:
             result.arrays[f"{features}/k{k}/{name}"] = found[:, column]
             result.arrays[f"{features}/k{k}/{name}-chance"] = expected[:, column]
             row[name] = finite(mean_and_error(found[:, column]))
-            row[f"{name} by chance"] = number(round(mean_and_error(expected[:, column])[0], 3))
+            row[f"{name} by chance"] = number(mean_and_error(expected[:, column])[0])
         rows.append(row)
         study.progress(done, len(keys))
-    columns = ["features", "k", *(column for name in MEASURES for column in (name, f"{name} by chance"))]
+    columns = ["features", "k", "purity", "purity by chance", "nmi", "nmi by chance", "ari"]
     known = np.isfinite(next(iter(scores.values()))[:, 0])
     title = f"{study.layer}: virtual neurons against the labels of the images, {study.who(known)}"
     note = (
-        "1 is full agreement. Chance: labels of the clusters shuffled. A neuron whose references are of one class "
-        "scores 1 in purity however it is split, so compare with chance."
+        "1 is full agreement; ari is 0 by chance. Chance: labels of the clusters shuffled. A neuron whose references "
+        "are of one class scores 1 in purity however it is split, so compare with chance."
     )
     result.tables.append(Table("labels", title, columns, rows, note))
     title = f"{study.layer}: adjusted Rand index with the labels, compared neuron by neuron"

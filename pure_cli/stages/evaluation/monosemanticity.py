@@ -43,7 +43,7 @@ def compute(study: Study) -> Result:
         for (units, k), scores in found.items()
     ]
     columns, note = ["units", "k", "references"], NOTE
-    title = f"{study.layer}: MonoSemanticity by {study.by()}, {study.who(known)} and their virtual neurons"
+    title = f"{study.layer}: MonoSemanticity by {study.by()}, {study.who(known)}, before and after the split"
     if study.sample:
         sample = take_sample(study, study.sample)
         _add_sample(study, sample, keys, rows, result)

@@ -17,10 +17,13 @@ def compute(study: Study) -> Result:
     count = len(study.neurons)
     values = {(features, k): np.full((count, 2), np.nan) for features in study.features for k in study.ks}
     overall = np.full(count, np.nan)
-    labels = {key: study.labels(*key) for key in values}
+    judges = (study.judge, min(study.ks))  # its own clusters, compared or not
+    own = values.get(judges, np.full((count, 2), np.nan))
+    split = {**values, judges: own}
+    labels = {key: study.labels(*key) for key in split}
     for i, points in enumerate(study.rows(study.judge)):
         distances = pairwise_distances(points)
-        for key, found in values.items():
+        for key, found in split.items():
             one = separation(distances, labels[key][i])
             found[i] = one.intra, one.inter
             overall[i] = one.overall
@@ -32,7 +35,7 @@ def compute(study: Study) -> Result:
     gaps = {key: found[:, 1] - found[:, 0] for key, found in values.items()}
     title = f"{study.layer}: inter − intra of {study.by()}, compared neuron by neuron"
     result.tables += compared(study, gaps, "separation-differences", title)
-    result.tables += _polysemantic(study, values, overall)
+    result.tables += _polysemantic(study, values, own[:, 1] - own[:, 0], overall)
     return result
 
 
@@ -42,8 +45,8 @@ def _table(
     columns = ["features", "k", "intra", "inter", "inter − intra"]
     same = name == "all" and published.K in study.ks and published.same_setting(study)
     rows = []
-    for (features, k), found in values.items():
-        found = found[which]
+    for (features, k), of_all in values.items():
+        found = of_all[which]
         row: dict[str, Any] = {
             "features": features,
             "k": k,
@@ -65,10 +68,11 @@ def _table(
     return Table(f"separation-{name}", f"{study.layer}: distances of {study.by()}, {who}", columns, rows, note)
 
 
-def _polysemantic(study: Study, values: dict[tuple[str, int], np.ndarray], overall: np.ndarray) -> list[Table]:
+def _polysemantic(
+    study: Study, values: dict[tuple[str, int], np.ndarray], gap: np.ndarray, overall: np.ndarray
+) -> list[Table]:
     """The same for the neurons that the judge's own clustering splits most clearly."""
-    key = (study.judge, min(study.ks))
-    if key not in values or not np.isfinite(overall).any():
+    if not np.isfinite(overall).any():
         return []
     threshold, why = study.threshold, ""
     if threshold is None and published.by_clip(study):
@@ -76,6 +80,8 @@ def _polysemantic(study: Study, values: dict[tuple[str, int], np.ndarray], overa
     elif threshold is None:
         threshold = published.POLYSEMANTIC / published.RANDOM * float(np.nanmean(overall))
         why = f" (the paper's {published.POLYSEMANTIC:g} in the scale of this judge)"
-    which = values[key][:, 1] - values[key][:, 0] > threshold
+    which = gap > threshold
     who = f"{counted(int(which.sum()), 'neuron')} that the judge itself splits by more than {threshold:.3g}{why}"
-    return [_table(study, values, overall, which, "polysemantic", f"{who} at k = {key[1]}")] if which.any() else []
+    if not which.any() and np.isfinite(gap).any():
+        who += f"; the largest gap is {np.nanmax(gap):.3g},"
+    return [_table(study, values, overall, which, "polysemantic", f"{who} at k = {min(study.ks)}")]

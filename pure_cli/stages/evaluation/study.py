@@ -64,7 +64,10 @@ class Study:
         count = int(known.sum())
         if count == len(known):
             return counted(count, "neuron")
-        return f"{count:,} of {counted(len(known), 'neuron')} (too few references excite the others)"
+        whole = counted(len(known), "neuron")
+        if not count:
+            return f"none of {whole} has enough references that excite it"
+        return f"{count:,} of {whole} (too few references excite the others)"
 
     def by(self) -> str:
         """In words, who judges."""

@@ -174,4 +174,4 @@ def _figures(
         yield f"bars-k{k}", views.separation_bars(shown, random, judge, k)
         first = shown[0]["features"]
         gap = arrays(f"{first}/k{k}/inter") - arrays(f"{first}/k{k}/intra")
-        yield f"overview-{first}-k{k}", views.overview(arrays("neuron"), arrays("overall"), gap, judge, first)
+        yield f"overview-{first}-k{k}", views.overview(arrays("neuron"), arrays("overall"), gap, judge, first, k)
