@@ -150,7 +150,8 @@ class Terminal:
             head = max(map(cell_len, name.split()), default=0)
             least.append(max(min(widest, WORD) if _is_text(self.table, name) else widest, head))
             most.append(max(widest, cell_len(name)))
-        widths = _widths(least, most, options.max_width - GAP * (len(names) - 1))
+        texts = [_is_text(self.table, name) for name in names]
+        widths = _widths(least, most, texts, options.max_width - GAP * (len(names) - 1))
 
         shown = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
         for name, width in zip(names, widths, strict=True):
@@ -166,13 +167,16 @@ class Terminal:
         yield Text()
 
 
-def _widths(least: list[int], most: list[int], room: int) -> Sequence[int | None]:
-    """Widths of columns that fill no more than the room, those narrowed that have most to give; None where none fit."""
+def _widths(least: list[int], most: list[int], texts: list[bool], room: int) -> Sequence[int | None]:
+    """Widths of columns that fill no more than the room: heads of numbers are broken first, then texts, the widest
+    first; None where none fit."""
     if sum(least) > room:
         return [None] * len(least)
     widths = list(most)
     while sum(widths) > room:
         spare = [width - needed for width, needed in zip(widths, least, strict=True)]
+        heads = [0 if text else one for one, text in zip(spare, texts, strict=True)]
+        spare = heads if any(heads) else spare
         widths[spare.index(max(spare))] -= 1
     return widths
 
