@@ -39,6 +39,7 @@ class Running(Settings):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     batch_size: int | None = Field(None, ge=1)
     workers: int | None = Field(None, ge=0)
+    deterministic: bool = True
 
 
 def _as_list(value: Any) -> Any:

@@ -69,11 +69,11 @@ def _attributed(group: h5py.Group) -> AttributedLayer:
 
 
 def read_relevances(store: Store, layer: str, lower: str, places: np.ndarray) -> Iterator[np.ndarray]:
-    """Relevances (n, D) of some neurons, by their places in the file, one after the other."""
+    """Relevances (n, D) float32 of some neurons, by their places in the file, one after the other."""
     with store.read("attribute") as file:
         rows = file[f"layers/{layer}/relevance/{lower}"]
         for place in places.tolist():
-            yield rows[place]
+            yield rows[place].astype(np.float32, copy=False)
 
 
 def read_activations(store: Store, layer: str, kind: str) -> np.ndarray:
@@ -94,6 +94,7 @@ class NewRelevances:
     widths : lower layer to D
     activation_image : (U,) int64 images, whose activations take the place of those in the file
     activation : "max" and "mean" to (U, C) float32
+    dtype : of the relevances in the file, "float32" or "float16"
     """
 
     layer: str
@@ -102,6 +103,7 @@ class NewRelevances:
     widths: Mapping[str, int]
     activation_image: np.ndarray
     activation: Mapping[str, np.ndarray] = field(default_factory=dict)
+    dtype: str = "float32"
 
 
 def add_relevances(
@@ -150,7 +152,7 @@ def _fill(group: h5py.Group, old: h5py.Group | None, new: NewRelevances, referen
         old_done = before.done.get(lower) if before else None
         new_row = {int(c): row for row, c in enumerate(new.neuron)} if lower in new.relevance else {}
         width = new.widths[lower] if lower in new.widths else old["relevance"][lower].shape[-1]  # type: ignore[index]
-        rows = empty_rows(group, f"relevance/{lower}", (len(neuron), references.shape[1], width), "float32")
+        rows = empty_rows(group, f"relevance/{lower}", (len(neuron), references.shape[1], width), new.dtype)
         done = np.zeros(len(neuron), bool)
         for i, c in enumerate(neuron.tolist()):
             if c in new_row:

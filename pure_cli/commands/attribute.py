@@ -29,9 +29,23 @@ def attribute(
             help="gradient-x-input, epsilon-plus(-flat) or epsilon-alpha2-beta1(-flat). [default: gradient-x-input]",
         ),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="TYPE",
+            help="float32, or bfloat16: about twice as fast where the processor has it, for gradient-x-input. "
+            "[default: float32]",
+        ),
+    ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", metavar="TYPE", help="float32, or float16: half the size on disk. [default: float32]"),
+    ] = None,
     device: opt.DeviceName = None,
     batch_size: opt.BatchSize = None,
     workers: opt.Workers = None,
+    deterministic: opt.Deterministic = None,
     force: opt.Force = False,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,

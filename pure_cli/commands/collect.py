@@ -75,6 +75,7 @@ def collect(
     device: opt.DeviceName = None,
     batch_size: opt.BatchSize = None,
     workers: opt.Workers = None,
+    deterministic: opt.Deterministic = None,
     force: opt.Force = False,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,

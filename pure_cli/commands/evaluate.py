@@ -58,6 +58,7 @@ def evaluate(
     device: opt.DeviceName = None,
     batch_size: opt.BatchSize = None,
     workers: opt.Workers = None,
+    deterministic: opt.Deterministic = None,
     force: opt.Force = False,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,

@@ -66,6 +66,15 @@ Workers = Annotated[
         "--workers", rich_help_panel=RUNNING, help="Processes that decode images. [default: one a core, 8 at most]"
     ),
 ]
+Deterministic = Annotated[
+    bool | None,
+    typer.Option(
+        "--deterministic/--no-deterministic",
+        rich_help_panel=RUNNING,
+        help="The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the same. "
+        "[default: on]",
+    ),
+]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of every random choice. [default: 0]")]
 
 Layers = Annotated[

@@ -37,6 +37,7 @@ def render(
     ] = None,
     seed: opt.Seed = None,
     device: opt.DeviceName = None,
+    deterministic: opt.Deterministic = None,
     batch_size: opt.BatchSize = None,
     force: opt.Force = False,
     workspace: opt.WorkspaceDir = None,

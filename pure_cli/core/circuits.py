@@ -131,7 +131,6 @@ class Circuits:
     def __post_init__(self) -> None:
         self._output, self._lower = forward_to(self.model, self.images, self.layer, self.lower_layers)
         self.activation = self._output.detach()
-        self._start = channels_first(self.activation).clamp(min=0)
 
     def relevance(self, channels: torch.Tensor, last: bool = False) -> dict[str, torch.Tensor]:
         """Relevance of every lower channel for one neuron of each image.
@@ -147,14 +146,11 @@ class Circuits:
         neuron does not fire
         """
         rows = torch.arange(len(channels), device=self.activation.device)
-        start = torch.zeros_like(self._start)
-        start[rows, channels] = self._start[rows, channels]
-        gradients = torch.autograd.grad(
-            self._output,
-            [self._lower[name] for name in self.lower_layers],
-            like_activation(start, self.activation),
-            retain_graph=not last,
-        )
+        own = (rows, slice(None), channels) if self.activation.ndim == 3 else (rows, channels)
+        start = torch.zeros_like(self.activation)  # in the same layout in memory
+        start[own] = self.activation[own].clamp(min=0)
+        lower = [self._lower[name] for name in self.lower_layers]
+        gradients = torch.autograd.grad(self._output, lower, start, retain_graph=not last)
         found = {}
         for name, gradient in zip(self.lower_layers, gradients, strict=True):
             summed = self._summed(gradient[: len(channels)], self._lower[name].detach()[: len(channels)])

@@ -1,7 +1,9 @@
 """From a model's name to a module in eval mode, with its preprocessing."""
 
 import importlib.util
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -58,8 +60,13 @@ def own_preprocessing(spec: ModelSpec) -> Preprocessing:
     return Preprocessing()
 
 
-def device_of(name: str) -> torch.device:
+def device_of(name: str, deterministic: bool = True) -> torch.device:
     """The device for a name; "auto" takes the fastest that is there.
+
+    Parameters
+    ----------
+    deterministic : the same settings give the same bytes on it. A CPU does so in any case; without it, a GPU may choose
+        algorithms by trial, and add up in any order.
 
     Raises
     ------
@@ -71,6 +78,11 @@ def device_of(name: str) -> torch.device:
         name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
     if not there[name]:
         raise PureError(f"There is no {name} device on this machine. Use --device auto or --device cpu.")
+    if name == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which torch asks for
+        warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        torch.backends.cudnn.benchmark = not deterministic
     return torch.device(name)
 
 

@@ -82,6 +82,8 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
         No references, stale ones, unknown layer or neuron, a lower layer that does not lead to the layer.
     """
     begin = time.perf_counter()
+    if settings.precision != "float32" and settings.rule != GRADIENT_X_INPUT:
+        raise PureError(f"--precision {settings.precision} is for {GRADIENT_X_INPUT}; LRP's denominators need float32.")
     collected = read_collected(store)
     layers = need_layers(settings.layer, collected.layers, "collect")
     listing = require_unchanged(collected, layers)
@@ -94,7 +96,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     jobs = [job for layer in layers for job in _jobs(layer, collected, before.get(layer), valid.get(layer), settings)]
     outcome = Outcome("attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0})
     if jobs:
-        network = open_network(collected.origin, settings.device)
+        network = open_network(collected.origin, settings.device, settings.deterministic)
         tasks = [_task(job, store, network, collected, listing, settings) for job in jobs]
         done, total = 0, sum(task.plan.pairs for task in tasks)
         for task in tasks:
@@ -103,7 +105,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
                 progress(done, total)
         outcome.details["pairs"] = total
         outcome.notes += [
-            f"The earlier relevances of '{layer}' were stale or made by another rule, and were replaced."
+            f"The earlier relevances of '{layer}' were stale or made in another way, and were replaced."
             for layer in sorted({job.layer for job in jobs} & before.keys() - valid.keys())
         ]
     there = read_attributed(store)
@@ -227,7 +229,7 @@ def _run(
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
             circuits = Circuits(network.model, network.inputs(images), job.layer, job.lower_layers, lrp)
-            firing = channels_first(circuits.activation).clamp(min=0)
+            firing = channels_first(circuits.activation).float().clamp(min=0)
             work.write("max", np.arange(start, stop), firing.amax(dim=-1).cpu().numpy())
             work.write("mean", np.arange(start, stop), firing.mean(dim=-1).cpu().numpy())
             rounds = list(plan.rounds(start, stop))
@@ -253,6 +255,7 @@ def _run(
             task.channels,
             plan.images[new_image],
             {kind: work.rows(kind, 0, len(plan.images))[new_image] for kind in ("max", "mean")},
+            settings.store,
         )
         add_relevances(store, new, source.top.image, task.work.settings, task.work.made_from, settings.force)
         work.finished()

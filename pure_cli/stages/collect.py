@@ -179,7 +179,7 @@ def open_model(
     given = {name: value for name, value in requested.items() if value is not None}
     complete = all(requested[name] is not None for name in PREPROCESSING)
     preprocessing = replace(Preprocessing() if complete else own_preprocessing(spec), **given)
-    device = device_of(settings.device)
+    device = device_of(settings.device, settings.deterministic)
     model = load_model(spec, settings.weights, seed)
     origin = {
         "model": str(spec),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pure_cli.artifacts import Collected
+from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, UnreadableFile
 from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from pure_cli.core.preprocessing import Preprocessing
 
-PIXELS_PER_BATCH = {"cpu": 32 * 224 * 224, "cuda": 256 * 224 * 224, "mps": 64 * 224 * 224}
-MOST_PER_BATCH = {"cpu": 256, "cuda": 1024, "mps": 256}
+PIXELS_PER_BATCH = {"cpu": 16 * 224 * 224, "cuda": 256 * 224 * 224, "mps": 64 * 224 * 224}
+MOST_PER_BATCH = {"cpu": 128, "cuda": 1024, "mps": 256}
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -141,6 +142,10 @@ class Network:
     preprocessing: Preprocessing
     precision: torch.dtype | None = None
 
+    def __post_init__(self) -> None:
+        if self.device.type == "cpu":
+            keep_memory()
+
     def ready(self, example: torch.Tensor, keep: Collection[str], precision: str = "float32") -> Network:
         """A copy that is as fast as it gets: batch norm merged, channels last in memory, numbers of `precision`.
 
@@ -180,7 +185,7 @@ class Network:
         return asked or max(1, usual // share)
 
 
-def open_network(origin: Mapping[str, Any], device: str) -> Network:
+def open_network(origin: Mapping[str, Any], device: str, deterministic: bool = True) -> Network:
     """The network that made the references.
 
     Raises
@@ -198,7 +203,7 @@ def open_network(origin: Mapping[str, Any], device: str) -> Network:
             f"{origin['model']} has other weights now than when the references were collected. "
             "Save its weights, pass them with --weights, and run `pure collect` again."
         )
-    target = device_of(device)
+    target = device_of(device, deterministic)
     return Network(model.to(target), target, Preprocessing.from_dict(origin["preprocessing"]))
 
 

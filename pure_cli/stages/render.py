@@ -55,7 +55,7 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     outcome.details = {"folder": str(folder), "files": [str(job.file) for job in jobs]}
     if wanted:
         listing = sources.listing(layers)
-        network = open_network(sources.collected.origin, settings.device)
+        network = open_network(sources.collected.origin, settings.device, settings.deterministic)
         for left in (store.root / FIGURES).rglob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
             left.unlink(missing_ok=True)
         painter = Painter(sources, listing, network, settings)

@@ -1,0 +1,26 @@
+"""Memory that is kept for what comes next."""
+
+import ctypes
+
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # glibc's numbers for the parameters of mallopt
+LARGEST_KEPT = 1 << 30  # bytes; larger blocks come from the system each time
+NEVER = (1 << 31) - 1
+
+
+def keep_memory() -> bool:
+    """Have the C library keep freed blocks for the process instead of giving them back to the system.
+
+    A network's layers take and free blocks of the same sizes again and again; taken from the system anew, every page of
+    them is cleared first, which costs as much time as the arithmetic. Affects the whole process; it holds on to what it
+    needed at most.
+
+    Returns
+    -------
+    bool
+        Whether the C library is one that can be told so (glibc).
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library, or no Unix
+        return False
+    return bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT)) and bool(mallopt(TRIM_THRESHOLD, NEVER))
