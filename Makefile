@@ -32,7 +32,7 @@ check: install
 
 SHARED ?= ../shared
 bench: install
-	$(BIN)/python tests/benchmarks/attribute.py $(SHARED) --neurons 64 -n 100 --repeats 5
+	$(BIN)/python tests/benchmarks/run.py $(SHARED)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis pure-demo

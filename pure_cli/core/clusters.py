@@ -12,7 +12,7 @@ from pure_cli.core.cores import cores
 from pure_cli.core.kmeans import STARTS, inner_products, k_means, squared_distances
 
 LEFT_OUT = -1
-TOGETHER = 16  # neurons whose points are split at a time by a thread
+TOGETHER = 64  # neurons whose points are split at a time by a thread
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def labels_of(products: np.ndarray, points: Sequence[np.ndarray], k: int, seeds:
 
     Returns
     -------
-    (N, n) int64, not renumbered
+    (N, n) int, not renumbered
     """
     if k < 2:
         return np.zeros(products.shape[:2], np.int64)

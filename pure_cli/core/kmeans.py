@@ -6,6 +6,7 @@ their steps together.
 """
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,8 @@ STARTS = 10  # the best of which is kept
 STEPS = 300  # at most
 TOLERANCE = 1e-4  # of the shift of the centroids, in parts of the variance
 SAME = 1e-13  # squared distance, in parts of the mean one, below which two points are one
-ELEMENTS = 40_000  # numbers in an array at a time: what fits into the cache of a core
+REPACK = 0.7  # of the starts still going, below which the others are put aside
+ELEMENTS = 320_000  # numbers in an array at a time: what fits into the cache of a core
 
 
 def inner_products(points: np.ndarray) -> np.ndarray:
@@ -52,19 +54,17 @@ def squared_distances(products: np.ndarray) -> np.ndarray:
     return found
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """The best of the starts for each of N sets of n points.
 
     Attributes
     ----------
-    labels : (N, n) int64, 0 to k - 1
-    weights : (N, k, n) float64; a centroid is the sum of the points about their mean with these weights
-    sure : (N,) bool; False where a cluster ran empty or points coincide, so that scikit-learn's own steps are needed
+    labels : (N, n) int16, 0 to k - 1
+    sure : (N,) bool; False where a cluster ran empty, points coincide or no rest was found, so that scikit-learn's own
+        steps are needed
     """
 
     labels: np.ndarray
-    weights: np.ndarray
     sure: np.ndarray
 
 
@@ -91,58 +91,60 @@ def k_means(products: np.ndarray, dimensions: int, k: int, seeds: np.ndarray) ->
         _k_means(products[start : start + block], dimensions, k, seeds[start : start + block])
         for start in range(0, sets, block)
     ]
-    return Split(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "weights", "sure")))
+    return Split(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def _k_means(products: np.ndarray, dimensions: int, k: int, seeds: np.ndarray) -> Split:
-    """All starts of all sets step together; sets whose starts are at rest are put aside.
-
-    Arrays are (sets, starts, clusters, points): `weights` of the centroids, and `towards`, their inner products with
-    the points.
-    """
+    """All starts of all sets step together; those at rest are put aside."""
     sets, n = products.shape[:2]
     first, sure = _starts(squared_distances(products), k, seeds)
-    norms = np.diagonal(products, axis1=1, axis2=2)
-    tolerance = TOLERANCE * norms.sum(axis=1) / n / dimensions
-    labels, weights = np.zeros((sets, n), np.int64), np.zeros((sets, k, n))
+    tolerance = TOLERANCE * np.trace(products, axis1=1, axis2=2) / n / dimensions
+    labels, inertia = np.zeros((sets, STARTS, n), np.int16), np.full((sets, STARTS), np.inf)
 
-    here = np.flatnonzero(sure)  # the sets that are still at it
-    own = np.full((len(here), STARTS, n), -1, np.int16)
+    here = np.flatnonzero(sure)  # the sets that are still at it, and which of their starts
+    which = np.tile(np.arange(STARTS), (len(here), 1))
+    going = np.ones(which.shape, bool)
+    own = np.full((*which.shape, n), -1, np.int16)
     centroids = _Centroids.on_points(products[here], first[here])
-    going = np.ones((len(here), STARTS), bool)
     for _ in range(STEPS):
-        new = np.where(going[..., None], centroids.nearest(), own)
+        if not len(here):
+            break
+        new = centroids.nearest()
         members = new[:, :, None] == np.arange(k, dtype=np.int16)[:, None]
         sizes = members.sum(axis=-1)
         empty = ((sizes == 0).any(axis=-1) & going).any(axis=1)
-        sure[here[empty]] = False
         moved = _Centroids.at(products[here], members / np.maximum(sizes, 1)[..., None])
         settled = (new == own).all(axis=2)
-        near = ~settled & going & (moved.shift(centroids) <= tolerance[here, None])
-        centroids, own = moved.where(going, centroids), new
+        near = ~settled & (moved.shift(centroids) <= tolerance[here, None])
         if near.any():  # within the tolerance: the labels that fit the centroids
-            own = np.where(near[..., None], centroids.nearest(), own)
-        going &= ~settled & ~near
-        resting = empty | ~going.any(axis=1)
-        if resting.any():
-            best = centroids.inertia(own)[resting].argmin(axis=1)
-            rows = np.flatnonzero(resting)
-            labels[here[rows]], weights[here[rows]] = own[rows, best], centroids.weights[rows, best]
-            if resting.all():
-                break
-            here, own, going, centroids = here[~resting], own[~resting], going[~resting], centroids.of(~resting)
-    return Split(labels, weights, sure)
+            new = np.where(near[..., None], moved.nearest(), new)
+        done = np.nonzero(going & (settled | near))
+        place = here[done[0]], which[done]
+        labels[place], inertia[place] = new[done], moved.of(done).inertia(new[done])
+        sure[here[empty]] = False
+        going &= ~settled & ~near & ~empty[:, None]
+        centroids, own = moved, new
+        most = int(going.sum(axis=1).max(initial=0))
+        if most <= REPACK * going.shape[-1] or not going.any(axis=1).all():
+            rows = np.flatnonzero(going.any(axis=1))
+            kept: tuple[np.ndarray, np.ndarray] = (
+                rows[:, None],
+                np.argsort(~going[rows], axis=1, kind="stable")[:, :most],
+            )
+            here, which, going, own, centroids = here[rows], which[kept], going[kept], own[kept], centroids.of(kept)
+    sure[here] = False  # those that find no rest
+    return Split(labels[np.arange(sets), inertia.argmin(axis=1)], sure)
 
 
 @dataclass(frozen=True)
 class _Centroids:
-    """Centroids as weighted sums of points.
+    """Centroids as weighted sums of points: for N sets, S starts of each, and k clusters.
 
     Attributes
     ----------
-    weights : (N, STARTS, k, n)
-    towards : (N, STARTS, k, n) inner products with the points
-    lengths : (N, STARTS, k) squared
+    weights : (N, S, k, n)
+    towards : (N, S, k, n) inner products with the points
+    lengths : (N, S, k) squared
     """
 
     weights: np.ndarray
@@ -157,43 +159,34 @@ class _Centroids:
 
     @classmethod
     def on_points(cls, products: np.ndarray, points: np.ndarray) -> "_Centroids":
-        """Each at one of the points, (N, STARTS, k)."""
+        """Each at one of the points, (N, S, k)."""
         rows = np.arange(len(products))[:, None, None]
         weights = (points[..., None] == np.arange(products.shape[-1])).astype(float)
         return cls(weights, products[rows, points], products[rows, points, points])
 
     def nearest(self) -> np.ndarray:
-        """(N, STARTS, n) the nearest centroid of each point; of equally near ones the first."""
-        apart = self.lengths[..., None] - 2 * self.towards
-        found, least = np.zeros(apart[:, :, 0].shape, np.int16), apart[:, :, 0]
-        for j in range(1, apart.shape[2]):
-            np.copyto(found, j, where=apart[:, :, j] < least)
-            least = np.minimum(least, apart[:, :, j])
+        """(N, S, n) the nearest centroid of each point; of equally near ones the first."""
+        found = np.zeros(self.towards[..., 0, :].shape, np.int16)
+        least = self.lengths[..., 0, None] - 2 * self.towards[..., 0, :]
+        for j in range(1, self.towards.shape[-2]):
+            apart = self.lengths[..., j, None] - 2 * self.towards[..., j, :]
+            np.copyto(found, j, where=apart < least)
+            np.minimum(least, apart, out=least)
         return found
 
     def shift(self, before: "_Centroids") -> np.ndarray:
-        """(N, STARTS) the sum of the squared distances that the centroids moved."""
+        """(N, S) the sum of the squared distances that the centroids moved."""
         across = np.einsum("...i,...i", self.weights, before.towards)
         return (self.lengths + before.lengths - 2 * across).sum(axis=-1)
 
     def inertia(self, labels: np.ndarray) -> np.ndarray:
-        """(N, STARTS) the sum of squared distances of the points to their centroids, less that to their mean."""
+        """The sum of squared distances of the points to their centroids, less that to their mean."""
         apart = self.lengths[..., None] - 2 * self.towards
-        return np.take_along_axis(apart, labels[:, :, None], axis=2)[:, :, 0].sum(axis=-1)
+        return np.take_along_axis(apart, labels[..., None, :].astype(np.int64), axis=-2)[..., 0, :].sum(axis=-1)
 
-    def where(self, going: np.ndarray, before: "_Centroids") -> "_Centroids":
-        """These where `going` (N, STARTS), those of before elsewhere."""
-        if going.all():
-            return self
-        wide = going[..., None, None]
-        return _Centroids(
-            np.where(wide, self.weights, before.weights),
-            np.where(wide, self.towards, before.towards),
-            np.where(wide[..., 0], self.lengths, before.lengths),
-        )
-
-    def of(self, sets: np.ndarray) -> "_Centroids":
-        return _Centroids(self.weights[sets], self.towards[sets], self.lengths[sets])
+    def of(self, starts: Any) -> "_Centroids":
+        """Those of some starts, by sets and places."""
+        return _Centroids(self.weights[starts], self.towards[starts], self.lengths[starts])
 
 
 def _trials(k: int) -> int:

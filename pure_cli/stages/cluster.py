@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pure_cli.core.clusters import VirtualNeurons
 
 CLASSES = 2  # named for each virtual neuron
-TOGETHER = 64  # neurons whose features are held at a time
+TOGETHER = 256  # neurons whose features are held at a time
 
 
 def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent) -> Outcome:

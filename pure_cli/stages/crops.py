@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RULE = "epsilon-plus-flat"  # of the heatmaps, as in PURE
 WHOLE = "none"  # the crop that is no crop
 BOX = "box"  # the data set of crops.h5: top, bottom, left, right, half-open; -1 where there is no image
-HEATMAPS_SHARE = 8  # times the memory of a forward pass: the graph of the whole network, with the rules' copies
+HEATMAPS_SHARE = 4  # times the memory of a forward pass: the graph of the whole network, with the rules' copies
 
 
 def boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray) -> Iterator[np.ndarray]:

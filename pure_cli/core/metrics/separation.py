@@ -79,13 +79,33 @@ def separation(distances: np.ndarray, labels: np.ndarray) -> Separation:
     -----
     Dreyer et al. 2024 (arXiv 2404.06453), section 4.
     """
-    kept = np.flatnonzero(labels != LEFT_OUT)
-    if len(kept) < 2:
-        return Separation(np.nan, np.nan, np.nan)
-    labels = labels[kept]
-    first, second = np.triu_indices(len(kept), 1)
-    pairs = distances[kept[first], kept[second]]
-    same = labels[first] == labels[second]
-    intra, inter = pairs[same], pairs[~same]
-    intra, inter = (intra if intra.size else inter), (inter if inter.size else intra)
-    return Separation(float(intra.mean()), float(inter.mean()), float(pairs.mean()))
+    return Separation(*(float(values[0]) for values in separations(distances, labels[None])))
+
+
+def separations(distances: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same for many splits of one neuron's references.
+
+    Parameters
+    ----------
+    distances : (n, n) float
+    labels : (K, n) int
+
+    Returns
+    -------
+    intra, inter, overall
+        Each (K,) float64.
+    """
+    labels = np.asarray(labels)
+    kept = labels != LEFT_OUT
+    members = (labels[:, None] == np.arange(int(labels.max(initial=0)) + 1)[:, None]).astype(np.float64)  # (K, v, n)
+    sizes, counts = members.sum(axis=-1), kept.sum(axis=-1)
+    within = ((members @ distances) * members).sum(axis=(1, 2)) / 2
+    whole = ((kept @ distances) * kept).sum(axis=-1) / 2
+    pairs_within, pairs = (sizes * (sizes - 1)).sum(axis=-1) / 2, counts * (counts - 1) / 2
+    intra, inter = _mean(within, pairs_within), _mean(whole - within, pairs - pairs_within)
+    stand_in = np.where(np.isnan(intra), inter, intra)
+    return stand_in, np.where(np.isnan(inter), intra, inter), _mean(whole, pairs)
+
+
+def _mean(total: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    return np.where(pairs > 0, total / np.where(pairs > 0, pairs, 1), np.nan)

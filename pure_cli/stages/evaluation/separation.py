@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.core.metrics.separation import pairwise_distances, separation
+from pure_cli.core.metrics.separation import pairwise_distances, separations
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation import published
 from pure_cli.stages.evaluation.study import Result, Study, Table, compared, finite
@@ -21,12 +21,12 @@ def compute(study: Study) -> Result:
     own = values.get(judges, np.full((count, 2), np.nan))
     split = {**values, judges: own}
     labels = {key: study.labels(*key) for key in split}
+    all_labels = np.stack([labels[key] for key in split], axis=1)  # (N, keys, n)
     for i, points in enumerate(study.rows(study.judge)):
-        distances = pairwise_distances(points)
-        for key, found in split.items():
-            one = separation(distances, labels[key][i])
-            found[i] = one.intra, one.inter
-            overall[i] = one.overall
+        intra, inter, of_all = separations(pairwise_distances(points), all_labels[i])
+        for column, found in enumerate(split.values()):
+            found[i] = intra[column], inter[column]
+        overall[i] = of_all[0]
         study.progress(i + 1, count)
     result.arrays["neuron"], result.arrays["overall"] = study.neurons, overall
     for (features, k), found in values.items():

@@ -1,0 +1,69 @@
+"""One piece of work in a process of its own: what two sides share, or a stage for its time and peak memory; started
+by `run.py`."""
+
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+from sides import CIFAR, evaluation, own_workspace, references, resnet20
+
+from pure_cli import Workspace
+
+
+def collect(shared: Path, work: Path, count: int) -> None:
+    workspace = Workspace(Path(tempfile.mkdtemp(dir=work)) / "workspace")
+    workspace.collect(data=shared / CIFAR, limit=count, device="cpu", **resnet20(shared))
+
+
+def attribute(shared: Path, work: Path, pairs: int) -> None:
+    own_workspace(shared, work, "resnet20", 100).attribute(neurons=list(range(pairs // 100)), device="cpu", force=True)
+
+
+def attribute_images(shared: Path, work: Path, count: int) -> None:
+    """Attribute where the references come from so many images."""
+    folder = work / f"growth-{count}"
+    workspace = Workspace(folder)
+    workspace.collect(data=shared / CIFAR, limit=count, n=25, device="cpu", **resnet20(shared))
+    workspace.attribute(neurons=list(range(16)), device="cpu", force=True)
+
+
+def store(shared: Path, work: Path) -> dict[str, float]:
+    from sklearn.metrics import adjusted_rand_score
+
+    labels, sizes = {}, {}
+    workspace = own_workspace(shared, work, "resnet20", 100)
+    for kind in ("float32", "float16"):
+        workspace.attribute(device="cpu", store=kind, force=True)
+        workspace.cluster(k=[2, 3, 4, 5])
+        with h5py.File(workspace.path / "attribute.h5") as file:
+            sizes[kind] = file["layers/layer3/relevance/layer2"].id.get_storage_size()
+        labels[kind] = [workspace.virtual_neurons("layer3", k=k).label for k in (2, 3, 4, 5)]
+    pairs = [
+        pair
+        for one, other in zip(labels["float32"], labels["float16"], strict=True)
+        for pair in zip(one, other, strict=True)
+    ]
+    same = float(np.mean([adjusted_rand_score(a, b) == 1 for a, b in pairs]))
+    return {"whole": sizes["float32"], "half": sizes["float16"], "same": same}
+
+
+if __name__ == "__main__":
+    what, shared, work, count = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+    if what.startswith("prepare-"):
+        name = what.removeprefix("prepare-")
+        evaluation(shared, work) if name == "evaluate" else references(shared, work, name, 100)
+        sys.exit()
+    if what == "store":
+        print(json.dumps(store(shared, work)))
+        sys.exit()
+    stages = {"collect": collect, "attribute": attribute, "attribute-images": attribute_images}
+    begin = time.perf_counter()
+    stages[what](shared, work, count)
+    seconds = time.perf_counter() - begin
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "peak": peak}))

@@ -1,0 +1,449 @@
+"""What is timed: every side of every benchmark, each run in a process of its own.
+
+A side is a function of the folder of shared data and a folder to work in. It sets things up, and returns the function
+that is timed, which returns its answer: arrays by name. `run.py` calls them in turn.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+Answer = dict[str, np.ndarray]
+Timed = Callable[[], Answer]
+
+PHOTOS, CIFAR = "data/imagenet-sample", "data/cifar10"
+RESNET50 = {"model": "timm:resnet50.a1_in1k", "layer": "layer4", "resize": 256, "crop_size": 224}
+
+
+def resnet20(shared: Path) -> dict[str, Any]:
+    return {
+        "model": f"{shared / 'yardstick' / 'cifar_resnet.py'}:resnet20",
+        "weights": shared / "models" / "resnet20-12fca82f.th",
+        "layer": "layer3",
+    }
+
+
+def case(shared: Path, work: Path, name: str) -> tuple[dict[str, Any], Path, str]:
+    """Options for collect, the images, and the lower layer, of one of the two networks."""
+    if name == "resnet20":
+        return resnet20(shared), shared / CIFAR, "layer2"
+    return {**RESNET50, "weights": work / "resnet50.safetensors"}, shared / PHOTOS, "layer3"
+
+
+def network(shared: Path, work: Path, name: str) -> tuple[torch.nn.Module, Any]:
+    """The plain network and its preprocessing, as a user of PyTorch has them."""
+    from pure_cli.core.preprocessing import Preprocessing
+    from pure_cli.models.load import load_model
+    from pure_cli.models.spec import parse_model
+
+    options, _, _ = case(shared, work, name)
+    given = {key: options[key] for key in ("resize", "crop_size") if key in options}
+    return load_model(parse_model(options["model"]), options["weights"]), Preprocessing(**given)
+
+
+def pixels(shared: Path, work: Path, name: str, indices: np.ndarray) -> torch.Tensor:
+    """Images as uint8 tensors in memory."""
+    from pure_cli.data.listing import list_images
+    from pure_cli.data.loader import decode_one
+
+    _, data, _ = case(shared, work, name)
+    _, preprocessing = network(shared, work, name)
+    listing = list_images(data)
+    return torch.stack([torch.from_numpy(decode_one(listing, int(i), preprocessing)) for i in indices])
+
+
+def references(shared: Path, work: Path, name: str, n: int) -> Any:
+    """A workspace with references, made once and kept beside the others."""
+    from pure_cli import Workspace
+
+    options, data, _ = case(shared, work, name)
+    workspace = Workspace(work / f"{name}-{n}")
+    workspace.collect(data=data, n=n, device="cpu", **options)
+    return workspace
+
+
+def own_workspace(shared: Path, work: Path, name: str, n: int) -> Any:
+    """A copy of it for one side alone."""
+    import shutil
+
+    from pure_cli import Workspace
+
+    made = references(shared, work, name, n).path
+    return Workspace(shutil.copytree(made, Path(tempfile.mkdtemp(dir=work)) / "workspace"))
+
+
+def yardstick(shared: Path) -> Any:
+    sys.path.insert(0, str(shared / "yardstick"))
+    import reference
+
+    return reference
+
+
+# ---------------------------------------------------------------------------------------- collect, images in memory
+
+
+def _memory(shared: Path, work: Path, name: str, count: int | None = None) -> torch.Tensor:
+    count = count or (4000 if name == "resnet20" else 200)
+    return pixels(shared, work, name, np.arange(count))
+
+
+def collect_pure(name: str, shared: Path, work: Path, count: int | None = None) -> Timed:
+    from pure_cli.core.circuits import activations
+    from pure_cli.core.references import TopImages, spatial_maximum
+    from pure_cli.stages.common import Network
+
+    model, preprocessing = network(shared, work, name)
+    images, layer = _memory(shared, work, name, count), case(shared, work, name)[0]["layer"]
+    plain = Network(model, torch.device("cpu"), preprocessing)
+    ready = plain.ready(images[:1], [layer])
+    size = plain.batch_size(None, *images.shape[-2:])
+
+    def run() -> Answer:
+        top: TopImages | None = None
+        for start in range(0, len(images), size):
+            batch = images[start : start + size]
+            found = activations(ready.model, ready.inputs(batch), [layer])[layer]
+            values, positions = (part.numpy() for part in spatial_maximum(found))
+            top = top or TopImages.empty(values.shape[1], 100)
+            top.add(values, positions, np.arange(start, start + len(batch)))
+        assert top is not None
+        return {"image": top.image, "value": top.value}
+
+    return run
+
+
+def forward_eager(name: str, shared: Path, work: Path) -> Timed:
+    """The whole network, eager, batches of 50 as in the yardstick."""
+    model, preprocessing = network(shared, work, name)
+    images = _memory(shared, work, name)
+
+    def run() -> Answer:
+        with torch.no_grad():
+            for start in range(0, len(images), 50):
+                model(preprocessing.normalize(images[start : start + 50]))
+        return {}
+
+    return run
+
+
+def collect_yardstick(name: str, shared: Path, work: Path) -> Timed:
+    from pure_cli.models.rules import canonizers_for
+
+    reference = yardstick(shared)
+    model, preprocessing = network(shared, work, name)
+    count = 1000 if name == "resnet20" else 40  # it is slow; the time is per image
+    images, layer = _memory(shared, work, name)[:count], case(shared, work, name)[0]["layer"]
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    data = reference.Images(images.float() / 255, torch.zeros(len(images), dtype=torch.long))
+
+    def run() -> Answer:
+        folder = Path(tempfile.mkdtemp(dir=work))
+        reference.collect(model, data, [layer], lambda x: (x - mean) / std, folder, canonizers=canonizers_for(model))
+        return {}
+
+    return run
+
+
+# ------------------------------------------------------------------------------------------- collect, JPEG files
+
+
+def files_pure(name: str, shared: Path, work: Path) -> Timed:
+    from pure_cli import Workspace
+
+    options, data, _ = case(shared, work, name)
+
+    def run() -> Answer:
+        workspace = Workspace(Path(tempfile.mkdtemp(dir=work)) / "workspace")
+        workspace.collect(data=data, device="cpu", **options)
+        return {}
+
+    return run
+
+
+def files_decode(name: str, shared: Path, work: Path) -> Timed:
+    """Decoding alone, by the same workers."""
+    from pure_cli.data.listing import list_images
+    from pure_cli.data.loader import batches, default_workers
+
+    _, data, _ = case(shared, work, name)
+    _, preprocessing = network(shared, work, name)
+    listing = list_images(data)
+
+    def run() -> Answer:
+        for _ in batches(listing, listing.index, preprocessing, 16, default_workers()):
+            pass
+        return {}
+
+    return run
+
+
+def files_forward(name: str, shared: Path, work: Path) -> Timed:
+    """The pass of `collect_pure` alone, over as many images as there are files."""
+    from pure_cli.data.listing import list_images
+
+    count = len(list_images(case(shared, work, name)[1]))
+    return collect_pure(name, shared, work, count)
+
+
+# ----------------------------------------------------------------------------------------------------- attribute
+
+NEURONS = {"resnet20": 64, "resnet50": 16}
+
+
+def attribute_pure(name: str, options: dict[str, str], shared: Path, work: Path) -> Timed:
+    """Files are read, decoded and written."""
+    import h5py
+
+    workspace = own_workspace(shared, work, name, 100)
+    layer, lower = case(shared, work, name)[0]["layer"], case(shared, work, name)[2]
+    neurons = list(range(NEURONS[name]))
+
+    def run() -> Answer:
+        workspace.attribute(neurons=neurons, lower_layer=lower, device="cpu", force=True, **options)
+        with h5py.File(workspace.path / "attribute.h5") as file:
+            return {"relevance": file[f"layers/{layer}/relevance/{lower}"][:].astype(np.float32)}
+
+    return run
+
+
+def attribute_yardstick(name: str, shared: Path, work: Path) -> Timed:
+    """Images are tensors in memory."""
+    reference = yardstick(shared)
+    model, preprocessing = network(shared, work, name)
+    layer, lower = case(shared, work, name)[0]["layer"], case(shared, work, name)[2]
+    neurons = list(range(NEURONS[name]))
+    image = references(shared, work, name, 100).references(layer)["image"][neurons]
+    used, place = np.unique(image, return_inverse=True)
+    ids = place.reshape(image.shape).T
+    data = reference.Images(pixels(shared, work, name, used).float() / 255, torch.zeros(len(used)))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+
+    def run() -> Answer:
+        found, _, _, _ = reference.attribute(
+            model, data, lambda x: (x - mean) / std, ids, layer, lower, [layer, lower], neurons
+        )
+        return {"relevance": found.numpy()}
+
+    return run
+
+
+# ------------------------------------------------------------------------------------------------------ heatmaps
+
+HEATMAP_IMAGES = {"resnet20": 2000, "resnet50": 20}  # at most; zennit-crp takes half a second for a pair of ResNet-50
+
+
+def _heatmap_pairs(shared: Path, work: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images and positions (16, 100) of 16 neurons × 100 references; -1 for images that are left out, evenly."""
+    layer = case(shared, work, name)[0]["layer"]
+    top = references(shared, work, name, 100).references(layer)
+    image, position = top["image"][:16].copy(), top["position"][:16]
+    used = np.unique(image)
+    kept = used[np.linspace(0, len(used) - 1, min(HEATMAP_IMAGES[name], len(used))).astype(int)]
+    image[~np.isin(image, kept)] = -1
+    return image, position
+
+
+def heatmaps_pure(name: str, shared: Path, work: Path) -> Timed:
+    from pure_cli.core.crops import blurred, box, seen
+    from pure_cli.stages.common import Network
+    from pure_cli.stages.crops import HEATMAPS_SHARE, Look
+    from pure_cli.stages.pairs import Plan
+
+    model, preprocessing = network(shared, work, name)
+    layer = case(shared, work, name)[0]["layer"]
+    image, position = _heatmap_pairs(shared, work, name)
+    plan = Plan.of(image)
+    data = pixels(shared, work, name, plan.images)
+    plain = Network(model, torch.device("cpu"), preprocessing)
+    size = plain.batch_size(None, *data.shape[-2:], HEATMAPS_SHARE)
+
+    def run() -> Answer:
+        boxes = np.zeros((image.size, 4), np.int64)
+        with Look(plain, layer, "crp", data[:1]) as look:
+            for start in range(0, len(data), size):
+                stop = min(start + size, len(data))
+                look.at(data[start:stop])
+                rounds = list(plan.rounds(start, stop))
+                for pairs in rounds:
+                    which = plan.neuron_row[pairs]
+                    found = look.maps(which, position[which, plan.slot[pairs]], last=pairs is rounds[-1])
+                    boxes[plan.row(pairs)] = [box(one) for one in seen(blurred(found))]
+        return {"box": boxes[image.ravel() >= 0]}
+
+    return run
+
+
+def heatmaps_yardstick(name: str, shared: Path, work: Path) -> Timed:
+    """What zennit-crp's ``get_max_reference(rf=True)`` computes for each neuron, and the paper's steps to the crop."""
+    from crp.attribution import CondAttribution
+    from crp.concepts import ChannelConcept
+    from zennit.composites import EpsilonPlusFlat
+
+    from pure_cli.core.crops import blurred, box, seen
+    from pure_cli.models.rules import canonizers_for
+
+    model, preprocessing = network(shared, work, name)
+    layer = case(shared, work, name)[0]["layer"]
+    image, position = _heatmap_pairs(shared, work, name)
+    used = np.unique(image[image >= 0])
+    data = preprocessing.normalize(pixels(shared, work, name, used))
+    attribution = CondAttribution(model)
+    together = 32  # its own default
+
+    def run() -> Answer:
+        boxes = []
+        for neuron in range(len(image)):
+            there = np.flatnonzero(image[neuron] >= 0)
+            for start in range(0, len(there), together):
+                which = there[start : start + together]
+                rows, positions = np.searchsorted(used, image[neuron, which]), position[neuron, which]
+                found = attribution(
+                    data[rows].clone().requires_grad_(),
+                    [{layer: {neuron: [int(p)]}} for p in positions],
+                    EpsilonPlusFlat(canonizers_for(model)),
+                    mask_map=ChannelConcept.mask_rf,
+                    start_layer=layer,
+                    exclude_parallel=False,
+                )
+                maps = found.heatmap.detach()
+                boxes += [box(one) for one in seen(blurred(maps))]
+        return {"box": np.array(boxes)}
+
+    return run
+
+
+# ------------------------------------------------------------------------------------------ k-means and evaluate
+
+
+def _clouds() -> list[np.ndarray]:
+    """256 neurons × 100 references × 1,024 dimensions, some with clear clusters and some without."""
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(256):
+        centres = generator.normal(size=(3, 1024)) * generator.choice([0.0, 0.1, 0.3, 1.0])
+        points = generator.normal(size=(100, 1024)) * np.exp(generator.normal(size=1024))
+        points += centres[generator.integers(0, 3, 100)]
+        found.append((points / np.abs(points).sum(axis=1, keepdims=True)).astype(np.float32))
+    return found
+
+
+KS = (2, 3, 4, 5)
+
+
+def kmeans_pure(shared: Path, work: Path) -> Timed:
+    """Labels, centroids, silhouettes and distances."""
+    from pure_cli.core.clusters import split_all
+
+    points = _clouds()
+
+    def run() -> Answer:
+        found = split_all(points, [np.ones(100, bool)] * len(points), KS, 0)
+        return {"label": np.array([[one.labels for one in neuron] for neuron in found])}
+
+    return run
+
+
+def kmeans_yardstick(shared: Path, work: Path) -> Timed:
+    """Labels alone."""
+    reference = yardstick(shared)
+    points = _clouds()
+
+    def run() -> Answer:
+        return {"label": np.stack([reference.cluster(points, k)[0] for k in KS], axis=1)}
+
+    return run
+
+
+def evaluation(shared: Path, work: Path) -> Any:
+    """A workspace of 256 neurons with relevances and embeddings: a seeded ResNet-18 on CIFAR-10."""
+    from pure_cli import Workspace
+
+    workspace = Workspace(work / "evaluate")
+    workspace.collect(model="torchvision:resnet18", weights="none", data=shared / CIFAR, limit=2000, layer="layer3",
+                      resize=32, crop_size=32, device="cpu")  # fmt: skip
+    workspace.attribute(lower_layer="layer2", device="cpu")
+    judge = f"{shared / 'yardstick' / 'cifar_resnet.py'}:resnet32"
+    weights = shared / "models" / "resnet32-d509ac18.th"
+    workspace.embed(embedder=judge, embedder_layer="layer3", embedder_weights=weights, crop="none", device="cpu")
+    return workspace
+
+
+def evaluate_pure(shared: Path, work: Path) -> Timed:
+    """Clusters by every kind of features, distances, tables and figures, from and to files."""
+    import shutil
+
+    from pure_cli import Workspace
+
+    made = evaluation(shared, work).path
+    workspace = Workspace(shutil.copytree(made, Path(tempfile.mkdtemp(dir=work)) / "workspace"))
+
+    def run() -> Answer:
+        (workspace.path / "cluster.h5").unlink(missing_ok=True)
+        found = workspace.evaluate(metric="cifar_resnet.py:resnet32:layer3+none", force=True, device="cpu")
+        rows = [row for row in found.details["tables"][0]["rows"] if row["k"]]
+        return {name: np.array([row[name][0] for row in rows]) for name in ("intra", "inter")}
+
+    return run
+
+
+def evaluate_yardstick(shared: Path, work: Path) -> Timed:
+    """The paper's loop: features and neuron by neuron, distances and k-means anew for each k."""
+    from scipy.spatial.distance import cdist
+
+    from pure_cli.stages.sources import Sources
+
+    reference = yardstick(shared)
+    sources = Sources(evaluation(shared, work).store)
+    judge = "cifar_resnet.py:resnet32:layer3+none"
+    kinds = ["pure", "activation-max", "activation-mean", judge]
+    features = {kind: list(sources.of("layer3", kind).rows(np.arange(256))) for kind in kinds}
+    excites = [sources.excites("layer3", c) for c in range(256)]
+
+    def run() -> Answer:
+        found = []
+        for kind in kinds:
+            for k in KS:
+                values = []
+                for c, mask in enumerate(excites):
+                    labels = reference.cluster([features[kind][c][mask]], k)[0][0]
+                    space = features[judge][c][mask]
+                    values.append(reference.separation(cdist(space, space), labels))
+                found.append(np.mean(values, axis=0))
+        intra, inter = np.array(found).T
+        return {"intra": intra, "inter": inter}
+
+    return run
+
+
+SIDES: dict[str, Callable[[Path, Path], Timed]] = {
+    **{
+        f"{what}-{name}": partial(function, name)
+        for name in ("resnet20", "resnet50")
+        for what, function in {
+            "collect-pure": collect_pure,
+            "forward-eager": forward_eager,
+            "collect-yardstick": collect_yardstick,
+            "files-pure": files_pure,
+            "files-decode": files_decode,
+            "files-forward": files_forward,
+            "attribute-yardstick": attribute_yardstick,
+            "heatmaps-pure": heatmaps_pure,
+            "heatmaps-yardstick": heatmaps_yardstick,
+        }.items()
+    },
+    **{
+        f"attribute-pure-{name}{suffix}": partial(attribute_pure, name, options)
+        for name in ("resnet20", "resnet50")
+        for suffix, options in {"": {}, "-bfloat16": {"precision": "bfloat16"}}.items()
+    },
+    "kmeans-pure": kmeans_pure,
+    "kmeans-yardstick": kmeans_yardstick,
+    "evaluate-pure": evaluate_pure,
+    "evaluate-yardstick": evaluate_yardstick,
+}
