@@ -125,7 +125,7 @@ def _k_means(products: np.ndarray, dimensions: int, k: int, seeds: np.ndarray) -
         going &= ~settled & ~near & ~empty[:, None]
         centroids, own = moved, new
         most = int(going.sum(axis=1).max(initial=0))
-        if most <= REPACK * going.shape[-1] or not going.any(axis=1).all():
+        if most <= REPACK * which.shape[1] or not going.any(axis=1).all():
             rows = np.flatnonzero(going.any(axis=1))
             kept: tuple[np.ndarray, np.ndarray] = (
                 rows[:, None],

@@ -18,7 +18,13 @@ Answer = dict[str, np.ndarray]
 Timed = Callable[[], Answer]
 
 PHOTOS, CIFAR = "data/imagenet-sample", "data/cifar10"
-RESNET50 = {"model": "timm:resnet50.a1_in1k", "layer": "layer4", "resize": 256, "crop_size": 224}
+RESNET50 = {
+    "model": "timm:resnet50.a1_in1k",
+    "layer": "layer4",
+    "resize": 256,
+    "crop_size": 224,
+    "interpolation": "bilinear",
+}
 
 
 def resnet20(shared: Path) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def network(shared: Path, work: Path, name: str) -> tuple[torch.nn.Module, Any]:
     from pure_cli.models.spec import parse_model
 
     options, _, _ = case(shared, work, name)
-    given = {key: options[key] for key in ("resize", "crop_size") if key in options}
+    given = {key: options[key] for key in ("resize", "crop_size", "interpolation") if key in options}
     return load_model(parse_model(options["model"]), options["weights"]), Preprocessing(**given)
 
 
