@@ -7,7 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pure_cli.workspace import Store, made_from, settings_of, stamp, write_array
+from pure_cli.workspace import Store, made_from, result_fingerprint, settings_of, stamp, write_array
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def write_evaluation(
         stamp(file, {}, {**{other: there.fingerprint for other, there in others.items()}, key: own})
 
     store.rewrite("evaluate", write, anew)
-    return read_evaluations(store)[key]
+    return Evaluation(settings, lineage, result_fingerprint(settings, lineage))
 
 
 def _evaluations(file: h5py.File) -> dict[str, Evaluation]:

@@ -37,6 +37,11 @@ class CollectedLayer:
     def neurons(self) -> int:
         return len(self.top.image)
 
+    @property
+    def most_references(self) -> int:
+        """How many references a neuron has at most: n, or fewer where there are fewer images."""
+        return int((self.top.image != NO_IMAGE).sum(axis=1).max(initial=0))
+
 
 @dataclass(frozen=True)
 class Collected:

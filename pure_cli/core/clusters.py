@@ -67,7 +67,9 @@ def split_all(
     found: dict[int, list[VirtualNeurons]] = {}
 
     def split(which: np.ndarray) -> None:
-        found.update(_split([points[i] for i in which], [present[i] for i in which], ks, seed, which))
+        found.update(
+            zip(which.tolist(), _split([points[i] for i in which], [present[i] for i in which], ks, seed), strict=True)
+        )
 
     with ThreadPoolExecutor(max(1, min(cores(), len(chunks)))) as pool, one_thread():
         list(pool.map(split, chunks))
@@ -75,8 +77,8 @@ def split_all(
 
 
 def _split(
-    points: Sequence[np.ndarray], present: Sequence[np.ndarray], ks: Sequence[int], seed: int, names: np.ndarray
-) -> Iterator[tuple[int, list[VirtualNeurons]]]:
+    points: Sequence[np.ndarray], present: Sequence[np.ndarray], ks: Sequence[int], seed: int
+) -> Iterator[list[VirtualNeurons]]:
     """Neurons that have equally many references."""
     n = len(points[0])
     exact = [values.astype(np.float64) for values in points]
@@ -84,26 +86,18 @@ def _split(
     distances = np.sqrt(squared_distances(products)) if n else products
     seeds = np.full(len(points), seed)
     labels = [labels_of(products, points, min(k, n), seeds) for k in ks]
-    for i, name in enumerate(names.tolist()):
-        if not n:
-            empty = np.empty((0, points[i].shape[1]), np.float32)
-            none = np.full(len(present[i]), LEFT_OUT, np.int16)
-            yield name, [VirtualNeurons(none, np.empty(0, np.int64), empty, np.nan, np.nan) for _ in ks]
-            continue
+    for i, mask in enumerate(present):
         own = [renumbered(of_k[i]) for of_k in labels]
         sizes = [np.bincount(one) for one in own]
         members = np.concatenate([one == np.arange(len(size))[:, None] for one, size in zip(own, sizes, strict=True)])
         means = members @ exact[i] / np.concatenate(sizes)[:, None]
         parts = np.split(means, np.cumsum([len(size) for size in sizes])[:-1])
-        yield (
-            name,
-            [
-                VirtualNeurons(
-                    _spread(one, present[i]), size, part.astype(np.float32), silhouette(distances[i], one), _apart(part)
-                )
-                for one, size, part in zip(own, sizes, parts, strict=True)
-            ],
-        )
+        yield [
+            VirtualNeurons(
+                _spread(one, mask), size, part.astype(np.float32), silhouette(distances[i], one), _apart(part)
+            )
+            for one, size, part in zip(own, sizes, parts, strict=True)
+        ]
 
 
 def labels_of(products: np.ndarray, points: Sequence[np.ndarray], k: int, seeds: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 
 from pure_cli.artifacts import Clustering, Collected, clustering_path, read_clusterings, write_clusterings
 from pure_cli.config import ClusterSettings
-from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.stages.common import Outcome, Progress, earlier, silent
 from pure_cli.stages.sources import FeatureSource, Sources
@@ -108,7 +107,7 @@ def cluster_fingerprint(source: FeatureSource, k: int, seed: int) -> str:
 
 
 def _check_k(k: int, layer: str, collected: Collected) -> None:
-    references = int((collected.layers[layer].top.image != NO_IMAGE).sum(axis=1).max(initial=0))
+    references = collected.layers[layer].most_references
     if k > references:
         raise PureError(f"--k {k} is more than the {counted(references, 'reference')} that a neuron of '{layer}' has.")
 

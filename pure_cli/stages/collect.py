@@ -15,7 +15,7 @@ from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.stages.checkpoint import Checkpoint
-from pure_cli.stages.common import Network, Outcome, Progress, changes, first_image, images_at_once, silent
+from pure_cli.stages.common import Network, Outcome, Progress, changes, first_image, images_at_once, place_of, silent
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     wanted = [name for name in layers if settings.force or name not in kept]
     tops, damaged, nan_images = _search(store, network, listing, settings, wanted, made_from, progress)
 
-    origin.update(data=_place(settings.data), images=len(listing) - len(damaged), default_layer=default_layer)
+    origin.update(data=place_of(settings.data), images=len(listing) - len(damaged), default_layer=default_layer)
     new = {
         name: CollectedLayer(tops[name], layers[name][0], layers[name][1], {"layer": name, "n": settings.n}, made_from)
         for name in wanted
@@ -155,18 +155,13 @@ def _replaced(before: Collected | None, made_from: dict[str, Any], n: int, wante
 def _note_new_place(store: Store, before: Collected, listing: Listing, settings: CollectSettings) -> None:
     """The same images, weights or model file by another name: later stages must find them."""
     place = {
-        "data": _place(settings.data),
+        "data": place_of(settings.data),
         "model": str(parse_model(settings.model)),
-        "weights": _place(settings.weights),
+        "weights": place_of(settings.weights),
         "limit": settings.limit,
     }
     if any(before.origin[key] != value for key, value in place.items()):
         write_collected(store, replace(before, origin={**before.origin, **place}))
-
-
-def _place(path: Path | None) -> str | None:
-    """Where a file or folder is, for stages that run elsewhere; the word none is no file."""
-    return None if path is None else str(path) if str(path) == NO_WEIGHTS else str(path.expanduser().absolute())
 
 
 def open_model(
@@ -183,7 +178,7 @@ def open_model(
     model = load_model(spec, settings.weights, seed)
     origin = {
         "model": str(spec),
-        "weights": _place(settings.weights),
+        "weights": place_of(settings.weights),
         "seed": seed,
         "limit": settings.limit,
         "n": settings.n,

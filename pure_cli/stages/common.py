@@ -12,7 +12,7 @@ from pure_cli.artifacts import Collected
 from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, UnreadableFile
-from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
+from pure_cli.models.spec import NO_WEIGHTS, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ COMPONENTS = {
     "attribute": "the relevances",
     "embed": "the embeddings",
 }
+
+
+def place_of(path: Path | None) -> str | None:
+    """Where a file or folder is, for stages that run elsewhere; the word none is no file."""
+    return None if path is None else str(path) if str(path) == NO_WEIGHTS else str(path.expanduser().absolute())
 
 
 def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

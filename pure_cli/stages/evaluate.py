@@ -17,7 +17,6 @@ from pure_cli.config import (
     EvaluateSettings,
     fingerprint,
 )
-from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.cluster import cluster
 from pure_cli.stages.common import Outcome, Progress, silent
@@ -59,12 +58,15 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
     written = Written(store, settings.force)
     tables: list[dict[str, Any]] = []
     folders: list[str] = []
+    studies: dict[tuple[str, str], Study] = {}
     outcome = Outcome("evaluate", layers, 0, "metrics")
     for layer in layers:
         for name in settings.metric:
             metric, judge = _metric(name, settings, sources, layer)
-            study, remarks = _study(store, sources, layer, judge, settings, progress)
-            notes += remarks
+            if (layer, judge) not in studies:
+                studies[layer, judge], remarks = _study(store, sources, layer, judge, settings, progress)
+                notes += remarks
+            study = studies[layer, judge]
             own, made_from = _depends_on(metric, study, settings)
             own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
             where = Where(layer, own_name, _run(settings, metric))
@@ -222,10 +224,9 @@ def _complete(sources: Sources, layer: str, neurons: np.ndarray) -> tuple[list[s
 
 def _possible(ks: list[int], sources: Sources, layer: str) -> list[int]:
     """The numbers of clusters; of the usual ones those that there are references for."""
-    references = int((sources.collected.layers[layer].top.image != NO_IMAGE).sum(axis=1).max(initial=0))
     if ks != EvaluateSettings.model_fields["k"].default:
         return ks
-    return [k for k in ks if k <= references] or [1]
+    return [k for k in ks if k <= sources.collected.layers[layer].most_references] or [1]
 
 
 def _depends_on(metric: str, study: Study, settings: EvaluateSettings) -> tuple[dict[str, Any], dict[str, Any]]:

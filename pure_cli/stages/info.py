@@ -77,7 +77,8 @@ def info(store: Store) -> dict[str, Any]:
             why = _changed(rows.made_from, sources.embed_lineage(name))
         stale[f"{kind} {name}"] = why
         what = f"{len(rows.neuron)} neurons × {rows.shape[0]} references, {kind}, crop {rows.settings['crop']}"
-        what += f", {weights_of(rows.recipe)}" if weights_of(rows.recipe) else ""
+        weights = weights_of(rows.recipe)
+        what += f", {weights}" if weights else ""
         found["results"].append(_result("embed", name, what, why))
     try:
         clusterings = read_clusterings(store)

@@ -12,7 +12,7 @@ from pure_cli.artifacts import NeuronRows
 from pure_cli.config import EmbedSettings
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS
-from pure_cli.stages.common import Network, first_image
+from pure_cli.stages.common import Network, first_image, place_of
 from pure_cli.stages.crops import WHOLE
 from pure_cli.stages.sources import Sources
 
@@ -80,7 +80,7 @@ def choose(text: str, settings: EmbedSettings, sources: Sources, layer: str) -> 
             others = (other["weights"] for other in known.values() if other["text"] == recipe["text"])
             recipe["weights"] = next(others, None)
     if weights is not None:
-        recipe["weights"] = _whole_path(weights)
+        recipe["weights"] = place_of(weights)
     spec = parse_embedder(**recipe)
     return Chosen(spec, _kind(spec.label, crop), crop, recipe, remembered)
 
@@ -252,7 +252,3 @@ def _absolute(text: str) -> str:
 def _recipe(text: str, settings: EmbedSettings) -> dict[str, Any]:
     text = _absolute(text) if ".py:" in text else text
     return {"text": text, "layer": settings.embedder_layer, "weights": None, "size": settings.embedder_size}
-
-
-def _whole_path(weights: Path) -> str:
-    return NO_WEIGHTS if str(weights) == NO_WEIGHTS else str(weights.expanduser().absolute())

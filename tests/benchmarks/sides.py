@@ -76,12 +76,22 @@ def references(shared: Path, work: Path, name: str, n: int) -> Any:
 
 def own_workspace(shared: Path, work: Path, name: str, n: int) -> Any:
     """A copy of it for one side alone."""
+    return own_copy(references(shared, work, name, n), work)
+
+
+def own_copy(made: Any, work: Path) -> Any:
+    """A copy of a workspace."""
     import shutil
 
     from pure_cli import Workspace
 
-    made = references(shared, work, name, n).path
-    return Workspace(shutil.copytree(made, Path(tempfile.mkdtemp(dir=work)) / "workspace"))
+    return Workspace(shutil.copytree(made.path, Path(tempfile.mkdtemp(dir=work)) / "workspace"))
+
+
+def normaliser(preprocessing: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What the yardstick applies to images in 0 … 1."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    return lambda x: (x - mean) / std
 
 
 def yardstick(shared: Path) -> Any:
@@ -145,12 +155,12 @@ def collect_yardstick(name: str, shared: Path, work: Path) -> Timed:
     model, preprocessing = network(shared, work, name)
     count = 1000 if name == "resnet20" else 40  # it is slow; the time is per image
     images, layer = _memory(shared, work, name)[:count], case(shared, work, name)[0]["layer"]
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    normalise = normaliser(preprocessing)
     data = reference.Images(images.float() / 255, torch.zeros(len(images), dtype=torch.long))
 
     def run() -> Answer:
         folder = Path(tempfile.mkdtemp(dir=work))
-        reference.collect(model, data, [layer], lambda x: (x - mean) / std, folder, canonizers=canonizers_for(model))
+        reference.collect(model, data, [layer], normalise, folder, canonizers=canonizers_for(model))
         return {}
 
     return run
@@ -228,12 +238,10 @@ def attribute_yardstick(name: str, shared: Path, work: Path) -> Timed:
     used, place = np.unique(image, return_inverse=True)
     ids = place.reshape(image.shape).T
     data = reference.Images(pixels(shared, work, name, used).float() / 255, torch.zeros(len(used)))
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    normalise = normaliser(preprocessing)
 
     def run() -> Answer:
-        found, _, _, _ = reference.attribute(
-            model, data, lambda x: (x - mean) / std, ids, layer, lower, [layer, lower], neurons
-        )
+        found, _, _, _ = reference.attribute(model, data, normalise, ids, layer, lower, [layer, lower], neurons)
         return {"relevance": found.numpy()}
 
     return run
@@ -382,12 +390,7 @@ def evaluation(shared: Path, work: Path) -> Any:
 
 def evaluate_pure(shared: Path, work: Path) -> Timed:
     """Clusters by every kind of features, distances, tables and figures, from and to files."""
-    import shutil
-
-    from pure_cli import Workspace
-
-    made = evaluation(shared, work).path
-    workspace = Workspace(shutil.copytree(made, Path(tempfile.mkdtemp(dir=work)) / "workspace"))
+    workspace = own_copy(evaluation(shared, work), work)
 
     def run() -> Answer:
         (workspace.path / "cluster.h5").unlink(missing_ok=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pure_cli.core.clusters import LEFT_OUT
+from pure_cli.core.kmeans import inner_products
 
 # Squared distance, in parts of the two squared norms, below which the matrix product has lost too many digits:
 # above it, the relative error of a distance is about 1e-11.
@@ -47,8 +48,7 @@ def pairwise_distances(x: np.ndarray) -> np.ndarray:
     x = np.asarray(x, np.float64)
     if not len(x):
         return np.zeros((0, 0))
-    centred = x - x.mean(axis=0)
-    product = centred @ centred.T
+    product = inner_products(x)
     norms = np.diag(product)
     norms = norms[:, None] + norms
     squares = np.maximum(norms - 2 * product, 0)
