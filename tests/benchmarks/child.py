@@ -10,26 +10,28 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from sides import CIFAR, evaluation, own_workspace, references, resnet20
+from sides import CIFAR, DEVICE, evaluation, own_workspace, references, resnet20
 
 from pure_cli import Workspace
 
 
 def collect(shared: Path, work: Path, count: int) -> None:
     workspace = Workspace(Path(tempfile.mkdtemp(dir=work)) / "workspace")
-    workspace.collect(data=shared / CIFAR, limit=count, device="cpu", **resnet20(shared))
+    workspace.collect(data=shared / CIFAR, limit=count, device=DEVICE.type, **resnet20(shared))
 
 
 def attribute(shared: Path, work: Path, pairs: int) -> None:
-    own_workspace(shared, work, "resnet20", 100).attribute(neurons=list(range(pairs // 100)), device="cpu", force=True)
+    own_workspace(shared, work, "resnet20", 100).attribute(
+        neurons=list(range(pairs // 100)), device=DEVICE.type, force=True
+    )
 
 
 def attribute_images(shared: Path, work: Path, count: int) -> None:
     """Attribute where the references come from so many images."""
     folder = work / f"growth-{count}"
     workspace = Workspace(folder)
-    workspace.collect(data=shared / CIFAR, limit=count, n=25, device="cpu", **resnet20(shared))
-    workspace.attribute(neurons=list(range(16)), device="cpu", force=True)
+    workspace.collect(data=shared / CIFAR, limit=count, n=25, device=DEVICE.type, **resnet20(shared))
+    workspace.attribute(neurons=list(range(16)), device=DEVICE.type, force=True)
 
 
 def store(shared: Path, work: Path) -> dict[str, float]:
@@ -38,7 +40,7 @@ def store(shared: Path, work: Path) -> dict[str, float]:
     labels, sizes = {}, {}
     workspace = own_workspace(shared, work, "resnet20", 100)
     for kind in ("float32", "float16"):
-        workspace.attribute(device="cpu", store=kind, force=True)
+        workspace.attribute(device=DEVICE.type, store=kind, force=True)
         workspace.cluster(k=[2, 3, 4, 5])
         with h5py.File(workspace.path / "attribute.h5") as file:
             sizes[kind] = file["layers/layer3/relevance/layer2"].id.get_storage_size()

@@ -1,6 +1,6 @@
 """Time pure and its yardsticks side by side, hold their answers against each other, and write a table.
 
-Usage: python tests/benchmarks/run.py SHARED [--only NAME]… [--repeats 5] [--out benchmarks]
+Usage: python tests/benchmarks/run.py SHARED [--only NAME]… [--repeats 5] [--out benchmarks] [--device cpu|cuda]
 
 Each side is a process of its own, so that neither gains or loses by the other's settings; they take turns. Times are
 medians; the spread is the lowest and the highest. `sides.py` has what is timed, README.md the verdicts.
@@ -32,7 +32,9 @@ def main() -> None:
     parser.add_argument("--only", action="append", metavar="NAME", help="; ".join(BENCHMARKS))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("benchmarks"))
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: a GPU where there is one")
     options = parser.parse_args()
+    os.environ["PURE_BENCH_DEVICE"] = options.device or _device()
     wanted = options.only or list(BENCHMARKS)
     if unknown := [name for name in wanted if name not in BENCHMARKS]:
         parser.error(f"unknown benchmark {', '.join(unknown)}; there is {', '.join(BENCHMARKS)}")
@@ -77,6 +79,12 @@ class Row:
     more: dict[str, Any] = field(default_factory=dict)
 
 
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def machine() -> str:
     """What it ran on, in words."""
     import torch
@@ -86,9 +94,9 @@ def machine() -> str:
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "")
-    return (
-        f"{cores} cores, {model or platform.processor()}, torch {torch.__version__}, Python {platform.python_version()}"
-    )
+    gpu = f", {torch.cuda.get_device_name()}" if os.environ["PURE_BENCH_DEVICE"] == "cuda" else ""
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    return f"{cores} cores, {model or platform.processor()}{gpu}, {versions}"
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -196,7 +204,7 @@ def ratio(
         ours = spread(times[side])
         factor = f"{theirs[0] / ours[0] * scale:.1f} ×"
         details = {"times": {"pure": times[side], "yardstick": times[other]}, "work of pure in parts": scale}
-        own = f"{name}-{more.split()[-1].strip('`')}" if more else name
+        own = f"{name}-{side}" if more else name
         rows.append(Row(own, title + more, ours, theirs, factor, target, check(answers[side], answers[other]), details))
     return rows
 
@@ -350,8 +358,13 @@ for network, words in (
 ):
     side = f"attribute-pure-{network}"
     BENCHMARKS[f"attribute-{network}"] = partial(
-        ratio, title=f"attribute, {words}; files read and written",
-        pure={"": side, ", `--precision bfloat16`": f"{side}-bfloat16"},
+        ratio, title=f"attribute, {words}",
+        pure={
+            ", images in memory": f"attribute-memory-{network}",
+            ", images in memory, `--precision bfloat16`": f"attribute-memory-bfloat16-{network}",
+            ", files read and written": side,
+            ", files read and written, `--precision bfloat16`": f"{side}-bfloat16",
+        },
         other=f"attribute-yardstick-{network}", target="≥ 10 ×", check=same_relevance,
     )  # fmt: skip
 for network, words in (

@@ -1,9 +1,10 @@
 """What is timed: every side of every benchmark, each run in a process of its own.
 
 A side is a function of the folder of shared data and a folder to work in. It sets things up, and returns the function
-that is timed, which returns its answer: arrays by name. `run.py` calls them in turn.
+that is timed, which returns its answer: arrays by name. `run.py` calls them in turn, on the device that it names.
 """
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import torch
 Answer = dict[str, np.ndarray]
 Timed = Callable[[], Answer]
 
+DEVICE = torch.device(os.environ.get("PURE_BENCH_DEVICE", "cpu"))
 PHOTOS, CIFAR = "data/imagenet-sample", "data/cifar10"
 RESNET50 = {
     "model": "timm:resnet50.a1_in1k",
@@ -50,7 +52,7 @@ def network(shared: Path, work: Path, name: str) -> tuple[torch.nn.Module, Any]:
 
     options, _, _ = case(shared, work, name)
     given = {key: options[key] for key in ("resize", "crop_size", "interpolation") if key in options}
-    return load_model(parse_model(options["model"]), options["weights"]), Preprocessing(**given)
+    return load_model(parse_model(options["model"]), options["weights"]).to(DEVICE), Preprocessing(**given)
 
 
 def pixels(shared: Path, work: Path, name: str, indices: np.ndarray) -> torch.Tensor:
@@ -70,7 +72,7 @@ def references(shared: Path, work: Path, name: str, n: int) -> Any:
 
     options, data, _ = case(shared, work, name)
     workspace = Workspace(work / f"{name}-{n}")
-    workspace.collect(data=data, n=n, device="cpu", **options)
+    workspace.collect(data=data, n=n, device=DEVICE.type, **options)
     return workspace
 
 
@@ -90,8 +92,10 @@ def own_copy(made: Any, work: Path) -> Any:
 
 def normaliser(preprocessing: Any) -> Callable[[torch.Tensor], torch.Tensor]:
     """What the yardstick applies to images in 0 … 1."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    return lambda x: (x - mean) / std
+    mean, std = (
+        torch.tensor(values, device=DEVICE).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
+    return lambda x: (x.to(DEVICE) - mean) / std
 
 
 def yardstick(shared: Path) -> Any:
@@ -116,7 +120,7 @@ def collect_pure(name: str, shared: Path, work: Path, count: int | None = None) 
 
     model, preprocessing = network(shared, work, name)
     images, layer = _memory(shared, work, name, count), case(shared, work, name)[0]["layer"]
-    plain = Network(model, torch.device("cpu"), preprocessing)
+    plain = Network(model, DEVICE, preprocessing)
     ready = plain.ready(images[:1], [layer])
     size = plain.batch_size(None, *images.shape[-2:])
 
@@ -125,7 +129,7 @@ def collect_pure(name: str, shared: Path, work: Path, count: int | None = None) 
         for start in range(0, len(images), size):
             batch = images[start : start + size]
             found = activations(ready.model, ready.inputs(batch), [layer])[layer]
-            values, positions = (part.numpy() for part in spatial_maximum(found))
+            values, positions = (part.cpu().numpy() for part in spatial_maximum(found))
             top = top or TopImages.empty(values.shape[1], 100)
             top.add(values, positions, np.arange(start, start + len(batch)))
         assert top is not None
@@ -142,8 +146,8 @@ def forward_eager(name: str, shared: Path, work: Path) -> Timed:
     def run() -> Answer:
         with torch.no_grad():
             for start in range(0, len(images), 50):
-                model(preprocessing.normalize(images[start : start + 50]))
-        return {}
+                last = model(preprocessing.normalize(images[start : start + 50].to(DEVICE)))
+        return {"output": last.cpu().numpy()}  # a GPU is waited for
 
     return run
 
@@ -176,7 +180,7 @@ def files_pure(name: str, shared: Path, work: Path) -> Timed:
 
     def run() -> Answer:
         workspace = Workspace(Path(tempfile.mkdtemp(dir=work)) / "workspace")
-        workspace.collect(data=data, device="cpu", **options)
+        workspace.collect(data=data, device=DEVICE.type, **options)
         return {}
 
     return run
@@ -212,6 +216,48 @@ def files_forward(name: str, shared: Path, work: Path) -> Timed:
 NEURONS = {"resnet20": 64, "resnet50": 16}
 
 
+def relevances(used: Any, image: np.ndarray, data: torch.Tensor, layer: str, lower: str, size: int) -> np.ndarray:
+    """(m, n, D) of neurons for their references, from images in memory.
+
+    Parameters
+    ----------
+    used : a `pure_cli.stages.common.Network`
+    image : (m, n) int
+    data : the images that occur in it, in the order of `Plan.of(image).images`
+    size : images at once
+    """
+    from pure_cli.core.circuits import Circuits
+    from pure_cli.stages.pairs import Plan
+
+    plan, found = Plan.of(image), np.zeros(0, np.float32)
+    for start in range(0, len(data), size):
+        stop = min(start + size, len(data))
+        circuits = Circuits(used.model, used.inputs(data[start:stop]), layer, [lower])
+        rounds = list(plan.rounds(start, stop))
+        for pairs in rounds:
+            which = torch.from_numpy(plan.neuron_row[pairs]).to(DEVICE)
+            rows = circuits.relevance(which, last=pairs is rounds[-1])[lower].cpu().numpy()
+            if not found.size:
+                found = np.zeros((image.size, rows.shape[1]), np.float32)
+            found[plan.row(pairs)] = rows
+    return found.reshape(*image.shape, -1)
+
+
+def attribute_memory(name: str, shared: Path, work: Path, precision: str = "float32") -> Timed:
+    """Images are tensors in memory, as for the yardstick."""
+    from pure_cli.stages.common import Network
+    from pure_cli.stages.pairs import Plan
+
+    layer, lower = case(shared, work, name)[0]["layer"], case(shared, work, name)[2]
+    image = references(shared, work, name, 100).references(layer)["image"][: NEURONS[name]]
+    data = pixels(shared, work, name, Plan.of(image).images)
+    model, preprocessing = network(shared, work, name)
+    plain = Network(model, DEVICE, preprocessing)
+    size = plain.batch_size(None, *data.shape[-2:])
+    ready = plain.ready(data[:1], [layer, lower], precision)
+    return lambda: {"relevance": relevances(ready, image, data, layer, lower, size)}
+
+
 def attribute_pure(name: str, options: dict[str, str], shared: Path, work: Path) -> Timed:
     """Files are read, decoded and written."""
     import h5py
@@ -221,7 +267,7 @@ def attribute_pure(name: str, options: dict[str, str], shared: Path, work: Path)
     neurons = list(range(NEURONS[name]))
 
     def run() -> Answer:
-        workspace.attribute(neurons=neurons, lower_layer=lower, device="cpu", force=True, **options)
+        workspace.attribute(neurons=neurons, lower_layer=lower, device=DEVICE.type, force=True, **options)
         with h5py.File(workspace.path / "attribute.h5") as file:
             return {"relevance": file[f"layers/{layer}/relevance/{lower}"][:].astype(np.float32)}
 
@@ -242,7 +288,7 @@ def attribute_yardstick(name: str, shared: Path, work: Path) -> Timed:
 
     def run() -> Answer:
         found, _, _, _ = reference.attribute(model, data, normalise, ids, layer, lower, [layer, lower], neurons)
-        return {"relevance": found.numpy()}
+        return {"relevance": found.cpu().numpy()}
 
     return run
 
@@ -274,7 +320,7 @@ def heatmaps_pure(name: str, shared: Path, work: Path) -> Timed:
     image, position = _heatmap_pairs(shared, work, name)
     plan = Plan.of(image)
     data = pixels(shared, work, name, plan.images)
-    plain = Network(model, torch.device("cpu"), preprocessing)
+    plain = Network(model, DEVICE, preprocessing)
     size = plain.batch_size(None, *data.shape[-2:], HEATMAPS_SHARE)
 
     def run() -> Answer:
@@ -306,7 +352,7 @@ def heatmaps_yardstick(name: str, shared: Path, work: Path) -> Timed:
     layer = case(shared, work, name)[0]["layer"]
     image, position = _heatmap_pairs(shared, work, name)
     used = np.unique(image[image >= 0])
-    data = preprocessing.normalize(pixels(shared, work, name, used))
+    data = preprocessing.normalize(pixels(shared, work, name, used).to(DEVICE))
     attribution = CondAttribution(model)
     together = 32  # its own default
 
@@ -325,7 +371,7 @@ def heatmaps_yardstick(name: str, shared: Path, work: Path) -> Timed:
                     start_layer=layer,
                     exclude_parallel=False,
                 )
-                maps = found.heatmap.detach()
+                maps = found.heatmap.detach().cpu()
                 boxes += [box(one) for one in seen(blurred(maps))]
         return {"box": np.array(boxes)}
 
@@ -380,11 +426,11 @@ def evaluation(shared: Path, work: Path) -> Any:
 
     workspace = Workspace(work / "evaluate")
     workspace.collect(model="torchvision:resnet18", weights="none", data=shared / CIFAR, limit=2000, layer="layer3",
-                      resize=32, crop_size=32, device="cpu")  # fmt: skip
-    workspace.attribute(lower_layer="layer2", device="cpu")
+                      resize=32, crop_size=32, device=DEVICE.type)  # fmt: skip
+    workspace.attribute(lower_layer="layer2", device=DEVICE.type)
     judge = f"{shared / 'yardstick' / 'cifar_resnet.py'}:resnet32"
     weights = shared / "models" / "resnet32-d509ac18.th"
-    workspace.embed(embedder=judge, embedder_layer="layer3", embedder_weights=weights, crop="none", device="cpu")
+    workspace.embed(embedder=judge, embedder_layer="layer3", embedder_weights=weights, crop="none", device=DEVICE.type)
     return workspace
 
 
@@ -394,7 +440,7 @@ def evaluate_pure(shared: Path, work: Path) -> Timed:
 
     def run() -> Answer:
         (workspace.path / "cluster.h5").unlink(missing_ok=True)
-        found = workspace.evaluate(metric="cifar_resnet.py:resnet32:layer3+none", force=True, device="cpu")
+        found = workspace.evaluate(metric="cifar_resnet.py:resnet32:layer3+none", force=True, device=DEVICE.type)
         rows = [row for row in found.details["tables"][0]["rows"] if row["k"]]
         return {name: np.array([row[name][0] for row in rows]) for name in ("intra", "inter")}
 
@@ -442,6 +488,8 @@ SIDES: dict[str, Callable[[Path, Path], Timed]] = {
             "files-decode": files_decode,
             "files-forward": files_forward,
             "attribute-yardstick": attribute_yardstick,
+            "attribute-memory": attribute_memory,
+            "attribute-memory-bfloat16": partial(attribute_memory, precision="bfloat16"),
             "heatmaps-pure": heatmaps_pure,
             "heatmaps-yardstick": heatmaps_yardstick,
         }.items()
