@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli import config
+from pure_cli.core.features import PURE
 from pure_cli.stages.common import Outcome, Progress, silent
 from pure_cli.workspace import Store
 
@@ -108,7 +109,7 @@ class Workspace:
         top = read_collected(self.store).layer(layer).top
         return {"image": top.image, "value": top.value, "position": top.position}
 
-    def virtual_neurons(self, layer: str, features: str = config.PURE_FEATURES, k: int = 2) -> Clustering:
+    def virtual_neurons(self, layer: str, features: str = PURE, k: int = 2) -> Clustering:
         """The virtual neurons of a layer.
 
         Raises
@@ -138,7 +139,10 @@ class Workspace:
 
         if "model" in options or not self.store.has("collect"):
             return options
-        return {**remembered_options(self.store), **options}
+        remembered = remembered_options(self.store)
+        if "directions" in options:  # they lie in one layer
+            del remembered["layer"]
+        return {**remembered, **options}
 
     def _run(
         self, stage: str, function: Callable[..., Outcome], settings: config.Settings, progress: Progress

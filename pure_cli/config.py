@@ -1,5 +1,7 @@
 """Settings of the stages, the YAML files and presets that they come from. Light: no torch here."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from hashlib import sha256
@@ -7,17 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pure_cli.core.features import PURE, with_transform
 from pure_cli.errors import PureError, unknown
-
-ACTIVATION_FEATURES = ("activation-max", "activation-mean")
-PURE_FEATURES = "pure"  # relevances at the first lower layer; pure@LAYER names another one
-
-
-def is_embedding(features: str) -> bool:
-    """Whether a kind of features is what a foundation model makes of the references."""
-    return features.partition("@")[0] != PURE_FEATURES and features not in ACTIVATION_FEATURES
 
 
 def fingerprint(value: Any) -> str:
@@ -106,6 +101,8 @@ class CollectSettings(Running):
     data: Path
     weights: Path | None = None
     layer: list[str] | None = None
+    directions: Path | None = None
+    directions_relu: bool = False
     n: int = Field(100, ge=1)
     limit: int | None = Field(None, ge=1)
     strict: bool = False
@@ -134,18 +131,40 @@ class AttributeSettings(Running, OfNeurons):
     ] = "gradient-x-input"
     precision: Literal["float32", "bfloat16"] = "float32"
     store: Literal["float32", "float16"] = "float32"
+    position: Literal["all", "max"] = "all"
 
     _lists = field_validator("lower_layer", mode="before")(_as_list)
 
     @property
     def how(self) -> dict[str, str]:
         """What the relevances depend on beside layer and inputs; what is usual is left out, but for the rule."""
-        unusual = {name: getattr(self, name) for name in ("precision", "store") if getattr(self, name) != "float32"}
-        return {"rule": self.rule, **unusual}
+        fields = ("precision", "store", "position")
+        usual = {name: type(self).model_fields[name].default for name in fields}
+        return {
+            "rule": self.rule,
+            **{name: getattr(self, name) for name in fields if getattr(self, name) != usual[name]},
+        }
 
 
-class ClusterSettings(OfNeurons):
-    features: list[str] = [PURE_FEATURES]
+class OfFeatures(Settings):
+    """Settings of a stage that works with kinds of features.
+
+    The transform is said in the names of the features: what follows knows nothing else.
+    """
+
+    features: list[str] = [PURE]
+    transform: Literal["l1", "none", "sqrt-l2"] = "l1"
+
+    @model_validator(mode="after")
+    def _named(self) -> OfFeatures:
+        if self.transform != "l1":
+            features = [with_transform(name, self.transform) for name in self.features]
+            object.__setattr__(self, "features", features)
+            object.__setattr__(self, "transform", "l1")
+        return self
+
+
+class ClusterSettings(OfNeurons, OfFeatures):
     k: list[int] = [2]
     seed: int = 0
 
@@ -155,8 +174,7 @@ class ClusterSettings(OfNeurons):
     _k = field_validator("k")(_sorted_k)
 
 
-class RenderSettings(Running, OfNeurons):
-    features: list[str] = [PURE_FEATURES]
+class RenderSettings(Running, OfNeurons, OfFeatures):
     k: list[int] | None = None
     crop: Literal["crp", "activation", "none"] = "crp"
     format: Literal["png", "pdf", "svg"] = "png"

@@ -69,9 +69,10 @@ class Scratch:
         values = np.ascontiguousarray(values, dtype=dtype)
         width = shape[-1] * values.itemsize
         file = self._files[name].fileno()
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # of runs of rows that follow each other
         with disk_errors(self.folder / name):
-            for row, value in zip(rows, values, strict=True):
-                rest, place = memoryview(value.tobytes()), int(row) * width
+            for start, stop in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
+                rest, place = memoryview(values[start:stop].tobytes()), int(rows[start]) * width
                 while rest:  # a disk that is almost full takes a part
                     written = os.pwrite(file, rest, place)
                     rest, place = rest[written:], place + written

@@ -22,7 +22,7 @@ from pure_cli.config import fingerprint
 from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.files import TEMPORARY, disk_errors, temporary_beside, write_failure
 
-SCHEMA = 1  # of the files; raised when their layout changes
+SCHEMA = 2  # of the files; raised when their layout changes
 STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "evaluate")
 MADE_BY = {"crops": "embed"}  # the command that makes a file, where it has another name
 LOCK_POLL = 0.2  # seconds
@@ -109,7 +109,7 @@ class Store:
                     f"{path} is no readable HDF5 file: damaged, cut short or something else. {remake}"
                 ) from None
             try:
-                _check_schema(path, file)
+                _check_schema(path, file, remake)
                 yield file
             except UNREADABLE as error:
                 raise UnreadableFile(f"{path} is damaged ({first_line(error)}). {remake}") from error
@@ -250,7 +250,7 @@ def _stamp(node: h5py.Group) -> tuple[dict[str, Any], dict[str, Any]]:
     return settings, origins
 
 
-def _check_schema(path: Path, file: h5py.File) -> None:
+def _check_schema(path: Path, file: h5py.File, remake: str) -> None:
     schema = file.attrs.get("schema")
     if not isinstance(schema, int | np.integer):
         raise UnreadableFile(f"{path} was not written by pure. Move it away, or choose another --workspace.")
@@ -258,6 +258,10 @@ def _check_schema(path: Path, file: h5py.File) -> None:
         raise UnreadableFile(
             f"{path} has schema {schema}, and this pure ({__version__}) knows {SCHEMA}. "
             "Update pure, or choose another --workspace."
+        )
+    if schema < SCHEMA:
+        raise UnreadableFile(
+            f"{path} was written by an older pure (schema {schema}); this one writes {SCHEMA}. {remake}"
         )
 
 

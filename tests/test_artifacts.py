@@ -17,6 +17,7 @@ from pure_cli.artifacts import (
     read_attributed,
     read_clusterings,
     read_collected,
+    read_norms,
     read_relevances,
     read_rows,
     read_rows_index,
@@ -104,6 +105,8 @@ class Expected:
 
     def __init__(self):
         self.rows: dict[tuple[str, int], np.ndarray] = {}
+        self.norms: dict[tuple[str, int], np.ndarray] = {}
+        self.means: dict[tuple[str, int], np.ndarray] = {}
         self.activations: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self.lower_layers: list[str] = []
 
@@ -115,13 +118,18 @@ def add(store, expected, image, neurons, lower_layers, random, settings=OWN, mad
     there = np.array(sorted(expected.activations), dtype=np.int64)
     images = np.setdiff1d(image[neurons][image[neurons] >= 0], there)
     activation = {kind: random.random((len(images), NEURONS)).astype(np.float32) for kind in ("max", "mean")}
+    norms = {k: random.random((len(neurons), REFERENCES)).astype(np.float32) for k in lower_layers}
+    means = {k: random.random((len(images), WIDTHS[k])).astype(np.float32) for k in lower_layers}
     new = NewRelevances(
-        layer, neurons, {k: values[k].__getitem__ for k in lower_layers}, {k: WIDTHS[k] for k in lower_layers}, images,
-        activation,
+        layer, neurons, {k: values[k].__getitem__ for k in lower_layers},
+        {k: norms[k].__getitem__ for k in lower_layers}, {k: WIDTHS[k] for k in lower_layers}, images, activation,
+        means,
     )  # fmt: skip
     add_relevances(store, new, image, settings, made_from)
     for k in lower_layers:
         expected.rows |= {(k, int(c)): values[k][i] for i, c in enumerate(neurons)}
+        expected.norms |= {(k, int(c)): norms[k][i] for i, c in enumerate(neurons)}
+        expected.means |= {(k, int(x)): means[k][i] for i, x in enumerate(images)}
     expected.activations |= {int(x): (activation["max"][i], activation["mean"][i]) for i, x in enumerate(images)}
     expected.lower_layers = list(dict.fromkeys([*expected.lower_layers, *lower_layers]))
 
@@ -139,6 +147,9 @@ def assert_holds(store, expected, image, layer="layer3"):
             assert found.done[lower][row] == there
             if there:
                 assert values.tobytes() == expected.rows[lower, c].tobytes()
+                assert (
+                    read_norms(store, layer, lower, np.array([row]))[0].tobytes() == expected.norms[lower, c].tobytes()
+                )
             else:
                 assert np.isnan(values).all()
         asked = np.arange(NEURONS)
@@ -146,6 +157,11 @@ def assert_holds(store, expected, image, layer="layer3"):
         assert found.missing(lower, asked).tolist() == missing
     assert found.missing("another", np.arange(3)).tolist() == [0, 1, 2]
     assert found.activation_image.tolist() == sorted(expected.activations)
+    for lower in expected.lower_layers:
+        values = read_activations(store, layer, f"lower/{lower}")
+        for row, image in enumerate(found.activation_image.tolist()):
+            known = expected.means.get((lower, image), np.full(WIDTHS[lower], np.nan, np.float32))
+            assert values[row].tobytes() == known.tobytes()
     for place, kind in enumerate(("max", "mean")):
         values = read_activations(store, layer, kind)
         for row, x in enumerate(found.activation_image.tolist()):

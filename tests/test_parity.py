@@ -154,7 +154,7 @@ def test_crops_are_those_of_the_paper(study):
 
     workspace, network, _, visualization, _ = study
     sources = Sources(workspace.store)
-    opened = open_network(sources.collected.origin, "cpu")
+    opened = open_network(sources.collected, "cpu")
     neurons = np.array(NEURONS)
     assert sum(compute_boxes(sources, opened, "layer3", "crp", neurons, None, 0, False)) == len(NEURONS) * N
     equal = []

@@ -17,6 +17,7 @@ from pure_cli.artifacts.relevances import (
     add_relevances,
     read_activations,
     read_attributed,
+    read_norms,
     read_relevances,
 )
 from pure_cli.artifacts.rows import NeuronRows, NewRows, add_rows, read_rows, read_rows_index
@@ -39,6 +40,7 @@ __all__ = [
     "read_clusterings",
     "read_collected",
     "read_evaluations",
+    "read_norms",
     "read_relevances",
     "read_rows",
     "read_rows_index",

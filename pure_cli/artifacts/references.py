@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import h5py
 import numpy as np
 
+from pure_cli.core.directions import Directions
 from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.errors import PureError, unknown
 from pure_cli.workspace import Store, made_from, read_texts, settings_of, stamp, write_array, write_texts
@@ -24,6 +26,7 @@ class CollectedLayer:
     lower_layers : where its neurons' activations are attributed to when the user names nothing
     shape : of the layer's output for one image
     settings, made_from : what the result depends on
+    directions : what its neurons are, where they are no channels
     """
 
     top: TopImages
@@ -32,10 +35,16 @@ class CollectedLayer:
     settings: dict[str, Any]
     made_from: dict[str, Any]
     fingerprint: str = ""
+    directions: Directions | None = None
 
     @property
     def neurons(self) -> int:
         return len(self.top.image)
+
+    def name_of(self, neuron: int) -> str:
+        """The name of a direction; "" where neurons have none."""
+        names = self.directions.names if self.directions else ()
+        return names[neuron] if names else ""
 
     @property
     def most_references(self) -> int:
@@ -87,6 +96,7 @@ def read_collected(store: Store) -> Collected:
                 settings_of(group),
                 made_from(group),
                 group.attrs["fingerprint"],
+                _directions(group),
             )
         images, damaged = file["images"], file["damaged"]
         return Collected(
@@ -107,6 +117,13 @@ def read_collected(store: Store) -> Collected:
         )
 
 
+def _directions(group: h5py.Group) -> Directions | None:
+    if "directions" not in group:
+        return None
+    own = group["directions"]
+    return Directions(own["weight"][:], own["bias"][:], bool(own.attrs["relu"]), read_texts(own["name"]))
+
+
 def write_collected(store: Store, collected: Collected) -> None:
     with store.replace("collect") as file:
         prints = {}
@@ -117,6 +134,11 @@ def write_collected(store: Store, collected: Collected) -> None:
             write_array(group, "position", layer.top.position)
             write_texts(group, "lower_layers", layer.lower_layers)
             group.attrs["shape"] = layer.shape
+            if layer.directions:
+                write_array(group, "directions/weight", layer.directions.weight)
+                write_array(group, "directions/bias", layer.directions.bias)
+                write_texts(group, "directions/name", list(layer.directions.names))
+                group["directions"].attrs["relu"] = layer.directions.relu
             prints[name] = stamp(group, layer.settings, layer.made_from)
         write_array(file, "images/index", collected.image_index)
         write_texts(file, "images/path", collected.image_path)

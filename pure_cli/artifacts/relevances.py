@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import h5py
@@ -76,8 +76,15 @@ def read_relevances(store: Store, layer: str, lower: str, places: np.ndarray) ->
             yield rows[place].astype(np.float32, copy=False)
 
 
+def read_norms(store: Store, layer: str, lower: str, places: np.ndarray) -> np.ndarray:
+    """(N, n) L1 norms that the relevances of some neurons were divided by, by their places in the file."""
+    with store.read("attribute") as file:
+        return file[f"layers/{layer}/norm/{lower}"][:][places]
+
+
 def read_activations(store: Store, layer: str, kind: str) -> np.ndarray:
-    """Activations (U, C) of the layer for each distinct image: their "max" or "mean" over space."""
+    """Activations (U, C) for each distinct image: "max" or "mean" over space of the layer, positive ones alone, or
+    "lower/NAME", the mean over space of a lower layer."""
     with store.read("attribute") as file:
         return file[f"layers/{layer}/activations/{kind}"][:]
 
@@ -91,18 +98,22 @@ class NewRelevances:
     layer : name
     neuron : (N,) int64, ascending
     relevance : lower layer to a function from the row of a neuron to its (n, D) float32
+    norm : lower layer to a function from the row of a neuron to the (n,) L1 norms that they were divided by
     widths : lower layer to D
     activation_image : (U,) int64 images, whose activations take the place of those in the file
     activation : "max" and "mean" to (U, C) float32
+    lower_mean : lower layer to (U, D) float32, its mean activation
     dtype : of the relevances in the file, "float32" or "float16"
     """
 
     layer: str
     neuron: np.ndarray
     relevance: Mapping[str, Callable[[int], np.ndarray]]
+    norm: Mapping[str, Callable[[int], np.ndarray]]
     widths: Mapping[str, int]
     activation_image: np.ndarray
-    activation: Mapping[str, np.ndarray] = field(default_factory=dict)
+    activation: Mapping[str, np.ndarray]
+    lower_mean: Mapping[str, np.ndarray]
     dtype: str = "float32"
 
 
@@ -153,20 +164,42 @@ def _fill(group: h5py.Group, old: h5py.Group | None, new: NewRelevances, referen
         new_row = {int(c): row for row, c in enumerate(new.neuron)} if lower in new.relevance else {}
         width = new.widths[lower] if lower in new.widths else old["relevance"][lower].shape[-1]  # type: ignore[index]
         rows = empty_rows(group, f"relevance/{lower}", (len(neuron), references.shape[1], width), new.dtype)
+        norms = np.full((len(neuron), references.shape[1]), np.nan, np.float32)
         done = np.zeros(len(neuron), bool)
         for i, c in enumerate(neuron.tolist()):
             if c in new_row:
-                rows[i], done[i] = new.relevance[lower](new_row[c]), True
+                rows[i], norms[i] = new.relevance[lower](new_row[c]), new.norm[lower](new_row[c])
+                done[i] = True
             elif old_done is not None and c in old_row and old_done[old_row[c]]:
-                rows[i], done[i] = old["relevance"][lower][old_row[c]], True  # type: ignore[index]
+                place = old_row[c]
+                rows[i], norms[i] = old["relevance"][lower][place], old["norm"][lower][place]  # type: ignore[index]
+                done[i] = True
             else:
                 rows[i] = np.nan
+        write_array(group, f"norm/{lower}", norms)
         write_array(group, f"done/{lower}", done)
-    kept = ~np.isin(before.activation_image, new.activation_image) if before else np.empty(0, bool)
-    image = np.concatenate([before.activation_image[kept], new.activation_image]) if before else new.activation_image
-    order = np.argsort(image)
-    write_array(group, "activations/image", image[order])
+    _fill_activations(group, old, new, before.activation_image if before else np.empty(0, np.int64), lower_layers)
+
+
+def _fill_activations(
+    group: h5py.Group, old: h5py.Group | None, new: NewRelevances, before: np.ndarray, lower_layers: list[str]
+) -> None:
+    """Activations of every distinct image; NaN at a lower layer where its relevances were not asked for."""
+    image = np.union1d(before, new.activation_image)
+    write_array(group, "activations/image", image)
+    old_place, new_place = np.searchsorted(image, before), np.searchsorted(image, new.activation_image)
+
+    def put(path: str, fresh: np.ndarray | None) -> None:
+        there = old[path][:] if old is not None and path in old else None
+        known = [values for values in (there, fresh) if values is not None]
+        whole = np.full((len(image), known[0].shape[1]), np.nan, np.float32)
+        if there is not None:
+            whole[old_place] = there
+        if fresh is not None:
+            whole[new_place] = fresh
+        write_array(group, path, whole)
+
     for kind, values in new.activation.items():
-        if before:
-            values = np.concatenate([old["activations"][kind][:][kept], values])  # type: ignore[index]
-        write_array(group, f"activations/{kind}", values[order])
+        put(f"activations/{kind}", values)
+    for lower in lower_layers:
+        put(f"activations/lower/{lower}", new.lower_mean.get(lower))

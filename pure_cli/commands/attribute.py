@@ -19,7 +19,8 @@ def attribute(
         typer.Option(
             "--lower-layer",
             metavar="LAYER",
-            help="Whose channels get the relevance; repeat for several. [default: the preset's, or the stage before]",
+            help="Whose channels get the relevance; repeat for several. A function goes by its module: layer4.1:relu. "
+            "[default: the preset's, or the stage before]",
         ),
     ] = None,
     rule: Annotated[
@@ -27,6 +28,14 @@ def attribute(
         typer.Option(
             "--rule",
             help="gradient-x-input, epsilon-plus(-flat) or epsilon-alpha2-beta1(-flat). [default: gradient-x-input]",
+        ),
+    ] = None,
+    position: Annotated[
+        str | None,
+        typer.Option(
+            "--position",
+            metavar="WHICH",
+            help="Where the neuron's activation counts: all, or max, its maximal position alone. [default: all]",
         ),
     ] = None,
     precision: Annotated[

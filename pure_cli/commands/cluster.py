@@ -18,9 +18,11 @@ def cluster(
         list[str] | None,
         typer.Option(
             "--features",
-            help="pure, pure@LOWER_LAYER, activation-max or activation-mean; repeat for several. [default: pure]",
+            help="pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation or "
+            "embeddings; repeat for several. [default: pure]",
         ),
     ] = None,
+    transform: opt.Transform = None,
     k: Annotated[
         str | None,
         typer.Option("--k", metavar="LIST", help="Virtual neurons for each neuron, as in 2 or 2,3,4. [default: 2]"),
@@ -68,7 +70,7 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
     for row in table["neurons"][:rows]:
         virtual = row["virtual_neurons"]
         cells = [
-            str(row["neuron"]),
+            f"{row['neuron']} {row['name']}".rstrip(),
             " + ".join(str(v["size"]) for v in virtual) or "never fires",
             _number(row["silhouette"]),
             _number(row["distance"]),

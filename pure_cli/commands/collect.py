@@ -43,6 +43,17 @@ def collect(
             help="Where the neurons are; repeat for several. [default: the preset's, or the last stage]",
         ),
     ] = None,
+    directions: Annotated[
+        Path | None,
+        typer.Option(
+            "--directions",
+            metavar="FILE",
+            help="Directions over the channels of the layer as neurons: .npy, .safetensors or .csv, a row each.",
+        ),
+    ] = None,
+    directions_relu: Annotated[
+        bool | None, typer.Option("--directions-relu", help="Negative activations of the directions count as zero.")
+    ] = None,
     n: Annotated[
         int | None,
         typer.Option("-n", "--references", metavar="N", help="Reference images for each neuron. [default: 100]"),

@@ -87,3 +87,11 @@ Neurons = Annotated[
         "--neurons", metavar="LIST", help="As in 201,2,341 or 0-63 or all. [default: all that the stage before did]"
     ),
 ]
+Transform = Annotated[
+    str | None,
+    typer.Option(
+        "--transform",
+        metavar="NAME",
+        help="Of the relevances: l1 (the paper's), none, or sqrt-l2 (signed square root, L2 norm 1). [default: l1]",
+    ),
+]

@@ -17,6 +17,7 @@ def render(
         list[str] | None,
         typer.Option("--features", help="Whose clusters to show; repeat for several. [default: pure]"),
     ] = None,
+    transform: opt.Transform = None,
     k: Annotated[
         str | None,
         typer.Option(

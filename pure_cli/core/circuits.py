@@ -4,30 +4,22 @@ The network runs to the lowest of the lower layers without a graph and from ther
 pass then serves one neuron of every image in the batch.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-from pure_cli.core.layout import channels_first, like_activation
+from pure_cli.core.directions import CHANNELS, Channels
+from pure_cli.core.hooks import Hook, hooked
+from pure_cli.core.layout import channels_first
 
 L1_EPSILON = 1e-10  # added to the norm, as in PURE
 
 
 class _Reached(Exception):
     """The layer has been computed; the rest of the network is not needed."""
-
-
-@contextmanager
-def _hooks(pairs: Sequence[tuple[nn.Module, object]]) -> Iterator[None]:
-    handles = [module.register_forward_hook(hook) for module, hook in pairs]  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def forward_to(
@@ -39,8 +31,8 @@ def forward_to(
     ----------
     model : in eval mode, parameters without gradients
     images : (B, 3, H, W) float; where they require a gradient, the graph begins at the images
-    layer : name of the module at which to stop
-    lower_layers : names of modules whose outputs are wanted too
+    layer : name of the module or function at which to stop; names as in `pure_cli.core.hooks`
+    lower_layers : names of those whose outputs are wanted too
 
     Returns
     -------
@@ -50,21 +42,20 @@ def forward_to(
     found: dict[str, torch.Tensor] = {}
     lower: dict[str, torch.Tensor] = {}
 
-    def begin(name: str) -> object:
-        def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+    def begin(name: str) -> Hook:
+        def hook(output: torch.Tensor) -> torch.Tensor:
             torch.set_grad_enabled(True)
             lower[name] = output if output.requires_grad else output.detach().requires_grad_()
             return lower[name].clone()  # what follows may change its input in place
 
         return hook
 
-    def stop(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+    def stop(output: torch.Tensor) -> None:
         found[layer] = output
         raise _Reached
 
-    modules = dict(model.named_modules())
-    pairs = [(modules[name], begin(name)) for name in lower_layers] + [(modules[layer], stop)]
-    with torch.set_grad_enabled(images.requires_grad), _hooks(pairs), suppress(_Reached):
+    hooks: dict[str, Hook] = {name: begin(name) for name in lower_layers}
+    with torch.set_grad_enabled(images.requires_grad), hooked(model, {**hooks, layer: stop}), suppress(_Reached):
         model(images)
     return found[layer], lower
 
@@ -76,7 +67,7 @@ def activations(model: nn.Module, images: torch.Tensor, layers: Sequence[str]) -
     ----------
     model : in eval mode
     images : (B, 3, H, W) float
-    layers : names of modules, each of which runs once
+    layers : names of modules or functions, each of which runs once
 
     Returns
     -------
@@ -84,16 +75,15 @@ def activations(model: nn.Module, images: torch.Tensor, layers: Sequence[str]) -
     """
     found: dict[str, torch.Tensor] = {}
 
-    def keep(name: str) -> object:
-        def hook(module: nn.Module, inputs: object, output: torch.Tensor) -> None:
+    def keep(name: str) -> Hook:
+        def hook(output: torch.Tensor) -> None:
             found[name] = output
             if len(found) == len(layers):
                 raise _Reached
 
         return hook
 
-    modules = dict(model.named_modules())
-    with torch.inference_mode(), _hooks([(modules[name], keep(name)) for name in layers]), suppress(_Reached):
+    with torch.inference_mode(), hooked(model, {name: keep(name) for name in layers}), suppress(_Reached):
         model(images)
     return found
 
@@ -110,10 +100,12 @@ class Circuits:
     lower_layers : to whose channels their activation is attributed
     lrp : the gradients are relevances already, since a composite of LRP rules is registered with the model;
         otherwise they are multiplied with the activations of the lower layer
+    neurons : what the neurons of the layer are
 
     Attributes
     ----------
     activation : the output of `layer`, detached
+    firing : (B, C, S) activations of its neurons
 
     Notes
     -----
@@ -126,36 +118,54 @@ class Circuits:
     layer: str
     lower_layers: Sequence[str]
     lrp: bool = False
+    neurons: Channels = CHANNELS
     activation: torch.Tensor = field(init=False)
+    firing: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self._output, self._lower = forward_to(self.model, self.images, self.layer, self.lower_layers)
         self.activation = self._output.detach()
+        self.firing = channels_first(self.neurons.read(self.activation))
 
-    def relevance(self, channels: torch.Tensor, last: bool = False) -> dict[str, torch.Tensor]:
-        """Relevance of every lower channel for one neuron of each image.
+    def relevance(
+        self, which: torch.Tensor, last: bool = False, positions: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Relevance of every lower channel for one neuron of each image, divided by its L1 norm.
+
+        Parameters and shapes as of `summed`.
+        """
+        return {name: values / l1_norm(values) for name, values in self.summed(which, last, positions).items()}
+
+    def summed(
+        self, which: torch.Tensor, last: bool = False, positions: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Relevance of every lower channel for one neuron of each image, summed over space.
 
         Parameters
         ----------
-        channels : (m,) int64 with m <= B: the neuron for each of the first m images
+        which : (m,) int64 with m <= B: the neuron for each of the first m images
         last : no further call will follow, the graph may be freed
+        positions : (m,) int64, flat over space: the only ones at which the neuron counts; all do where it is None
 
         Returns
         -------
-        dict of lower layer to (m, D) float: summed over space, divided by the L1 norm + 1e-10; zeros where the
-        neuron does not fire
+        dict of lower layer to (m, D) float32; zeros where the neuron does not fire
         """
-        rows = torch.arange(len(channels), device=self.activation.device)
-        own = (rows, slice(None), channels) if self.activation.ndim == 3 else (rows, channels)
-        start = torch.zeros_like(self.activation)  # in the same layout in memory
-        start[own] = self.activation[own].clamp(min=0)
+        fired = self.firing[torch.arange(len(which), device=which.device), which].clamp(min=0)
+        if positions is not None:
+            fired = fired * nn.functional.one_hot(positions.clamp(min=0), fired.shape[1])
+        start = self.neurons.start(self.activation, which, fired, self.lrp)
         lower = [self._lower[name] for name in self.lower_layers]
         gradients = torch.autograd.grad(self._output, lower, start, retain_graph=not last)
-        found = {}
-        for name, gradient in zip(self.lower_layers, gradients, strict=True):
-            summed = self._summed(gradient[: len(channels)], self._lower[name].detach()[: len(channels)])
-            found[name] = summed / (summed.abs().sum(dim=-1, keepdim=True) + L1_EPSILON)
-        return found
+        m = len(which)
+        return {
+            name: self._summed(gradient[:m], self._lower[name].detach()[:m])
+            for name, gradient in zip(self.lower_layers, gradients, strict=True)
+        }
+
+    def lower_mean(self) -> dict[str, torch.Tensor]:
+        """(B, D) float32 activations of every lower layer, their means over space."""
+        return {name: channels_first(lower.detach()).float().mean(dim=-1) for name, lower in self._lower.items()}
 
     def _summed(self, gradient: torch.Tensor, activation: torch.Tensor) -> torch.Tensor:
         """Relevance (m, D) float32 of channels, over space."""
@@ -164,6 +174,11 @@ class Circuits:
         if gradient.ndim == 4:  # by pixel, without a copy where channels are last in memory
             return torch.einsum("bchw,bchw->bc", gradient.float(), activation.float())
         return (channels_first(gradient).float() * channels_first(activation).float()).sum(dim=-1)
+
+
+def l1_norm(relevance: torch.Tensor) -> torch.Tensor:
+    """(m, 1) L1 norm + 1e-10 of relevances (m, D), by which PURE divides them."""
+    return relevance.abs().sum(dim=-1, keepdim=True) + L1_EPSILON
 
 
 @dataclass
@@ -175,6 +190,7 @@ class Heatmaps:
     model : in eval mode, parameters without gradients, with a composite of LRP rules registered
     images : (B, 3, H, W) float
     layer : whose neurons are asked about
+    neurons : what they are
 
     Notes
     -----
@@ -185,11 +201,13 @@ class Heatmaps:
     model: nn.Module
     images: torch.Tensor
     layer: str
+    neurons: Channels = CHANNELS
 
     def __post_init__(self) -> None:
         self._pixels = self.images.detach().requires_grad_()
         self._output, _ = forward_to(self.model, self._pixels, self.layer)
-        self._activation = channels_first(self._output.detach())
+        self._activation = self._output.detach()
+        self._firing = channels_first(self.neurons.read(self._activation))
 
     def at(self, channels: torch.Tensor, positions: torch.Tensor, last: bool = False) -> torch.Tensor:
         """Relevance of the pixels for one neuron of each image, at one position.
@@ -205,11 +223,10 @@ class Heatmaps:
         (m, H, W) float, summed over colours, signed
         """
         rows, positions = torch.arange(len(channels), device=channels.device), positions.clamp(min=0)
-        start = torch.zeros_like(self._activation)
-        start[rows, channels, positions] = self._activation[rows, channels, positions]
-        (gradient,) = torch.autograd.grad(
-            self._output, self._pixels, like_activation(start, self._output), retain_graph=not last
-        )
+        fired = torch.zeros_like(self._firing[: len(channels), 0])
+        fired[rows, positions] = self._firing[rows, channels, positions]
+        start = self.neurons.start(self._activation, channels, fired, lrp=True)
+        (gradient,) = torch.autograd.grad(self._output, self._pixels, start, retain_graph=not last)
         return gradient[: len(channels)].sum(dim=1)
 
 
@@ -218,7 +235,7 @@ def activation_maps(activation: torch.Tensor, channels: torch.Tensor, size: tupl
 
     Parameters
     ----------
-    activation : (B, C, h, w) of a layer
+    activation : (B, C, h, w) of a layer's neurons
     channels : (m,) int64 with m <= B
     size : (H, W) of the images
 

@@ -7,8 +7,11 @@ import zennit.types
 from torch import nn
 
 from pure_cli.core.circuits import forward_to
+from pure_cli.core.hooks import FUNCTION, functions
 from pure_cli.errors import PureError, first_line, unknown
 
+SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
+                   "hardtanh", "sigmoid", "tanh", "softplus", "add", "cat")  # fmt: skip
 PROBE_SIZE = 224  # pixels, where neither the preprocessing nor an image says otherwise
 NOT_A_STAGE = (nn.modules.pooling._AvgPoolNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd,
                nn.modules.pooling._AdaptiveMaxPoolNd, nn.Flatten, nn.Dropout)  # fmt: skip
@@ -16,12 +19,12 @@ NOT_A_STAGE = (nn.modules.pooling._AvgPoolNd, nn.modules.pooling._MaxPoolNd, nn.
 
 @dataclass(frozen=True)
 class Layer:
-    """A named module that ran.
+    """A named module that ran, or a function that one called.
 
     Attributes
     ----------
-    name : as in ``model.named_modules()``
-    kind : class of the module
+    name : as in ``model.named_modules()``, and as in `pure_cli.core.hooks` for functions
+    kind : class of the module, or "function"
     shape : of its output for one image, without the batch; None where the output is no single tensor
     calls : how often one pass calls it
     """
@@ -33,7 +36,7 @@ class Layer:
 
 
 def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
-    """Every named module in the order in which it finished.
+    """Every named module in the order in which it finished, and the functions that change activations in between.
 
     Parameters
     ----------
@@ -49,9 +52,13 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
         calls = found.pop(name).calls + 1 if name in found else 1
         found[name] = Layer(name, type(module).__name__, shape, calls)
 
+    def note_function(name: str, output: torch.Tensor) -> None:
+        if name.rpartition(FUNCTION)[2].partition(".")[0] in SHOWN_FUNCTIONS and output.ndim > 1:
+            found[name] = Layer(name, "function", tuple(output.shape[1:]), 1)
+
     handles = [module.register_forward_hook(note) for module in names]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), functions(model, note_function):
             model(image)
     except Exception as error:
         size = "×".join(map(str, image.shape[-2:]))
@@ -62,7 +69,15 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
     finally:
         for handle in handles:
             handle.remove()
-    return list(found.values())
+    modules = dict(model.named_modules())
+    return [layer for layer in found.values() if not _is_within(layer, found, modules)]
+
+
+def _is_within(layer: Layer, found: dict[str, Layer], modules: dict[str, nn.Module]) -> bool:
+    """A function is what a module of torch does, and that runs once: the module's name says the same."""
+    module, colon, _ = layer.name.partition(FUNCTION)
+    own = type(modules[module]).__module__.startswith("torch.nn.") if colon else False
+    return own and module in found and found[module].calls == 1
 
 
 def default_layers(model: nn.Module, layers: list[Layer]) -> tuple[str, str]:
@@ -151,7 +166,11 @@ def check_rules(model: nn.Module, layers: list[Layer], layer: str) -> None:
     modules = dict(model.named_modules())
     order = [found.name for found in layers]
     for found in layers[: order.index(layer)]:
-        if found.calls > 1 and isinstance(modules[found.name], zennit.types.Linear | zennit.types.AvgPool):
+        if (
+            found.calls > 1
+            and found.name in modules
+            and isinstance(modules[found.name], zennit.types.Linear | zennit.types.AvgPool)
+        ):
             raise PureError(
                 f"The module '{found.name}' runs {found.calls} times below '{layer}', and LRP rules can only be "
                 "applied where each runs once. Use gradient-x-input for relevances and --crop none for figures."

@@ -18,6 +18,7 @@ from pure_cli.artifacts import (
     read_collected,
 )
 from pure_cli.config import AttributeSettings
+from pure_cli.core.directions import module_of
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
@@ -64,12 +65,14 @@ class Task:
     work : what a killed process had begun, or the job itself
     plan : of the neurons of `work`
     channels : of each lower layer
+    layer_channels : of the layer
     """
 
     job: Job
     work: Work
     plan: Plan
     channels: dict[str, int]
+    layer_channels: int
     batch_size: int
 
 
@@ -96,7 +99,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     jobs = [job for layer in layers for job in _jobs(layer, collected, before.get(layer), valid.get(layer), settings)]
     outcome = Outcome("attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0})
     if jobs:
-        network = open_network(collected.origin, settings.device, settings.deterministic)
+        network = open_network(collected, settings.device, settings.deterministic)
         tasks = [_task(job, store, network, collected, listing, settings) for job in jobs]
         done, total = 0, sum(task.plan.pairs for task in tasks)
         for task in tasks:
@@ -168,12 +171,12 @@ def _task(
     job: Job, store: Store, network: Network, collected: Collected, listing: Listing, settings: AttributeSettings
 ) -> Task:
     image = collected.layers[job.layer].top.image
-    channels = _check(network, job, listing, settings.rule)
+    channels, layer_channels = _check(network, job, listing, settings.rule)
     at_once = images_at_once(listing, network, settings.batch_size)
     how = {"lower_layers": job.lower_layers, "batch_size": at_once}
     work = Work("attribute", *attribute_depends_on(collected, job.layer, settings.how), how, job.neurons.tolist())
     work = work.begun(store, job.there)
-    return Task(job, work, Plan.of(image[work.neurons]), channels, at_once)
+    return Task(job, work, Plan.of(image[work.neurons]), channels, layer_channels, at_once)
 
 
 def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLayer]) -> bool:
@@ -188,22 +191,22 @@ def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLaye
     return any(len(there[layer].missing(lower, np.array(work.neurons))) for lower in work.how["lower_layers"])
 
 
-def _check(network: Network, job: Job, listing: Listing, rule: str) -> dict[str, int]:
-    """Channels of every lower layer, once it is clear that each leads to the layer."""
+def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dict[str, int], int]:
+    """Channels of every lower layer and of the layer, once it is clear that each leads to it."""
     from pure_cli.core.layout import channel_count
     from pure_cli.models.layers import check_layer, check_leads_to, check_rules, list_layers
 
     image = network.inputs(first_image(listing, network))
     layers = list_layers(network.model, image)
     if rule != GRADIENT_X_INPUT:
-        check_rules(network.model, layers, job.layer)
+        check_rules(network.model, layers, module_of(job.layer))
     widths = {}
-    for lower in job.lower_layers:
-        shape = check_layer(lower, layers).shape
+    for name in [*job.lower_layers, module_of(job.layer)]:
+        shape = check_layer(name, layers).shape
         assert shape is not None
-        widths[lower] = channel_count(shape)
-    check_leads_to(network.model, image, job.layer, job.lower_layers)
-    return widths
+        widths[name] = channel_count(shape)
+    check_leads_to(network.model, image, module_of(job.layer), job.lower_layers)
+    return widths, widths.pop(module_of(job.layer))
 
 
 def _run(
@@ -212,50 +215,76 @@ def _run(
     """Compute one task from where a killed process left it, and write it; yields the pairs of every finished batch."""
     import torch
 
-    from pure_cli.core.circuits import Circuits
+    from pure_cli.core.circuits import Circuits, l1_norm
     from pure_cli.core.layout import channels_first
     from pure_cli.models.rules import composite_for
 
     job, plan, neurons = task.job, task.plan, np.array(task.work.neurons, dtype=np.int64)
-    source, n = collected.layers[job.layer], plan.references
+    source, n, module = collected.layers[job.layer], plan.references, module_of(job.layer)
+    position = source.top.position[neurons]
     names = {lower: f"relevance-{i}" for i, lower in enumerate(job.lower_layers)}
-    arrays = {name: ((len(neurons) * n, task.channels[lower]), "float32") for lower, name in names.items()}
-    arrays |= {kind: ((len(plan.images), source.neurons), "float32") for kind in ("max", "mean")}
     lrp = settings.rule != GRADIENT_X_INPUT
     registered = composite_for(settings.rule, network.model).context(network.model) if lrp else nullcontext()
     if not lrp:
-        network = network.ready(first_image(listing, network), [job.layer, *job.lower_layers], settings.precision)
-    with PairWork(store, task.work, plan, arrays, task.batch_size, settings.force) as work, registered:
+        network = network.ready(first_image(listing, network), [module, *job.lower_layers], settings.precision)
+    with PairWork(store, task.work, plan, _arrays(task, names), task.batch_size, settings.force) as work, registered:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
-            circuits = Circuits(network.model, network.inputs(images), job.layer, job.lower_layers, lrp)
+            inputs, which = network.inputs(images), np.arange(start, stop)
+            circuits = Circuits(network.model, inputs, module, job.lower_layers, lrp, network.neurons(job.layer))
             firing = channels_first(circuits.activation).float().clamp(min=0)
-            work.write("max", np.arange(start, stop), firing.amax(dim=-1).cpu().numpy())
-            work.write("mean", np.arange(start, stop), firing.mean(dim=-1).cpu().numpy())
+            work.write("max", which, firing.amax(dim=-1).cpu().numpy())
+            work.write("mean", which, firing.mean(dim=-1).cpu().numpy())
+            for lower, values in circuits.lower_mean().items():
+                work.write(f"{names[lower]}-mean", which, values.cpu().numpy())
             rounds = list(plan.rounds(start, stop))
             for pairs in rounds:
                 channels = torch.from_numpy(neurons[plan.neuron_row[pairs]]).to(network.device)
-                found = circuits.relevance(channels, last=pairs is rounds[-1])
+                where = None
+                if settings.position == "max":
+                    chosen = position[plan.neuron_row[pairs], plan.slot[pairs]].astype(np.int64)
+                    where = torch.from_numpy(chosen).to(network.device)
+                found = circuits.summed(channels, last=pairs is rounds[-1], positions=where)
                 for lower, values in found.items():
-                    work.write(names[lower], plan.row(pairs), values.cpu().numpy())
+                    norm = l1_norm(values)
+                    work.write(names[lower], plan.row(pairs), (values / norm).cpu().numpy())
+                    work.write(f"{names[lower]}-norm", plan.row(pairs), norm.cpu().numpy())
             yield plan.pairs_of(start, stop)
 
         row = np.searchsorted(neurons, job.neurons)
 
-        def rows_of(lower: str) -> Callable[[int], np.ndarray]:
-            return lambda place: work.rows(names[lower], row[place] * n, (row[place] + 1) * n)
+        def rows_of(name: str) -> Callable[[int], np.ndarray]:
+            return lambda place: work.rows(name, row[place] * n, (row[place] + 1) * n)
 
-        there = None if settings.force else _earlier(store, settings).get(job.layer)
-        known: Any = there.activation_image if there and there.fingerprint == task.work.fingerprint else []
-        new_image = ~np.isin(plan.images, known)
+        def norms_of(name: str) -> Callable[[int], np.ndarray]:
+            read = rows_of(f"{name}-norm")
+            return lambda place: read(place)[:, 0]
+
+        def of_images(name: str) -> np.ndarray:
+            return work.rows(name, 0, len(plan.images))
+
         new = NewRelevances(
             job.layer,
             job.neurons,
-            {lower: rows_of(lower) for lower in job.lower_layers},
+            {lower: rows_of(name) for lower, name in names.items()},
+            {lower: norms_of(name) for lower, name in names.items()},
             task.channels,
-            plan.images[new_image],
-            {kind: work.rows(kind, 0, len(plan.images))[new_image] for kind in ("max", "mean")},
+            plan.images,
+            {kind: of_images(kind) for kind in ("max", "mean")},
+            {lower: of_images(f"{name}-mean") for lower, name in names.items()},
             settings.store,
         )
         add_relevances(store, new, source.top.image, task.work.settings, task.work.made_from, settings.force)
         work.finished()
+
+
+def _arrays(task: Task, names: Mapping[str, str]) -> dict[str, tuple[tuple[int, int], str]]:
+    """Name to shape and type of all that is computed: of the pairs, and of the images."""
+    plan = task.plan
+    pairs, images = len(task.work.neurons) * plan.references, len(plan.images)
+    arrays = dict.fromkeys(("max", "mean"), ((images, task.layer_channels), "float32"))
+    for lower, name in names.items():
+        arrays[name] = ((pairs, task.channels[lower]), "float32")
+        arrays[f"{name}-norm"] = ((pairs, 1), "float32")
+        arrays[f"{name}-mean"] = ((images, task.channels[lower]), "float32")
+    return arrays

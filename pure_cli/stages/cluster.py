@@ -94,7 +94,7 @@ def cluster_depends_on(source: FeatureSource, k: int, seed: int) -> tuple[dict[s
     settings = {
         "layer": source.layer,
         "features": source.features,
-        "lower_layer": source.lower_layer,
+        "lower_layer": "+".join(source.lower_layers),
         "k": k,
         "seed": seed,
     }
@@ -168,9 +168,9 @@ def tables(store: Store, settings: ClusterSettings) -> list[dict[str, Any]]:
 
     Returns
     -------
-    list of dicts with "layer", "features", "k", and "neurons": dicts with "neuron", "silhouette", "distance" (None
-    where there are not two virtual neurons) and "virtual_neurons": dicts with "name", "size", and "classes", the most
-    frequent class names with their counts
+    list of dicts with "layer", "features", "k", and "neurons": dicts with "neuron", "name" (of a direction, else ""),
+    "silhouette", "distance" (None where there are not two virtual neurons) and "virtual_neurons": dicts with "name",
+    "size", and "classes", the most frequent class names with their counts
     """
     sources, clusterings = Sources(store), read_clusterings(store)
     collected, found = sources.collected, []
@@ -190,6 +190,7 @@ def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) 
     images, labels = collected.layers[layer].top.image[neuron], clustering.label[row]
     return {
         "neuron": neuron,
+        "name": collected.layers[layer].name_of(neuron),
         "silhouette": _finite(clustering.silhouette[row]),
         "distance": _finite(clustering.distance[row]),
         "virtual_neurons": [

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, write_collected
 from pure_cli.config import CollectSettings, fingerprint, preset_lower_layers
+from pure_cli.core.directions import AT, Directions, module_of
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
@@ -52,7 +53,9 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         store.drop_partial("collect")
     kept = _still_valid(before, made_from, settings.n)
     asked = list(dict.fromkeys(settings.layer or ([before.origin["default_layer"]] if before and kept else [])))
-    if asked and not settings.force and all(layer in kept for layer in asked):
+    named = _directions(settings, asked, before)
+    asked = [named.layer(name) for name in asked]
+    if asked and not settings.force and all(_has(kept, name, named) for name in asked):
         assert before is not None
         _check_damage(before.damaged, listing, settings)
         _note_new_place(store, before, listing, settings)
@@ -62,13 +65,20 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         return Outcome("collect", asked, 0, "images", [], time.perf_counter() - start, details)
 
     network, origin = open_model(spec, settings, requested, seed)
-    layers, default_layer = _resolve_layers(network, listing, spec, asked)
-    wanted = [name for name in layers if settings.force or name not in kept]
-    tops, damaged, nan_images = _search(store, network, listing, settings, wanted, made_from, progress)
+    layers, default_layer = _resolve_layers(network, listing, spec, asked, named)
+    network = replace(network, directions={name: named.of[name] for name in layers if name in named.of})
+    wanted = [name for name in layers if settings.force or not _has(kept, name, named)]
+    tops, damaged, nan_images = _search(store, network, listing, settings, wanted, named, made_from, progress)
 
     origin.update(data=place_of(settings.data), images=len(listing) - len(damaged), default_layer=default_layer)
     new = {
-        name: CollectedLayer(tops[name], layers[name][0], layers[name][1], {"layer": name, "n": settings.n}, made_from)
+        name: CollectedLayer(
+            tops[name],
+            *layers[name],
+            {"layer": name, "n": settings.n, **named.settings(name)},
+            made_from,
+            directions=named.of.get(name),
+        )
         for name in wanted
     }
     others = {name: layer for name, layer in kept.items() if name not in new}
@@ -92,6 +102,74 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         time.perf_counter() - start,
         {"damaged": len(damaged), "images": len(listing) - len(damaged)},
     )
+
+
+@dataclass(frozen=True)
+class Named:
+    """The directions that a run is about.
+
+    Attributes
+    ----------
+    name : of those that a file gave, "" where there is none
+    given : those, and where none was named their layer is the default one
+    of : directions by the name of their layer
+    """
+
+    name: str = ""
+    given: Directions | None = None
+    of: dict[str, Directions] = field(default_factory=dict)
+
+    def layer(self, module: str) -> str:
+        """The name of the layer whose neurons are the directions in a module; the module where there are none."""
+        if self.given is None or AT in module:
+            return module
+        name = f"{self.name}{AT}{module}"
+        self.of[name] = self.given
+        return name
+
+    def settings(self, layer: str) -> dict[str, str]:
+        """What references depend on, for the neurons of a layer."""
+        own = self.of.get(layer)
+        if own is None:
+            return {}
+        values = [own.weight.tolist(), own.bias.tolist(), own.relu, list(own.names)]
+        return {"directions": fingerprint(values)}
+
+
+def _directions(settings: CollectSettings, asked: list[str], before: Collected | None) -> Named:
+    """The directions of a file, or those that the workspace has where a layer of them is asked for.
+
+    Raises
+    ------
+    PureError
+        They cannot be read, are for several layers, or are not there.
+    """
+    if settings.directions is not None:
+        from pure_cli.models.directions import read_directions, set_name
+
+        if len(asked) > 1 and settings.layer:
+            raise PureError("--directions lie in one layer. Name it with --layer, once.")
+        if any(AT in name for name in asked):
+            raise PureError(f"'{asked[0]}' is a layer of directions already. Name a layer of the model.")
+        return Named(set_name(settings.directions), read_directions(settings.directions, settings.directions_relu))
+    if settings.directions_relu:
+        raise PureError("--directions-relu needs --directions FILE.")
+    own = {}
+    for name in asked:
+        there = before.layers.get(name) if before and AT in name else None
+        if AT in name and (there is None or there.directions is None):
+            raise PureError(
+                f"There are no directions '{name}' in this workspace. Pass their file with --directions, and --layer "
+                f"{module_of(name)}."
+            )
+        if there is not None and there.directions is not None:
+            own[name] = there.directions
+    return Named(of=own)
+
+
+def _has(kept: dict[str, CollectedLayer], name: str, named: Named) -> bool:
+    """The references of a layer are there, of the same directions."""
+    return name in kept and kept[name].settings.get("directions") == named.settings(name).get("directions")
 
 
 def remembered_options(store: Store) -> dict[str, Any]:
@@ -190,9 +268,11 @@ def open_model(
 
 
 def _resolve_layers(
-    network: Network, listing: Listing, spec: ModelSpec, asked: list[str]
+    network: Network, listing: Listing, spec: ModelSpec, asked: list[str], named: Named
 ) -> tuple[dict[str, tuple[list[str], tuple[int, ...]]], str]:
-    """Layer to (its default lower layers, its shape), and the layer that stands in when none is named."""
+    """Layer to (its default lower layers, the shape of its neurons' activations), and the layer that stands in when
+    none is named."""
+    from pure_cli.core.layout import channel_count
     from pure_cli.models.layers import check_layer, default_layers, list_layers
 
     image = network.inputs(first_image(listing, network))
@@ -202,13 +282,24 @@ def _resolve_layers(
     except PureError:
         if not asked:
             raise
-        default, default_lower = asked[0], ""
+        default, default_lower = module_of(asked[0]), ""
     found = {}
-    for name in asked or [default]:
-        layer = check_layer(name, there)
+    for name in asked or [named.layer(default)]:
+        module = module_of(name)
+        layer = check_layer(module, there)
         assert layer.shape is not None
-        lower = preset_lower_layers(str(spec), name) or ([default_lower] if name == default and default_lower else [])
-        found[name] = (lower or _stage_before(name, there, network, image), layer.shape)
+        lower = preset_lower_layers(str(spec), module)
+        lower = lower or ([default_lower] if module == default and default_lower else [])
+        shape = layer.shape
+        if name in named.of:
+            directions, channels = named.of[name], channel_count(shape)
+            if directions.weight.shape[1] != channels:
+                raise PureError(
+                    f"The directions have {directions.weight.shape[1]} numbers each, and '{module}' has {channels} "
+                    "channels. Name the layer that they were made for with --layer."
+                )
+            shape = (shape[0], len(directions)) if len(shape) == 2 else (len(directions), *shape[1:])
+        found[name] = (lower or _stage_before(module, there, network, image), shape)
     return found, default
 
 
@@ -232,6 +323,7 @@ def _search(
     listing: Listing,
     settings: CollectSettings,
     layers: list[str],
+    named: Named,
     made_from: dict[str, Any],
     progress: Progress,
 ) -> tuple[dict[str, Any], list[tuple[int, str, str]], int]:
@@ -242,8 +334,10 @@ def _search(
     from pure_cli.data.loader import batches, default_workers
 
     batch_size = images_at_once(listing, network, settings.batch_size)
-    network = network.ready(first_image(listing, network), layers)
-    key = fingerprint([made_from, layers, settings.n, batch_size, network.device.type])
+    modules = list(dict.fromkeys(module_of(name) for name in layers))
+    network = network.ready(first_image(listing, network), modules)
+    directions = [named.settings(name) for name in layers]
+    key = fingerprint([made_from, layers, directions, settings.n, batch_size, network.device.type])
     state = Checkpoint(store, key)
     tops: dict[str, TopImages] = state.tops
     workers = default_workers() if settings.workers is None else settings.workers
@@ -255,7 +349,9 @@ def _search(
         _check_damage(state.damaged, listing, settings)
         if len(batch.index):
             broken = np.zeros(len(batch.index), bool)
-            for name, activation in activations(network.model, network.inputs(batch.images), layers).items():
+            found = activations(network.model, network.inputs(batch.images), modules)
+            for name in layers:
+                activation = network.neurons(name).read(found[module_of(name)])
                 values, positions = (part.cpu().numpy() for part in spatial_maximum(activation))
                 broken |= np.isnan(values).any(axis=1)
                 if name not in tops:

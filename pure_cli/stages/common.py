@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pure_cli.artifacts import Collected
+from pure_cli.core.directions import CHANNELS, Channels, Directions
 from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, UnreadableFile
@@ -140,16 +141,22 @@ class Network:
     Attributes
     ----------
     precision : of its numbers, once it was made ready
+    directions : by layer, what its neurons are where they are no channels
     """
 
     model: nn.Module
     device: torch.device
     preprocessing: Preprocessing
     precision: torch.dtype | None = None
+    directions: Mapping[str, Directions] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.device.type == "cpu":
             keep_memory()
+
+    def neurons(self, layer: str) -> Channels:
+        """What the neurons of a layer are."""
+        return self.directions.get(layer, CHANNELS)
 
     def ready(self, example: torch.Tensor, keep: Collection[str], precision: str = "float32") -> Network:
         """A copy that is as fast as it gets: batch norm merged, channels last in memory, numbers of `precision`.
@@ -190,7 +197,7 @@ class Network:
         return asked or max(1, usual // share)
 
 
-def open_network(origin: Mapping[str, Any], device: str, deterministic: bool = True) -> Network:
+def open_network(collected: Collected, device: str, deterministic: bool = True) -> Network:
     """The network that made the references.
 
     Raises
@@ -202,6 +209,7 @@ def open_network(origin: Mapping[str, Any], device: str, deterministic: bool = T
     from pure_cli.models.load import device_of, load_model
     from pure_cli.models.weights import state_fingerprint
 
+    origin = collected.origin
     model = load_model(parse_model(origin["model"]), origin["weights"], origin["seed"])
     if state_fingerprint(model) != origin["state"]:
         raise PureError(
@@ -209,7 +217,9 @@ def open_network(origin: Mapping[str, Any], device: str, deterministic: bool = T
             "Save its weights, pass them with --weights, and run `pure collect` again."
         )
     target = device_of(device, deterministic)
-    return Network(model.to(target), target, Preprocessing.from_dict(origin["preprocessing"]))
+    directions = {name: layer.directions for name, layer in collected.layers.items() if layer.directions}
+    preprocessing = Preprocessing.from_dict(origin["preprocessing"])
+    return Network(model.to(target), target, preprocessing, directions=directions)
 
 
 def images_at_once(listing: Listing, network: Network, asked: int | None, share: int = 1) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import NewRows, add_rows, read_rows, read_rows_index
+from pure_cli.core.directions import module_of
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.stages.common import Network, first_image, images_at_once
@@ -109,15 +110,15 @@ class Look:
         from pure_cli.models.layers import check_rules, list_layers
         from pure_cli.models.rules import composite_for
 
-        self._network, self._layer = network, layer
+        self._network, self._layer, self._neurons = network, module_of(layer), network.neurons(layer)
         self._rules: Any = nullcontext()
         self._heatmaps: Any = None
         self._activation: Any = None
         layers = list_layers(network.model, network.inputs(example))
         if crop == "crp":
-            check_rules(network.model, layers, layer)
+            check_rules(network.model, layers, self._layer)
             self._rules = composite_for(RULE, network.model).context(network.model)
-        elif len(next(found.shape or () for found in layers if found.name == layer)) != 3:
+        elif len(next(found.shape or () for found in layers if found.name == self._layer)) != 3:
             raise PureError(f"The neurons of '{layer}' have no map over space. Use --crop crp or --crop none.")
         self._crop = crop
 
@@ -135,9 +136,10 @@ class Look:
         inputs = self._network.inputs(images)
         self._size = (inputs.shape[-2], inputs.shape[-1])
         if self._crop == "crp":
-            self._heatmaps = Heatmaps(self._network.model, inputs, self._layer)
+            self._heatmaps = Heatmaps(self._network.model, inputs, self._layer, self._neurons)
         else:
-            self._activation = activations(self._network.model, inputs, [self._layer])[self._layer]
+            whole = activations(self._network.model, inputs, [self._layer])[self._layer]
+            self._activation = self._neurons.read(whole)
 
     def maps(self, channels: np.ndarray, positions: np.ndarray, last: bool = False) -> "torch.Tensor":
         """How much one neuron of each of the first m images saw of each pixel.

@@ -130,7 +130,7 @@ def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings) -> Iterato
     """
     from pure_cli.embedders.load import load_embedder
 
-    network = open_network(sources.collected.origin, settings.device, settings.deterministic)
+    network = open_network(sources.collected, settings.device, settings.deterministic)
     pixels = side(sources, jobs[0].layer, network)
     specs = {job.chosen.spec for job in jobs}
     embedders = {spec: load_embedder(spec, network.device, pixels) for spec in specs}

@@ -9,14 +9,8 @@ from typing import Any
 import numpy as np
 
 from pure_cli.artifacts import NeuronRows, read_clusterings
-from pure_cli.config import (
-    ACTIVATION_FEATURES,
-    PURE_FEATURES,
-    ClusterSettings,
-    EmbedSettings,
-    EvaluateSettings,
-    fingerprint,
-)
+from pure_cli.config import ClusterSettings, EmbedSettings, EvaluateSettings, fingerprint
+from pure_cli.core.features import ACTIVATION_FEATURES, PURE
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.cluster import cluster
 from pure_cli.stages.common import Outcome, Progress, silent
@@ -54,7 +48,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
     if settings.embed:
         notes += _embed(store, settings, progress)
         sources = Sources(store)
-    layers = sources.layers(settings.layer, PURE_FEATURES)
+    layers = sources.layers(settings.layer, PURE)
     written = Written(store, settings.force)
     tables: list[dict[str, Any]] = []
     folders: list[str] = []
@@ -158,7 +152,7 @@ def _study(
     """The neurons and clusterings to compare, and what of them is left out; clusterings that are not there are made."""
     notes: list[str] = []
     count = sources.collected.layers[layer].neurons
-    features = settings.features or [PURE_FEATURES, *ACTIVATION_FEATURES]
+    features = settings.features or [PURE, *ACTIVATION_FEATURES]
     needed = list(dict.fromkeys([*features, *([judge] if judge else [])]))
     for kind in needed:
         sources.layers([layer], kind)

@@ -55,7 +55,7 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     outcome.details = {"folder": str(folder), "files": [str(job.file) for job in jobs]}
     if wanted:
         listing = sources.listing(layers)
-        network = open_network(sources.collected.origin, settings.device, settings.deterministic)
+        network = open_network(sources.collected, settings.device, settings.deterministic)
         for left in (store.root / FIGURES).rglob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
             left.unlink(missing_ok=True)
         painter = Painter(sources, listing, network, settings)
@@ -199,8 +199,9 @@ class Painter:
         most = max(self._settings.images, THUMBNAILS)
         shown = np.unique(np.concatenate([members[:most] for _, _, members, _ in rows]))
         crops, masked = self._crops(job, shown)
+        name = self._collected.layers[job.layer].name_of(job.neuron)
         picture = NeuronPicture(
-            f"{job.layer} · neuron {job.neuron}",
+            " · ".join(filter(None, [job.layer, f"neuron {job.neuron}", name])),
             self._subtitle(job),
             points,
             labels[references],

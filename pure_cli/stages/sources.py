@@ -17,11 +17,12 @@ from pure_cli.artifacts import (
     read_activations,
     read_attributed,
     read_collected,
+    read_norms,
     read_relevances,
     read_rows,
     read_rows_index,
 )
-from pure_cli.config import ACTIVATION_FEATURES, PURE_FEATURES, is_embedding
+from pure_cli.core.features import KINDS, LOWER_ACTIVATION, Kind, joined, transformed
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
@@ -41,7 +42,7 @@ class FeatureSource:
     ----------
     layer, features : which
     neuron : (N,) int64, the neurons that have them
-    lower_layer : where relevances are taken, "" for other features
+    lower_layers : where relevances or activations are taken, none for other features
     made_from : what anything made of them is made from
     command : that adds neurons
     """
@@ -50,27 +51,43 @@ class FeatureSource:
     layer: str
     features: str
     neuron: np.ndarray
-    lower_layer: str
+    lower_layers: list[str]
     made_from: dict[str, Any]
     command: str
     attributed: AttributedLayer | None = field(default=None, repr=False)
 
     def rows(self, neurons: np.ndarray) -> Iterator[np.ndarray]:
         """Features (n, D) float32 of each of some neurons; rows without an image are zero."""
-        if self.features in ACTIVATION_FEATURES:
-            yield from self._activations(neurons)
-            return
-        if self.lower_layer:
-            assert self.attributed is not None
-            places = np.searchsorted(self.attributed.neuron, neurons)
-            yield from read_relevances(self.store, self.layer, self.lower_layer, places)
-        else:
+        kind = Kind.of(self.features)
+        if kind.is_embedding:
             places = np.searchsorted(self.neuron, neurons)
             yield from read_rows(self.store, "embed", self.layer, self.features, EMBEDDING, places)
+        elif kind.transform:
+            yield from self._relevances(neurons, kind.transform)
+        else:
+            yield from self._activations(neurons, kind.base)
 
-    def _activations(self, neurons: np.ndarray) -> Iterator[np.ndarray]:
+    @property
+    def where(self) -> str:
+        """The lower layers in words, "" for features without."""
+        return " and ".join(self.lower_layers)
+
+    def _relevances(self, neurons: np.ndarray, transform: str) -> Iterator[np.ndarray]:
         assert self.attributed is not None
-        values = read_activations(self.store, self.layer, self.features.removeprefix("activation-"))
+        places = np.searchsorted(self.attributed.neuron, neurons)
+        norms = [read_norms(self.store, self.layer, lower, places) for lower in self.lower_layers]
+        read = [read_relevances(self.store, self.layer, lower, places) for lower in self.lower_layers]
+        for of_neuron in zip(*read, *norms, strict=True):
+            parts, norm = of_neuron[: len(read)], of_neuron[len(read) :]
+            yield joined([transformed(one, length, transform) for one, length in zip(parts, norm, strict=True)])
+
+    def _activations(self, neurons: np.ndarray, base: str) -> Iterator[np.ndarray]:
+        """Of the layer, or of its lower layers."""
+        assert self.attributed is not None
+        kinds = [base.removeprefix("activation-")]
+        if base == LOWER_ACTIVATION:
+            kinds = [f"lower/{lower}" for lower in self.lower_layers]
+        values = joined([read_activations(self.store, self.layer, kind) for kind in kinds])
         for place in np.searchsorted(self.attributed.neuron, neurons):
             image = self.attributed.image[place]
             found = values[np.searchsorted(self.attributed.activation_image, image).clip(max=len(values) - 1)]
@@ -135,11 +152,11 @@ class Sources:
         PureError
             Features of an unknown kind, or a layer that does not have them.
         """
-        if not is_embedding(features):
+        if not Kind.of(features).is_embedding:
             return need_layers(asked, self.attributed, "attribute")
         there = {layer: None for layer, name in self.embedded if name == features}
         if not there:
-            known = [PURE_FEATURES, *ACTIVATION_FEATURES, *dict.fromkeys(name for _, name in self.embedded)]
+            known = [*KINDS, *dict.fromkeys(name for _, name in self.embedded)]
             hint = (
                 f"pure@LAYER is the relevance at that lower layer; `pure embed --embedder {features}` adds embeddings."
             )
@@ -158,27 +175,28 @@ class Sources:
         PureError
             They are stale, or there is no such lower layer.
         """
-        if is_embedding(features):
+        kind = Kind.of(features)
+        if kind.is_embedding:
             rows = self.embedded[layer, features]
             command = f"embed --embedder {features}"
             if check:
                 self._require(layer, rows.made_from == self.embed_lineage(layer), f"{features} embeddings", command)
             made_from = lineage(rows, "embed")
-            return FeatureSource(self.store, layer, features, rows.neuron, "", made_from, f"pure {command}")
+            return FeatureSource(self.store, layer, features, rows.neuron, [], made_from, f"pure {command}")
         attributed = self.attributed[layer]
         if check:
             now = attribute_fingerprint(self.collected, layer, attributed.settings) if self._has(layer) else None
             self._require(layer, attributed.fingerprint == now, "relevances", "attribute")
-        neuron, lower, command = attributed.neuron, "", "pure attribute"
-        if features not in ACTIVATION_FEATURES:
-            lower = features.partition("@")[2] or attributed.lower_layers[0]
+        neuron, command = attributed.neuron, "pure attribute"
+        lower_layers = list(kind.lower_layers or attributed.lower_layers[:1]) if kind.has_lower_layer else []
+        for lower in lower_layers:
             if lower not in attributed.lower_layers:
                 hint = f"Run `pure attribute --lower-layer {lower}` to add it."
                 raise unknown("lower layer in this workspace", lower, attributed.lower_layers, hint)
-            neuron = neuron[attributed.done[lower]]
-            command = f"pure attribute --lower-layer {lower}"
+            neuron = np.intersect1d(neuron, attributed.neuron[attributed.done[lower]])
+            command += f" --lower-layer {lower}"
         made_from = lineage(attributed, "attribute")
-        return FeatureSource(self.store, layer, features, neuron, lower, made_from, command, attributed)
+        return FeatureSource(self.store, layer, features, neuron, lower_layers, made_from, command, attributed)
 
     def excites(self, layer: str, neuron: int) -> np.ndarray:
         """Which references (n,) of a neuron excite it at all."""

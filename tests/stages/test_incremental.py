@@ -13,6 +13,7 @@ from PIL import Image
 from processes import contents
 
 from pure_cli import Workspace
+from pure_cli.artifacts import read_collected
 from pure_cli.core.circuits import forward_to
 from pure_cli.data.listing import list_images
 from pure_cli.data.loader import decode_one
@@ -201,11 +202,8 @@ def test_activations_are_there_once_for_each_image_and_equal_a_direct_pass(colle
     collected.attribute(neurons="3-11")
     listing = list_images(collected.folder / "images")
     with collected.file("collect") as file:
-        settings = file.attrs["settings"]
         references = file["layers/layer3/image"][:]
-    import json
-
-    network = open_network(json.loads(settings), "cpu")
+    network = open_network(read_collected(collected.workspace.store), "cpu")
     found = collected.layer()["activations"]
     assert list(found["max"]) == sorted(set(references.ravel().tolist()))
     for image in found["max"]:

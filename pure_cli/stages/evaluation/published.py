@@ -33,6 +33,7 @@ def same_setting(study: Study) -> bool:
         and study.layer == paper["layer"]
         and attributed.lower_layers[0] == paper["lower_layer"]
         and attributed.settings["rule"] == GRADIENT_X_INPUT
+        and "position" not in attributed.settings
     )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pure_cli.config import ACTIVATION_FEATURES
+from pure_cli.core.directions import module_of
+from pure_cli.core.features import Kind, joined, transformed
 from pure_cli.data.loader import batches, default_workers
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
@@ -15,6 +16,8 @@ from pure_cli.stages.common import images_at_once, open_network
 from pure_cli.stages.judges import open_judge
 
 if TYPE_CHECKING:
+    import torch
+
     from pure_cli.stages.evaluation.study import Study
 
 
@@ -48,44 +51,51 @@ def take_sample(study: Study, count: int) -> Sample:
 
     from pure_cli.core.circuits import Circuits
     from pure_cli.core.layout import channels_first
-    from pure_cli.core.references import spatial_maximum
 
     collected = study.sources.collected
     listing = study.sources.listing([study.layer])
     damaged = {index for index, _, _ in collected.damaged}
     usable = np.array([index for index in listing.index.tolist() if index not in damaged], dtype=np.int64)
     chosen = usable[np.arange(min(count, len(usable))) * len(usable) // min(count, len(usable))]
-    network = open_network(collected.origin, study.device)
+    network = open_network(collected, study.device)
     judge = open_judge(study.sources, study.layer, study.judge, network)
-    lower = {kind: layer for kind in study.features if (layer := study.source(kind).lower_layer)}
-    lower_layers = list(dict.fromkeys(lower.values()))
-    if lower and study.sources.attributed[study.layer].settings["rule"] != GRADIENT_X_INPUT:
+    kinds = {kind: Kind.of(kind) for kind in study.features if not Kind.of(kind).is_embedding}
+    lower = {kind: study.source(kind).lower_layers for kind in kinds}
+    lower_layers = list(dict.fromkeys(name for names in lower.values() for name in names))
+    settings = study.sources.attributed[study.layer].settings
+    attributed = any(kind.transform for kind in kinds.values())
+    if attributed and settings["rule"] != GRADIENT_X_INPUT:
         raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")
     activation, embedding = [], []
-    virtual: dict[tuple[str, int], list[np.ndarray]] = {
-        (kind, k): [] for kind in [*lower, *ACTIVATION_FEATURES] if kind in study.features for k in study.ks
-    }
+    virtual: dict[tuple[str, int], list[np.ndarray]] = {(kind, k): [] for kind in kinds for k in study.ks}
     batch_size = images_at_once(listing, network, None)
     done = 0
     for batch in batches(listing, chosen, network.preprocessing, batch_size, default_workers()):
         pixels = batch.images.permute(0, 2, 3, 1).numpy()
         embedding.append(judge.embed(torch.stack([judge.preprocess(image) for image in pixels])).cpu().numpy())
-        circuits = Circuits(network.model, network.inputs(batch.images), study.layer, lower_layers)
-        activation.append(spatial_maximum(circuits.activation)[0].cpu().numpy()[:, study.neurons])
+        inputs, neurons = network.inputs(batch.images), network.neurons(study.layer)
+        circuits = Circuits(network.model, inputs, module_of(study.layer), lower_layers, neurons=neurons)
+        activation.append(circuits.firing.amax(dim=-1).float().cpu().numpy()[:, study.neurons])
         firing = channels_first(circuits.activation).clamp(min=0)
+        means = {name: values.cpu().numpy() for name, values in circuits.lower_mean().items()}
         whole = {
             "activation-max": firing.amax(dim=-1).cpu().numpy(),
             "activation-mean": firing.mean(dim=-1).cpu().numpy(),
+            **{name: joined([means[one] for one in lower[name]]) for name in kinds if lower[name]},
         }
         found = {key: np.zeros((len(batch.index), len(study.neurons)), np.int16) for key in virtual}
         for i, neuron in enumerate(study.neurons.tolist()):
             points = dict(whole)
-            if lower_layers:
+            if attributed:
                 which = torch.full((len(batch.index),), neuron, device=network.device)
-                relevance = circuits.relevance(which, last=i == len(study.neurons) - 1)
-                points |= {kind: relevance[name].cpu().numpy() for kind, name in lower.items()}
-            for kind, k in virtual:
-                found[kind, k][:, i] = _nearest(study, kind, k, neuron, points[kind])
+                where = circuits.firing[:, neuron].argmax(dim=-1) if settings.get("position") == "max" else None
+                summed = circuits.summed(which, last=i == len(study.neurons) - 1, positions=where)
+                parts = {name: _apart(values) for name, values in summed.items()}
+                for name, kind in kinds.items():
+                    if kind.transform:
+                        points[name] = joined([transformed(*parts[one], kind.transform) for one in lower[name]])
+            for name, k in virtual:
+                found[name, k][:, i] = _nearest(study, name, k, neuron, points[name])
         for key, values in found.items():
             virtual[key].append(values)
         done += len(batch.index)
@@ -96,6 +106,14 @@ def take_sample(study: Study, count: int) -> Sample:
         np.concatenate(embedding),
         {key: np.concatenate(parts) for key, parts in virtual.items()},
     )
+
+
+def _apart(summed: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Relevances (b, D) with an L1 norm of one, and the norms (b,)."""
+    from pure_cli.core.circuits import l1_norm
+
+    norm = l1_norm(summed)
+    return (summed / norm).cpu().numpy(), norm[:, 0].cpu().numpy()
 
 
 def _nearest(study: Study, features: str, k: int, neuron: int, points: np.ndarray) -> np.ndarray:

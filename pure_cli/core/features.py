@@ -1,0 +1,98 @@
+"""Kinds of features of references, by name, and how relevances become features.
+
+``pure`` is relevance divided by its L1 norm, as the paper has it; ``pure-none`` the relevance as it is;
+``pure-sqrt-l2`` its signed square root, with an L2 norm of one; ``lower-activation`` the mean activation of a lower
+layer. ``@LAYER`` names that layer, ``@A+B`` joins two. ``activation-max`` and ``activation-mean`` are those of the
+layer itself. Any other name is that of embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+PURE = "pure"
+LOWER_ACTIVATION = "lower-activation"
+ACTIVATION_FEATURES = ("activation-max", "activation-mean")
+TRANSFORMS = ("l1", "none", "sqrt-l2")
+AT, JOINED = "@", "+"  # before the lower layer, and between several
+PURE_KINDS = {PURE if transform == "l1" else f"{PURE}-{transform}": transform for transform in TRANSFORMS}
+KINDS = (*PURE_KINDS, *ACTIVATION_FEATURES, LOWER_ACTIVATION)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of features, taken apart.
+
+    Attributes
+    ----------
+    base : the name without lower layers
+    lower_layers : that it names; none for the first one there is, and for kinds without
+    """
+
+    base: str
+    lower_layers: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str) -> Kind:
+        base, _, lower = name.partition(AT)
+        return cls(base, tuple(part for part in lower.split(JOINED) if part)) if base in KINDS else cls(name)
+
+    @property
+    def transform(self) -> str:
+        """Of relevances; "" for features that are none."""
+        return PURE_KINDS.get(self.base, "")
+
+    @property
+    def is_embedding(self) -> bool:
+        return self.base not in KINDS
+
+    @property
+    def has_lower_layer(self) -> bool:
+        return bool(self.transform) or self.base == LOWER_ACTIVATION
+
+
+def with_transform(name: str, transform: str) -> str:
+    """The same kind of features by another transform; other features than ``pure`` stay what they are.
+
+    Parameters
+    ----------
+    transform : of `TRANSFORMS`
+    """
+    base, at, lower = name.partition(AT)
+    other = next(kind for kind, own in PURE_KINDS.items() if own == transform)
+    return f"{other}{at}{lower}" if base == PURE else name
+
+
+def transformed(relevance: np.ndarray, norm: np.ndarray, transform: str) -> np.ndarray:
+    """Features of references from their relevances.
+
+    Parameters
+    ----------
+    relevance : (n, D) float, signed, L1 norm 1 or 0
+    norm : (n,) float, L1 norms before they were divided by them
+    transform : "l1", as they are; "none", times the norm; "sqrt-l2", signed square roots divided by their L2 norm
+
+    Returns
+    -------
+    (n, D) float32
+
+    Notes
+    -----
+    The Euclidean distance between signed square roots is the Hellinger distance between the shares of relevance: a
+    large share counts less than in the L1 space, and many small ones more.
+    """
+    if transform == "none":
+        return (relevance * norm[:, None]).astype(np.float32)
+    if transform == "sqrt-l2":
+        roots = np.sign(relevance) * np.sqrt(np.abs(relevance))
+        length = np.linalg.norm(roots, axis=1, keepdims=True)
+        return (roots / np.where(length == 0, 1, length)).astype(np.float32)
+    return relevance.astype(np.float32, copy=False)
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Features (n, D) of several lower layers side by side."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)

@@ -1,0 +1,117 @@
+"""Looking at, and changing, what modules and functions give during a pass.
+
+A module goes by its name in ``model.named_modules()``. A function that a module's own code calls goes by the module's
+name, a colon, and the function's name, with a number from the second call on: ``layer4.1:relu``, ``layer4.1:relu.1``.
+So one call of a module that runs several times has a name too: ``layer4.1.relu:relu.1``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+FUNCTION = ":"  # between a module's name and that of a function
+Hook = Callable[[torch.Tensor], torch.Tensor | None]
+SAME = {"iadd": "add"}  # functions by another name
+
+
+def is_function(name: str) -> bool:
+    """Whether a name is that of a function's call, and not of a module."""
+    return FUNCTION in name
+
+
+@contextmanager
+def hooked(model: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
+    """A context in which every output named by `hooks` is shown to its hook, and replaced by what that returns, if any.
+
+    Raises
+    ------
+    KeyError
+        There is no such module.
+    """
+    modules = dict(model.named_modules())
+    called = {name: hook for name, hook in hooks.items() if is_function(name)}
+    with ExitStack() as stack:
+        for name, hook in hooks.items():
+            if name not in called:
+                stack.callback(modules[name].register_forward_hook(_of_module(hook)).remove)
+        if called:
+            within = {name.partition(FUNCTION)[0] for name in called}
+
+            def show(name: str, output: torch.Tensor) -> torch.Tensor | None:
+                return called[name](output) if name in called else None
+
+            stack.enter_context(functions(model, show, within))
+        yield
+
+
+def _of_module(hook: Hook) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor | None]:
+    return lambda module, inputs, output: hook(output)
+
+
+@contextmanager
+def functions(
+    model: nn.Module, show: Callable[[str, torch.Tensor], torch.Tensor | None], within: Collection[str] | None = None
+) -> Iterator[None]:
+    """A context in which the output of every function that modules call is shown, with its name, and may be replaced.
+
+    Parameters
+    ----------
+    show : takes name and output; what it returns, if anything, takes the output's place
+    within : names of the modules whose own calls matter; all where none is given
+    """
+    modules = dict(model.named_modules())
+    tracked = dict(modules)
+    if within is not None:
+        names = set(within) & modules.keys()
+        tracked = {
+            name: module for name, module in modules.items() if name in names or name.rpartition(".")[0] in names
+        }
+    running: list[str] = []
+
+    def enter(name: str) -> Callable[..., None]:
+        return lambda module, inputs: running.append(name)
+
+    def leave(module: nn.Module, inputs: Any, output: Any) -> None:
+        running.pop()
+
+    with ExitStack() as stack:
+        for name, module in tracked.items():
+            stack.callback(module.register_forward_pre_hook(enter(name)).remove)
+            stack.callback(module.register_forward_hook(leave).remove)
+        stack.enter_context(_Calls(running, show, within))
+        yield
+
+
+class _Calls(TorchFunctionMode):
+    """Sees every function of torch that is called, and knows in which module that was."""
+
+    def __init__(
+        self,
+        running: list[str],
+        show: Callable[[str, torch.Tensor], torch.Tensor | None],
+        within: Collection[str] | None,
+    ):
+        super().__init__()
+        self._running, self._show, self._within = running, show, within
+        self._calls: Counter[str] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if not isinstance(output, torch.Tensor) or not self._running:
+            return output
+        module = self._running[-1]
+        if self._within is not None and module not in self._within:
+            return output
+        function = getattr(func, "__name__", "").strip("_")
+        name = f"{module}{FUNCTION}{SAME.get(function, function)}"
+        call = self._calls[name]
+        self._calls[name] += 1
+        replaced = self._show(f"{name}.{call}" if call else name, output)
+        return output if replaced is None else replaced
