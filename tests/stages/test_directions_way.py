@@ -73,8 +73,9 @@ def test_the_other_stages_take_them_like_neurons(workspace, cli):
     for crop in ("crp", "activation"):
         answer = cli("embed", "-w", path, "--layer", "mixed@layer3", "--embedder", "pixels", "--crop", crop)
         assert answer.code == 0, answer.err
-    answer = cli("evaluate", "-w", path, "--layer", "mixed@layer3", "--metric", "ms", "--judge", "pixels",
-                 "--sample", 30, "--features", "pure-sqrt-l2", "--features", "lower-activation", "--k", "2", "--json")  # fmt: skip
+    options = ["--metric", "ms", "--judge", "pixels", "--sample", 30, "--k", "2", "--json"]
+    kinds = ["--features", "pure-sqrt-l2", "--features", "lower-activation"]
+    answer = cli("evaluate", "-w", path, "--layer", "mixed@layer3", *options, *kinds)
     assert answer.code == 0, answer.err
     assert any(result["layer"] == "mixed@layer3" for result in workspace.info()["results"])
 
