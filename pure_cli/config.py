@@ -14,6 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pure_cli.core.features import PURE, with_transform
 from pure_cli.errors import PureError, unknown
 
+AUTO = "auto"  # what is chosen by evidence: k for each neuron, lower layers and features by calibrate
+K = int | Literal["auto"]
+Recipe = Literal["paper", "calibrated"]
+
 
 def fingerprint(value: Any) -> str:
     """Hash of a JSON-like value, independent of the order of its keys."""
@@ -78,12 +82,14 @@ def _k_as_list(value: Any) -> Any:
     return found if value is not None else None
 
 
-def _sorted_k(value: list[int] | None) -> list[int] | None:
+def _sorted_k(value: list[Any] | None) -> list[Any] | None:
+    """Numbers ascending, then what stands for a number chosen for each neuron."""
     if value is None:
         return None
-    if not value or min(value) < 1:
+    numbers = sorted({k for k in value if k != AUTO})
+    if not value or (numbers and numbers[0] < 1):
         raise ValueError("every k must be 1 or more")
-    return sorted(set(value))
+    return [*numbers, *([AUTO] if AUTO in value else [])]
 
 
 class OfNeurons(Settings):
@@ -132,6 +138,13 @@ class AttributeSettings(Running, OfNeurons):
     precision: Literal["float32", "bfloat16"] = "float32"
     store: Literal["float32", "float16"] = "float32"
     position: Literal["all", "max"] = "all"
+    recipe: Recipe = "paper"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_recipe(cls, values: Any) -> Any:
+        calibrated = isinstance(values, dict) and values.get("recipe") == "calibrated"
+        return {"lower_layer": [AUTO], **values} if calibrated else values
 
     _lists = field_validator("lower_layer", mode="before")(_as_list)
 
@@ -154,6 +167,20 @@ class OfFeatures(Settings):
 
     features: list[str] = [PURE]
     transform: Literal["l1", "none", "sqrt-l2"] = "l1"
+    recipe: Recipe = "paper"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_recipe(cls, values: Any) -> Any:
+        """The recipe says what is not said otherwise."""
+        if not isinstance(values, dict):
+            return values
+        usual: dict[str, Any] = {}
+        if values.get("recipe") == "calibrated":
+            usual = {"features": [AUTO], "k": [AUTO]}
+        elif values.get("sort") == "polysemantic":
+            usual = {"k": [AUTO]}
+        return {**usual, **values}
 
     @model_validator(mode="after")
     def _named(self) -> OfFeatures:
@@ -165,8 +192,9 @@ class OfFeatures(Settings):
 
 
 class ClusterSettings(OfNeurons, OfFeatures):
-    k: list[int] = [2]
+    k: list[K] = [2]
     seed: int = 0
+    sort: Literal["silhouette", "polysemantic", "neuron"] = "silhouette"
 
     _lists = field_validator("features", mode="before")(_as_list)
     _ks = field_validator("k", mode="before")(_k_as_list)
@@ -175,7 +203,7 @@ class ClusterSettings(OfNeurons, OfFeatures):
 
 
 class RenderSettings(Running, OfNeurons, OfFeatures):
-    k: list[int] | None = None
+    k: list[K] | None = None
     crop: Literal["crp", "activation", "none"] = "crp"
     format: Literal["png", "pdf", "svg"] = "png"
     images: int = Field(8, ge=1, le=8)

@@ -3,6 +3,12 @@
 One file for each file of the workspace; all names can be imported from here.
 """
 
+from pure_cli.artifacts.calibrations import (
+    Calibration,
+    need_calibration,
+    read_calibrations,
+    write_calibration,
+)
 from pure_cli.artifacts.clusterings import (
     Clustering,
     clustering_path,
@@ -24,6 +30,7 @@ from pure_cli.artifacts.rows import NeuronRows, NewRows, add_rows, read_rows, re
 
 __all__ = [
     "AttributedLayer",
+    "Calibration",
     "Clustering",
     "Collected",
     "CollectedLayer",
@@ -34,9 +41,11 @@ __all__ = [
     "add_relevances",
     "add_rows",
     "clustering_path",
+    "need_calibration",
     "need_layers",
     "read_activations",
     "read_attributed",
+    "read_calibrations",
     "read_clusterings",
     "read_collected",
     "read_evaluations",
@@ -44,6 +53,7 @@ __all__ = [
     "read_relevances",
     "read_rows",
     "read_rows_index",
+    "write_calibration",
     "write_clusterings",
     "write_collected",
     "write_evaluation",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from pure_cli.config import AUTO
 from pure_cli.workspace import Store, made_from, settings_of, stamp, write_array
 
 
@@ -22,6 +23,8 @@ class Clustering:
     virtual_neuron, cluster, size : (V,) int64, a row for each virtual neuron
     centroid : (V, D) float32
     silhouette, distance : (N,) float32, NaN where there are not two virtual neurons
+    k : (N,) int64, polysemanticity, p : (N,) float32, of `pure_cli.core.meanings`, where k was chosen for each neuron;
+        empty else
     """
 
     neuron: np.ndarray
@@ -35,58 +38,44 @@ class Clustering:
     settings: dict[str, Any]
     made_from: dict[str, Any]
     fingerprint: str = ""
+    k: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    polysemanticity: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+    p: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
+
+    @property
+    def chosen(self) -> bool:
+        """k was chosen for each neuron."""
+        return self.settings["k"] == AUTO
 
     def without(self, neurons: np.ndarray) -> Clustering:
         """The clustering of the other neurons only."""
         kept, virtual = ~np.isin(self.neuron, neurons), ~np.isin(self.virtual_neuron, neurons)
-        return replace(
-            self,
-            neuron=self.neuron[kept],
-            label=self.label[kept],
-            silhouette=self.silhouette[kept],
-            distance=self.distance[kept],
-            virtual_neuron=self.virtual_neuron[virtual],
-            cluster=self.cluster[virtual],
-            size=self.size[virtual],
-            centroid=self.centroid[virtual],
-        )
+        arrays: dict[str, Any] = {name: getattr(self, name)[kept] for name in self._by_neuron}
+        return replace(self, **arrays, **{name: getattr(self, name)[virtual] for name in BY_VIRTUAL_NEURON})
 
     def joined(self, other: Clustering) -> Clustering:
         """Both, where `other`'s neurons are none of these; ascending."""
-        neuron = np.concatenate([self.neuron, other.neuron])
-        virtual = np.concatenate([self.virtual_neuron, other.virtual_neuron])
-        order, virtual_order = np.argsort(neuron), np.argsort(virtual, kind="stable")
 
-        def both(name: str, by: np.ndarray) -> np.ndarray:
-            return np.concatenate([getattr(self, name), getattr(other, name)])[by]
+        def both(name: str) -> np.ndarray:
+            return np.concatenate([getattr(self, name), getattr(other, name)])
 
-        return Clustering(
-            neuron[order],
-            both("label", order),
-            virtual[virtual_order],
-            both("cluster", virtual_order),
-            both("size", virtual_order),
-            both("centroid", virtual_order),
-            both("silhouette", order),
-            both("distance", order),
-            other.settings,
-            other.made_from,
-        )
+        order, virtual = np.argsort(both("neuron")), np.argsort(both("virtual_neuron"), kind="stable")
+        arrays: dict[str, Any] = {name: both(name)[order] for name in self._by_neuron}
+        arrays |= {name: both(name)[virtual] for name in BY_VIRTUAL_NEURON}
+        return replace(other, fingerprint="", **arrays)
+
+    @property
+    def _by_neuron(self) -> tuple[str, ...]:
+        return (*BY_NEURON, *CHOSEN) if self.chosen else BY_NEURON
 
 
-CLUSTERING_ARRAYS = {
-    "neuron": "neuron",
-    "label": "label",
-    "silhouette": "silhouette",
-    "distance": "distance",
-    "virtual/neuron": "virtual_neuron",
-    "virtual/cluster": "cluster",
-    "virtual/size": "size",
-    "virtual/centroid": "centroid",
-}
+BY_NEURON = ("neuron", "label", "silhouette", "distance")
+CHOSEN = ("k", "polysemanticity", "p")
+BY_VIRTUAL_NEURON = ("virtual_neuron", "cluster", "size", "centroid")
+PATHS = {"virtual_neuron": "virtual/neuron", **{name: f"virtual/{name}" for name in BY_VIRTUAL_NEURON[1:]}}
 
 
-def clustering_path(layer: str, features: str, k: int) -> str:
+def clustering_path(layer: str, features: str, k: int | str) -> str:
     return f"layers/{layer}/{features}/k{k}"
 
 
@@ -99,7 +88,8 @@ def read_clusterings(store: Store) -> dict[str, Clustering]:
         for layer, kinds in file["layers"].items():
             for features, ks in kinds.items():
                 for name, group in ks.items():
-                    arrays = {attribute: group[path][:] for path, attribute in CLUSTERING_ARRAYS.items()}
+                    names = [*BY_NEURON, *BY_VIRTUAL_NEURON, *(name for name in CHOSEN if name in group)]
+                    arrays = {one: group[PATHS.get(one, one)][:] for one in names}
                     found[f"layers/{layer}/{features}/{name}"] = Clustering(
                         **arrays,
                         settings=settings_of(group),
@@ -114,7 +104,7 @@ def write_clusterings(store: Store, clusterings: Mapping[str, Clustering]) -> No
         prints = {}
         for path, clustering in clusterings.items():
             group = file.create_group(path)
-            for name, attribute in CLUSTERING_ARRAYS.items():
-                write_array(group, name, getattr(clustering, attribute))
+            for name in (*BY_NEURON, *BY_VIRTUAL_NEURON, *(CHOSEN if clustering.chosen else ())):
+                write_array(group, PATHS.get(name, name), getattr(clustering, name))
             prints[path] = stamp(group, clustering.settings, clustering.made_from)
         stamp(file, {}, prints)

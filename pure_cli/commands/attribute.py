@@ -23,6 +23,7 @@ def attribute(
             "[default: the preset's, or the stage before]",
         ),
     ] = None,
+    recipe: opt.RecipeName = None,
     rule: Annotated[
         str | None,
         typer.Option(

@@ -25,7 +25,21 @@ def cluster(
     transform: opt.Transform = None,
     k: Annotated[
         str | None,
-        typer.Option("--k", metavar="LIST", help="Virtual neurons for each neuron, as in 2 or 2,3,4. [default: 2]"),
+        typer.Option(
+            "--k",
+            metavar="LIST",
+            help="Virtual neurons for each neuron, as in 2 or 2,3,4; auto: as many as the evidence says, perhaps one. "
+            "[default: 2]",
+        ),
+    ] = None,
+    recipe: opt.RecipeName = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="BY",
+            help="silhouette, the clearest split first; polysemantic, with --k auto; or neuron. [default: silhouette]",
+        ),
     ] = None,
     seed: opt.Seed = None,
     force: opt.Force = False,
@@ -38,7 +52,8 @@ def cluster(
 ) -> None:
     """Split each neuron into virtual neurons: clusters of its references by circuit.
 
-    Shows the neurons, the most clearly split first.
+    Shows the neurons, the most clearly split first. With --k auto, polysemanticity says how much clearer the split is
+    than splits of one cloud of the same shape (0 to 1), and p how often such a cloud gives one as clear.
 
     Example: pure cluster --neurons 201,2,341 --k 2,3
     """
@@ -62,7 +77,10 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
     shown = Table(
         title=title, title_justify="left", title_style="bold", box=None, header_style="bold", padding=(0, 2, 0, 0)
     )
-    for name, justify in (("neuron", "right"), ("sizes", "left"), ("silhouette", "right"), ("distance", "right")):
+    chosen = any("p" in row for row in table["neurons"])
+    columns = [("neuron", "right"), ("sizes", "left"), ("silhouette", "right"), ("distance", "right")]
+    columns += [("polysemanticity", "right"), ("p", "right")] if chosen else []
+    for name, justify in columns:
         shown.add_column(name, justify=justify)  # type: ignore[arg-type]
     named = any(_classes(virtual["classes"]) for row in table["neurons"] for virtual in row["virtual_neurons"])
     if named:
@@ -74,6 +92,7 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
             " + ".join(str(v["size"]) for v in virtual) or "never fires",
             _number(row["silhouette"]),
             _number(row["distance"]),
+            *([_number(row["polysemanticity"]), _number(row["p"])] if chosen else []),
         ]
         if named:
             cells.append(" | ".join(_classes(v["classes"]) for v in virtual))

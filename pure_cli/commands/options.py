@@ -95,3 +95,12 @@ Transform = Annotated[
         help="Of the relevances: l1 (the paper's), none, or sqrt-l2 (signed square root, L2 norm 1). [default: l1]",
     ),
 ]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best; other "
+        "options win. [default: paper]",
+    ),
+]

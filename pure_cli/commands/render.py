@@ -24,6 +24,7 @@ def render(
             "--k", metavar="LIST", help="Which clusterings to show, as in 2 or 2,3. [default: the smallest that splits]"
         ),
     ] = None,
+    recipe: opt.RecipeName = None,
     crop: Annotated[
         str | None,
         typer.Option(

@@ -18,14 +18,12 @@ from pure_cli.core.cores import cores
 from pure_cli.core.kmeans import inner_products, squared_distances
 
 KS = (2, 3, 4, 5)
-NULLS = 50  # clouds that are drawn for each neuron
 ALPHA = 0.05  # of the test against one cluster
 FEWEST = 8  # references below which nothing can be said
 HALVES = 10  # times that the references are halved for the prediction strength
 STRENGTH = 0.8  # from which a split predicts; Tibshirani and Walther 2005
 COMPONENTS = 10  # of the features that the mixture looks at
 RULES = ("gap", "silhouette", "prediction-strength", "bic")
-DEFAULT_RULE = "gap"
 
 
 @dataclass(frozen=True)
@@ -52,8 +50,9 @@ def meanings(
     features: Sequence[np.ndarray],
     present: Sequence[np.ndarray],
     seed: int,
-    nulls: int = NULLS,
-    rules: Sequence[str] = (DEFAULT_RULE,),
+    names: Sequence[int],
+    nulls: int,
+    rules: Sequence[str],
 ) -> Iterator[Meanings]:
     """The number of meanings of some neurons.
 
@@ -62,6 +61,7 @@ def meanings(
     features : (n, D) float, finite, of each neuron
     present : (n,) bool, of each neuron: references that excite it; the others are left out
     seed : of every random choice
+    names : a number for each neuron, so that its random choices do not depend on which others there are
     nulls : clouds drawn for each neuron, at least 1
     rules : by which k is chosen, of `RULES`
 
@@ -83,7 +83,7 @@ def meanings(
     points = [np.asarray(values[mask], np.float64) for values, mask in zip(features, present, strict=True)]
 
     def judge(place: int) -> Meanings:
-        return _judge(points[place], np.random.default_rng([seed, place]), seed, nulls, rules)
+        return _judge(points[place], np.random.default_rng([seed, names[place]]), seed, nulls, rules)
 
     with ThreadPoolExecutor(max(1, min(cores(), len(points)))) as pool, one_thread():
         yield from pool.map(judge, range(len(points)))

@@ -13,11 +13,12 @@ from pure_cli.artifacts import (
     Collected,
     NewRelevances,
     add_relevances,
+    need_calibration,
     need_layers,
     read_attributed,
     read_collected,
 )
-from pure_cli.config import AttributeSettings
+from pure_cli.config import AUTO, AttributeSettings
 from pure_cli.core.directions import module_of
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.data.listing import Listing
@@ -96,7 +97,9 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
         for name, layer in before.items()
         if name in collected.layers and layer.fingerprint == attribute_fingerprint(collected, name, settings.how)
     }
-    jobs = [job for layer in layers for job in _jobs(layer, collected, before.get(layer), valid.get(layer), settings)]
+    jobs = [
+        job for layer in layers for job in _jobs(store, layer, collected, before.get(layer), valid.get(layer), settings)
+    ]
     outcome = Outcome("attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0})
     if jobs:
         network = open_network(collected, settings.device, settings.deterministic)
@@ -140,7 +143,16 @@ def attribute_fingerprint(collected: Collected, layer: str, how: Mapping[str, An
     return result_fingerprint(settings, made_from)
 
 
+def _chosen(store: Store, layer: str, settings: AttributeSettings) -> list[str] | None:
+    """The lower layers that were asked for; those of the calibration in place of the word auto."""
+    if settings.lower_layer is None or AUTO not in settings.lower_layer:
+        return settings.lower_layer
+    calibrated = need_calibration(store, module_of(layer)).lower_layers
+    return [name for one in settings.lower_layer for name in (calibrated if one == AUTO else [one])]
+
+
 def _jobs(
+    store: Store,
     layer: str,
     collected: Collected,
     before: AttributedLayer | None,
@@ -150,7 +162,7 @@ def _jobs(
     """What is missing of a layer, where `before` is in the file and `there` is the part of it that is up to date."""
     source = collected.layers[layer]
     neurons = parse_neurons("all" if settings.neurons is None else settings.neurons, source.neurons, layer)
-    lower_layers = settings.lower_layer or (before.lower_layers if before else source.lower_layers)
+    lower_layers = _chosen(store, layer, settings) or (before.lower_layers if before else source.lower_layers)
     if not lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}'. Name one with --lower-layer.")
     if settings.force:

@@ -1,15 +1,27 @@
 """cluster: the virtual neurons of each neuron, by k-means on features of its references."""
 
+from __future__ import annotations
+
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pure_cli.artifacts import Clustering, Collected, clustering_path, read_clusterings, write_clusterings
-from pure_cli.config import ClusterSettings
+from pure_cli.artifacts import (
+    Clustering,
+    Collected,
+    clustering_path,
+    read_calibrations,
+    read_clusterings,
+    write_clusterings,
+)
+from pure_cli.config import AUTO, ClusterSettings
+from pure_cli.core.directions import module_of
 from pure_cli.errors import PureError
 from pure_cli.stages.common import Outcome, Progress, earlier, silent
 from pure_cli.stages.sources import FeatureSource, Sources
@@ -18,7 +30,9 @@ from pure_cli.workspace import Store, result_fingerprint
 
 if TYPE_CHECKING:
     from pure_cli.core.clusters import VirtualNeurons
+    from pure_cli.core.meanings import Meanings
 
+RULE, NULLS = "gap", 50  # by which k is chosen; see pure_cli.core.meanings
 CLASSES = 2  # named for each virtual neuron
 TOGETHER = 256  # neurons whose features are held at a time
 
@@ -37,17 +51,18 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
     jobs = []
     for features in settings.features:
         for layer in sources.layers(settings.layer, features):
-            source = sources.of(layer, features)
+            source = sources.of(layer, sources.named(layer, features))
             neurons = source.choose(settings.neurons, sources.collected.layers[layer].neurons)
             for k in settings.k:
-                _check_k(k, layer, sources.collected)
+                if isinstance(k, int):
+                    _check_k(k, layer, sources.collected)
                 jobs.append(_job(source, k, neurons, clusterings, settings))
     layers = list(dict.fromkeys(job.source.layer for job in jobs))
     todo = [job for job in jobs if len(job.missing)]
     total, done = sum(len(job.missing) for job in todo), 0
     outcome = Outcome("cluster", layers, total, "fits")
     for alike in _alike(todo):
-        found: list[list[VirtualNeurons]] = []
+        found: list[list[Found]] = []
         for splits in _splits(alike, sources):
             found.append(splits)
             progress(done := done + len(alike), total)
@@ -70,12 +85,14 @@ class Job:
 
     Attributes
     ----------
+    threshold : polysemanticity up to which a neuron is not split, where k is chosen
     missing : (N,) neurons that it lacks
     valid : what of it is there and was made from the same things
     """
 
     source: FeatureSource
-    k: int
+    k: int | str
+    threshold: float
     seed: int
     missing: np.ndarray
     valid: Clustering | None
@@ -89,9 +106,18 @@ class Job:
         return f"{self.source.features} features, k = {self.k}"
 
 
-def cluster_depends_on(source: FeatureSource, k: int, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+class Found(NamedTuple):
+    """The virtual neurons of a neuron, and what says how many there are where k was chosen."""
+
+    virtual: VirtualNeurons
+    meanings: Meanings | None = None
+
+
+def cluster_depends_on(source: FeatureSource, k: int | str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Settings of a clustering, and what it is made from."""
+    chosen = {"rule": RULE, "nulls": NULLS, "threshold": calibrated_threshold(source)} if k == AUTO else {}
     settings = {
+        **chosen,
         "layer": source.layer,
         "features": source.features,
         "lower_layer": "+".join(source.lower_layers),
@@ -101,7 +127,13 @@ def cluster_depends_on(source: FeatureSource, k: int, seed: int) -> tuple[dict[s
     return settings, source.made_from
 
 
-def cluster_fingerprint(source: FeatureSource, k: int, seed: int) -> str:
+def calibrated_threshold(source: FeatureSource) -> float:
+    """Polysemanticity up to which a neuron is taken for one meaning; 0 where calibrate did not look at the features."""
+    found = read_calibrations(source.store).get(module_of(source.layer))
+    return found.threshold if found and found.features == source.features else 0.0
+
+
+def cluster_fingerprint(source: FeatureSource, k: int | str, seed: int) -> str:
     """The fingerprint that a clustering computed now would have."""
     return result_fingerprint(*cluster_depends_on(source, k, seed))
 
@@ -113,7 +145,7 @@ def _check_k(k: int, layer: str, collected: Collected) -> None:
 
 
 def _job(
-    source: FeatureSource, k: int, neurons: np.ndarray, there: Mapping[str, Clustering], settings: ClusterSettings
+    source: FeatureSource, k: int | str, neurons: np.ndarray, there: Mapping[str, Clustering], settings: ClusterSettings
 ) -> Job:
     """One clustering, and the neurons that it lacks."""
     valid = there.get(clustering_path(source.layer, source.features, k))
@@ -122,7 +154,7 @@ def _job(
     if valid is not None and settings.force:
         valid = valid.without(neurons)
     missing = np.setdiff1d(neurons, valid.neuron) if valid else neurons
-    return Job(source, k, settings.seed, missing, valid)
+    return Job(source, k, calibrated_threshold(source) if k == AUTO else 0.0, settings.seed, missing, valid)
 
 
 def _alike(jobs: list[Job]) -> list[list[Job]]:
@@ -134,32 +166,52 @@ def _alike(jobs: list[Job]) -> list[list[Job]]:
     return list(groups.values())
 
 
-def _splits(alike: list[Job], sources: Sources) -> Iterator[list["VirtualNeurons"]]:
+def _splits(alike: list[Job], sources: Sources) -> Iterator[list[Found]]:
     """The virtual neurons of each missing neuron, for each of the jobs."""
     from pure_cli.core.clusters import split_all
+    from pure_cli.core.meanings import KS, meanings
 
-    source, missing, ks = alike[0].source, alike[0].missing, [job.k for job in alike]
+    source, missing, seed = alike[0].source, alike[0].missing, alike[0].seed
+    choosing = any(job.k == AUTO for job in alike)
+    ks = sorted({job.k for job in alike if isinstance(job.k, int)} | ({1, *KS} if choosing else set()))
     rows = source.rows(missing)
     for start in range(0, len(missing), TOGETHER):
         block = missing[start : start + TOGETHER].tolist()
         present = [sources.excites(source.layer, neuron) for neuron in block]
-        yield from split_all([next(rows) for _ in block], present, ks, alike[0].seed)
+        features = [next(rows) for _ in block]
+        judged = meanings(features, present, seed, block, NULLS, [RULE]) if choosing else repeat(None)
+        for of_neuron, verdict in zip(split_all(features, present, ks, seed), judged, strict=False):
+            by_k = dict(zip(ks, of_neuron, strict=True))
+            found = []
+            for job in alike:
+                if isinstance(job.k, int):
+                    found.append(Found(by_k[job.k]))
+                    continue
+                assert verdict is not None
+                k = verdict.k[RULE] if verdict.polysemanticity > job.threshold else 1
+                found.append(Found(by_k[k], verdict))
+            yield found
 
 
-def _as_clustering(job: Job, found: list["VirtualNeurons"]) -> Clustering:
-    sizes = [split.sizes for split in found]
+def _as_clustering(job: Job, found: list[Found]) -> Clustering:
+    splits = [one.virtual for one in found]
+    judged = [one.meanings for one in found if one.meanings]
+    sizes = [split.sizes for split in splits]
     settings, made_from = cluster_depends_on(job.source, job.k, job.seed)
     return Clustering(
         job.missing,
-        np.stack([split.labels for split in found]),
+        np.stack([split.labels for split in splits]),
         np.repeat(job.missing, [len(s) for s in sizes]),
         np.concatenate([np.arange(len(s)) for s in sizes]),
         np.concatenate(sizes),
-        np.concatenate([split.centroids for split in found]),
-        np.array([split.silhouette for split in found], np.float32),
-        np.array([split.distance for split in found], np.float32),
+        np.concatenate([split.centroids for split in splits]),
+        np.array([split.silhouette for split in splits], np.float32),
+        np.array([split.distance for split in splits], np.float32),
         settings,
         made_from,
+        k=np.array([len(s) for s in sizes] if judged else [], np.int64),
+        polysemanticity=np.array([one.polysemanticity for one in judged], np.float32),
+        p=np.array([one.p for one in judged], np.float32),
     )
 
 
@@ -170,25 +222,37 @@ def tables(store: Store, settings: ClusterSettings) -> list[dict[str, Any]]:
     -------
     list of dicts with "layer", "features", "k", and "neurons": dicts with "neuron", "name" (of a direction, else ""),
     "silhouette", "distance" (None where there are not two virtual neurons) and "virtual_neurons": dicts with "name",
-    "size", and "classes", the most frequent class names with their counts
+    "size", and "classes", the most frequent class names with their counts; and where k is auto "polysemanticity" and
+    "p", of `pure_cli.core.meanings.Meanings`
     """
     sources, clusterings = Sources(store), read_clusterings(store)
     collected, found = sources.collected, []
     for features in settings.features:
         for layer in sources.layers(settings.layer, features):
-            neurons = sources.of(layer, features, check=False).choose(settings.neurons, collected.layers[layer].neurons)
+            kind = sources.named(layer, features)
+            neurons = sources.of(layer, kind, check=False).choose(settings.neurons, collected.layers[layer].neurons)
             for k in settings.k:
-                clustering = clusterings[clustering_path(layer, features, k)]
+                clustering = clusterings[clustering_path(layer, kind, k)]
                 rows = [_row(int(c), layer, clustering, collected) for c in neurons]
-                rows.sort(key=lambda row: (row["silhouette"] is None, -(row["silhouette"] or 0), row["neuron"]))
-                found.append({"layer": layer, "features": features, "k": k, "neurons": rows})
+                rows.sort(key=partial(_place, settings.sort))
+                found.append({"layer": layer, "features": kind, "k": k, "neurons": rows})
     return found
+
+
+def _place(sort: str, row: dict[str, Any]) -> tuple[Any, ...]:
+    """Where a neuron stands in a table."""
+    value = {"silhouette": row["silhouette"], "polysemantic": row.get("polysemanticity"), "neuron": 0.0}[sort]
+    return value is None, -(value or 0), row["neuron"]
 
 
 def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) -> dict[str, Any]:
     row = int(np.searchsorted(clustering.neuron, neuron))
     images, labels = collected.layers[layer].top.image[neuron], clustering.label[row]
+    chosen = {}
+    if clustering.chosen:
+        chosen = {"polysemanticity": float(clustering.polysemanticity[row]), "p": float(clustering.p[row])}
     return {
+        **chosen,
         "neuron": neuron,
         "name": collected.layers[layer].name_of(neuron),
         "silhouette": _finite(clustering.silhouette[row]),

@@ -85,7 +85,7 @@ def info(store: Store) -> dict[str, Any]:
     except PureError as error:
         found["problems"].append(str(error))
         clusterings = {}
-    alike: dict[tuple[str, str, str | None], list[int]] = {}
+    alike: dict[tuple[str, str, str | None], list[int | str]] = {}
     for path, clustering in clusterings.items():
         own = clustering.settings
         where = "attribute" if f"{own['features']} {own['layer']}" not in stale else own["features"]
@@ -97,7 +97,7 @@ def info(store: Store) -> dict[str, Any]:
         what = f"{counted(len(clustering.neuron), 'neuron')}, {own['features']} features, k = "
         alike.setdefault((own["layer"], what, why), []).append(own["k"])
     found["results"] += [
-        _result("cluster", layer, what + ", ".join(map(str, sorted(ks))), why)
+        _result("cluster", layer, what + ", ".join(map(str, sorted(ks, key=str))), why)
         for (layer, what, why), ks in alike.items()
     ]
     found["results"] += _evaluations(store, sources, clusterings, stale, found["problems"])

@@ -46,7 +46,8 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     index = FigureIndex(folder)
     jobs: list[Job] = []
     for layer in layers:
-        for clustering in _choose(layer, clusterings, settings):
+        kinds = [sources.named(layer, features) for features in settings.features]
+        for clustering in _choose(layer, kinds, clusterings, settings):
             jobs += _jobs(layer, sources, clustering, settings, folder)
     if folder.exists() and not folder.is_dir():
         raise PureError(f"{folder} is a file. Choose a folder for the figures with --out.")
@@ -147,7 +148,9 @@ def _jobs(layer: str, sources: Sources, clustering: Clustering, settings: Render
     return [Job(layer, int(c), clustering, look, folder / layer / f"neuron-{c:04d}-{ending}") for c in neurons]
 
 
-def _choose(layer: str, clusterings: dict[str, Clustering], settings: RenderSettings) -> Iterator[Clustering]:
+def _choose(
+    layer: str, kinds: list[str], clusterings: dict[str, Clustering], settings: RenderSettings
+) -> Iterator[Clustering]:
     """The clusterings that were asked for; where no k was named, the smallest that splits.
 
     Raises
@@ -156,18 +159,22 @@ def _choose(layer: str, clusterings: dict[str, Clustering], settings: RenderSett
         One of them is not there.
     """
     own = [c.settings for path, c in clusterings.items() if path.startswith(f"layers/{layer}/")]
-    for features in settings.features:
-        there = sorted(other["k"] for other in own if other["features"] == features)
+    for features in kinds:
+        there = sorted((other["k"] for other in own if other["features"] == features), key=_numbers_first)
         if not there:
             hint = f"Run `pure cluster --features {features}` to add it."
             raise unknown("clustering by features", features, sorted({other["features"] for other in own}), hint)
-        for k in settings.k or [next((k for k in there if k > 1), there[0])]:
+        for k in settings.k or [next((k for k in there if k != 1), there[0])]:
             if k not in there:
                 raise PureError(
                     f"There is no clustering of '{layer}' by {features} with k = {k}, only "
                     f"{', '.join(map(str, there))}. Run `pure cluster --features {features} --k {k}` first."
                 )
             yield clusterings[clustering_path(layer, features, k)]
+
+
+def _numbers_first(k: int | str) -> tuple[bool, int]:
+    return (False, k) if isinstance(k, int) else (True, 0)
 
 
 def _images(count: int) -> str:
@@ -215,11 +222,10 @@ class Painter:
         save(draw(picture), job.file)
 
     def _subtitle(self, job: Job) -> str:
-        own = job.clustering.settings
+        own, row = job.clustering.settings, int(np.searchsorted(job.clustering.neuron, job.neuron))
         where = f" at {own['lower_layer']}" if own["lower_layer"] else ""
-        return (
-            f"{parse_model(self._collected.origin['model']).short} · {own['features']} features{where} · k = {own['k']}"
-        )
+        k = f"{own['k']}: {int(job.clustering.k[row])}" if job.clustering.chosen else own["k"]
+        return f"{parse_model(self._collected.origin['model']).short} · {own['features']} features{where} · k = {k}"
 
     def _crops(self, job: Job, slots: np.ndarray) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
         """For some references, what the neuron saw of each: the crop, and the crop with the rest darkened."""

@@ -13,6 +13,7 @@ from pure_cli.artifacts import (
     AttributedLayer,
     Collected,
     NeuronRows,
+    need_calibration,
     need_layers,
     read_activations,
     read_attributed,
@@ -22,6 +23,8 @@ from pure_cli.artifacts import (
     read_rows,
     read_rows_index,
 )
+from pure_cli.config import AUTO
+from pure_cli.core.directions import module_of
 from pure_cli.core.features import KINDS, LOWER_ACTIVATION, Kind, joined, transformed
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
@@ -152,7 +155,7 @@ class Sources:
         PureError
             Features of an unknown kind, or a layer that does not have them.
         """
-        if not Kind.of(features).is_embedding:
+        if features == AUTO or not Kind.of(features).is_embedding:
             return need_layers(asked, self.attributed, "attribute")
         there = {layer: None for layer, name in self.embedded if name == features}
         if not there:
@@ -162,6 +165,16 @@ class Sources:
             )
             raise unknown("kind of features", features, known, hint)
         return need_layers(asked, there, f"embed --embedder {features}")
+
+    def named(self, layer: str, features: str) -> str:
+        """The kind of features of a layer; the calibrated one in place of the word auto.
+
+        Raises
+        ------
+        PureError
+            The layer is not calibrated.
+        """
+        return need_calibration(self.store, module_of(layer)).features if features == AUTO else features
 
     def of(self, layer: str, features: str, check: bool = True) -> FeatureSource:
         """One kind of features of a layer that `layers` has named.

@@ -1,0 +1,78 @@
+"""What calibrate found to work best on a layer: the file ``calibration.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pure_cli.errors import PureError, UnreadableFile
+from pure_cli.files import write_whole
+from pure_cli.workspace import Store
+
+FILE = "calibration.json"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The recipe of a layer.
+
+    Attributes
+    ----------
+    features : kind of features, with its lower layers in its name
+    lower_layers : that it needs
+    rule : by which k is chosen, of `pure_cli.core.meanings`
+    threshold : polysemanticity up to which a neuron has one meaning
+    judge : "truth", units with a known answer, or "proxy" where no image has a label
+    scores : what was measured of it, JSON-like
+    made_from : model, weights and images, JSON-like
+    """
+
+    features: str
+    lower_layers: list[str]
+    rule: str
+    threshold: float
+    judge: str
+    scores: dict[str, Any] = field(default_factory=dict)
+    made_from: dict[str, Any] = field(default_factory=dict)
+
+
+def read_calibrations(store: Store) -> dict[str, Calibration]:
+    """By layer; none where there is no file.
+
+    Raises
+    ------
+    UnreadableFile
+        It is no such file.
+    """
+    path = store.root / FILE
+    if not path.exists():
+        return {}
+    try:
+        return {layer: Calibration(**own) for layer, own in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise UnreadableFile(f"{path} cannot be read. Make it again with `pure calibrate --force`.") from None
+
+
+def write_calibration(store: Store, layer: str, calibration: Calibration) -> None:
+    """Beside those of other layers; a file that cannot be read is replaced."""
+    try:
+        there = read_calibrations(store)
+    except UnreadableFile:
+        there = {}
+    found = {name: asdict(one) for name, one in {**there, layer: calibration}.items()}
+    write_whole(store.root / FILE, json.dumps(found, indent=1, sort_keys=True))
+
+
+def need_calibration(store: Store, layer: str) -> Calibration:
+    """The calibration of a layer of a model.
+
+    Raises
+    ------
+    PureError
+        There is none.
+    """
+    found = read_calibrations(store).get(layer)
+    if found is None:
+        raise PureError(f"'{layer}' is not calibrated in this workspace. Run `pure calibrate --layer {layer}` first.")
+    return found
