@@ -84,6 +84,12 @@ class Workspace:
 
         return self._run("cluster", cluster, config.make("cluster", options), progress)
 
+    def calibrate(self, progress: Progress = silent, **options: Any) -> Outcome:
+        """Find the best recipe on units with known meanings; options as of ``pure calibrate``: layer, budget, …"""
+        from pure_cli.stages.calibrate import calibrate
+
+        return self._run("calibrate", calibrate, config.make("calibrate", options), progress)
+
     def evaluate(self, progress: Progress = silent, **options: Any) -> Outcome:
         """Measure virtual neurons; options as of ``pure evaluate``: metric, features, k, judge, neurons, layer, …"""
         from pure_cli.stages.evaluate import evaluate

@@ -8,6 +8,7 @@ import typer
 
 from pure_cli import __version__
 from pure_cli.commands.attribute import attribute
+from pure_cli.commands.calibrate import calibrate
 from pure_cli.commands.cluster import cluster
 from pure_cli.commands.collect import collect
 from pure_cli.commands.demo import demo
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (collect, attribute, embed, cluster, evaluate, render, run, info, demo):
+for command in (collect, attribute, embed, cluster, calibrate, evaluate, render, run, info, demo):
     app.command()(command)
 
 

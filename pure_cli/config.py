@@ -241,16 +241,28 @@ class EvaluateSettings(Running, OfNeurons):
     _k = field_validator("k")(_sorted_k)
 
 
+class CalibrateSettings(Running):
+    layer: list[str] | None = None
+    lower_layer: list[str] | None = None
+    grouping: Path | None = None
+    budget: float = Field(1.0, gt=0)
+    latex: bool = False
+    seed: int = 0
+
+    _lists = field_validator("layer", "lower_layer", mode="before")(_as_list)
+
+
 STAGES: dict[str, type[Settings]] = {
     "collect": CollectSettings,
     "attribute": AttributeSettings,
     "embed": EmbedSettings,
+    "calibrate": CalibrateSettings,
     "cluster": ClusterSettings,
     "render": RenderSettings,
     "evaluate": EvaluateSettings,
 }
 CONFIG_ONLY = ("workspace",)  # keys of a config file that belong to no stage
-ON_DEMAND = ("embed", "evaluate")  # stages that `pure run` does only where the file has a section for them
+ON_DEMAND = ("embed", "calibrate", "evaluate")  # stages that `pure run` does only where the file has a section for them
 
 
 def make(stage: str, options: Mapping[str, Any]) -> Any:

@@ -44,13 +44,15 @@ def attribute(
         typer.Option(
             "--precision",
             metavar="TYPE",
-            help="float32, or bfloat16: about twice as fast where the processor has it, for gradient-x-input. "
-            "[default: float32]",
+            help="float32, or bfloat16: about 1.5 times as fast where the processor has it, with other results; for "
+            "gradient-x-input. [default: float32]",
         ),
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option("--store", metavar="TYPE", help="float32, or float16: half the size on disk. [default: float32]"),
+        typer.Option(
+            "--store", metavar="TYPE", help="float32, or float16: relevances take half of the disk. [default: float32]"
+        ),
     ] = None,
     device: opt.DeviceName = None,
     batch_size: opt.BatchSize = None,

@@ -18,7 +18,7 @@ def evaluate(
             "--metric",
             metavar="M",
             help="clip, dinov2 or any embeddings in the workspace: distances within and across virtual neurons; "
-            "correlation, labels, stability, semantics, ms. Repeat for several.",
+            "correlation, labels, stability, semantics, ms, planted. Repeat for several.",
         ),
     ] = None,
     layer: opt.Layers = None,
@@ -80,7 +80,8 @@ def evaluate(
     given = session.options("evaluate")
     if not given.get("metric"):
         raise PureError(
-            "Name what to measure: --metric clip (or any embeddings), correlation, labels, stability, semantics or ms."
+            "Name what to measure: --metric clip (or any embeddings), correlation, labels, stability, semantics, ms or "
+            "planted."
         )
     with session.progress("evaluate", "steps") as progress:
         outcome = session.workspace.evaluate(progress, **given)

@@ -16,6 +16,7 @@ UNITS = {
     "embed": "pairs",
     "cluster": "fits",
     "render": "figures",
+    "calibrate": "steps",
     "evaluate": "steps",
 }
 

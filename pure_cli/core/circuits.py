@@ -4,7 +4,7 @@ The network runs to the lowest of the lower layers without a graph and from ther
 pass then serves one neuron of every image in the batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -23,7 +23,11 @@ class _Reached(Exception):
 
 
 def forward_to(
-    model: nn.Module, images: torch.Tensor, layer: str, lower_layers: Sequence[str] = ()
+    model: nn.Module,
+    images: torch.Tensor,
+    layer: str,
+    lower_layers: Sequence[str] = (),
+    change: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Run a network until `layer`, with a graph from the first of `lower_layers` on.
 
@@ -33,6 +37,7 @@ def forward_to(
     images : (B, 3, H, W) float; where they require a gradient, the graph begins at the images
     layer : name of the module or function at which to stop; names as in `pure_cli.core.hooks`
     lower_layers : names of those whose outputs are wanted too
+    change : what the layer is computed of in place of each of these outputs
 
     Returns
     -------
@@ -45,6 +50,8 @@ def forward_to(
     def begin(name: str) -> Hook:
         def hook(output: torch.Tensor) -> torch.Tensor:
             torch.set_grad_enabled(True)
+            if change is not None:
+                output = change(output).detach()
             lower[name] = output if output.requires_grad else output.detach().requires_grad_()
             return lower[name].clone()  # what follows may change its input in place
 

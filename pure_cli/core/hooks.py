@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 FUNCTION = ":"  # between a module's name and that of a function
 Hook = Callable[[torch.Tensor], torch.Tensor | None]
+Show = Callable[[str, torch.Tensor, Any], torch.Tensor | None]
 SAME = {"iadd": "add"}  # functions by another name
 
 
@@ -44,7 +45,7 @@ def hooked(model: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
         if called:
             within = {name.partition(FUNCTION)[0] for name in called}
 
-            def show(name: str, output: torch.Tensor) -> torch.Tensor | None:
+            def show(name: str, output: torch.Tensor, _: Any) -> torch.Tensor | None:
                 return called[name](output) if name in called else None
 
             stack.enter_context(functions(model, show, within))
@@ -56,14 +57,12 @@ def _of_module(hook: Hook) -> Callable[[nn.Module, Any, torch.Tensor], torch.Ten
 
 
 @contextmanager
-def functions(
-    model: nn.Module, show: Callable[[str, torch.Tensor], torch.Tensor | None], within: Collection[str] | None = None
-) -> Iterator[None]:
+def functions(model: nn.Module, show: Show, within: Collection[str] | None = None) -> Iterator[None]:
     """A context in which the output of every function that modules call is shown, with its name, and may be replaced.
 
     Parameters
     ----------
-    show : takes name and output; what it returns, if anything, takes the output's place
+    show : takes name, output and first argument; what it returns, if anything, takes the output's place
     within : names of the modules whose own calls matter; all where none is given
     """
     modules = dict(model.named_modules())
@@ -92,12 +91,7 @@ def functions(
 class _Calls(TorchFunctionMode):
     """Sees every function of torch that is called, and knows in which module that was."""
 
-    def __init__(
-        self,
-        running: list[str],
-        show: Callable[[str, torch.Tensor], torch.Tensor | None],
-        within: Collection[str] | None,
-    ):
+    def __init__(self, running: list[str], show: Show, within: Collection[str] | None):
         super().__init__()
         self._running, self._show, self._within = running, show, within
         self._calls: Counter[str] = Counter()
@@ -113,5 +107,5 @@ class _Calls(TorchFunctionMode):
         name = f"{module}{FUNCTION}{SAME.get(function, function)}"
         call = self._calls[name]
         self._calls[name] += 1
-        replaced = self._show(f"{name}.{call}" if call else name, output)
+        replaced = self._show(f"{name}.{call}" if call else name, output, args[0] if args else None)
         return output if replaced is None else replaced

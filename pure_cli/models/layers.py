@@ -1,17 +1,20 @@
 """The layers of a network as one pass over an image shows them: names, shapes, order, and what leads to what."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 import zennit.types
 from torch import nn
 
-from pure_cli.core.circuits import forward_to
-from pure_cli.core.hooks import FUNCTION, functions
+from pure_cli.core.circuits import activations, forward_to
+from pure_cli.core.hooks import FUNCTION, functions, is_function
 from pure_cli.errors import PureError, first_line, unknown
 
 SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
                    "hardtanh", "sigmoid", "tanh", "softplus", "add", "cat")  # fmt: skip
+ACTIVATION_FUNCTIONS = SHOWN_FUNCTIONS[:-2]
+ACTIVATION_MODULES = ("ReLU", "ReLU6", "LeakyReLU", "ELU", "GELU", "SiLU", "Mish", "Hardswish", "Hardtanh", "Softplus")
 PROBE_SIZE = 224  # pixels, where neither the preprocessing nor an image says otherwise
 NOT_A_STAGE = (nn.modules.pooling._AvgPoolNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd,
                nn.modules.pooling._AdaptiveMaxPoolNd, nn.Flatten, nn.Dropout)  # fmt: skip
@@ -52,7 +55,7 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
         calls = found.pop(name).calls + 1 if name in found else 1
         found[name] = Layer(name, type(module).__name__, shape, calls)
 
-    def note_function(name: str, output: torch.Tensor) -> None:
+    def note_function(name: str, output: torch.Tensor, _: object) -> None:
         if name.rpartition(FUNCTION)[2].partition(".")[0] in SHOWN_FUNCTIONS and output.ndim > 1:
             found[name] = Layer(name, "function", tuple(output.shape[1:]), 1)
 
@@ -153,6 +156,75 @@ def check_leads_to(model: nn.Module, image: torch.Tensor, layer: str, lower_laye
             raise PureError(message)
         if torch.autograd.grad(activation.sum(), tensors[lower], allow_unused=True)[0] is None:
             raise PureError(message)
+
+
+def pre_activation(model: nn.Module, image: torch.Tensor, layer: str) -> str | None:
+    """What goes into the ReLU that a layer ends with: the name of the module or function that gives it.
+
+    None where the layer does not end with a ReLU.
+    """
+    names = {module: name for name, module in model.named_modules() if name}
+    made_by: dict[int, str] = {}  # the last to give a tensor, by its id
+    rectified: dict[int, str | None] = {}  # ids of the outputs of ReLUs
+    alive: list[torch.Tensor] = []  # so that no id is given again
+    found: list[str | None] = []
+
+    def note(name: str, output: torch.Tensor, first: object, relu: bool) -> None:
+        alive.extend(part for part in (output, first) if isinstance(part, torch.Tensor))
+        if relu:
+            rectified[id(output)] = made_by.get(id(first))
+        elif id(output) != id(first) or id(output) not in rectified:
+            made_by[id(output)] = name
+        if name == layer:
+            found.append(rectified.get(id(output)))
+
+    def of_module(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            note(names[module], output, inputs[0] if inputs else None, isinstance(module, nn.ReLU))
+
+    def of_function(name: str, output: torch.Tensor, first: object) -> None:
+        note(name, output, first, name.rpartition(FUNCTION)[2].partition(".")[0] == "relu")
+
+    handles = [module.register_forward_hook(of_module) for module in names]
+    try:
+        with torch.no_grad(), functions(model, of_function):
+            model(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else None
+
+
+def candidates(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> list[str]:
+    """Lower layers worth trying for a layer, the highest first: those from `lower` up that lead to it.
+
+    The layer's parts one level down, and what comes out of activation functions inside of its last part; not what is
+    the layer's own output by another name.
+    """
+    there = list_layers(model, image)
+    order = [found.name for found in there]
+    if lower in order and layer in order:
+        there = there[order.index(lower) : order.index(layer)]
+    shape = next((found.shape for found in list_layers(model, image) if found.name == layer), None)
+    own = activations(model, image, [layer])[layer]
+    parts = [found.name for found in there if found.name.rpartition(".")[0] == layer and not is_function(found.name)]
+    chosen = []
+    for found in reversed(there):
+        inside = bool(parts) and found.name.startswith(parts[-1])
+        function = (
+            found.name.rpartition(FUNCTION)[2].partition(".")[0] in ACTIVATION_FUNCTIONS and found.kind == "function"
+        )
+        wanted = (
+            found.name == lower or found.name in parts or (inside and (function or found.kind in ACTIVATION_MODULES))
+        )
+        if not wanted or found.calls > 1 or found.shape is None or len(found.shape) != len(shape or ()):
+            continue
+        same = found.shape == shape and torch.equal(activations(model, image, [found.name])[found.name], own)
+        if not same:
+            with suppress(PureError):
+                check_leads_to(model, image, layer, [found.name])
+                chosen.append(found.name)
+    return chosen
 
 
 def check_rules(model: nn.Module, layers: list[Layer], layer: str) -> None:

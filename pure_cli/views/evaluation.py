@@ -108,6 +108,36 @@ def correlation_bars(rows: Sequence[Mapping[str, Any]], judge: str) -> Figure:
     return chart.figure
 
 
+def planted_bars(rows: Sequence[Mapping[str, Any]], what: str) -> Figure:
+    """Agreement with known meanings for each kind of features, with its confidence interval.
+
+    Parameters
+    ----------
+    rows : "features", and for each number of meanings "ARI, 2" and "95 %, 2", two numbers with … between them
+    what : the units
+    """
+    counts = [count for count in (2, 3) if any(f"ARI, {count}" in row for row in rows)]
+    shown = [{"features": row["features"], **{str(count): _with_error(row, count) for count in counts}} for row in rows]
+    values = [_values(shown, str(count)) for count in counts]
+    with style():
+        chart = _chart([row["features"] for row in rows], values)
+        places = [(0.0, 0.56)] if len(counts) == 1 else [(-0.2, 0.38), (0.2, 0.38)]
+        handles: dict[str, Artist | Container] = {
+            f"{count} meanings": chart.bars(one, place, width, colour)
+            for count, one, (place, width), colour in zip(counts, values, places, PALETTE, strict=False)
+        }
+        chart.limits(values)
+        chart.label("adjusted Rand index with the known meanings")
+        _legend(chart.figure, handles if rows else {})
+        _foot(chart.figure, what, "95 % intervals")
+    return chart.figure
+
+
+def _with_error(row: Mapping[str, Any], count: int) -> list[float | None]:
+    low, dots, high = str(row.get(f"95 %, {count}", "")).partition(" … ")
+    return [row.get(f"ARI, {count}"), (float(high) - float(low)) / 2 if dots else None]
+
+
 def agreement_bars(rows: Sequence[Mapping[str, Any]], measures: str | Sequence[str] = "ari") -> Figure:
     """Agreement with labels against k: a line for each kind of features, grey for what chance gives.
 

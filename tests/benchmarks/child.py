@@ -15,23 +15,29 @@ from sides import CIFAR, DEVICE, evaluation, own_workspace, references, resnet20
 from pure_cli import Workspace
 
 
-def collect(shared: Path, work: Path, count: int) -> None:
+def collect(shared: Path, work: Path, count: int) -> float:
     workspace = Workspace(Path(tempfile.mkdtemp(dir=work)) / "workspace")
+    begin = time.perf_counter()
     workspace.collect(data=shared / CIFAR, limit=count, device=DEVICE.type, **resnet20(shared))
+    return time.perf_counter() - begin
 
 
-def attribute(shared: Path, work: Path, pairs: int) -> None:
-    own_workspace(shared, work, "resnet20", 100).attribute(
-        neurons=list(range(pairs // 100)), device=DEVICE.type, force=True
-    )
+def attribute(shared: Path, work: Path, pairs: int) -> float:
+    """After a first neuron, so that neither imports nor the first use of the network count."""
+    workspace = own_workspace(shared, work, "resnet20", 100)
+    workspace.attribute(neurons=[0], device=DEVICE.type, force=True)
+    begin = time.perf_counter()
+    workspace.attribute(neurons=list(range(pairs // 100)), device=DEVICE.type, force=True)
+    return time.perf_counter() - begin
 
 
-def attribute_images(shared: Path, work: Path, count: int) -> None:
-    """Attribute where the references come from so many images."""
-    folder = work / f"growth-{count}"
-    workspace = Workspace(folder)
-    workspace.collect(data=shared / CIFAR, limit=count, n=25, device=DEVICE.type, **resnet20(shared))
-    workspace.attribute(neurons=list(range(16)), device=DEVICE.type, force=True)
+def attribute_images(shared: Path, work: Path, count: int) -> float:
+    """All neurons, where the references come from so many images: the more, the fewer are shared."""
+    workspace = Workspace(work / f"growth-{count}")
+    workspace.collect(data=shared / CIFAR, limit=count, n=100, device=DEVICE.type, **resnet20(shared))
+    begin = time.perf_counter()
+    workspace.attribute(device=DEVICE.type, force=True)
+    return time.perf_counter() - begin
 
 
 def store(shared: Path, work: Path) -> dict[str, float]:
@@ -64,8 +70,6 @@ if __name__ == "__main__":
         print(json.dumps(store(shared, work)))
         sys.exit()
     stages = {"collect": collect, "attribute": attribute, "attribute-images": attribute_images}
-    begin = time.perf_counter()
-    stages[what](shared, work, count)
-    seconds = time.perf_counter() - begin
+    seconds = stages[what](shared, work, count)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"seconds": seconds, "peak": peak}))

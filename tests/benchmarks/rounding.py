@@ -6,7 +6,7 @@ WORK is the folder ``work`` of an earlier run of `run.py`, with references in it
 loaded, with batch norm merged (as attribute has it), in bfloat16, and zennit-crp's one neuron at a time.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
@@ -46,4 +46,9 @@ def main(shared: Path, work: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), sys.argv[3])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shared", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("name", choices=["resnet20", "resnet50"])
+    options = parser.parse_args()
+    main(options.shared.resolve(), options.work.resolve(), options.name)

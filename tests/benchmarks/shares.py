@@ -5,7 +5,7 @@ Usage: python tests/benchmarks/shares.py SHARED WORK resnet20|resnet50 plain|rea
 WORK is the folder ``work`` of an earlier run of `run.py`, with references in it.
 """
 
-import sys
+import argparse
 import time
 from collections import Counter
 from contextlib import contextmanager
@@ -68,4 +68,10 @@ def main(shared: Path, work: Path, name: str, way: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), sys.argv[3], sys.argv[4])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shared", type=Path)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("name", choices=["resnet20", "resnet50"])
+    parser.add_argument("way", choices=["plain", "ready", "bfloat16"])
+    options = parser.parse_args()
+    main(options.shared.resolve(), options.work.resolve(), options.name, options.way)

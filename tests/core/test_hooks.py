@@ -45,7 +45,7 @@ def pixels():
 
 def test_functions_go_by_the_module_that_calls_them(net, pixels):
     seen = []
-    with functions(net, lambda name, output: seen.append(name)):
+    with functions(net, lambda name, output, _: seen.append(name)):
         net(pixels)
     assert [name for name in seen if "relu" in name] == [
         ":relu", "block:relu", "block:relu.1", "block.shared:relu", "block.shared:relu.1",

@@ -104,3 +104,56 @@ def _wilcoxon(difference: np.ndarray) -> float:
         return np.nan
     difference = difference[difference != 0]
     return float(wilcoxon(difference).pvalue) if difference.size else 1.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over things, some of which belong together.
+
+    Attributes
+    ----------
+    mean : in the unit of the values
+    low, high : bounds of the confidence interval of the mean
+    n : values
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def grouped_mean(
+    values: np.ndarray, groups: np.ndarray, seed: int, level: float = 0.95, samples: int = 2000
+) -> Estimate:
+    """A mean with an interval that takes what belongs together as one thing.
+
+    Parameters
+    ----------
+    values : (N,) float; NaN is left out
+    groups : (N,) of any values: the same for what belongs together, as units of the same classes on two halves
+    seed : of the bootstrap
+    level : of confidence, between 0 and 1
+    samples : of the bootstrap
+
+    Returns
+    -------
+    Estimate
+        All NaN without a value, the interval with a single group.
+
+    Notes
+    -----
+    Percentile interval of the bootstrap over groups (Davison and Hinkley 1997, section 3.8).
+    """
+    known = ~np.isnan(values)
+    values, groups = np.asarray(values, np.float64)[known], np.asarray(groups)[known]
+    if not len(values):
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    _, group = np.unique(groups, return_inverse=True)
+    sums, sizes = np.bincount(group, values), np.bincount(group)
+    if len(sums) < 2:
+        return Estimate(float(values.mean()), np.nan, np.nan, len(values))
+    drawn = np.random.default_rng(seed).integers(0, len(sums), (samples, len(sums)))
+    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(float(values.mean()), float(low), float(high), len(values))

@@ -16,6 +16,7 @@ from pure_cli.stages.common import earlier
 from pure_cli.stages.evaluation.study import Result
 from pure_cli.workspace import Store
 
+PLANTED = "planted"  # the metric of units with known meanings
 SEPARATION = "separation"  # the metric that an embedder's name means
 TABLES, FOLDER = "evaluate.json", "evaluate"
 ALL = "all"  # the run without options that choose
@@ -163,7 +164,12 @@ def _figures(
     from pure_cli.views import evaluation as views
 
     rows, judge = tables[0]["rows"], tables[0]["judge"]
-    if metric == "correlation":
+    if metric == PLANTED:
+        for table in tables:
+            if any("ARI, 2" in row for row in table["rows"]):
+                name = table["name"].removeprefix(f"{PLANTED}-")
+                yield f"{name}-bars", views.planted_bars(table["rows"], name)
+    elif metric == "correlation":
         yield "bars", views.correlation_bars(rows, judge)
     elif metric == "labels":
         yield "lines", views.agreement_bars(rows, ("ari", "nmi", "purity"))

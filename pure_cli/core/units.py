@@ -1,0 +1,96 @@
+"""Units whose meanings are known: directions over the channels of a layer that were made to have them.
+
+A *learned union* fires for images of some classes: the weights of a logistic probe for "one of them". A *merged unit*
+is the ReLU of the sum of two channels before their own ReLU, a *sum* that of two channels after it, each scaled by how
+far the channel goes; what it fires for is known from which of the two is larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from pure_cli.core.clusters import one_thread
+from pure_cli.core.cores import cores
+from pure_cli.core.directions import Directions
+
+STEPS = 1000  # of the probe's solver, at most
+OWNED = 0.4  # of the references, in parts of an even share, that each meaning has at least: 20 % for two meanings
+
+
+def learned_unions(features: np.ndarray, labels: np.ndarray, unions: Sequence[tuple[int, ...]]) -> Directions:
+    """A logistic probe for each union of classes.
+
+    Parameters
+    ----------
+    features : (N, C) float, mean activations of the layer over space
+    labels : (N,) int, the class of each image
+    unions : classes of each
+
+    Returns
+    -------
+    Directions
+        With the probes' biases, in the unit of the activations; named by the classes.
+
+    Notes
+    -----
+    Scikit-learn's ``LogisticRegression`` with C = 1, on features divided by one number, their root mean variance, so
+    that the penalty does not depend on their unit.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    scale = float(np.sqrt(features.var(axis=0).mean())) or 1.0
+    scaled = features / scale
+
+    def fit(union: tuple[int, ...]) -> tuple[np.ndarray, float]:
+        probe = LogisticRegression(max_iter=STEPS).fit(scaled, np.isin(labels, union))
+        return probe.coef_[0] / scale, float(probe.intercept_[0])
+
+    with ThreadPoolExecutor(cores()) as pool, one_thread():
+        found = list(pool.map(fit, unions))
+    weight, bias = (np.array(part, np.float32) for part in zip(*found, strict=True))
+    return Directions(weight, bias)
+
+
+def pairs_of_channels(pairs: Sequence[tuple[int, ...]], reach: np.ndarray, relu: bool) -> Directions:
+    """Sums of two channels.
+
+    Parameters
+    ----------
+    pairs : of channels
+    reach : (C,) float above 0, how far each channel goes; it is divided by it
+    relu : of the directions
+    """
+    weight = np.zeros((len(pairs), len(reach)), np.float32)
+    for row, pair in enumerate(pairs):
+        weight[row, list(pair)] = 1 / reach[list(pair)]
+    return Directions(weight, np.zeros(len(pairs), np.float32), relu)
+
+
+def has_its_meanings(truth: np.ndarray, parts: Sequence[int]) -> bool:
+    """Whether every meaning of a unit has its share of the references.
+
+    Parameters
+    ----------
+    truth : (n,) int, the meaning of each reference
+    parts : the meanings
+    """
+    if len(parts) == 1:
+        return bool((truth == parts[0]).mean() >= 1 - OWNED / 4)
+    return all((truth == part).mean() >= OWNED / len(parts) for part in parts)
+
+
+def main_channels(weight: np.ndarray) -> np.ndarray:
+    """The fewest channels that hold half of a direction's absolute weight; of a pair both.
+
+    Parameters
+    ----------
+    weight : (C,) float
+    """
+    size = np.abs(weight)
+    if (size > 0).sum() <= 2:
+        return np.flatnonzero(size)
+    order = np.argsort(-size, kind="stable")
+    return np.sort(order[: int(np.searchsorted(np.cumsum(size[order]), size.sum() / 2)) + 1])

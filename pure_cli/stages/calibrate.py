@@ -1,0 +1,92 @@
+"""calibrate: the benchmark on units with known meanings, and the recipe that it speaks for."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from pure_cli.artifacts import need_layers, read_calibrations, read_collected, write_calibration
+from pure_cli.config import CalibrateSettings, fingerprint
+from pure_cli.errors import PureError, first_line
+from pure_cli.stages.common import Outcome, Progress, lineage, silent
+from pure_cli.stages.evaluation.study import Result
+from pure_cli.stages.evaluation.written import ALL, PLANTED, Where, Written, publish
+from pure_cli.workspace import Store, result_fingerprint
+
+VERSION = 1  # raised when the benchmark comes to measure something else
+
+
+def calibrate(store: Store, settings: CalibrateSettings, progress: Progress = silent) -> Outcome:
+    """Find the recipe of each layer that is not calibrated yet.
+
+    Writes ``calibration.json``, ``evaluate.h5`` and tables.
+
+    Raises
+    ------
+    PureError
+        No references, stale ones, an unknown layer, images that give no units.
+    """
+    begin = time.perf_counter()
+    collected = read_collected(store)
+    own = {name: layer for name, layer in collected.layers.items() if layer.directions is None}
+    layers = need_layers(settings.layer, own, "collect")
+    grouping = read_grouping(settings.grouping) if settings.grouping else {}
+    written = Written(store, settings.force)
+    outcome = Outcome("calibrate", layers, 0, "layers", details={"tables": [], "folders": [], "recipes": {}})
+    for layer in layers:
+        asked = {"metric": PLANTED, "layer": layer, "judge": "", "neurons": [], "k": [], "seed": settings.seed,
+                 "budget": settings.budget, "lower_layers": settings.lower_layer or [],
+                 "grouping": fingerprint(grouping), "version": VERSION}  # fmt: skip
+        made_from = {"cluster": {}, "judge": "", "collect": lineage(collected.layers[layer], "collect")}
+        where = Where(layer, PLANTED, ALL)
+        tables = written.tables(where, result_fingerprint(asked, made_from))
+        if tables is None or layer not in read_calibrations(store):
+            from pure_cli.stages.planted.benchmark import result, run
+
+            found = run(
+                store, layer, settings.lower_layer, grouping, settings.budget, settings.seed, settings.device,
+                settings.force, progress,
+            )  # fmt: skip
+            values, calibration = result(found)
+            tables = [{**table.as_dict(), "judge": ""} for table in values.tables]
+            written.add(where, Result(values.arrays, values.tables), tables, asked, made_from)
+            write_calibration(store, layer, replace(calibration, made_from={"collect": fingerprint(made_from)}))
+            outcome.computed += 1
+            publish(store.root, where, PLANTED, tables, written, settings.latex, True)
+        else:
+            publish(store.root, where, PLANTED, tables, written, settings.latex, False)
+        outcome.details["tables"] += [{"metric": PLANTED, "layer": layer, **table} for table in tables]
+        outcome.details["folders"].append(str(store.root / where.folder))
+        chosen = read_calibrations(store)[layer]
+        outcome.details["recipes"][layer] = {
+            "features": chosen.features,
+            "lower_layers": chosen.lower_layers,
+            "rule": chosen.rule,
+            "threshold": chosen.threshold,
+            "judge": chosen.judge,
+            **chosen.scores,
+        }
+    outcome.seconds = time.perf_counter() - begin
+    return outcome
+
+
+def read_grouping(path: Path) -> dict[str, str]:
+    """Class to group, of a table with a line ``class,group`` for each class; a header of these words is left out.
+
+    Raises
+    ------
+    PureError
+        No such file, or a line without two cells.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise PureError(f"The grouping {path} cannot be read: {first_line(error)}.") from None
+    if rows and [cell.lower() for cell in rows[0]] == ["class", "group"]:
+        rows = rows[1:]
+    if not rows or any(len(row) != 2 or not all(row) for row in rows):
+        raise PureError(f"{path} needs a line 'class,group' for each class.")
+    return dict(rows)

@@ -1,0 +1,469 @@
+"""The benchmark on units with known meanings: what is measured, as tables, and the recipe that it speaks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pure_cli.artifacts import Calibration, read_collected
+from pure_cli.core.directions import AT
+from pure_cli.core.features import Kind
+from pure_cli.core.meanings import RULES
+from pure_cli.core.metrics.agreement import agreement
+from pure_cli.core.metrics.statistics import Estimate, grouped_mean
+from pure_cli.data.listing import UNKNOWN_LABEL, Listing
+from pure_cli.errors import PureError, unknown
+from pure_cli.stages.common import Progress, first_image, open_network, require_unchanged
+from pure_cli.stages.evaluation.study import Result, Table, number
+from pure_cli.stages.planted.scores import CHECKS, LEAKING, Scores, Units, kinds_for, leaks, score
+from pure_cli.stages.planted.units import MERGED, SUMS, UNIONS, make_units
+from pure_cli.workspace import Store
+
+UNITS = 90  # of each kind and number of meanings, where the data have them
+LEAK_UNITS = 24  # of each kind that the checks look at
+LEAK = 0.1  # adjusted Rand index above which a check finds something, at the low end of its interval
+SPLIT_SINGLES = 0.05  # of the units with one meaning may be split
+JUDGED = 2  # kinds by relevance and of activations, beside the paper's, whose number of meanings is looked at
+FOLDS = 2
+LAYERS = 5  # lower layers that are tried at most
+STEPS = 100  # of the progress
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All that was measured on a layer.
+
+    Attributes
+    ----------
+    kinds : of features; the first is the paper's recipe
+    scores : of each
+    leak : (kind of unit, features, check) to adjusted Rand indices
+    """
+
+    layer: str
+    units: Units
+    kinds: list[str]
+    scores: dict[str, Scores]
+    leak: dict[tuple[str, str, str], np.ndarray]
+    seed: int
+
+    @property
+    def paper(self) -> str:
+        return self.kinds[0]
+
+    def which(self, kind: str, count: int | None = None) -> np.ndarray:
+        """(U,) bool, the units of a kind, with so many meanings."""
+        own = self.units.kind == kind
+        return own if count is None else own & (self.units.count == count)
+
+    def mean(self, values: np.ndarray, which: np.ndarray) -> Estimate:
+        return grouped_mean(values[which], self.units.name[which], self.seed)
+
+    @property
+    def without_labels(self) -> str:
+        """The kind of units that judges without labels look at."""
+        return next(kind for kind in (UNIONS, MERGED, SUMS) if self.which(kind, 2).any())
+
+    def proxies(self, features: str, kind: str) -> tuple[float, float]:
+        """Of units with two meanings: stability of the splits between bootstrap samples, and mean agreement with the
+        splits by features of other layers."""
+        own, rows = self.scores[features], np.flatnonzero(self.which(kind, 2))
+        others = [one for one in self.kinds if Kind.of(one).lower_layers != Kind.of(features).lower_layers]
+        agree = [agreement(own.label[row], self.scores[one].label[row]).ari for one in others for row in rows]
+        return float(np.nanmean(own.stability[rows])), float(np.mean(agree)) if agree else float("nan")
+
+    def leaks(self, features: str, kind: str = UNIONS) -> list[str]:
+        """The checks in which features find meanings where there should be none."""
+        found = []
+        for check in LEAKING:
+            values = self.leak.get((kind, features, check), np.empty(0))
+            if len(values) and grouped_mean(values, np.arange(len(values)), self.seed).low > LEAK:
+                found.append(check)
+        return found
+
+
+def run(
+    store: Store,
+    layer: str,
+    lower_layers: Sequence[str] | None,
+    grouping: Mapping[str, str],
+    budget: float,
+    seed: int,
+    device: str,
+    force: bool,
+    progress: Progress,
+) -> Benchmark:
+    """Make units, and measure every kind of features on them.
+
+    Parameters
+    ----------
+    lower_layers : to be tried; those of the layer's structure where there is none
+    grouping : class to group, where groups of classes are the meanings; empty where classes are
+    budget : 1 for 90 units of each kind and number of meanings; the time goes with it
+
+    Raises
+    ------
+    PureError
+        Too few images, or a layer of directions.
+    """
+    from pure_cli.models.layers import candidates, pre_activation
+
+    collected = read_collected(store)
+    if AT in layer:
+        raise PureError(f"'{layer}' is a layer of directions. Calibrate the layer that they lie in.")
+    listing = grouped(require_unchanged(collected, [layer]), grouping)
+    own = collected.layers[layer]
+    if not own.lower_layers:
+        raise PureError(f"No layer is known to lie below '{layer}', so there is nothing to attribute to.")
+    network = open_network(collected, device)
+    image = network.inputs(first_image(listing, network))
+    paper = own.lower_layers[0]
+    tried = list(lower_layers or candidates(network.model, image, layer, paper)[: LAYERS - 1])
+    every = list(dict.fromkeys([*tried, paper]))
+    done = [0.0]
+
+    def advance(part: float) -> None:
+        done[0] = min(STEPS, done[0] + part)
+        progress(int(done[0]), STEPS)
+
+    progress(0, STEPS)
+    share = {"images": 15 / max(1, len(listing)), "units": 40 / max(1, 6 * 3 * round(UNITS * budget)), "leaks": 4.0}
+    made = make_units(
+        store, collected, listing, network, layer, pre_activation(network.model, image, layer), every,
+        max(4, round(UNITS * budget)), seed, lambda what, count: advance(share[what] * count), device, force,
+    )  # fmt: skip
+    if not made:
+        raise PureError(
+            f"The images give no units with known meanings for '{layer}': every class of a union, and every channel of "
+            f"a pair, needs its share of {own.settings['n']} references. Collect with fewer (-n) or more images."
+        )
+    units, kinds, scores = Units(made), kinds_for(every, paper), {}
+    for kind in kinds:
+        scores[kind] = score(units, kind, False, seed)
+        advance(20 / len(kinds))
+    judged = _judged(units, kinds, scores) if (units.kind == UNIONS).any() else []
+    for kind in judged:
+        scores[kind] = score(units, kind, True, seed)
+        advance(15 / len(judged))
+    most = max(2, round(LEAK_UNITS * min(1.0, budget)))
+    found = leaks(units, kinds, network, most, seed, lambda what, count: advance(share[what] * count))
+    progress(STEPS, STEPS)
+    return Benchmark(layer, units, kinds, scores, found, seed)
+
+
+def grouped(listing: Listing, grouping: Mapping[str, str]) -> Listing:
+    """The images with groups of classes for labels; classes without a group have no label.
+
+    Raises
+    ------
+    PureError
+        A class that the images do not have.
+    """
+    if not grouping:
+        return listing
+    known = dict(enumerate(listing.names)) or {int(c): str(c) for c in np.unique(listing.labels) if c >= 0}
+    for name in grouping:
+        if name not in known.values():
+            raise unknown("class", name, known.values())
+    groups = sorted(set(grouping.values()))
+    new = {label: groups.index(grouping[name]) for label, name in known.items() if name in grouping}
+    labels = np.array([new.get(int(label), UNKNOWN_LABEL) for label in listing.labels], dtype=np.int64)
+    return replace(listing, labels=labels, names=tuple(groups))
+
+
+def _judged(units: Units, kinds: Sequence[str], scores: dict[str, Scores]) -> list[str]:
+    """The kinds whose numbers of meanings are looked at: the paper's, the best by relevance, and activations."""
+    unions = units.kind == UNIONS
+    which = unions if unions.any() else np.ones(len(unions), bool)
+
+    def ari(kind: str) -> float:
+        values = scores[kind].ari[which]
+        return float(np.nanmean(values)) if np.isfinite(values).any() else -1.0
+
+    relevance = sorted((kind for kind in kinds[1:] if Kind.of(kind).transform), key=ari, reverse=True)
+    lower = sorted((kind for kind in kinds if kind.startswith("lower-activation")), key=ari, reverse=True)
+    return list(dict.fromkeys([kinds[0], *relevance[:JUDGED], *lower[:1], "activation-max", "activation-mean"]))
+
+
+# ----------------------------------------------------------------------------------------------------- the recipe
+
+
+def recipe(found: Benchmark) -> tuple[Calibration, Table]:
+    """The best recipe, and how much better it is than the paper's on units that it was not chosen by.
+
+    Kinds of features that leak are left out. Learned unions decide; where there are none, since no image has a label,
+    the splits' stability and their agreement with those of other layers do.
+    """
+    if not found.which(UNIONS).any():
+        return _recipe_by_proxy(found)
+    kinds = [kind for kind in found.kinds if not found.leaks(kind)]
+    kinds = [kind for kind in kinds if np.isfinite(found.scores[kind].p).any()] or [found.paper]
+    which = found.which(UNIONS)
+    fold = _folds(found.units.name, found.seed)
+    best = _best(found, kinds, which)
+    ari, right = np.full(len(which), np.nan), np.full(len(which), np.nan)
+    for part in range(FOLDS):
+        inside, outside = which & (fold != part), which & (fold == part)
+        chosen = _best(found, kinds, inside)
+        k = choose(found, chosen, threshold(found, chosen, inside))
+        ari[outside], right[outside] = found.scores[chosen].ari[outside], (k == found.units.count)[outside]
+    paper = found.scores[found.paper].ari
+    several = {2: "two", 3: "three"}
+    measures = [
+        *((f"adjusted Rand index, {word} meanings", ari, count) for count, word in several.items()),
+        *((f"… by the paper's recipe, {word}", paper, count) for count, word in several.items()),
+        ("… difference, both", ari - paper, None),
+        ("k right, one meaning", right, 1),
+        *((f"k right, {word} meanings", right, count) for count, word in several.items()),
+    ]
+    rows = []
+    for name, values, meanings in measures:
+        estimate = found.mean(values, found.which(UNIONS, meanings))
+        if estimate.n:
+            rows.append({"measure": name, "mean": number(estimate.mean), "low": number(estimate.low),
+                         "high": number(estimate.high), "units": estimate.n})  # fmt: skip
+    limit = threshold(found, best, which)
+    parsed = Kind.of(best)
+    lower = list(parsed.lower_layers) or [Kind.of(found.paper).lower_layers[0]]
+    scores = {str(row["measure"]): row["mean"] for row in rows}
+    table = Table(
+        "planted-recipe",
+        f"The calibrated recipe ({best}, k by gap, threshold {limit:.3f}) on units that it was not chosen by",
+        ["measure", "mean", "low", "high", "units"],
+        rows,
+        "Chosen on one half of the learned unions, measured on the other, and the other way round; 95 % intervals.",
+    )
+    return Calibration(best, lower, "gap", limit, "truth", scores), table
+
+
+def _recipe_by_proxy(found: Benchmark) -> tuple[Calibration, Table]:
+    """The kind of features with the best mean rank by the judges that need no labels."""
+    source = found.without_labels
+    judged = {kind: found.proxies(kind, source) for kind in found.kinds if not found.leaks(kind, source)}
+    places = np.argsort(np.argsort(np.array(list(judged.values())), axis=0), axis=0).mean(axis=1)
+    best = list(judged)[int(places.argmax())]
+    lower = list(Kind.of(best).lower_layers) or [Kind.of(found.paper).lower_layers[0]]
+    rows = [
+        {"measure": name, "calibrated": number(ours), "the paper's": number(theirs)}
+        for name, ours, theirs in zip(
+            ("stability", "agreement with other layers"), judged[best], found.proxies(found.paper, source), strict=True
+        )
+    ]
+    table = Table(
+        "planted-recipe",
+        f"The calibrated recipe ({best}, k by gap), chosen without labels",
+        ["measure", "calibrated", "the paper's"],
+        rows,
+        "No image has a label, so that stability and agreement decide. They follow the truth in part only.",
+    )
+    return Calibration(
+        best, lower, "gap", 0.0, "proxy", {str(row["measure"]): row["calibrated"] for row in rows}
+    ), table
+
+
+def _folds(names: np.ndarray, seed: int) -> np.ndarray:
+    """(U,) fold of each unit; the same for the same unit on both halves of the images."""
+    unique, place = np.unique(names, return_inverse=True)
+    return (np.random.default_rng(seed).permutation(len(unique)) % FOLDS)[place]
+
+
+def _best(found: Benchmark, kinds: Sequence[str], which: np.ndarray) -> str:
+    """The kind with the highest mean adjusted Rand index, over two and three meanings alike."""
+
+    def value(kind: str) -> float:
+        parts = [found.scores[kind].ari[which & (found.units.count == count)] for count in (2, 3)]
+        return float(np.mean([np.nanmean(part) for part in parts if np.isfinite(part).any()] or [-1.0]))
+
+    return max(kinds, key=value)
+
+
+def threshold(found: Benchmark, kind: str, which: np.ndarray) -> float:
+    """The least polysemanticity above which at most 5 % of the units with one meaning are split."""
+    single = which & (found.units.count == 1)
+    own = found.scores[kind]
+    split = np.sort(own.polysemanticity[single & (own.k["gap"] > 1)])[::-1]
+    allowed = int(SPLIT_SINGLES * single.sum())
+    return float(split[allowed]) if len(split) > allowed else 0.0
+
+
+def choose(found: Benchmark, kind: str, limit: float) -> np.ndarray:
+    """(U,) number of meanings by the gap statistic, and one where polysemanticity does not exceed the limit."""
+    own = found.scores[kind]
+    return np.where(own.polysemanticity > limit, own.k["gap"], 1)
+
+
+# ----------------------------------------------------------------------------------------------------- the tables
+
+
+def result(found: Benchmark) -> tuple[Result, Calibration]:
+    """Tables and per-unit values."""
+    calibration, recipe_table = recipe(found)
+    tables = [recipe_table]
+    for kind, counts, what in (
+        (UNIONS, (2, 3), "learned unions of classes"),
+        (MERGED, (2,), "merged units, the ReLU of the sum of two channels"),
+        (SUMS, (2,), "sums of two channels, which leak by their nature"),
+    ):
+        if found.which(kind).any():
+            tables.append(_agreement_table(found, kind, counts, what))
+    tables += [_meanings_table(found), _confusion_table(found, calibration), _leak_table(found), _proxy_table(found)]
+    return Result(_arrays(found), [_without_nan(table) for table in tables if table.rows]), calibration
+
+
+def _without_nan(table: Table) -> Table:
+    """The same with None for numbers that there are not."""
+
+    def known(value: Any) -> Any:
+        if isinstance(value, list):
+            return (
+                None if value and value[0] is not None and not np.isfinite(value[0]) else [known(one) for one in value]
+            )
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+
+    return replace(table, rows=[{name: known(value) for name, value in row.items()} for row in table.rows])
+
+
+def _agreement_table(found: Benchmark, kind: str, counts: Sequence[int], what: str) -> Table:
+    rows = []
+    for features in found.kinds:
+        own, paper = found.scores[features], found.scores[found.paper]
+        row: dict[str, Any] = {"features": features}
+        for count in counts:
+            which = found.which(kind, count)
+            estimate = found.mean(own.ari, which)
+            row |= {f"ARI, {count}": number(estimate.mean), f"95 %, {count}": _interval(estimate),
+                    f"NMI, {count}": number(found.mean(own.nmi, which).mean)}  # fmt: skip
+        difference = found.mean(own.ari - paper.ari, found.which(kind))
+        row |= {"against the paper's": number(difference.mean), "95 %": _interval(difference)}
+        row["leaks"] = ", ".join(found.leaks(features, kind)) or "–"
+        rows.append(row)
+    sizes = ", ".join(f"{int(found.which(kind, count).sum())} of {count} meanings" for count in counts)
+    columns = ["features", *(f"{name}, {count}" for count in counts for name in ("ARI", "95 %", "NMI")),
+               "against the paper's", "95 %", "leaks"]  # fmt: skip
+    note = (
+        "Adjusted Rand index and normalised mutual information with the known meanings at their true number; 95 %: "
+        "bootstrap over units, both halves of a unit together. The first line is the paper's recipe."
+    )
+    return Table(f"planted-{kind}", f"{found.layer}: {what} ({sizes})", columns, rows, note)
+
+
+def _interval(estimate: Estimate) -> str:
+    return "–" if not np.isfinite(estimate.low) else f"{estimate.low:.3f} … {estimate.high:.3f}"
+
+
+def _meanings_table(found: Benchmark) -> Table:
+    """One meaning against several, and the number of meanings by every rule."""
+    from sklearn.metrics import roc_auc_score
+
+    unions = found.which(UNIONS)
+    count, rows = found.units.count, []
+    if not (unions & (count == 1)).any() or not (unions & (count > 1)).any():
+        return Table("planted-meanings", "", [], [])
+    for features in found.kinds:
+        own = found.scores[features]
+        silhouette = np.nan_to_num(np.nanmax(own.silhouette, axis=1), nan=0.0)
+        row: dict[str, Any] = {"features": features}
+        row["AUC, silhouette"] = float(roc_auc_score(count[unions] > 1, silhouette[unions]))
+        judged = bool(np.isfinite(own.p[unions]).all())
+        row["AUC, polysemanticity"] = (
+            float(roc_auc_score(count[unions] > 1, own.polysemanticity[unions])) if judged else None
+        )
+        for rule in RULES:
+            right = [float((own.k[rule][unions & (count == c)] == c).mean()) for c in (1, 2, 3)]
+            row[rule] = " / ".join("–" if np.isnan(one) else f"{one:.2f}" for one in right) if judged else "–"
+        rows.append(row)
+    note = "Share of the learned unions of one / two / three classes for which a rule finds that number of meanings."
+    columns = ["features", "AUC, silhouette", "AUC, polysemanticity", *RULES]
+    return Table("planted-meanings", f"{found.layer}: one meaning or several, and how many", columns, rows, note)
+
+
+def _confusion_table(found: Benchmark, calibration: Calibration) -> Table:
+    unions, count = found.which(UNIONS), found.units.count
+    rows = []
+    chosen = choose(found, calibration.features, calibration.threshold)
+    for true in (1, 2, 3):
+        which = unions & (count == true)
+        if which.any():
+            shares = {f"k = {k}": float((chosen[which] == k).mean()) for k in range(1, 6)}
+            rows.append({"meanings": true, "units": int(which.sum()), **shares})
+    columns = ["meanings", "units", *(f"k = {k}" for k in range(1, 6))]
+    how = f"{calibration.features}, gap, threshold {calibration.threshold:.3f}"
+    title = f"{found.layer}: numbers of meanings that are found by {how}"
+    return Table("planted-confusion", title, columns, rows, "Share of the units in each line.")
+
+
+def _leak_table(found: Benchmark) -> Table:
+    rows = []
+    for kind in (UNIONS, MERGED, SUMS):
+        for features in found.kinds:
+            own = {check: found.leak.get((kind, features, check), np.empty(0)) for check in CHECKS}
+            if not any(len(values) for values in own.values()):
+                continue
+            shown = {}
+            for check, values in own.items():
+                estimate = grouped_mean(values, np.arange(len(values)), found.seed)
+                shown[check] = [estimate.mean, (estimate.high - estimate.low) / 2] if estimate.n else None
+            rows.append({"units": kind, "features": features, **shown})
+    note = (
+        "Adjusted Rand index with the known meanings, ± half of the 95 % interval, two meanings. Constant activations: "
+        "the backward pass begins as each image has it and runs through the mean activation of all; shuffled images: "
+        "through another image's. Both should find nothing. Gradient alone: each image's own backward pass, times the "
+        "mean activation: what the ReLUs above the lower layer tell. Planted channels removed: without the channels "
+        "that the unit is made of. Labels alone: clusters of the images' classes, without a network."
+    )
+    return Table(
+        "planted-leaks",
+        f"{found.layer}: what is found where nothing should be",
+        ["units", "features", *CHECKS],
+        rows,
+        note,
+    )
+
+
+def _proxy_table(found: Benchmark) -> Table:
+    """What can be had without labels, beside the truth."""
+    from scipy.stats import spearmanr
+
+    source = found.without_labels
+    which = found.which(source, 2)
+    rows, truth, stable, alike = [], [], [], []
+    for features in found.kinds:
+        stability, agree = found.proxies(features, source)
+        truth.append(float(np.nanmean(found.scores[features].ari[which])))
+        stable.append(stability)
+        alike.append(agree)
+        rows.append({"features": features, "ARI with the truth": truth[-1], "stability": number(stability),
+                     "agreement with other layers": number(agree)})  # fmt: skip
+    follow = [spearmanr(truth, values).statistic if len(truth) > 2 else np.nan for values in (stable, alike)]
+    rows.append({"features": "rank correlation with the truth", "ARI with the truth": None,
+                 "stability": number(follow[0]), "agreement with other layers": number(follow[1])})  # fmt: skip
+    note = (
+        "Stability: of the split in two between bootstrap samples; agreement: with splits by features of other layers."
+    )
+    columns = ["features", "ARI with the truth", "stability", "agreement with other layers"]
+    return Table(
+        "planted-proxies",
+        f"{found.layer}: judges that need no labels, on {source} of two meanings",
+        columns,
+        rows,
+        note,
+    )
+
+
+def _arrays(found: Benchmark) -> dict[str, np.ndarray]:
+    units = found.units
+    arrays: dict[str, np.ndarray] = {
+        "unit/kind": np.char.encode(units.kind.astype(str)),
+        "unit/name": np.char.encode(units.name.astype(str), "utf-8"),
+        "unit/meanings": units.count,
+        "unit/half": np.concatenate([[one.half] * len(one.neuron) for one in units.made]),
+        "unit/neuron": np.concatenate([one.neuron for one in units.made]),
+    }
+    for features, own in found.scores.items():
+        arrays |= {f"{features}/{name}": getattr(own, name) for name in
+                   ("ari", "nmi", "silhouette", "stability", "polysemanticity", "p")}  # fmt: skip
+        arrays |= {f"{features}/k/{rule}": values for rule, values in own.k.items()}
+    return arrays

@@ -1,0 +1,268 @@
+"""How well each kind of features finds the meanings of units, and whether it leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pure_cli.artifacts import read_collected
+from pure_cli.core.clusters import split_all
+from pure_cli.core.directions import module_of
+from pure_cli.core.features import LOWER_ACTIVATION, Kind, joined, transformed
+from pure_cli.core.meanings import KS, RULES, meanings
+from pure_cli.core.metrics.agreement import agreement
+from pure_cli.core.metrics.stability import bootstrap_stability
+from pure_cli.data.listing import list_images
+from pure_cli.data.loader import batches
+from pure_cli.stages.common import Network, first_image
+from pure_cli.stages.planted.units import UNIONS, Made
+from pure_cli.stages.sources import Sources
+
+NULLS = 50
+STABLE = 40  # units of each kind whose splits are compared between bootstrap samples
+CONSTANT, SHUFFLED, GRADIENT = "constant activations", "shuffled images", "gradient alone"
+REMOVED, LABELS = "planted channels removed", "labels alone"
+CHECKS = (CONSTANT, SHUFFLED, GRADIENT, REMOVED, LABELS)
+LEAKING = (CONSTANT, SHUFFLED)  # in which nothing of the meanings should be left
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one kind of features makes of the units.
+
+    Attributes
+    ----------
+    label : U times (n,) int, the split at the true number of meanings; of one meaning, at two
+    ari, nmi : (U,) float, of the split at the true number of meanings, NaN for one
+    silhouette : (U, K) float, for 2, 3, … clusters
+    stability : (U,) float, of the split in two between bootstrap samples
+    polysemanticity, p : (U,) float; NaN where they were not computed
+    k : rule to (U,) int, 0 where it was not computed
+    """
+
+    label: list[np.ndarray]
+    ari: np.ndarray
+    nmi: np.ndarray
+    silhouette: np.ndarray
+    stability: np.ndarray
+    polysemanticity: np.ndarray
+    p: np.ndarray
+    k: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Units:
+    """All units, set after set.
+
+    Attributes
+    ----------
+    made : by kind and half
+    """
+
+    made: list[Made]
+
+    @cached_property
+    def kind(self) -> np.ndarray:
+        return np.concatenate([[one.kind] * len(one.neuron) for one in self.made])
+
+    @cached_property
+    def count(self) -> np.ndarray:
+        """(U,) int, meanings of each; 2 of those made of two channels."""
+        return np.concatenate([one.count for one in self.made])
+
+    @cached_property
+    def name(self) -> np.ndarray:
+        """The same for the same unit on the other half."""
+        return np.array([one.unit(row) for one in self.made for row in range(len(one.neuron))])
+
+    @cached_property
+    def truth(self) -> list[np.ndarray]:
+        return [truth for one in self.made for truth in one.truth]
+
+
+def score(units: Units, kind: str, judged: bool, seed: int) -> Scores:
+    """Split all units by one kind of features.
+
+    Parameters
+    ----------
+    judged : choose the number of meanings of unions too
+    """
+    count, rows = units.count, list(_rows(units, kind))
+    whole = [np.ones(len(one), bool) for one in rows]
+    splits = split_all(rows, whole, KS, seed)
+    label, ari, nmi = [], np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    for row, of_unit in enumerate(splits):
+        own = of_unit[KS.index(max(2, int(count[row])))].labels
+        label.append(own)
+        if count[row] > 1:
+            found = agreement(own, units.truth[row])
+            ari[row], nmi[row] = found.ari, found.nmi
+    nothing = np.full(len(rows), np.nan)
+    poly, p, k = nothing, nothing, {rule: np.zeros(len(rows), int) for rule in RULES}
+    if judged:
+        unions = np.flatnonzero(units.kind == UNIONS)
+        chosen = [rows[row] for row in unions]
+        verdicts = list(meanings(chosen, [whole[row] for row in unions], seed, unions.tolist(), NULLS, RULES))
+        poly, p = nothing.copy(), nothing.copy()
+        poly[unions] = [one.polysemanticity for one in verdicts]
+        p[unions] = [one.p for one in verdicts]
+        for rule in RULES:
+            k[rule][unions] = [one.k[rule] for one in verdicts]
+    silhouettes = np.array([[split.silhouette for split in of_unit] for of_unit in splits])
+    stability = nothing.copy()
+    for row in _some(units):
+        stability[row] = bootstrap_stability(rows[row], 2, seed)
+    return Scores(label, ari, nmi, silhouettes, stability, poly, p, k)
+
+
+def _some(units: Units) -> list[int]:
+    """A few units of each kind with two meanings."""
+    return [
+        row
+        for kind in dict.fromkeys(units.kind.tolist())
+        for row in np.flatnonzero((units.kind == kind) & (units.count == 2))[:STABLE].tolist()
+    ]
+
+
+def _rows(units: Units, kind: str) -> Any:
+    for one in units.made:
+        sources = Sources(one.store)
+        yield from sources.of(one.layer, kind, check=False).rows(one.neuron)
+
+
+def leaks(
+    units: Units, kinds: Sequence[str], network: Network, most: int, seed: int, advance: Callable[[str, int], None]
+) -> dict[tuple[str, str, str], np.ndarray]:
+    """Splits of units with two meanings by features that should know nothing of them.
+
+    Parameters
+    ----------
+    most : units of each kind that are looked at
+
+    Returns
+    -------
+    dict of (kind of unit, features, check) to (U',) adjusted Rand indices; NaN where a check does not apply
+    """
+    found: dict[tuple[str, str, str], list[float]] = {}
+    left: dict[str, int] = {}
+    for made in units.made:
+        chosen = np.flatnonzero(made.count == 2)[: max(0, left.setdefault(made.kind, most))]
+        left[made.kind] -= len(chosen)
+        bench = _Bench(made, network, kinds)
+        for row in chosen.tolist():
+            truth = made.truth[row]
+            for kind, check, features in bench.features(row, np.random.default_rng([seed, row])):
+                value = np.nan
+                if features is not None:
+                    (split,) = split_all([features], [np.ones(len(features), bool)], [2], seed)
+                    value = agreement(split[0].labels, truth).ari
+                found.setdefault((made.kind, kind, check), []).append(value)
+            advance("leaks", 1)
+    return {key: np.array(values) for key, values in found.items()}
+
+
+class _Bench:
+    """Features of one set of units that should know nothing."""
+
+    def __init__(self, made: Made, network: Network, kinds: Sequence[str]):
+        self._made, self._kinds = made, kinds
+        sources = Sources(made.store)
+        self._collected = read_collected(made.store)
+        self._own = self._collected.layers[made.layer]
+        self._listing = list_images(Path(self._collected.origin["data"]))
+        self._sources = {kind: sources.of(made.layer, kind, check=False) for kind in kinds}
+        lower = dict.fromkeys(
+            name for kind in kinds if Kind.of(kind).transform for name in self._sources[kind].lower_layers
+        )
+        self._lower = list(lower)
+        assert self._own.directions is not None
+        self._directions = self._own.directions
+        self._network = network.ready(first_image(self._listing, network), [module_of(made.layer), *self._lower])
+
+    def features(self, row: int, generator: np.random.Generator) -> Any:
+        """Yields kind, check and features (n, D), None where the check does not apply."""
+        from pure_cli.core.units import main_channels
+
+        neuron = int(self._made.neuron[row])
+        top = self._own.top.image[neuron]
+        order = generator.permutation(len(top))
+        changed = self._changed(neuron, top, order)
+        planted, labels = main_channels(self._directions.weight[neuron]), self._labels(top)
+        for kind in self._kinds:
+            own = next(self._sources[kind].rows(np.array([neuron])))
+            yield kind, REMOVED, self._without(kind, own, planted)
+            yield kind, LABELS, labels
+            parsed = Kind.of(kind)
+            if not parsed.transform:
+                yield kind, CONSTANT, np.broadcast_to(own.mean(axis=0), own.shape)
+                yield kind, SHUFFLED, own[order]
+                yield kind, GRADIENT, None
+                continue
+            for check, parts in changed.items():
+                lower = self._sources[kind].lower_layers
+                yield kind, check, joined([transformed(*parts[name], parsed.transform) for name in lower])
+
+    def _labels(self, images: np.ndarray) -> np.ndarray | None:
+        names, label = np.unique(self._listing.labels[images], return_inverse=True)
+        if len(names) == 1:
+            return None
+        return np.eye(len(names), dtype=np.float32)[label]
+
+    def _without(self, kind: str, own: np.ndarray, planted: np.ndarray) -> np.ndarray | None:
+        """Features without those of the planted channels; None where the features are not of channels like these."""
+        channels = self._directions.weight.shape[1]
+        lower = self._sources[kind].lower_layers
+        if own.shape[1] != channels * max(1, len(lower)):
+            return None
+        dropped = [part * channels + planted for part in range(max(1, len(lower)))]
+        return np.delete(own, np.concatenate(dropped), axis=1)
+
+    def _changed(
+        self, neuron: int, images: np.ndarray, order: np.ndarray
+    ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+        """For each check, the relevances (n, D) at each lower layer and their norms (n,)."""
+        from pure_cli.core.circuits import l1_norm
+        from pure_cli.core.replay import constant, gradient_alone, replayed, shuffled
+
+        if not self._lower:
+            return {}
+        (batch,) = batches(self._listing, images, self._network.preprocessing, len(images), 0)
+        where = (
+            self._network.model, self._network.inputs(batch.images), module_of(self._made.layer), self._lower,
+            self._directions, neuron,
+        )  # fmt: skip
+        found = {
+            CONSTANT: replayed(*where, constant),
+            SHUFFLED: replayed(*where, shuffled(order)),
+            GRADIENT: gradient_alone(*where),
+        }
+        return {
+            check: {
+                name: ((summed / l1_norm(summed)).cpu().numpy(), l1_norm(summed)[:, 0].cpu().numpy())
+                for name, summed in parts.items()
+            }
+            for check, parts in found.items()
+        }
+
+
+def kinds_for(lower_layers: Sequence[str], paper: str) -> list[str]:
+    """The kinds of features that are compared: the paper's recipe first.
+
+    Parameters
+    ----------
+    lower_layers : the highest first
+    paper : the lower layer of the paper's recipe
+    """
+    found = [f"pure@{paper}"]
+    for lower in lower_layers:
+        found += [f"pure@{lower}", f"pure-sqrt-l2@{lower}", f"{LOWER_ACTIVATION}@{lower}"]
+    if lower_layers:
+        found.append(f"pure-none@{lower_layers[0]}")
+    if len(lower_layers) > 1:
+        found.append(f"pure-sqrt-l2@{lower_layers[0]}+{lower_layers[1]}")
+    return list(dict.fromkeys([*found, "activation-max", "activation-mean"]))

@@ -1,0 +1,312 @@
+"""Units with known meanings, and their references: made on one half of the images, collected on the other.
+
+They are directions in a workspace of their own for each half, so that the very stages that serve real neurons collect,
+attribute and cluster them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pure_cli.artifacts import Collected, read_collected
+from pure_cli.config import AttributeSettings, CollectSettings
+from pure_cli.core.directions import AT, module_of
+from pure_cli.core.references import NO_IMAGE
+from pure_cli.data.listing import UNKNOWN_LABEL, Listing
+from pure_cli.data.loader import batches, default_workers
+from pure_cli.files import write_whole
+from pure_cli.stages.attribute import attribute
+from pure_cli.stages.collect import collect, remembered_options
+from pure_cli.stages.common import Network, images_at_once
+from pure_cli.stages.pairs import Plan
+from pure_cli.workspace import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pure_cli.core.directions import Directions
+
+FOLDER = "planted"  # in the workspace
+HALVES = 2
+UNIONS, MERGED, SUMS = "unions", "merged", "sums"
+SCARCE = 2  # a class of a union has at least n / SCARCE images in each half
+TRIES = 3  # pairs of channels drawn for each unit that is wanted: not all fire for both
+
+
+@dataclass(frozen=True)
+class Made:
+    """The units of one kind on one half.
+
+    Attributes
+    ----------
+    kind : "unions", "merged" or "sums"
+    half : whose images are their references, 0 or 1
+    store : the half's workspace
+    layer : theirs in it
+    neuron : (M,) int64, those that fire for each of their meanings
+    parts : M times classes, or the two channels
+    truth : (M, n) int, the class of each reference, or which of the channels made it one
+    """
+
+    kind: str
+    half: int
+    store: Store
+    layer: str
+    neuron: np.ndarray
+    parts: list[tuple[int, ...]]
+    truth: np.ndarray
+
+    @property
+    def count(self) -> np.ndarray:
+        """(M,) meanings of each."""
+        return np.array([len(part) for part in self.parts])
+
+    def unit(self, row: int) -> str:
+        """What a unit is, whichever half it was made on."""
+        return f"{self.kind} {'+'.join(map(str, self.parts[row]))}"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass over the images saw.
+
+    Attributes
+    ----------
+    image : (N,) int64, those that can be read
+    mean : (N, C) float32, activations of the layer over space
+    highest : module to (N, C) float32, maxima over space
+    """
+
+    image: np.ndarray
+    mean: np.ndarray
+    highest: dict[str, np.ndarray]
+
+
+def look(network: Network, listing: Listing, module: str, before: str | None, progress: Callable[[int], None]) -> Pass:
+    """Run all images through the network up to the layer."""
+    from pure_cli.core.circuits import activations
+    from pure_cli.core.layout import channels_first
+    from pure_cli.stages.common import first_image
+
+    modules = [name for name in (before, module) if name]
+    ready = network.ready(first_image(listing, network), modules)
+    image, mean = [], []
+    highest: dict[str, list[np.ndarray]] = {name: [] for name in modules}
+    size = images_at_once(listing, network, None)
+    for batch in batches(listing, listing.index, network.preprocessing, size, default_workers()):
+        if len(batch.index):
+            inputs = ready.inputs(batch.images)
+            for name in modules:  # one after the other: a ReLU may work in place
+                flat = channels_first(activations(ready.model, inputs, [name])[name]).float()
+                highest[name].append(flat.amax(dim=-1).cpu().numpy())
+            image.append(batch.index)
+            mean.append(flat.mean(dim=-1).cpu().numpy())
+        progress(size)
+    return Pass(
+        np.concatenate(image), np.concatenate(mean), {name: np.concatenate(part) for name, part in highest.items()}
+    )
+
+
+def halves(seen: Pass, labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each half: rows of `seen` to make units of, and rows to find references among; every class is halved."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(seen.image))
+    order = order[np.argsort(labels[seen.image[order]], kind="stable")]
+    one, other = np.sort(order[::2]), np.sort(order[1::2])
+    return [(one, other), (other, one)]
+
+
+def make_units(
+    store: Store,
+    collected: Collected,
+    listing: Listing,
+    network: Network,
+    layer: str,
+    before: str | None,
+    lower_layers: Sequence[str],
+    units: int,
+    seed: int,
+    advance: Callable[[str, int], None],
+    device: str,
+    force: bool,
+) -> list[Made]:
+    """Make the units, and collect and attribute those that fire for all of their meanings.
+
+    Parameters
+    ----------
+    before : what goes into the ReLU that the layer ends with; None where there is none, and no merged units then
+    units : wanted of each kind and number of meanings, on both halves together
+    advance : called with what is done, and how much of it
+    """
+    seen = look(network, listing, layer, before, lambda count: advance("images", count))
+    n = int(collected.layers[layer].settings["n"])
+    found: list[Made] = []
+    for half, (making, finding) in enumerate(halves(seen, listing.labels, seed)):
+        own = Store(store.root / FOLDER / layer.replace("/", "-") / f"half-{half}")
+        own.prepare()
+        data = own.root / "images.csv"
+        _write_if_changed(data, _list_of(listing, seen.image[finding]))
+        generator = np.random.default_rng([seed, half])
+        wanted = -(-units // HALVES)
+        sets: dict[str, tuple[str, Directions, list[tuple[int, ...]]]] = {}
+        unions = _choose_unions(listing.labels, seen.image[making], seen.image[finding], n, wanted, generator)
+        if unions:
+            from pure_cli.core.units import learned_unions
+
+            probes = learned_unions(seen.mean[making], listing.labels[seen.image[making]], unions)
+            sets[UNIONS] = (layer, probes, unions)
+        for kind, module in ((MERGED, before), (SUMS, layer)):
+            if module is not None and len(making) > n:
+                sets[kind] = _pairs(seen.highest[module][making], n, wanted, generator, module, kind == MERGED)
+        options = {name: value for name, value in remembered_options(store).items() if name not in ("layer", "limit")}
+        for kind, (module, directions, parts) in sets.items():
+            file = own.root / f"{kind}.safetensors"
+            _save(file, directions)
+            options |= {"data": data, "directions": file, "directions_relu": directions.relu, "layer": [module]}
+            with own.lock("calibrate"):
+                collect(own, CollectSettings(**options, device=device, force=False))
+            name = f"{kind}{AT}{module}"
+            made = _qualified(kind, half, own, name, parts, listing, seen.image[finding], network, wanted)
+            if len(made.neuron):
+                with own.lock("calibrate"):
+                    attribute(own, AttributeSettings(
+                        layer=[name], neurons=",".join(map(str, made.neuron)), lower_layer=list(lower_layers),
+                        device=device, force=force,
+                    ))  # fmt: skip
+                found.append(made)
+            advance("units", len(parts))
+    return found
+
+
+def _list_of(listing: Listing, images: np.ndarray) -> str:
+    """Images as a list of files with the numbers of their classes."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label"])
+    for index in np.sort(images).tolist():
+        writer.writerow([listing.path(index).as_posix(), int(listing.labels[index])])
+    return text.getvalue()
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8", errors="surrogateescape") != text:
+        write_whole(path, text)
+
+
+def _save(path: Path, directions: Directions) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"weight": torch.from_numpy(directions.weight), "bias": torch.from_numpy(directions.bias)}, path)
+
+
+def _choose_unions(
+    labels: np.ndarray, making: np.ndarray, finding: np.ndarray, n: int, wanted: int, generator: np.random.Generator
+) -> list[tuple[int, ...]]:
+    """Single classes, pairs and triples of those classes that have images enough."""
+    known = np.unique(labels[labels != UNKNOWN_LABEL])
+    enough = [
+        int(c) for c in known if min((labels[making] == c).sum(), (labels[finding] == c).sum()) >= max(2, n // SCARCE)
+    ]
+    if len(enough) < 2:
+        return []
+    found: list[tuple[int, ...]] = []
+    for size, count in ((1, wanted), (2, wanted), (3, 2 * wanted)):  # fewer of three fire for all
+        drawn = _drawn(enough, size, count, generator)
+        found += [union for union in drawn if not np.isin(labels[making], union).all()]  # else there is nothing to tell
+    return found
+
+
+def _drawn(things: Sequence[int], size: int, count: int, generator: np.random.Generator) -> Iterator[tuple[int, ...]]:
+    """Different subsets of a size, all where there are no more than `count`."""
+    from math import comb
+
+    if comb(len(things), size) <= 20 * count:
+        every = list(combinations(things, size))
+        chosen = generator.permutation(len(every))[:count]
+        yield from (every[i] for i in sorted(chosen.tolist()))
+        return
+    seen: set[tuple[int, ...]] = set()
+    while len(seen) < count:
+        seen.add(tuple(sorted(generator.choice(things, size, replace=False).tolist())))
+    yield from sorted(seen)
+
+
+def _pairs(
+    highest: np.ndarray, n: int, wanted: int, generator: np.random.Generator, module: str, relu: bool
+) -> tuple[str, Directions, list[tuple[int, ...]]]:
+    """Pairs of channels that fire, each scaled by the mean of its n highest scores."""
+    from pure_cli.core.units import pairs_of_channels
+
+    reach = np.sort(highest, axis=0)[-n:].mean(axis=0)
+    alive = np.flatnonzero(reach > 0).tolist()
+    pairs = list(_drawn(alive, 2, min(TRIES * wanted, len(alive) * (len(alive) - 1) // 2), generator))
+    return module, pairs_of_channels(pairs, np.where(reach > 0, reach, 1), relu), pairs
+
+
+def _qualified(
+    kind: str,
+    half: int,
+    store: Store,
+    layer: str,
+    parts: list[tuple[int, ...]],
+    listing: Listing,
+    finding: np.ndarray,
+    network: Network,
+    wanted: int,
+) -> Made:
+    """The units all of whose meanings have their share of the references, `wanted` for each number of meanings."""
+    from pure_cli.core.units import has_its_meanings
+
+    top = read_collected(store).layers[layer].top
+    images = np.sort(finding)
+    if kind == UNIONS:
+        truth = np.where(top.image == NO_IMAGE, UNKNOWN_LABEL, listing.labels[images[top.image.clip(min=0)]])
+        meanings: list[Sequence[int]] = list(parts)
+    else:
+        values = _parts_at(store, layer, parts, network)
+        truth, meanings = values.argmax(axis=-1), [(0, 1)] * len(parts)
+    full = (top.image != NO_IMAGE).all(axis=1) & (top.value > 0).all(axis=1)
+    left, good = {1: wanted, 2: wanted, 3: wanted}, []
+    for row in np.flatnonzero(full).tolist():
+        size = len(parts[row])
+        if left[size] and has_its_meanings(truth[row], meanings[row]):
+            good.append(row)
+            left[size] -= 1
+    return Made(kind, half, store, layer, np.array(good, np.int64), [parts[row] for row in good], truth[good])
+
+
+def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: Network) -> np.ndarray:
+    """(M, n, 2) what each of the two channels adds to a unit at its maximum in each reference."""
+    from pure_cli.core.circuits import activations
+    from pure_cli.core.layout import channels_first
+    from pure_cli.data.listing import list_images
+
+    collected = read_collected(store)
+    own = collected.layers[layer]
+    assert own.directions is not None
+    top, module, weight = own.top, module_of(layer), own.directions.weight
+    listing, plan = list_images(Path(collected.origin["data"])), Plan.of(top.image)
+    found = np.zeros((top.image.size, 2), np.float32)
+    size = images_at_once(listing, network, None)
+    start = 0
+    for batch in batches(listing, plan.images, network.preprocessing, size, default_workers()):
+        output = activations(network.model, network.inputs(batch.images), [module])[module]
+        flat, stop = channels_first(output).cpu().numpy(), start + len(batch.index)
+        for place in range(start, stop):
+            pairs = np.arange(plan.offsets[place], plan.offsets[place] + plan.counts[place])
+            rows, slots = plan.neuron_row[pairs], plan.slot[pairs]
+            channels = np.array([parts[row] for row in rows.tolist()])
+            position = top.position[rows, slots].clip(min=0)
+            values = flat[place - start][channels, position[:, None]]
+            found[plan.row(pairs)] = values * weight[rows[:, None], channels]
+        start = stop
+    return found.reshape(*top.image.shape, 2)

@@ -1,0 +1,85 @@
+"""Units with known meanings, and relevances that should know nothing of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from pure_cli.core.circuits import Circuits
+from pure_cli.core.directions import Directions
+from pure_cli.core.replay import constant, gradient_alone, replayed, shuffled
+from pure_cli.core.units import has_its_meanings, learned_unions, main_channels, pairs_of_channels
+
+
+def test_learned_unions_fire_for_their_classes():
+    generator = np.random.default_rng(0)
+    labels = np.arange(400) % 4
+    features = generator.normal(size=(400, 6)) * 7 + 30 * np.eye(6)[labels]
+    found = learned_unions(features, labels, [(0,), (1, 2)])
+    assert found.weight.shape == (2, 6) and not found.relu
+    values = features @ found.weight.T + found.bias
+    assert ((values[:, 0] > 0) == (labels == 0)).mean() > 0.97
+    assert ((values[:, 1] > 0) == np.isin(labels, [1, 2])).mean() > 0.97
+    scaled = learned_unions(features * 1000, labels, [(0,)])
+    np.testing.assert_allclose(scaled.weight[0] * 1000, found.weight[0], rtol=1e-3, atol=1e-4)
+
+
+def test_pairs_are_scaled_by_how_far_each_channel_goes():
+    found = pairs_of_channels([(0, 2), (1, 2)], np.array([2.0, 4.0, 5.0]), relu=True)
+    np.testing.assert_allclose(found.weight, [[0.5, 0, 0.2], [0, 0.25, 0.2]])
+    assert found.relu and not found.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("truth", "parts", "good"),
+    [
+        ([0] * 8 + [1] * 2, (0, 1), True),
+        ([0] * 9 + [1], (0, 1), False),
+        ([0] * 9 + [1], (0,), True),
+        ([0] * 8 + [1] * 2, (0,), False),
+        ([0] * 6 + [1] * 2 + [2] * 2, (0, 1, 2), True),
+        ([0] * 8 + [1] * 1 + [2] * 1, (0, 1, 2), False),
+    ],
+)
+def test_every_meaning_needs_its_share(truth, parts, good):
+    assert has_its_meanings(np.array(truth), parts) is good
+
+
+def test_main_channels_hold_half_of_the_weight():
+    assert main_channels(np.array([0.1, -4, 2, 1, 0.5])).tolist() == [1]
+    assert main_channels(np.array([1.0, -1, 1, 1])).tolist() == [0, 1]
+    assert main_channels(np.array([0, 0.2, 0, 5])).tolist() == [1, 3]
+
+
+@pytest.fixture
+def pixels():
+    return torch.randn(6, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+
+
+def test_unchanged_replay_is_the_relevance(tiny, pixels):
+    own = Directions(np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32), np.zeros(2, np.float32))
+    expected = Circuits(tiny, pixels, "layer3", ["layer2"], neurons=own).summed(torch.full((6,), 1))["layer2"]
+    found = replayed(tiny, pixels, "layer3", ["layer2"], own, 1, lambda activation: activation)["layer2"]
+    torch.testing.assert_close(found, expected)
+
+
+def test_constant_activations_leave_only_what_the_beginning_knows(tiny, pixels):
+    """Two images on which the neuron fires alike have the same relevance, whatever they show."""
+    own = Directions(np.zeros((1, 12), np.float32), np.ones(1, np.float32))  # fires alike everywhere
+    found = replayed(tiny, pixels, "layer3", ["layer2"], own, 0, constant)["layer2"]
+    torch.testing.assert_close(found, found[:1].expand_as(found))
+    weights = Directions(np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32), np.ones(1, np.float32) * 5)
+    order = np.array([3, 1, 0, 2, 5, 4])
+    mixed = replayed(tiny, pixels, "layer3", ["layer2"], weights, 0, shuffled(order))["layer2"]
+    plain = replayed(tiny, pixels, "layer3", ["layer2"], weights, 0, lambda activation: activation)["layer2"]
+    torch.testing.assert_close(mixed[1], plain[1])  # its own image took its place
+    assert not torch.allclose(mixed[0], plain[0])
+
+
+def test_gradient_alone_is_relevance_at_the_mean_activation(tiny, pixels):
+    same = pixels[:1].expand(4, -1, -1, -1)
+    own = Directions(np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32), np.zeros(1, np.float32))
+    expected = Circuits(tiny, same, "layer3", ["layer2"], neurons=own).summed(torch.zeros(4, dtype=torch.long))[
+        "layer2"
+    ]
+    found = gradient_alone(tiny, same, "layer3", ["layer2"], own, 0)["layer2"]
+    torch.testing.assert_close(found, expected)
