@@ -7,6 +7,7 @@ pass then serves one neuron of every image in the batch.
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -67,7 +68,12 @@ def forward_to(
     return found[layer], lower
 
 
-def activations(model: nn.Module, images: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+def activations(
+    model: nn.Module,
+    images: torch.Tensor,
+    layers: Sequence[str],
+    read: Callable[[torch.Tensor], Any] = lambda output: output,
+) -> dict[str, Any]:
     """Outputs of several layers, running the network no further than the last of them needs.
 
     Parameters
@@ -75,16 +81,17 @@ def activations(model: nn.Module, images: torch.Tensor, layers: Sequence[str]) -
     model : in eval mode
     images : (B, 3, H, W) float
     layers : names of modules or functions, each of which runs once
+    read : what is made of each output as soon as it is there; what follows may change it in place
 
     Returns
     -------
-    dict of name to activation
+    dict of name to activation, or what was made of it
     """
-    found: dict[str, torch.Tensor] = {}
+    found: dict[str, Any] = {}
 
     def keep(name: str) -> Hook:
         def hook(output: torch.Tensor) -> None:
-            found[name] = output
+            found[name] = read(output)
             if len(found) == len(layers):
                 raise _Reached
 

@@ -10,8 +10,8 @@ from pure_cli.data.listing import list_images
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import attribute_depends_on
 from pure_cli.stages.cluster import cluster_depends_on
-from pure_cli.stages.common import changes, origin_now
-from pure_cli.stages.evaluation.written import ALL
+from pure_cli.stages.common import changes, lineage, origin_now
+from pure_cli.stages.evaluation.written import ALL, PLANTED
 from pure_cli.stages.judges import weights_of
 from pure_cli.stages.render import FIGURES, FigureIndex
 from pure_cli.stages.sources import Sources
@@ -157,6 +157,13 @@ def _evaluations(
         elif own["judge"] and (judge is None or judge.fingerprint != evaluation.made_from["judge"]):
             why = f"the {own['judge']} embeddings changed"
         name, _, run = key.split("/")
+        if own["metric"] == PLANTED:
+            there = sources.collected.layers.get(layer)
+            now_from = there and lineage(there, "collect")
+            why = stale.get(layer, "its references are gone")
+            why = why or ("the references changed" if now_from != evaluation.made_from["collect"] else None)
+            yield _result("calibrate", layer, f"units with known meanings, budget {own['budget']:g}", why)
+            continue
         what = f"{name}, {counted(len(own['neurons']), 'neuron')}, k = {', '.join(map(str, own['k']))}"
         yield _result("evaluate", layer, what if run == ALL else f"{what} ({run})", why)
 

@@ -127,9 +127,9 @@ def planted_bars(rows: Sequence[Mapping[str, Any]], what: str) -> Figure:
             for count, one, (place, width), colour in zip(counts, values, places, PALETTE, strict=False)
         }
         chart.limits(values)
-        chart.label("adjusted Rand index with the known meanings")
+        chart.label("adjusted Rand index")
         _legend(chart.figure, handles if rows else {})
-        _foot(chart.figure, what, "95 % intervals")
+        _foot(chart.figure, f"known meanings of {what}", "95 % intervals")
     return chart.figure
 
 

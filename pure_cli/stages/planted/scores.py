@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from pure_cli.artifacts import read_collected
-from pure_cli.core.clusters import split_all
+from pure_cli.core.clusters import labels_of, one_thread, split_all
+from pure_cli.core.cores import cores
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import LOWER_ACTIVATION, Kind, joined, transformed
+from pure_cli.core.kmeans import inner_products
 from pure_cli.core.meanings import KS, RULES, meanings
 from pure_cli.core.metrics.agreement import agreement
 from pure_cli.core.metrics.stability import bootstrap_stability
@@ -114,9 +117,9 @@ def score(units: Units, kind: str, judged: bool, seed: int) -> Scores:
         for rule in RULES:
             k[rule][unions] = [one.k[rule] for one in verdicts]
     silhouettes = np.array([[split.silhouette for split in of_unit] for of_unit in splits])
-    stability = nothing.copy()
-    for row in _some(units):
-        stability[row] = bootstrap_stability(rows[row], 2, seed)
+    stability, some = nothing.copy(), _some(units)
+    with ThreadPoolExecutor(cores()) as pool, one_thread():
+        stability[some] = list(pool.map(lambda row: bootstrap_stability(rows[row], 2, seed), some))
     return Scores(label, ari, nmi, silhouettes, stability, poly, p, k)
 
 
@@ -159,8 +162,9 @@ def leaks(
             for kind, check, features in bench.features(row, np.random.default_rng([seed, row])):
                 value = np.nan
                 if features is not None:
-                    (split,) = split_all([features], [np.ones(len(features), bool)], [2], seed)
-                    value = agreement(split[0].labels, truth).ari
+                    points = np.asarray(features, np.float64)
+                    (label,) = labels_of(inner_products(points)[None], [points], 2, np.array([seed]))
+                    value = agreement(label, truth).ari
                 found.setdefault((made.kind, kind, check), []).append(value)
             advance("leaks", 1)
     return {key: np.array(values) for key, values in found.items()}

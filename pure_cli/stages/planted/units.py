@@ -25,12 +25,14 @@ from pure_cli.data.loader import batches, default_workers
 from pure_cli.files import write_whole
 from pure_cli.stages.attribute import attribute
 from pure_cli.stages.collect import collect, remembered_options
-from pure_cli.stages.common import Network, images_at_once
+from pure_cli.stages.common import Network, first_image, images_at_once
 from pure_cli.stages.pairs import Plan
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import torch
 
     from pure_cli.core.directions import Directions
 
@@ -93,8 +95,6 @@ class Pass:
 def look(network: Network, listing: Listing, module: str, before: str | None, progress: Callable[[int], None]) -> Pass:
     """Run all images through the network up to the layer."""
     from pure_cli.core.circuits import activations
-    from pure_cli.core.layout import channels_first
-    from pure_cli.stages.common import first_image
 
     modules = [name for name in (before, module) if name]
     ready = network.ready(first_image(listing, network), modules)
@@ -103,16 +103,23 @@ def look(network: Network, listing: Listing, module: str, before: str | None, pr
     size = images_at_once(listing, network, None)
     for batch in batches(listing, listing.index, network.preprocessing, size, default_workers()):
         if len(batch.index):
-            inputs = ready.inputs(batch.images)
-            for name in modules:  # one after the other: a ReLU may work in place
-                flat = channels_first(activations(ready.model, inputs, [name])[name]).float()
-                highest[name].append(flat.amax(dim=-1).cpu().numpy())
+            found = activations(ready.model, ready.inputs(batch.images), modules, _highest_and_mean)
+            for name in modules:
+                highest[name].append(found[name][0])
             image.append(batch.index)
-            mean.append(flat.mean(dim=-1).cpu().numpy())
+            mean.append(found[module][1])
         progress(size)
     return Pass(
         np.concatenate(image), np.concatenate(mean), {name: np.concatenate(part) for name, part in highest.items()}
     )
+
+
+def _highest_and_mean(activation: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Over space, of each channel."""
+    from pure_cli.core.layout import channels_first
+
+    flat = channels_first(activation).float()
+    return flat.amax(dim=-1).cpu().numpy(), flat.mean(dim=-1).cpu().numpy()
 
 
 def halves(seen: Pass, labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
