@@ -5,7 +5,13 @@ import pytest
 from scipy import stats
 
 from pure_cli.core.metrics import statistics
-from pure_cli.core.metrics.statistics import mean_and_error, paired_difference
+from pure_cli.core.metrics.statistics import (
+    area_under_curve,
+    grouped_area,
+    grouped_mean,
+    mean_and_error,
+    paired_difference,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -99,3 +105,40 @@ def test_equal_methods_and_too_few_neurons():
 def test_values_of_different_neurons_are_refused():
     with pytest.raises(ValueError, match="expected a value of each neuron"):
         paired_difference(np.zeros(3), np.zeros(4), 0)
+
+
+def test_a_grouped_mean_treats_what_belongs_together_as_one():
+    values = np.array([0.0, 0.0, 1.0, 1.0, np.nan])
+    alone = grouped_mean(values, np.arange(5), 0)
+    together = grouped_mean(values, np.array(["a", "a", "b", "b", "c"]), 0)
+    assert alone.mean == together.mean == 0.5 and alone.n == together.n == 4
+    assert (together.low, together.high) == (0.0, 1.0)  # two groups: any sample may be one of them twice
+    assert together.high - together.low >= alone.high - alone.low
+    single = grouped_mean(np.array([1.0, 2.0]), np.zeros(2), 0)
+    assert single.mean == 1.5 and np.isnan(single.low)
+    assert np.isnan(grouped_mean(np.array([np.nan]), np.zeros(1), 0).mean)
+
+
+def test_the_interval_of_a_grouped_mean_covers_the_truth():
+    generator = np.random.default_rng(0)
+    groups, covered = np.repeat(np.arange(40), 2), 0
+    for seed in range(200):
+        values = np.repeat(generator.normal(size=40), 2) + 0.1 * generator.normal(size=80)
+        found = grouped_mean(values, groups, seed, samples=300)
+        covered += found.low <= 0 <= found.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_areas_are_scikit_learns():
+    from sklearn.metrics import roc_auc_score
+
+    generator = np.random.default_rng(0)
+    positive = generator.random(60) < 0.4
+    score = np.round(generator.normal(size=60) + positive, 1)  # with ties
+    assert area_under_curve(score, positive) == pytest.approx(roc_auc_score(positive, score))
+    assert np.isnan(area_under_curve(score, np.zeros(60, bool)))
+    other = generator.normal(size=60)
+    first, nothing, second, ahead = grouped_area([other, score], positive, np.arange(60) // 2, 0, samples=200)
+    assert (nothing.mean, nothing.low, nothing.high) == (0, 0, 0)
+    assert ahead.mean == pytest.approx(second.mean - first.mean)
+    assert ahead.low < ahead.mean < ahead.high and second.low < second.mean < second.high <= 1

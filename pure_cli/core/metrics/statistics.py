@@ -1,5 +1,6 @@
 """Numbers about many neurons: a mean with its error, and the difference of two methods."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,3 +158,61 @@ def grouped_mean(
     means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Estimate(float(values.mean()), float(low), float(high), len(values))
+
+
+def area_under_curve(score: np.ndarray, positive: np.ndarray) -> float:
+    """Share of the pairs of a positive and a negative in which the positive scores higher; ties count half.
+
+    Parameters
+    ----------
+    score : (N,) float
+    positive : (N,) bool
+
+    Returns
+    -------
+    float
+        0 to 1, the area under the receiver operating characteristic; NaN without positives or without negatives.
+    """
+    from scipy.stats import rankdata
+
+    ones, zeros = int(positive.sum()), int((~positive).sum())
+    if not ones or not zeros:
+        return float("nan")
+    return float((rankdata(score)[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def grouped_area(
+    scores: Sequence[np.ndarray],
+    positive: np.ndarray,
+    groups: np.ndarray,
+    seed: int,
+    level: float = 0.95,
+    samples: int = 1000,
+) -> list[Estimate]:
+    """Areas under the curve of several scores, and how far each is ahead of the first, on the same samples.
+
+    Parameters
+    ----------
+    scores : N values each
+    positive, groups : (N,), as of `area_under_curve` and `grouped_mean`
+    seed, level, samples : of the bootstrap over groups
+
+    Returns
+    -------
+    list of two for each score
+        The area, and its difference from the first score's.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(group == one) for one in range(group.max() + 1)]
+    generator = np.random.default_rng(seed)
+    drawn = [
+        np.concatenate([members[i] for i in generator.integers(0, len(members), len(members))]) for _ in range(samples)
+    ]
+    areas = np.array([[area_under_curve(score[rows], positive[rows]) for rows in drawn] for score in scores])
+    found = []
+    for score, area in zip(scores, areas, strict=True):
+        whole = area_under_curve(score, positive)
+        for mean, values in ((whole, area), (whole - area_under_curve(scores[0], positive), area - areas[0])):
+            low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+            found.append(Estimate(mean, float(low), float(high), len(positive)))
+    return found

@@ -13,7 +13,7 @@ from pure_cli.core.directions import AT
 from pure_cli.core.features import Kind
 from pure_cli.core.meanings import RULES
 from pure_cli.core.metrics.agreement import agreement
-from pure_cli.core.metrics.statistics import Estimate, grouped_mean
+from pure_cli.core.metrics.statistics import Estimate, grouped_area, grouped_mean
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.common import Progress, first_image, open_network, require_unchanged
@@ -30,6 +30,7 @@ JUDGED = 2  # kinds by relevance and of activations, beside the paper's, whose n
 FOLDS = 2
 LAYERS = 5  # lower layers that are tried at most
 STEPS = 100  # of the progress
+WORDS = {1: "one", 2: "two", 3: "three"}  # meanings
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def recipe(found: Benchmark) -> tuple[Calibration, Table]:
         k = choose(found, chosen, threshold(found, chosen, inside))
         ari[outside], right[outside] = found.scores[chosen].ari[outside], (k == found.units.count)[outside]
     paper = found.scores[found.paper].ari
-    several = {2: "two", 3: "three"}
+    several = {count: word for count, word in WORDS.items() if count > 1}
     measures = [
         *((f"adjusted Rand index, {word} meanings", ari, count) for count, word in several.items()),
         *((f"… by the paper's recipe, {word}", paper, count) for count, word in several.items()),
@@ -309,7 +310,13 @@ def result(found: Benchmark) -> tuple[Result, Calibration]:
     ):
         if found.which(kind).any():
             tables.append(_agreement_table(found, kind, counts, what))
-    tables += [_meanings_table(found), _confusion_table(found, calibration), _leak_table(found), _proxy_table(found)]
+    tables += [
+        _meanings_table(found),
+        _rules_table(found),
+        _confusion_table(found, calibration),
+        _leak_table(found),
+        _proxy_table(found),
+    ]
     return Result(_arrays(found), [_without_nan(table) for table in tables if table.rows]), calibration
 
 
@@ -355,41 +362,68 @@ def _interval(estimate: Estimate) -> str:
 
 
 def _meanings_table(found: Benchmark) -> Table:
-    """One meaning against several, and the number of meanings by every rule."""
-    from sklearn.metrics import roc_auc_score
-
+    """One meaning against several."""
     unions = found.which(UNIONS)
-    count, rows = found.units.count, []
-    if not (unions & (count == 1)).any() or not (unions & (count > 1)).any():
+    several, names = found.units.count[unions] > 1, found.units.name[unions]
+    if several.all() or not several.any():
         return Table("planted-meanings", "", [], [])
-    for features in found.kinds:
-        own = found.scores[features]
-        silhouette = np.nan_to_num(np.nanmax(own.silhouette, axis=1), nan=0.0)
-        row: dict[str, Any] = {"features": features}
-        row["AUC, silhouette"] = float(roc_auc_score(count[unions] > 1, silhouette[unions]))
-        judged = bool(np.isfinite(own.p[unions]).all())
-        row["AUC, polysemanticity"] = (
-            float(roc_auc_score(count[unions] > 1, own.polysemanticity[unions])) if judged else None
-        )
-        for rule in RULES:
-            right = [float((own.k[rule][unions & (count == c)] == c).mean()) for c in (1, 2, 3)]
-            row[rule] = " / ".join("–" if np.isnan(one) else f"{one:.2f}" for one in right) if judged else "–"
+    clear = [np.nan_to_num(np.nanmax(found.scores[kind].silhouette, axis=1), nan=0.0)[unions] for kind in found.kinds]
+    judged = [kind for kind in found.kinds if np.isfinite(found.scores[kind].p[unions]).all()]
+    poly = [found.scores[kind].polysemanticity[unions] for kind in judged]
+    areas = {}
+    for what, kinds, scores in (("silhouette", found.kinds, clear), ("polysemanticity", judged, poly)):
+        estimates = grouped_area(scores, several, names, found.seed)
+        areas[what] = dict(zip(kinds, zip(estimates[::2], estimates[1::2], strict=True), strict=True))
+    rows = []
+    for kind in found.kinds:
+        row: dict[str, Any] = {"features": kind}
+        for what, own in areas.items():
+            if kind in own:
+                area, ahead = own[kind]
+                row |= {what: number(area.mean), f"95 %, {what}": _interval(area),
+                        f"{what} against the paper's": f"{ahead.mean:+.3f} ({_interval(ahead)})"}  # fmt: skip
+            else:
+                row |= {what: None, f"95 %, {what}": "–", f"{what} against the paper's": "–"}
         rows.append(row)
-    note = "Share of the learned unions of one / two / three classes for which a rule finds that number of meanings."
-    columns = ["features", "AUC, silhouette", "AUC, polysemanticity", *RULES]
-    return Table("planted-meanings", f"{found.layer}: one meaning or several, and how many", columns, rows, note)
+    note = (
+        "Area under the curve: how often a learned union of several classes scores higher than one of a single class."
+    )
+    title = f"{found.layer}: one meaning against several, by silhouette and by polysemanticity"
+    return Table("planted-meanings", title, list(rows[0]), rows, note)
+
+
+def _rules_table(found: Benchmark) -> Table:
+    """The number of meanings by every rule."""
+    unions, count, rows = found.which(UNIONS), found.units.count, []
+    for kind in found.kinds:
+        own = found.scores[kind]
+        if not unions.any() or not np.isfinite(own.p[unions]).all():
+            continue
+        for rule in RULES:
+            row: dict[str, Any] = {"features": kind, "rule": rule}
+            for true, word in WORDS.items():
+                right = found.mean((own.k[rule] == count).astype(float), unions & (count == true))
+                row |= {word: number(right.mean), f"95 %, {word}": _interval(right)}
+            paper = (found.scores[found.paper].k[rule] == count).astype(float)
+            ahead = found.mean((own.k[rule] == count) - paper, unions)
+            row["against the paper's"] = f"{ahead.mean:+.3f} ({_interval(ahead)})"
+            rows.append(row)
+    note = "Share of the learned unions of one, two and three classes for which a rule finds that number of meanings."
+    title = f"{found.layer}: how many meanings, by rule"
+    return Table("planted-rules", title, list(rows[0]) if rows else [], rows, note)
 
 
 def _confusion_table(found: Benchmark, calibration: Calibration) -> Table:
     unions, count = found.which(UNIONS), found.units.count
     rows = []
     chosen = choose(found, calibration.features, calibration.threshold)
-    for true in (1, 2, 3):
+    for true in WORDS:
         which = unions & (count == true)
         if which.any():
             shares = {f"k = {k}": float((chosen[which] == k).mean()) for k in range(1, 6)}
-            rows.append({"meanings": true, "units": int(which.sum()), **shares})
-    columns = ["meanings", "units", *(f"k = {k}" for k in range(1, 6))]
+            right = found.mean((chosen == true).astype(float), which)
+            rows.append({"meanings": true, "units": int(which.sum()), **shares, "right, 95 %": _interval(right)})
+    columns = ["meanings", "units", *(f"k = {k}" for k in range(1, 6)), "right, 95 %"]
     how = f"{calibration.features}, gap, threshold {calibration.threshold:.3f}"
     title = f"{found.layer}: numbers of meanings that are found by {how}"
     return Table("planted-confusion", title, columns, rows, "Share of the units in each line.")
