@@ -19,7 +19,7 @@ from pure_cli.errors import PureError, unknown
 from pure_cli.stages.common import Progress, first_image, open_network, require_unchanged
 from pure_cli.stages.evaluation.study import Result, Table, number
 from pure_cli.stages.planted.scores import CHECKS, LEAKING, Scores, Units, kinds_for, leaks, score
-from pure_cli.stages.planted.units import MERGED, SUMS, UNIONS, make_units
+from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, make_units
 from pure_cli.workspace import Store
 
 UNITS = 90  # of each kind and number of meanings, where the data have them
@@ -131,10 +131,12 @@ def run(
         progress(int(done[0]), STEPS)
 
     progress(0, STEPS)
-    share = {"images": 15 / max(1, len(listing)), "units": 40 / max(1, 6 * 3 * round(UNITS * budget)), "leaks": 4.0}
+    wanted, most = max(4, round(UNITS * budget)), max(2, round(LEAK_UNITS * min(1.0, budget)))
+    drawn = HALVES * (-(-wanted // HALVES)) * (4 + 2 * TRIES)  # unions and pairs, at most
+    share = {"images": 8 / max(1, len(listing)), "units": 27 / drawn, "leaks": 20 / (3 * most)}
     made = make_units(
         store, collected, listing, network, layer, pre_activation(network.model, image, layer), every,
-        max(4, round(UNITS * budget)), seed, lambda what, count: advance(share[what] * count), device, force,
+        wanted, seed, lambda what, count: advance(share[what] * count), device, force,
     )  # fmt: skip
     if not made:
         raise PureError(
@@ -148,8 +150,7 @@ def run(
     judged = _judged(units, kinds, scores) if (units.kind == UNIONS).any() else []
     for kind in judged:
         scores[kind] = score(units, kind, True, seed)
-        advance(15 / len(judged))
-    most = max(2, round(LEAK_UNITS * min(1.0, budget)))
+        advance(25 / len(judged))
     found = leaks(units, kinds, network, most, seed, lambda what, count: advance(share[what] * count))
     progress(STEPS, STEPS)
     return Benchmark(layer, units, kinds, scores, found, seed)
