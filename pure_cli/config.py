@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from pure_cli.core.features import PURE, with_transform
 from pure_cli.errors import PureError, unknown
@@ -201,6 +201,13 @@ class ClusterSettings(OfNeurons, OfFeatures):
 
     _k = field_validator("k")(_sorted_k)
 
+    @field_validator("sort")
+    @classmethod
+    def _can_be_sorted(cls, value: str, info: ValidationInfo) -> str:
+        if value == "polysemantic" and AUTO not in info.data.get("k", [AUTO]):
+            raise ValueError("polysemanticity is there with --k auto alone")
+        return value
+
 
 class RenderSettings(Running, OfNeurons, OfFeatures):
     k: list[K] | None = None
@@ -245,7 +252,7 @@ class CalibrateSettings(Running):
     layer: list[str] | None = None
     lower_layer: list[str] | None = None
     grouping: Path | None = None
-    budget: float = Field(1.0, gt=0)
+    budget: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
     latex: bool = False
     seed: int = 0
 
@@ -254,9 +261,9 @@ class CalibrateSettings(Running):
 
 STAGES: dict[str, type[Settings]] = {
     "collect": CollectSettings,
+    "calibrate": CalibrateSettings,
     "attribute": AttributeSettings,
     "embed": EmbedSettings,
-    "calibrate": CalibrateSettings,
     "cluster": ClusterSettings,
     "render": RenderSettings,
     "evaluate": EvaluateSettings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,7 +26,8 @@ class Calibration:
     threshold : polysemanticity up to which a neuron has one meaning
     judge : "truth", units with a known answer, or "proxy" where no image has a label
     scores : what was measured of it, JSON-like
-    made_from : model, weights and images, JSON-like
+    made_from : model, weights, images and preprocessing, JSON-like
+    circuits : the best kind of features by relevance, which may not be the best of all
     """
 
     features: str
@@ -35,6 +37,16 @@ class Calibration:
     judge: str
     scores: dict[str, Any] = field(default_factory=dict)
     made_from: dict[str, Any] = field(default_factory=dict)
+    circuits: str = ""
+
+    def __post_init__(self) -> None:
+        texts = [self.features, self.rule, self.judge, self.circuits, *self.lower_layers]
+        if not all(isinstance(text, str) for text in texts) or not isinstance(self.threshold, int | float):
+            raise TypeError("not the types of a calibration")
+
+    def is_of(self, made_from: Mapping[str, Any]) -> bool:
+        """Whether it was found on what something else was made from."""
+        return all(made_from.get(name) == value for name, value in self.made_from.items())
 
 
 def read_calibrations(store: Store) -> dict[str, Calibration]:
@@ -64,15 +76,24 @@ def write_calibration(store: Store, layer: str, calibration: Calibration) -> Non
     write_whole(store.root / FILE, json.dumps(found, indent=1, sort_keys=True))
 
 
-def need_calibration(store: Store, layer: str) -> Calibration:
+def need_calibration(store: Store, layer: str, made_from: Mapping[str, Any]) -> Calibration:
     """The calibration of a layer of a model.
+
+    Parameters
+    ----------
+    made_from : of the references that it is for
 
     Raises
     ------
     PureError
-        There is none.
+        There is none, or it is of other weights or images.
     """
     found = read_calibrations(store).get(layer)
     if found is None:
         raise PureError(f"'{layer}' is not calibrated in this workspace. Run `pure calibrate --layer {layer}` first.")
+    if not found.is_of(made_from):
+        raise PureError(
+            f"'{layer}' was calibrated on other weights, images or preprocessing. "
+            f"Run `pure calibrate --layer {layer}` again."
+        )
     return found

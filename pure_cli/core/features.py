@@ -41,6 +41,11 @@ class Kind:
         return cls(base, tuple(part for part in lower.split(JOINED) if part)) if base in KINDS else cls(name)
 
     @property
+    def where(self) -> str:
+        """The part of a name that names the lower layers, each of them once."""
+        return AT + JOINED.join(dict.fromkeys(self.lower_layers)) if self.lower_layers else ""
+
+    @property
     def transform(self) -> str:
         """Of relevances; "" for features that are none."""
         return PURE_KINDS.get(self.base, "")

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from pure_cli.core.cores import cores
 from pure_cli.core.kmeans import inner_products, squared_distances
 
 KS = (2, 3, 4, 5)
+SMALLEST = 0.05  # of the references that a cluster has at least, where polysemanticity looks at it
 ALPHA = 0.05  # of the test against one cluster
 FEWEST = 8  # references below which nothing can be said
 HALVES = 10  # times that the references are halved for the prediction strength
@@ -35,7 +37,8 @@ class Meanings:
     k : by rule, the number of clusters; 1 where one cloud explains them, and for all rules where `p` > 0.05
     polysemanticity : 0 to 1: by how much the clearest split is clearer than splits of one cloud of the same shape are,
         in parts of what there is to a perfect one: max over k of (s - s₀) / (1 - s₀), with the mean silhouettes s of
-        the neuron and s₀ of the null; 0 where it is not clearer
+        the neuron and s₀ of the null; 0 where it is not clearer. A split with a cluster of fewer than 5 % of the
+        references counts as no split (s = 0): a few odd images are no meaning
     p : of the null hypothesis of one cluster, by the same statistic, 1 / (nulls + 1) to 1
     silhouette : (K,) for each k of `KS`, NaN where there are too few references
     """
@@ -50,7 +53,6 @@ def meanings(
     features: Sequence[np.ndarray],
     present: Sequence[np.ndarray],
     seed: int,
-    names: Sequence[int],
     nulls: int,
     rules: Sequence[str],
 ) -> Iterator[Meanings]:
@@ -61,7 +63,6 @@ def meanings(
     features : (n, D) float, finite, of each neuron
     present : (n,) bool, of each neuron: references that excite it; the others are left out
     seed : of every random choice
-    names : a number for each neuron, so that its random choices do not depend on which others there are
     nulls : clouds drawn for each neuron, at least 1
     rules : by which k is chosen, of `RULES`
 
@@ -83,7 +84,9 @@ def meanings(
     points = [np.asarray(values[mask], np.float64) for values, mask in zip(features, present, strict=True)]
 
     def judge(place: int) -> Meanings:
-        return _judge(points[place], np.random.default_rng([seed, names[place]]), seed, nulls, rules)
+        own = points[place]
+        generator = np.random.default_rng([seed, crc32(own.astype(np.float32).tobytes())])  # whatever else there is
+        return _judge(own, generator, seed, nulls, rules)
 
     with ThreadPoolExecutor(max(1, min(cores(), len(points)))) as pool, one_thread():
         yield from pool.map(judge, range(len(points)))
@@ -101,6 +104,9 @@ def _judge(points: np.ndarray, generator: np.random.Generator, seed: int, nulls:
     distances = np.sqrt(squared_distances(every))
     scores = np.array([[silhouette(d, _dense(one)) for d, one in zip(distances, of_k, strict=True)] for of_k in labels])
     scores = np.nan_to_num(scores, nan=0.0)  # (K, 1 + nulls); fewer clusters than asked for: points coincide
+    own = np.full(len(KS), np.nan)
+    own[: len(ks)] = scores[:, 0]
+    scores[:, 0] = np.where(_smallest(labels, ks) >= SMALLEST * n, scores[:, 0], 0.0)
     expected = scores[:, 1:].mean(axis=1, keepdims=True)
     excess = ((scores - expected) / (1 - expected)).max(axis=0)
     p = float((1 + (excess[1:] >= excess[0]).sum()) / (1 + nulls))
@@ -117,9 +123,12 @@ def _judge(points: np.ndarray, generator: np.random.Generator, seed: int, nulls:
             found[rule] = _by_strength(products, points, ks, generator, seed)
         else:
             found[rule] = _by_bic(products, ks, seed)
-    own = np.full(len(KS), np.nan)
-    own[: len(ks)] = scores[:, 0]
     return Meanings(found, float(np.clip(excess[0], 0, 1)), p, own)
+
+
+def _smallest(labels: Sequence[np.ndarray], ks: Sequence[int]) -> np.ndarray:
+    """(K,) members of the smallest cluster of each split of the neuron, the first set."""
+    return np.array([np.bincount(of_k[0], minlength=k).min() for of_k, k in zip(labels, ks, strict=True)])
 
 
 def _clouds(products: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:

@@ -40,18 +40,23 @@ def read_directions(path: Path, relu: bool = False) -> Directions:
         raise
     except Exception as error:
         raise PureError(f"{path} cannot be read as directions: {first_line(error)}.") from None
+    if np.iscomplexobj(weight):
+        raise PureError(f"{path} holds complex numbers; directions are real.")
     if weight.ndim != 2 or 0 in weight.shape:
         shape = " × ".join(map(str, weight.shape))
         raise PureError(f"{path} must hold one row for each direction and one column for each channel, not {shape}.")
     if bias is None:
         bias = np.zeros(len(weight), np.float32)
     if bias.shape != weight.shape[:1]:
-        raise PureError(f"{path} has {len(weight)} directions and {bias.size} biases.")
+        shape = " × ".join(map(str, bias.shape))
+        raise PureError(f"{path} has {len(weight)} directions and a bias of shape {shape}; each needs one number.")
+    with np.errstate(over="ignore"):  # said below
+        weight, bias = weight.astype(np.float32), bias.astype(np.float32)
     if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
         raise PureError(f"{path} holds values that are not finite numbers.")
     if names and len(names) != len(weight):
         raise PureError(f"{path} has {len(weight)} directions and {len(names)} names.")
-    return Directions(weight.astype(np.float32), bias.astype(np.float32), relu, names)
+    return Directions(weight, bias, relu, names)
 
 
 def set_name(path: Path) -> str:
@@ -60,7 +65,11 @@ def set_name(path: Path) -> str:
 
 
 def _npy(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64), None, []
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError):
+        raise PureError(f"{path} cannot be read as directions: it is no .npy file of numbers.") from None
+    return values if np.iscomplexobj(values) else np.asarray(values, dtype=np.float64), None, []
 
 
 def _safetensors(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
@@ -84,11 +93,14 @@ def _csv(path: Path) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
         raise PureError(f"{path} is empty.")
     header = [cell.strip().lower() for cell in rows[0]]
     named, biased = NAME in header, BIAS in header
-    if named or biased:
+    counted = [str(i) for i in range(len(header))]
+    indexed = header == ["", *counted[:-1]]
+    if header == counted or indexed or named or biased:  # as pandas numbers columns, without and with an index
         rows = rows[1:]
     elif not _number(rows[0][0]) and (len(rows[0]) < 2 or not _number(rows[0][1])):
         raise PureError(f"The first line of {path} is no direction. Call its columns name, bias, and 0, 1, … .")
-    name_at = header.index(NAME) if named else (0 if rows and not _number(rows[0][0]) and not biased else None)
+    first_is_name = indexed or (bool(rows) and not biased and not _number(rows[0][0]))
+    name_at = header.index(NAME) if named else 0 if first_is_name else None
     bias_at = header.index(BIAS) if biased else None
     channels = [i for i in range(len(header)) if i not in (name_at, bias_at)]
     if uneven := next((i for i, row in enumerate(rows, 1) if len(row) != len(header)), None):

@@ -210,7 +210,8 @@ def candidates(model: nn.Module, image: torch.Tensor, layer: str, lower: str) ->
     parts = [found.name for found in there if found.name.rpartition(".")[0] == layer and not is_function(found.name)]
     chosen = []
     for found in reversed(there):
-        inside = bool(parts) and found.name.startswith(parts[-1])
+        own_call = is_function(found.name) and found.name.partition(FUNCTION)[0] == layer
+        inside = own_call or (bool(parts) and found.name.startswith(parts[-1]))
         function = (
             found.name.rpartition(FUNCTION)[2].partition(".")[0] in ACTIVATION_FUNCTIONS and found.kind == "function"
         )

@@ -11,6 +11,7 @@ import numpy as np
 from pure_cli.artifacts import (
     AttributedLayer,
     Collected,
+    CollectedLayer,
     NewRelevances,
     add_relevances,
     need_calibration,
@@ -143,11 +144,11 @@ def attribute_fingerprint(collected: Collected, layer: str, how: Mapping[str, An
     return result_fingerprint(settings, made_from)
 
 
-def _chosen(store: Store, layer: str, settings: AttributeSettings) -> list[str] | None:
+def _chosen(store: Store, source: CollectedLayer, layer: str, settings: AttributeSettings) -> list[str] | None:
     """The lower layers that were asked for; those of the calibration in place of the word auto."""
     if settings.lower_layer is None or AUTO not in settings.lower_layer:
         return settings.lower_layer
-    calibrated = need_calibration(store, module_of(layer)).lower_layers
+    calibrated = need_calibration(store, module_of(layer), source.made_from).lower_layers
     return [name for one in settings.lower_layer for name in (calibrated if one == AUTO else [one])]
 
 
@@ -162,7 +163,7 @@ def _jobs(
     """What is missing of a layer, where `before` is in the file and `there` is the part of it that is up to date."""
     source = collected.layers[layer]
     neurons = parse_neurons("all" if settings.neurons is None else settings.neurons, source.neurons, layer)
-    lower_layers = _chosen(store, layer, settings) or (before.lower_layers if before else source.lower_layers)
+    lower_layers = _chosen(store, source, layer, settings) or (before.lower_layers if before else source.lower_layers)
     if not lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}'. Name one with --lower-layer.")
     if settings.force:

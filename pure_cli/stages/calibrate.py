@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from pure_cli.artifacts import need_layers, read_calibrations, read_collected, write_calibration
+from pure_cli.artifacts import Calibration, need_layers, read_calibrations, read_collected, write_calibration
 from pure_cli.config import CalibrateSettings, fingerprint
-from pure_cli.errors import PureError, first_line
+from pure_cli.core.directions import AT, module_of
+from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.stages.common import Outcome, Progress, lineage, silent
 from pure_cli.stages.evaluation.study import Result
 from pure_cli.stages.evaluation.written import ALL, PLANTED, Where, Written, publish
 from pure_cli.workspace import Store, result_fingerprint
 
-VERSION = 1  # raised when the benchmark comes to measure something else
+RECIPE = "planted-recipe"  # the table of what is recommended
+VERSION = 2  # raised when the benchmark comes to measure something else
 
 
 def calibrate(store: Store, settings: CalibrateSettings, progress: Progress = silent) -> Outcome:
@@ -31,6 +34,11 @@ def calibrate(store: Store, settings: CalibrateSettings, progress: Progress = si
     begin = time.perf_counter()
     collected = read_collected(store)
     own = {name: layer for name, layer in collected.layers.items() if layer.directions is None}
+    if directions := [name for name in settings.layer or () if AT in name]:
+        raise PureError(
+            f"'{directions[0]}' is a layer of directions. Calibrate the layer that they lie in: "
+            f"--layer {module_of(directions[0])}."
+        )
     layers = need_layers(settings.layer, own, "collect")
     grouping = read_grouping(settings.grouping) if settings.grouping else {}
     written = Written(store, settings.force)
@@ -42,34 +50,46 @@ def calibrate(store: Store, settings: CalibrateSettings, progress: Progress = si
         made_from = {"cluster": {}, "judge": "", "collect": lineage(collected.layers[layer], "collect")}
         where = Where(layer, PLANTED, ALL)
         tables = written.tables(where, result_fingerprint(asked, made_from))
-        if tables is None or layer not in read_calibrations(store):
-            from pure_cli.stages.planted.benchmark import result, run
-
-            found = run(
-                store, layer, settings.lower_layer, grouping, settings.budget, settings.seed, settings.device,
-                settings.force, progress,
-            )  # fmt: skip
-            values, calibration = result(found)
-            tables = [{**table.as_dict(), "judge": ""} for table in values.tables]
-            written.add(where, Result(values.arrays, values.tables), tables, asked, made_from)
-            write_calibration(store, layer, replace(calibration, made_from={"collect": fingerprint(made_from)}))
+        anew = tables is None
+        if tables is None:
+            result, calibration = _measured(store, layer, settings, grouping, progress)
+            tables = [{**table.as_dict(), "judge": ""} for table in result.tables]
+            written.add(where, result, tables, asked, made_from)
             outcome.computed += 1
-            publish(store.root, where, PLANTED, tables, written, settings.latex, True)
-        else:
-            publish(store.root, where, PLANTED, tables, written, settings.latex, False)
+            if calibration:
+                origin = collected.layers[layer].made_from
+                write_calibration(store, layer, replace(calibration, made_from=origin))
+        publish(store.root, where, PLANTED, tables, written, settings.latex, anew)
         outcome.details["tables"] += [{"metric": PLANTED, "layer": layer, **table} for table in tables]
         outcome.details["folders"].append(str(store.root / where.folder))
-        chosen = read_calibrations(store)[layer]
-        outcome.details["recipes"][layer] = {
-            "features": chosen.features,
-            "lower_layers": chosen.lower_layers,
-            "rule": chosen.rule,
-            "threshold": chosen.threshold,
-            "judge": chosen.judge,
-            **chosen.scores,
-        }
+        chosen = read_calibrations(store).get(layer)
+        if chosen and any(table["name"] == RECIPE for table in tables):
+            outcome.details["recipes"][layer] = asdict(chosen)
+        else:
+            outcome.notes.append(
+                f"The units of '{layer}' with two or three meanings are too few to recommend a recipe. Raise --budget, "
+                "collect with fewer references (-n), or use more images."
+            )
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _measured(
+    store: Store, layer: str, settings: CalibrateSettings, grouping: dict[str, str], progress: Progress
+) -> tuple[Result, Calibration | None]:
+    from pure_cli.stages.planted.benchmark import result, run
+    from pure_cli.stages.planted.units import FOLDER
+
+    if settings.force:
+        shutil.rmtree(store.root / FOLDER / layer, ignore_errors=True)
+    try:
+        found = run(
+            store, layer, settings.lower_layer, grouping, settings.budget, settings.seed, settings.device,
+            settings.force, progress,
+        )  # fmt: skip
+    except UnreadableFile as error:
+        raise PureError(f"{str(error).partition(' Make it again')[0]} Run `pure calibrate --force`.") from error
+    return result(found)
 
 
 def read_grouping(path: Path) -> dict[str, str]:

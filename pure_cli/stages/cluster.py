@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pure_cli.core.clusters import VirtualNeurons
     from pure_cli.core.meanings import Meanings
 
-RULE, NULLS = "gap", 50  # by which k is chosen; see pure_cli.core.meanings
+RULE, NULLS = "gap", 100  # by which k is chosen; see pure_cli.core.meanings
 CLASSES = 2  # named for each virtual neuron
 TOGETHER = 256  # neurons whose features are held at a time
 
@@ -130,7 +130,8 @@ def cluster_depends_on(source: FeatureSource, k: int | str, seed: int) -> tuple[
 def calibrated_threshold(source: FeatureSource) -> float:
     """Polysemanticity up to which a neuron is taken for one meaning; 0 where calibrate did not look at the features."""
     found = read_calibrations(source.store).get(module_of(source.layer))
-    return found.threshold if found and found.features == source.features else 0.0
+    fits = found is not None and found.features == source.features and found.is_of(source.made_from)
+    return found.threshold if found and fits else 0.0
 
 
 def cluster_fingerprint(source: FeatureSource, k: int | str, seed: int) -> str:
@@ -179,7 +180,7 @@ def _splits(alike: list[Job], sources: Sources) -> Iterator[list[Found]]:
         block = missing[start : start + TOGETHER].tolist()
         present = [sources.excites(source.layer, neuron) for neuron in block]
         features = [next(rows) for _ in block]
-        judged = meanings(features, present, seed, block, NULLS, [RULE]) if choosing else repeat(None)
+        judged = meanings(features, present, seed, NULLS, [RULE]) if choosing else repeat(None)
         for of_neuron, verdict in zip(split_all(features, present, ks, seed), judged, strict=False):
             by_k = dict(zip(ks, of_neuron, strict=True))
             found = []

@@ -178,7 +178,7 @@ def _study(
     """The neurons and clusterings to compare, and what of them is left out; clusterings that are not there are made."""
     notes: list[str] = []
     count = sources.collected.layers[layer].neurons
-    features = settings.features or [PURE, *ACTIVATION_FEATURES]
+    features = [sources.named(layer, kind) for kind in settings.features or [PURE, *ACTIVATION_FEATURES]]
     needed = list(dict.fromkeys([*features, *([judge] if judge else [])]))
     for kind in needed:
         sources.layers([layer], kind)

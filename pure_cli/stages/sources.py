@@ -25,7 +25,7 @@ from pure_cli.artifacts import (
 )
 from pure_cli.config import AUTO
 from pure_cli.core.directions import module_of
-from pure_cli.core.features import KINDS, LOWER_ACTIVATION, Kind, joined, transformed
+from pure_cli.core.features import AT, KINDS, LOWER_ACTIVATION, Kind, joined, transformed
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
@@ -174,7 +174,9 @@ class Sources:
         PureError
             The layer is not calibrated.
         """
-        return need_calibration(self.store, module_of(layer)).features if features == AUTO else features
+        if features != AUTO:
+            return features
+        return need_calibration(self.store, module_of(layer), self.collected.layers[layer].made_from).features
 
     def of(self, layer: str, features: str, check: bool = True) -> FeatureSource:
         """One kind of features of a layer that `layers` has named.
@@ -201,6 +203,8 @@ class Sources:
             now = attribute_fingerprint(self.collected, layer, attributed.settings) if self._has(layer) else None
             self._require(layer, attributed.fingerprint == now, "relevances", "attribute")
         neuron, command = attributed.neuron, "pure attribute"
+        if AT in features and (not kind.has_lower_layer or features.removeprefix(kind.base) != kind.where):
+            raise PureError(f"'{features}' names no lower layers. Write {kind.base}@LAYER, or {kind.base}@A+B for two.")
         lower_layers = list(kind.lower_layers or attributed.lower_layers[:1]) if kind.has_lower_layer else []
         for lower in lower_layers:
             if lower not in attributed.lower_layers:

@@ -31,6 +31,12 @@ def test_names_and_biases(tmp_path):
         np.testing.assert_array_equal(found.weight, WEIGHT)
         np.testing.assert_allclose(found.bias, [0.1, -1], rtol=1e-6)
         assert list(found.names) == ["cat", "dog"] and found.relu
+    (tmp_path / "pandas.csv").write_text(",0,1,2\n0,1,0,0.5\n1,0,-2,1\n")
+    found = read_directions(tmp_path / "pandas.csv")
+    np.testing.assert_array_equal(found.weight, WEIGHT)
+    assert list(found.names) == ["0", "1"]
+    (tmp_path / "plain.csv").write_text("0,1,2\n1,0,0.5\n0,-2,1\n")
+    np.testing.assert_array_equal(read_directions(tmp_path / "plain.csv").weight, WEIGHT)
     (tmp_path / "b.csv").write_text("cat,1,0,0.5\ndog,0,-2,1\n")
     found = read_directions(tmp_path / "b.csv")
     np.testing.assert_array_equal(found.weight, WEIGHT)
@@ -61,11 +67,17 @@ def test_wrong_shapes_and_missing_files(tmp_path):
     with pytest.raises(PureError, match="one row for each direction"):
         read_directions(tmp_path / "flat.npy")
     save_file({"weight": torch.ones(2, 3), "bias": torch.ones(3)}, tmp_path / "bias.safetensors")
-    with pytest.raises(PureError, match="2 directions and 3 biases"):
+    with pytest.raises(PureError, match="2 directions and a bias of shape 3"):
         read_directions(tmp_path / "bias.safetensors")
     save_file({"a": torch.ones(2, 3), "b": torch.ones(2, 3)}, tmp_path / "two.safetensors")
     with pytest.raises(PureError, match="needs a tensor called weight; it has a, b"):
         read_directions(tmp_path / "two.safetensors")
+    np.save(tmp_path / "huge.npy", np.full((2, 3), 1e300))
+    with pytest.raises(PureError, match="not finite"):
+        read_directions(tmp_path / "huge.npy")
+    np.save(tmp_path / "complex.npy", np.ones((2, 3)) * 1j)
+    with pytest.raises(PureError, match="complex"):
+        read_directions(tmp_path / "complex.npy")
     with pytest.raises(PureError, match="no file of directions"):
         read_directions(tmp_path / "none.npy")
 

@@ -124,15 +124,15 @@ class Estimate:
     n: int
 
 
-def grouped_mean(
-    values: np.ndarray, groups: np.ndarray, seed: int, level: float = 0.95, samples: int = 2000
+def shared_mean(
+    values: np.ndarray, parts: Sequence[tuple[int, ...]], seed: int, level: float = 0.95, samples: int = 2000
 ) -> Estimate:
-    """A mean with an interval that takes what belongs together as one thing.
+    """A mean over things made of parts, with an interval that knows that things share parts.
 
     Parameters
     ----------
     values : (N,) float; NaN is left out
-    groups : (N,) of any values: the same for what belongs together, as units of the same classes on two halves
+    parts : N tuples, such as the classes of a union; two things with a part in common are no two observations
     seed : of the bootstrap
     level : of confidence, between 0 and 1
     samples : of the bootstrap
@@ -140,24 +140,36 @@ def grouped_mean(
     Returns
     -------
     Estimate
-        All NaN without a value, the interval with a single group.
+        All NaN without a value, the interval with a single part.
 
     Notes
     -----
-    Percentile interval of the bootstrap over groups (Davison and Hinkley 1997, section 3.8).
+    Percentile interval of the pigeonhole bootstrap (Owen 2007, Annals of Applied Statistics 1): parts are drawn with
+    replacement, and a thing counts as often as all of its parts were drawn. It is rather too wide than too narrow.
     """
-    known = ~np.isnan(values)
-    values, groups = np.asarray(values, np.float64)[known], np.asarray(groups)[known]
-    if not len(values):
+    values = np.asarray(values, np.float64)
+    known = np.flatnonzero(~np.isnan(values))
+    if not len(known):
         return Estimate(np.nan, np.nan, np.nan, 0)
-    _, group = np.unique(groups, return_inverse=True)
-    sums, sizes = np.bincount(group, values), np.bincount(group)
-    if len(sums) < 2:
-        return Estimate(float(values.mean()), np.nan, np.nan, len(values))
-    drawn = np.random.default_rng(seed).integers(0, len(sums), (samples, len(sums)))
-    means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    values, own = values[known], [parts[i] for i in known.tolist()]
+    mean = float(values.mean())
+    weights = _drawn(own, seed, samples)
+    if weights is None:
+        return Estimate(mean, np.nan, np.nan, len(values))
+    totals = weights.sum(axis=1)
+    means = (weights @ values)[totals > 0] / totals[totals > 0]
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(values.mean()), float(low), float(high), len(values))
+    return Estimate(mean, float(low), float(high), len(values))
+
+
+def _drawn(parts: Sequence[tuple[int, ...]], seed: int, samples: int) -> np.ndarray | None:
+    """(samples, N) how often each thing counts; None where there are not two parts."""
+    every = sorted({part for own in parts for part in own})
+    if len(every) < 2:
+        return None
+    place = {part: i for i, part in enumerate(every)}
+    drawn = np.random.default_rng(seed).multinomial(len(every), np.full(len(every), 1 / len(every)), samples)
+    return np.stack([drawn[:, [place[part] for part in own]].prod(axis=1) for own in parts], axis=1)
 
 
 def area_under_curve(score: np.ndarray, positive: np.ndarray) -> float:
@@ -181,10 +193,10 @@ def area_under_curve(score: np.ndarray, positive: np.ndarray) -> float:
     return float((rankdata(score)[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros))
 
 
-def grouped_area(
+def shared_area(
     scores: Sequence[np.ndarray],
     positive: np.ndarray,
-    groups: np.ndarray,
+    parts: Sequence[tuple[int, ...]],
     seed: int,
     level: float = 0.95,
     samples: int = 1000,
@@ -194,21 +206,18 @@ def grouped_area(
     Parameters
     ----------
     scores : N values each
-    positive, groups : (N,), as of `area_under_curve` and `grouped_mean`
-    seed, level, samples : of the bootstrap over groups
+    positive : (N,) bool, as of `area_under_curve`
+    parts, seed, level, samples : as of `shared_mean`
 
     Returns
     -------
     list of two for each score
         The area, and its difference from the first score's.
     """
-    _, group = np.unique(groups, return_inverse=True)
-    members = [np.flatnonzero(group == one) for one in range(group.max() + 1)]
-    generator = np.random.default_rng(seed)
-    drawn = [
-        np.concatenate([members[i] for i in generator.integers(0, len(members), len(members))]) for _ in range(samples)
-    ]
-    areas = np.array([[area_under_curve(score[rows], positive[rows]) for rows in drawn] for score in scores])
+    weights = _drawn(parts, seed, samples)
+    assert weights is not None, "there are positives and negatives"
+    rows = [np.repeat(np.arange(len(positive)), own) for own in weights]
+    areas = np.array([[area_under_curve(score[own], positive[own]) for own in rows] for score in scores])
     found = []
     for score, area in zip(scores, areas, strict=True):
         whole = area_under_curve(score, positive)

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 
 from pure_cli.artifacts import Calibration, read_collected
-from pure_cli.core.directions import AT
 from pure_cli.core.features import Kind
 from pure_cli.core.meanings import RULES
 from pure_cli.core.metrics.agreement import agreement
-from pure_cli.core.metrics.statistics import Estimate, grouped_area, grouped_mean
+from pure_cli.core.metrics.statistics import Estimate, shared_area, shared_mean
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.common import Progress, first_image, open_network, require_unchanged
@@ -24,7 +23,8 @@ from pure_cli.workspace import Store
 
 UNITS = 90  # of each kind and number of meanings, where the data have them
 LEAK_UNITS = 24  # of each kind that the checks look at
-LEAK = 0.1  # adjusted Rand index above which a check finds something, at the low end of its interval
+LEAK = 0.05  # adjusted Rand index above which a check finds something, at the low end of its interval
+FEWEST = 10  # units with two or three meanings that a recipe takes
 SPLIT_SINGLES = 0.05  # of the units with one meaning may be split
 JUDGED = 2  # kinds by relevance and of activations, beside the paper's, whose number of meanings is looked at
 FOLDS = 2
@@ -61,7 +61,8 @@ class Benchmark:
         return own if count is None else own & (self.units.count == count)
 
     def mean(self, values: np.ndarray, which: np.ndarray) -> Estimate:
-        return grouped_mean(values[which], self.units.name[which], self.seed)
+        rows = np.flatnonzero(which)
+        return shared_mean(values[rows], [self.units.parts[row] for row in rows], self.seed)
 
     @property
     def without_labels(self) -> str:
@@ -76,12 +77,16 @@ class Benchmark:
         agree = [agreement(own.label[row], self.scores[one].label[row]).ari for one in others for row in rows]
         return float(np.nanmean(own.stability[rows])), float(np.mean(agree)) if agree else float("nan")
 
+    def alone(self, values: np.ndarray) -> Estimate:
+        """The mean of a few units that were looked at, taken as independent."""
+        return shared_mean(values, [(row,) for row in range(len(values))], self.seed)
+
     def leaks(self, features: str, kind: str = UNIONS) -> list[str]:
         """The checks in which features find meanings where there should be none."""
         found = []
         for check in LEAKING:
             values = self.leak.get((kind, features, check), np.empty(0))
-            if len(values) and grouped_mean(values, np.arange(len(values)), self.seed).low > LEAK:
+            if len(values) and self.alone(values).low > LEAK:
                 found.append(check)
         return found
 
@@ -113,8 +118,6 @@ def run(
     from pure_cli.models.layers import candidates, pre_activation
 
     collected = read_collected(store)
-    if AT in layer:
-        raise PureError(f"'{layer}' is a layer of directions. Calibrate the layer that they lie in.")
     listing = grouped(require_unchanged(collected, [layer]), grouping)
     own = collected.layers[layer]
     if not own.lower_layers:
@@ -122,8 +125,10 @@ def run(
     network = open_network(collected, device)
     image = network.inputs(first_image(listing, network))
     paper = own.lower_layers[0]
-    tried = list(lower_layers or candidates(network.model, image, layer, paper)[: LAYERS - 1])
-    every = list(dict.fromkeys([*tried, paper]))
+    before = pre_activation(network.model, image, layer)
+    found = [name for name in candidates(network.model, image, layer, paper) if name != before]
+    every = list(dict.fromkeys([*(lower_layers or found[: LAYERS - 1]), paper]))
+    before = None if before in every else before  # nothing can be attributed to itself
     done = [0.0]
 
     def advance(part: float) -> None:
@@ -135,7 +140,7 @@ def run(
     drawn = HALVES * (-(-wanted // HALVES)) * (4 + 2 * TRIES)  # unions and pairs, at most
     share = {"images": 8 / max(1, len(listing)), "units": 27 / drawn, "leaks": 20 / (3 * most)}
     made = make_units(
-        store, collected, listing, network, layer, pre_activation(network.model, image, layer), every,
+        store, collected, listing, network, layer, before, every,
         wanted, seed, lambda what, count: advance(share[what] * count), device, force,
     )  # fmt: skip
     if not made:
@@ -151,9 +156,9 @@ def run(
     for kind in judged:
         scores[kind] = score(units, kind, True, seed)
         advance(25 / len(judged))
-    found = leaks(units, kinds, network, most, seed, lambda what, count: advance(share[what] * count))
+    leak = leaks(units, kinds, network, most, seed, lambda what, count: advance(share[what] * count))
     progress(STEPS, STEPS)
-    return Benchmark(layer, units, kinds, scores, found, seed)
+    return Benchmark(layer, units, kinds, scores, leak, seed)
 
 
 def grouped(listing: Listing, grouping: Mapping[str, str]) -> Listing:
@@ -229,16 +234,18 @@ def recipe(found: Benchmark) -> tuple[Calibration, Table]:
                          "high": number(estimate.high), "units": estimate.n})  # fmt: skip
     limit = threshold(found, best, which)
     parsed = Kind.of(best)
-    lower = list(parsed.lower_layers) or [Kind.of(found.paper).lower_layers[0]]
+    circuits = _best(found, [kind for kind in kinds if Kind.of(kind).transform] or [found.paper], which)
+    lower = list(parsed.lower_layers or Kind.of(circuits).lower_layers)
     scores = {str(row["measure"]): row["mean"] for row in rows}
     table = Table(
         "planted-recipe",
         f"The calibrated recipe ({best}, k by gap, threshold {limit:.3f}) on units that it was not chosen by",
         ["measure", "mean", "low", "high", "units"],
         rows,
-        "Chosen on one half of the learned unions, measured on the other, and the other way round; 95 % intervals.",
+        "Chosen on one half of the learned unions, measured on the other, and the other way round (among kinds of "
+        f"features that were good on all); 95 % intervals. The best by relevance is {circuits}.",
     )
-    return Calibration(best, lower, "gap", limit, "truth", scores), table
+    return Calibration(best, lower, "gap", limit, "truth", scores, circuits=circuits), table
 
 
 def _recipe_by_proxy(found: Benchmark) -> tuple[Calibration, Table]:
@@ -246,8 +253,11 @@ def _recipe_by_proxy(found: Benchmark) -> tuple[Calibration, Table]:
     source = found.without_labels
     judged = {kind: found.proxies(kind, source) for kind in found.kinds if not found.leaks(kind, source)}
     places = np.argsort(np.argsort(np.array(list(judged.values())), axis=0), axis=0).mean(axis=1)
-    best = list(judged)[int(places.argmax())]
-    lower = list(Kind.of(best).lower_layers) or [Kind.of(found.paper).lower_layers[0]]
+    place = dict(zip(judged, places.tolist(), strict=True))
+    best = max(place, key=lambda kind: place[kind])
+    by_relevance = [kind for kind in place if Kind.of(kind).transform]
+    circuits = max(by_relevance, key=lambda kind: place[kind], default=found.paper)
+    lower = list(Kind.of(best).lower_layers or Kind.of(circuits).lower_layers)
     rows = [
         {"measure": name, "calibrated": number(ours), "the paper's": number(theirs)}
         for name, ours, theirs in zip(
@@ -261,9 +271,8 @@ def _recipe_by_proxy(found: Benchmark) -> tuple[Calibration, Table]:
         rows,
         "No image has a label, so that stability and agreement decide. They follow the truth in part only.",
     )
-    return Calibration(
-        best, lower, "gap", 0.0, "proxy", {str(row["measure"]): row["calibrated"] for row in rows}
-    ), table
+    scores = {str(row["measure"]): row["calibrated"] for row in rows}
+    return Calibration(best, lower, "gap", 0.0, "proxy", scores, circuits=circuits), table
 
 
 def _folds(names: np.ndarray, seed: int) -> np.ndarray:
@@ -300,10 +309,12 @@ def choose(found: Benchmark, kind: str, limit: float) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------- the tables
 
 
-def result(found: Benchmark) -> tuple[Result, Calibration]:
-    """Tables and per-unit values."""
-    calibration, recipe_table = recipe(found)
-    tables = [recipe_table]
+def result(found: Benchmark) -> tuple[Result, Calibration | None]:
+    """Tables and per-unit values, and a recipe where there are units enough."""
+    calibration, tables = None, []
+    if (found.units.count[found.which(found.without_labels)] > 1).sum() >= FEWEST:
+        calibration, recipe_table = recipe(found)
+        tables.append(recipe_table)
     for kind, counts, what in (
         (UNIONS, (2, 3), "learned unions of classes"),
         (MERGED, (2,), "merged units, the ReLU of the sum of two channels"),
@@ -311,13 +322,9 @@ def result(found: Benchmark) -> tuple[Result, Calibration]:
     ):
         if found.which(kind).any():
             tables.append(_agreement_table(found, kind, counts, what))
-    tables += [
-        _meanings_table(found),
-        _rules_table(found),
-        _confusion_table(found, calibration),
-        _leak_table(found),
-        _proxy_table(found),
-    ]
+    tables += [_meanings_table(found), _rules_table(found)]
+    tables += [_confusion_table(found, calibration)] if calibration else []
+    tables += [_leak_table(found), _proxy_table(found)]
     return Result(_arrays(found), [_without_nan(table) for table in tables if table.rows]), calibration
 
 
@@ -353,7 +360,8 @@ def _agreement_table(found: Benchmark, kind: str, counts: Sequence[int], what: s
                "against the paper's", "95 %", "leaks"]  # fmt: skip
     note = (
         "Adjusted Rand index and normalised mutual information with the known meanings at their true number; 95 %: "
-        "bootstrap over units, both halves of a unit together. The first line is the paper's recipe."
+        "bootstrap over classes or channels, so that units which share them are not taken for independent. The first "
+        "line is the paper's recipe."
     )
     return Table(f"planted-{kind}", f"{found.layer}: {what} ({sizes})", columns, rows, note)
 
@@ -365,7 +373,7 @@ def _interval(estimate: Estimate) -> str:
 def _meanings_table(found: Benchmark) -> Table:
     """One meaning against several."""
     unions = found.which(UNIONS)
-    several, names = found.units.count[unions] > 1, found.units.name[unions]
+    several, parts = found.units.count[unions] > 1, [found.units.parts[row] for row in np.flatnonzero(unions)]
     if several.all() or not several.any():
         return Table("planted-meanings", "", [], [])
     clear = [np.nan_to_num(np.nanmax(found.scores[kind].silhouette, axis=1), nan=0.0)[unions] for kind in found.kinds]
@@ -373,7 +381,7 @@ def _meanings_table(found: Benchmark) -> Table:
     poly = [found.scores[kind].polysemanticity[unions] for kind in judged]
     areas = {}
     for what, kinds, scores in (("silhouette", found.kinds, clear), ("polysemanticity", judged, poly)):
-        estimates = grouped_area(scores, several, names, found.seed)
+        estimates = shared_area(scores, several, parts, found.seed)
         areas[what] = dict(zip(kinds, zip(estimates[::2], estimates[1::2], strict=True), strict=True))
     rows = []
     for kind in found.kinds:
@@ -439,7 +447,7 @@ def _leak_table(found: Benchmark) -> Table:
                 continue
             shown = {}
             for check, values in own.items():
-                estimate = grouped_mean(values, np.arange(len(values)), found.seed)
+                estimate = found.alone(values)
                 shown[check] = [estimate.mean, (estimate.high - estimate.low) / 2] if estimate.n else None
             rows.append({"units": kind, "features": features, **shown})
     note = (
@@ -447,7 +455,8 @@ def _leak_table(found: Benchmark) -> Table:
         "the backward pass begins as each image has it and runs through the mean activation of all; shuffled images: "
         "through another image's. Both should find nothing. Gradient alone: each image's own backward pass, times the "
         "mean activation: what the ReLUs above the lower layer tell. Planted channels removed: without the channels "
-        "that the unit is made of. Labels alone: clusters of the images' classes, without a network."
+        "that the unit is made of. Labels alone: clusters of the images' classes, without a network. Activations have "
+        "nothing in the first two by their nature."
     )
     return Table(
         "planted-leaks",

@@ -84,6 +84,11 @@ class Units:
         return np.array([one.unit(row) for one in self.made for row in range(len(one.neuron))])
 
     @cached_property
+    def parts(self) -> list[tuple[int, ...]]:
+        """The classes or channels of each."""
+        return [part for one in self.made for part in one.parts]
+
+    @cached_property
     def truth(self) -> list[np.ndarray]:
         return [truth for one in self.made for truth in one.truth]
 
@@ -110,7 +115,7 @@ def score(units: Units, kind: str, judged: bool, seed: int) -> Scores:
     if judged:
         unions = np.flatnonzero(units.kind == UNIONS)
         chosen = [rows[row] for row in unions]
-        verdicts = list(meanings(chosen, [whole[row] for row in unions], seed, unions.tolist(), NULLS, RULES))
+        verdicts = list(meanings(chosen, [whole[row] for row in unions], seed, NULLS, RULES))
         poly, p = nothing.copy(), nothing.copy()
         poly[unions] = [one.polysemanticity for one in verdicts]
         p[unions] = [one.p for one in verdicts]

@@ -157,7 +157,7 @@ def make_units(
     n = int(collected.layers[layer].settings["n"])
     found: list[Made] = []
     for half, (making, finding) in enumerate(halves(seen, listing.labels, seed)):
-        own = Store(store.root / FOLDER / layer.replace("/", "-") / f"half-{half}")
+        own = Store(store.root / FOLDER / layer / f"half-{half}")
         own.prepare()
         data = own.root / "images.csv"
         _write_if_changed(data, _list_of(listing, seen.image[finding]))
@@ -233,18 +233,18 @@ def _choose_unions(
 
 
 def _drawn(things: Sequence[int], size: int, count: int, generator: np.random.Generator) -> Iterator[tuple[int, ...]]:
-    """Different subsets of a size, all where there are no more than `count`."""
+    """Different subsets of a size in random order, all where there are no more than `count`."""
     from math import comb
 
     if comb(len(things), size) <= 20 * count:
         every = list(combinations(things, size))
         chosen = generator.permutation(len(every))[:count]
-        yield from (every[i] for i in sorted(chosen.tolist()))
+        yield from (every[i] for i in chosen.tolist())
         return
-    seen: set[tuple[int, ...]] = set()
+    seen: dict[tuple[int, ...], None] = {}
     while len(seen) < count:
-        seen.add(tuple(sorted(generator.choice(things, size, replace=False).tolist())))
-    yield from sorted(seen)
+        seen[tuple(sorted(generator.choice(things, size, replace=False).tolist()))] = None
+    yield from seen
 
 
 def _pairs(
