@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from pure_cli.core.circuits import Circuits, activations, forward_to
 from pure_cli.core.hooks import functions, hooked
-from pure_cli.models.layers import check_layer, list_layers
+from pure_cli.models.layers import candidates, check_layer, list_layers, pre_activation
 
 
 class Block(nn.Module):
@@ -99,3 +99,18 @@ def test_functions_are_listed_and_those_inside_of_torch_modules_only_where_these
 
     plain = list_layers(Plain(nn.Conv2d(3, 2, 1), nn.ReLU()), pixels[:1])
     assert [layer.name for layer in plain] == ["0", "1"]
+
+
+def test_what_goes_into_the_last_relu_is_found(net, pixels):
+    assert pre_activation(net, pixels[:1], "block") == "block:sub"
+    plain = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True))).eval()
+    assert pre_activation(plain, pixels[:1], "0") == "0.1"
+    assert pre_activation(net, pixels[:1], "stem") is None
+
+
+def test_candidates_lead_to_the_layer_and_are_not_the_layer_itself(net, pixels):
+    net.requires_grad_(False)
+    found = candidates(net, pixels[:1], "block", "stem")
+    assert {"block:relu", "block:relu.1", "stem"} <= set(found)
+    assert "block.shared:relu.1" not in found  # the layer's own output
+    assert found[-1] == "stem"

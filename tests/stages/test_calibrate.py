@@ -158,3 +158,49 @@ def test_what_is_not_calibrated_says_so(tmp_path, digits, cli):
     for command in (["attribute", "--recipe", "calibrated"], ["attribute", "--lower-layer", "auto"]):
         answer = cli(*command, "-w", tmp_path / "w")
         assert answer.code == 2 and "Run `pure calibrate --layer layer3` first" in " ".join(answer.err.split())
+
+
+def test_a_calibration_of_other_images_is_refused(calibrated, tmp_path, digits, cli):
+    import shutil
+
+    workspace, _ = calibrated
+    copy = Workspace(shutil.copytree(workspace.path, tmp_path / "copy"))
+    copy.collect(model="digits", data=digits, n=N, limit=600, device="cpu", workers=0, force=True)
+    answer = cli("attribute", "-w", copy.path, "--recipe", "calibrated")
+    assert answer.code == 2 and "was calibrated on other weights, images or preprocessing" in " ".join(
+        answer.err.split()
+    )
+    stale = [one for one in copy.info()["results"] if one["stage"] == "calibrate"]
+    assert stale and all(one["stale"] for one in stale)
+
+
+def test_too_few_units_give_tables_and_no_recipe(tmp_path, digits, cli):
+    workspace = Workspace(tmp_path / "w")
+    workspace.collect(model="digits", data=digits, n=N, device="cpu", workers=0)
+    answer = cli("calibrate", "-w", tmp_path / "w", "--budget", 0.01, "--json")
+    assert answer.code == 0, answer.err
+    assert any("too few to recommend a recipe" in note for note in answer.json["notes"])
+    assert not (tmp_path / "w" / "calibration.json").exists()
+
+
+def test_a_damaged_half_is_named_and_made_again(calibrated, tmp_path, cli):
+    import shutil
+
+    workspace, _ = calibrated
+    copy = shutil.copytree(workspace.path, tmp_path / "copy")
+    (copy / "planted" / "layer3" / "half-1" / "collect.h5").write_text("junk")
+    answer = cli("calibrate", "-w", copy, "--budget", 0.1)
+    assert answer.code == 2 and "pure calibrate --force" in answer.err
+    assert cli("calibrate", "-w", copy, "--budget", 0.1, "--force").code == 0
+
+
+def test_one_file_runs_collect_calibrate_and_the_calibrated_recipe(tmp_path, digits, cli):
+    (tmp_path / "study.yaml").write_text(
+        f"model: digits\ndata: {digits}\nn: {N}\ndevice: cpu\nworkspace: {tmp_path / 'w'}\nrecipe: calibrated\n"
+        "calibrate: {budget: 0.15}\nrender: {neurons: '0', crop: none}\n"
+    )
+    answer = cli("run", "-c", tmp_path / "study.yaml", "--json")
+    assert answer.code == 0, answer.err
+    with h5py.File(tmp_path / "w" / "cluster.h5") as file:
+        (kind,) = file["layers/layer3"]
+        assert list(file["layers/layer3"][kind]) == ["kauto"]
