@@ -23,7 +23,7 @@ from pure_cli.workspace import Store
 
 UNITS = 90  # of each kind and number of meanings, where the data have them
 LEAK_UNITS = 24  # of each kind that the checks look at
-LEAK = 0.05  # adjusted Rand index above which a check finds something, at the low end of its interval
+LEAK = 0.2  # of what features find, from which on a check that finds it too speaks of a leak
 FEWEST = 10  # units with two or three meanings that a recipe takes
 SPLIT_SINGLES = 0.05  # of the units with one meaning may be split
 JUDGED = 2  # kinds by relevance and of activations, beside the paper's, whose number of meanings is looked at
@@ -82,11 +82,12 @@ class Benchmark:
         return shared_mean(values, [(row,) for row in range(len(values))], self.seed)
 
     def leaks(self, features: str, kind: str = UNIONS) -> list[str]:
-        """The checks in which features find meanings where there should be none."""
+        """The checks that find a fifth of what the features find, where there should be nothing."""
+        own = self.mean(self.scores[features].ari, self.which(kind, 2)).mean
         found = []
         for check in LEAKING:
-            values = self.leak.get((kind, features, check), np.empty(0))
-            if len(values) and self.alone(values).low > LEAK:
+            estimate = self.alone(self.leak.get((kind, features, check), np.empty(0)))
+            if estimate.low > 0 and estimate.mean >= LEAK * own:
                 found.append(check)
         return found
 
