@@ -26,7 +26,7 @@ import numpy as np
 HERE = Path(__file__).parent
 Answers = dict[str, dict[str, np.ndarray]]
 WRONG = "NOT THE SAME ANSWER"
-ROUNDING = 1e-4  # of the highest score, within which scores count as equal
+ROUNDING = 1e-3  # of the highest score, within which scores count as equal
 DISTURBED = 1.5  # times the median: a run that took longer was not alone on the machine
 
 
