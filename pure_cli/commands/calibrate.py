@@ -36,7 +36,7 @@ def calibrate(
             help="A .csv file with a line class,group for each class: groups are the meanings. [default: the classes]",
         ),
     ] = None,
-    latex: Annotated[bool, typer.Option("--latex", help="Tables as LaTeX too.")] = False,
+    latex: opt.Latex = False,
     seed: opt.Seed = None,
     device: opt.DeviceName = None,
     force: opt.Force = False,
@@ -60,11 +60,7 @@ def calibrate(
     session = Session(locals())
     with session.progress("calibrate", "steps") as progress:
         outcome = session.workspace.calibrate(progress, **session.options("calibrate"))
-    if not session.json and not session.quiet:
-        from pure_cli.views.tables import as_rich
-
-        for table in outcome.details["tables"]:
-            session.output.print(as_rich(table))
+    session.show_tables(outcome.details["tables"])
     session.report(outcome, ", ".join(outcome.layers))
     for name, recipe in outcome.details["recipes"].items():
         session.say(f"  {escape(name)}: {escape(recipe['features'])}, k by {recipe['rule']}")

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -153,6 +153,15 @@ class Session:
         """A table of the result; nothing when quiet."""
         if not self.quiet:
             self.output.print(table)
+
+    def show_tables(self, tables: Sequence[Mapping[str, Any]]) -> None:
+        """Tables of measurements; nothing when quiet, or where JSON has them."""
+        if self.json or self.quiet:
+            return
+        from pure_cli.views.tables import as_rich
+
+        for table in tables:
+            self.output.print(as_rich(table))
 
     def progress(self, stage: str, unit: str) -> "Shown":
         """Shows progress on standard error: a bar in a terminal, lines elsewhere, nothing when quiet."""

@@ -54,7 +54,7 @@ def evaluate(
         typer.Option("--sample", metavar="N", help="ms: over N images of the whole data set too. [default: 0]"),
     ] = None,
     embed: Annotated[bool, typer.Option("--embed", help="Make the embeddings that are missing on the way.")] = False,
-    latex: Annotated[bool, typer.Option("--latex", help="Write the tables as LaTeX too.")] = False,
+    latex: opt.Latex = False,
     seed: opt.Seed = None,
     device: opt.DeviceName = None,
     batch_size: opt.BatchSize = None,
@@ -86,11 +86,7 @@ def evaluate(
         )
     with session.progress("evaluate", "steps") as progress:
         outcome = session.workspace.evaluate(progress, **given)
-    if not session.json and not session.quiet:
-        from pure_cli.views.tables import as_rich
-
-        for table in outcome.details["tables"]:
-            session.output.print(as_rich(table))
+    session.show_tables(outcome.details["tables"])
     session.report(outcome, f"{counted(outcome.computed, 'metric')} of {', '.join(outcome.layers)}")
     for folder in outcome.details["folders"]:
         session.say(f"  tables and figures in {escape(folder)}")

@@ -87,6 +87,7 @@ Neurons = Annotated[
         "--neurons", metavar="LIST", help="As in 201,2,341 or 0-63 or all. [default: all that the stage before did]"
     ),
 ]
+Latex = Annotated[bool, typer.Option("--latex", help="Write the tables as LaTeX too.")]
 Transform = Annotated[
     str | None,
     typer.Option(

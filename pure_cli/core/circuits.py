@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -148,7 +149,7 @@ class Circuits:
 
         Parameters and shapes as of `summed`.
         """
-        return {name: values / l1_norm(values) for name, values in self.summed(which, last, positions).items()}
+        return {name: l1_normalised(values)[0] for name, values in self.summed(which, last, positions).items()}
 
     def summed(
         self, which: torch.Tensor, last: bool = False, positions: torch.Tensor | None = None
@@ -190,9 +191,16 @@ class Circuits:
         return (channels_first(gradient).float() * channels_first(activation).float()).sum(dim=-1)
 
 
-def l1_norm(relevance: torch.Tensor) -> torch.Tensor:
-    """(m, 1) L1 norm + 1e-10 of relevances (m, D), by which PURE divides them."""
-    return relevance.abs().sum(dim=-1, keepdim=True) + L1_EPSILON
+def l1_normalised(summed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Relevances (m, D) divided by their L1 norm + 1e-10, as PURE has them, and these (m,)."""
+    norm = summed.abs().sum(dim=-1, keepdim=True) + L1_EPSILON
+    return summed / norm, norm[:, 0]
+
+
+def normalised_arrays(summed: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """`l1_normalised` as arrays."""
+    relevance, norm = l1_normalised(summed)
+    return relevance.cpu().numpy(), norm.cpu().numpy()
 
 
 @dataclass

@@ -27,6 +27,11 @@ def is_function(name: str) -> bool:
     return FUNCTION in name
 
 
+def function_of(name: str) -> str:
+    """The function that is called, without its module and number; "" for a module."""
+    return name.partition(FUNCTION)[2].partition(".")[0]
+
+
 @contextmanager
 def hooked(model: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
     """A context in which every output named by `hooks` is shown to its hook, and replaced by what that returns, if any.

@@ -8,7 +8,7 @@ import zennit.types
 from torch import nn
 
 from pure_cli.core.circuits import activations, forward_to
-from pure_cli.core.hooks import FUNCTION, functions, is_function
+from pure_cli.core.hooks import FUNCTION, function_of, functions, is_function
 from pure_cli.errors import PureError, first_line, unknown
 
 SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
@@ -56,7 +56,7 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
         found[name] = Layer(name, type(module).__name__, shape, calls)
 
     def note_function(name: str, output: torch.Tensor, _: object) -> None:
-        if name.rpartition(FUNCTION)[2].partition(".")[0] in SHOWN_FUNCTIONS and output.ndim > 1:
+        if function_of(name) in SHOWN_FUNCTIONS and output.ndim > 1:
             found[name] = Layer(name, "function", tuple(output.shape[1:]), 1)
 
     handles = [module.register_forward_hook(note) for module in names]
@@ -183,7 +183,7 @@ def pre_activation(model: nn.Module, image: torch.Tensor, layer: str) -> str | N
             note(names[module], output, inputs[0] if inputs else None, isinstance(module, nn.ReLU))
 
     def of_function(name: str, output: torch.Tensor, first: object) -> None:
-        note(name, output, first, name.rpartition(FUNCTION)[2].partition(".")[0] == "relu")
+        note(name, output, first, function_of(name) == "relu")
 
     handles = [module.register_forward_hook(of_module) for module in names]
     try:
@@ -205,20 +205,16 @@ def candidates(model: nn.Module, image: torch.Tensor, layer: str, lower: str) ->
     order = [found.name for found in there]
     if lower in order and layer in order:
         there = there[order.index(lower) : order.index(layer)]
-    shape = next((found.shape for found in list_layers(model, image) if found.name == layer), None)
     own = activations(model, image, [layer])[layer]
+    shape = tuple(own.shape[1:])
     parts = [found.name for found in there if found.name.rpartition(".")[0] == layer and not is_function(found.name)]
     chosen = []
     for found in reversed(there):
         own_call = is_function(found.name) and found.name.partition(FUNCTION)[0] == layer
         inside = own_call or (bool(parts) and found.name.startswith(parts[-1]))
-        function = (
-            found.name.rpartition(FUNCTION)[2].partition(".")[0] in ACTIVATION_FUNCTIONS and found.kind == "function"
-        )
-        wanted = (
-            found.name == lower or found.name in parts or (inside and (function or found.kind in ACTIVATION_MODULES))
-        )
-        if not wanted or found.calls > 1 or found.shape is None or len(found.shape) != len(shape or ()):
+        activation = function_of(found.name) in ACTIVATION_FUNCTIONS or found.kind in ACTIVATION_MODULES
+        wanted = found.name == lower or found.name in parts or (inside and activation)
+        if not wanted or found.calls > 1 or found.shape is None or len(found.shape) != len(shape):
             continue
         same = found.shape == shape and torch.equal(activations(model, image, [found.name])[found.name], own)
         if not same:

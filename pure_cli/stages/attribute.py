@@ -228,7 +228,7 @@ def _run(
     """Compute one task from where a killed process left it, and write it; yields the pairs of every finished batch."""
     import torch
 
-    from pure_cli.core.circuits import Circuits, l1_norm
+    from pure_cli.core.circuits import Circuits, normalised_arrays
     from pure_cli.core.layout import channels_first
     from pure_cli.models.rules import composite_for
 
@@ -259,9 +259,9 @@ def _run(
                     where = torch.from_numpy(chosen).to(network.device)
                 found = circuits.summed(channels, last=pairs is rounds[-1], positions=where)
                 for lower, values in found.items():
-                    norm = l1_norm(values)
-                    work.write(names[lower], plan.row(pairs), (values / norm).cpu().numpy())
-                    work.write(f"{names[lower]}-norm", plan.row(pairs), norm.cpu().numpy())
+                    relevance, norm = normalised_arrays(values)
+                    work.write(names[lower], plan.row(pairs), relevance)
+                    work.write(f"{names[lower]}-norm", plan.row(pairs), norm[:, None])
             yield plan.pairs_of(start, stop)
 
         row = np.searchsorted(neurons, job.neurons)

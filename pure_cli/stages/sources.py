@@ -70,11 +70,6 @@ class FeatureSource:
         else:
             yield from self._activations(neurons, kind.base)
 
-    @property
-    def where(self) -> str:
-        """The lower layers in words, "" for features without."""
-        return " and ".join(self.lower_layers)
-
     def _relevances(self, neurons: np.ndarray, transform: str) -> Iterator[np.ndarray]:
         assert self.attributed is not None
         places = np.searchsorted(self.attributed.neuron, neurons)

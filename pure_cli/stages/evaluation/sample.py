@@ -16,8 +16,6 @@ from pure_cli.stages.common import images_at_once, open_network
 from pure_cli.stages.judges import open_judge
 
 if TYPE_CHECKING:
-    import torch
-
     from pure_cli.stages.evaluation.study import Study
 
 
@@ -49,7 +47,7 @@ def take_sample(study: Study, count: int) -> Sample:
     """
     import torch
 
-    from pure_cli.core.circuits import Circuits
+    from pure_cli.core.circuits import Circuits, normalised_arrays
     from pure_cli.core.layout import channels_first
 
     collected = study.sources.collected
@@ -90,7 +88,7 @@ def take_sample(study: Study, count: int) -> Sample:
                 which = torch.full((len(batch.index),), neuron, device=network.device)
                 where = circuits.firing[:, neuron].argmax(dim=-1) if settings.get("position") == "max" else None
                 summed = circuits.summed(which, last=i == len(study.neurons) - 1, positions=where)
-                parts = {name: _apart(values) for name, values in summed.items()}
+                parts = {name: normalised_arrays(values) for name, values in summed.items()}
                 for name, kind in kinds.items():
                     if kind.transform:
                         points[name] = joined([transformed(*parts[one], kind.transform) for one in lower[name]])
@@ -106,14 +104,6 @@ def take_sample(study: Study, count: int) -> Sample:
         np.concatenate(embedding),
         {key: np.concatenate(parts) for key, parts in virtual.items()},
     )
-
-
-def _apart(summed: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Relevances (b, D) with an L1 norm of one, and the norms (b,)."""
-    from pure_cli.core.circuits import l1_norm
-
-    norm = l1_norm(summed)
-    return (summed / norm).cpu().numpy(), norm[:, 0].cpu().numpy()
 
 
 def _nearest(study: Study, features: str, k: int, neuron: int, points: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from pure_cli.core.metrics.agreement import agreement
 from pure_cli.core.metrics.statistics import Estimate, shared_area, shared_mean
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.errors import PureError, unknown
+from pure_cli.stages.cluster import RULE
 from pure_cli.stages.common import Progress, first_image, open_network, require_unchanged
 from pure_cli.stages.evaluation.study import Result, Table, number
 from pure_cli.stages.planted.scores import CHECKS, LEAKING, Scores, Units, kinds_for, leaks, score
@@ -246,7 +247,7 @@ def recipe(found: Benchmark) -> tuple[Calibration, Table]:
         "Chosen on one half of the learned unions, measured on the other, and the other way round (among kinds of "
         f"features that were good on all); 95 % intervals. The best by relevance is {circuits}.",
     )
-    return Calibration(best, lower, "gap", limit, "truth", scores, circuits=circuits), table
+    return Calibration(best, lower, RULE, limit, "truth", scores, circuits=circuits), table
 
 
 def _recipe_by_proxy(found: Benchmark) -> tuple[Calibration, Table]:
@@ -273,7 +274,7 @@ def _recipe_by_proxy(found: Benchmark) -> tuple[Calibration, Table]:
         "No image has a label, so that stability and agreement decide. They follow the truth in part only.",
     )
     scores = {str(row["measure"]): row["calibrated"] for row in rows}
-    return Calibration(best, lower, "gap", 0.0, "proxy", scores, circuits=circuits), table
+    return Calibration(best, lower, RULE, 0.0, "proxy", scores, circuits=circuits), table
 
 
 def _folds(names: np.ndarray, seed: int) -> np.ndarray:
@@ -296,7 +297,7 @@ def threshold(found: Benchmark, kind: str, which: np.ndarray) -> float:
     """The least polysemanticity above which at most 5 % of the units with one meaning are split."""
     single = which & (found.units.count == 1)
     own = found.scores[kind]
-    split = np.sort(own.polysemanticity[single & (own.k["gap"] > 1)])[::-1]
+    split = np.sort(own.polysemanticity[single & (own.k[RULE] > 1)])[::-1]
     allowed = int(SPLIT_SINGLES * single.sum())
     return float(split[allowed]) if len(split) > allowed else 0.0
 
@@ -304,7 +305,7 @@ def threshold(found: Benchmark, kind: str, which: np.ndarray) -> float:
 def choose(found: Benchmark, kind: str, limit: float) -> np.ndarray:
     """(U,) number of meanings by the gap statistic, and one where polysemanticity does not exceed the limit."""
     own = found.scores[kind]
-    return np.where(own.polysemanticity > limit, own.k["gap"], 1)
+    return np.where(own.polysemanticity > limit, own.k[RULE], 1)
 
 
 # ----------------------------------------------------------------------------------------------------- the tables

@@ -235,7 +235,7 @@ class _Bench:
         self, neuron: int, images: np.ndarray, order: np.ndarray
     ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
         """For each check, the relevances (n, D) at each lower layer and their norms (n,)."""
-        from pure_cli.core.circuits import l1_norm
+        from pure_cli.core.circuits import normalised_arrays
         from pure_cli.core.replay import constant, gradient_alone, replayed, shuffled
 
         if not self._lower:
@@ -251,11 +251,7 @@ class _Bench:
             GRADIENT: gradient_alone(*where),
         }
         return {
-            check: {
-                name: ((summed / l1_norm(summed)).cpu().numpy(), l1_norm(summed)[:, 0].cpu().numpy())
-                for name, summed in parts.items()
-            }
-            for check, parts in found.items()
+            check: {name: normalised_arrays(summed) for name, summed in parts.items()} for check, parts in found.items()
         }
 
 

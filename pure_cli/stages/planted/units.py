@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -234,8 +235,6 @@ def _choose_unions(
 
 def _drawn(things: Sequence[int], size: int, count: int, generator: np.random.Generator) -> Iterator[tuple[int, ...]]:
     """Different subsets of a size in random order, all where there are no more than `count`."""
-    from math import comb
-
     if comb(len(things), size) <= 20 * count:
         every = list(combinations(things, size))
         chosen = generator.permutation(len(every))[:count]
