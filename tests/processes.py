@@ -23,8 +23,8 @@ class Slow(Tiny):
         import os, time
         if "FORWARDS" in os.environ:
             with open(os.environ["FORWARDS"], "a") as log:
-                log.write(f"{len(x)}\\n")
-        time.sleep(float(os.environ.get("SECONDS", 0)) * (len(x) > 1))
+                log.write(f"{len(x.unique(dim=0))}\\n")
+        time.sleep(float(os.environ.get("SECONDS", 0)) * (len(x.unique(dim=0)) > 1))
         return super().forward(x)
 
 
@@ -131,7 +131,7 @@ class Lab:
 
     @property
     def batches(self) -> int:
-        """Batches that the model saw in the command begun last; single images only look at the layers."""
+        """Batches that the model saw in the command begun last; one image, or copies of it, only show the layers."""
         return self.log.read_text().split().count("2")
 
     @property

@@ -24,7 +24,7 @@ class CollectedLayer:
     ----------
     top : (C, n) image, value, position
     lower_layers : where its neurons' activations are attributed to when the user names nothing
-    shape : of the layer's output for one image
+    shape : of the layer's output for one image, its channels first
     settings, made_from : what the result depends on
     directions : what its neurons are, where they are no channels
     """

@@ -15,7 +15,7 @@ from torch import nn
 
 from pure_cli.core.directions import CHANNELS, Channels
 from pure_cli.core.hooks import Hook, hooked
-from pure_cli.core.layout import channels_first
+from pure_cli.core.layout import as_map, channel_axis, channels_first, channels_second
 
 L1_EPSILON = 1e-10  # added to the norm, as in PURE
 
@@ -43,24 +43,27 @@ def forward_to(
 
     Returns
     -------
-    activation : the output of `layer`
-    lower : the outputs of the lower layers that ran before it, each part of the graph
+    activation : the output of `layer`, its channels on axis 1
+    lower : the outputs of the lower layers that ran before it, each part of the graph, their channels on axis 1
     """
     found: dict[str, torch.Tensor] = {}
     lower: dict[str, torch.Tensor] = {}
+    size = (images.shape[-2], images.shape[-1])
 
     def begin(name: str) -> Hook:
         def hook(output: torch.Tensor) -> torch.Tensor:
             torch.set_grad_enabled(True)
+            axis = 1 + channel_axis(tuple(output.shape[1:]), size)
+            output = output.movedim(axis, 1)
             if change is not None:
                 output = change(output).detach()
             lower[name] = output if output.requires_grad else output.detach().requires_grad_()
-            return lower[name].clone()  # what follows may change its input in place
+            return lower[name].movedim(1, axis).clone()  # what follows may change its input in place
 
         return hook
 
     def stop(output: torch.Tensor) -> None:
-        found[layer] = output
+        found[layer] = channels_second(output, size)
         raise _Reached
 
     hooks: dict[str, Hook] = {name: begin(name) for name in lower_layers}
@@ -82,17 +85,19 @@ def activations(
     model : in eval mode
     images : (B, 3, H, W) float
     layers : names of modules or functions, each of which runs once
-    read : what is made of each output as soon as it is there; what follows may change it in place
+    read : what is made of each output, its channels on axis 1, as soon as it is there; what follows may change it in
+        place
 
     Returns
     -------
     dict of name to activation, or what was made of it
     """
     found: dict[str, Any] = {}
+    size = (images.shape[-2], images.shape[-1])
 
     def keep(name: str) -> Hook:
         def hook(output: torch.Tensor) -> None:
-            found[name] = read(output)
+            found[name] = read(channels_second(output, size))
             if len(found) == len(layers):
                 raise _Reached
 
@@ -257,13 +262,20 @@ def activation_maps(activation: torch.Tensor, channels: torch.Tensor, size: tupl
 
     Parameters
     ----------
-    activation : (B, C, h, w) of a layer's neurons
+    activation : (B, C, h, w) or (B, C, T) of a layer's neurons
     channels : (m,) int64 with m <= B
     size : (H, W) of the images
 
     Returns
     -------
-    (m, H, W) float, not negative, bilinear between the positions
+    (m, H, W) float, not negative, bilinear between the positions; tokens that stand for no place are left out
+
+    Raises
+    ------
+    ValueError
+        The positions are no grid over the image.
     """
-    chosen = activation[torch.arange(len(channels), device=channels.device), channels].clamp(min=0)
+    chosen = as_map(activation[torch.arange(len(channels), device=channels.device), channels].clamp(min=0), size)
+    if chosen is None:
+        raise ValueError(f"activations of shape {tuple(activation.shape)} are no map over the image")
     return torch.nn.functional.interpolate(chosen[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -47,10 +47,7 @@ class Channels:
 
         start = torch.zeros_like(activation)  # in the same layout in memory
         rows = torch.arange(len(which), device=activation.device)
-        if activation.ndim == 3:
-            start[rows, :, which] = relevance.to(start.dtype)
-        else:
-            start[rows, which] = relevance.reshape(len(which), *activation.shape[2:]).to(start.dtype)
+        start[rows, which] = relevance.reshape(len(which), *activation.shape[2:]).to(start.dtype)
         return start
 
 
@@ -90,9 +87,7 @@ class Directions(Channels):
         values = torch.einsum("mc,bcs->bms", self._on(self.weight, flat), flat)
         values = values + self._on(self.bias, flat)[:, None]
         values = values.clamp(min=0) if self.relu else values
-        if activation.ndim == 3:
-            return values.transpose(1, 2)
-        return values.reshape(len(values), len(self), *activation.shape[2:])
+        return like_activation(values, activation)
 
     def start(
         self, activation: torch.Tensor, which: torch.Tensor, relevance: torch.Tensor, lrp: bool = False

@@ -21,7 +21,7 @@ def spatial_maximum(activation: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
 
     Parameters
     ----------
-    activation : (B, C), (B, T, C) or (B, C, H, W), signed
+    activation : (B, C), (B, C, T) or (B, C, H, W), signed
 
     Returns
     -------

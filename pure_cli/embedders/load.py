@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pure_cli.core.circuits import activations
-from pure_cli.core.layout import channels_first
+from pure_cli.core.layout import channels_first, channels_second
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.embedders.images import Prepare, Squashed, Torchvision
 from pure_cli.embedders.spec import CLIP_KINDS, PIXELS_SIZE, EmbedderSpec
@@ -121,13 +121,14 @@ def pooled(model: nn.Module, images: torch.Tensor, layer: str | None) -> torch.T
     -------
     (B, C) float
     """
+    size = (images.shape[-2], images.shape[-1])
     output = model(images) if layer is None else activations(model, images, [layer])[layer]
     if not isinstance(output, torch.Tensor) or output.ndim < 2:
         raise PureError(
             f"The output of {type(model).__name__} is {_described(output)}, and vectors, tokens or maps are needed. "
             "Choose one of its layers with --embedder-layer."
         )
-    return channels_first(output).mean(dim=-1)
+    return channels_first(channels_second(output, size) if layer is None else output).mean(dim=-1)
 
 
 def _network(spec: EmbedderSpec, fallback_size: int) -> tuple[nn.Module, Callable[..., torch.Tensor], int]:

@@ -13,6 +13,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import nn
 
 from pure_cli.core.circuits import activations
+from pure_cli.core.layout import channels_first
 from pure_cli.embedders.checkpoints import does_not_fit, existing, no_download
 from pure_cli.embedders.spec import EmbedderSpec
 from pure_cli.errors import PureError, first_line, unknown
@@ -87,7 +88,7 @@ def mean_token(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
     -----
     What PURE takes of CLIP (``last_hidden_state`` of transformers' ``CLIPVisionModel``, averaged).
     """
-    return activations(model, images, [BLOCKS])[BLOCKS].mean(dim=1)
+    return channels_first(activations(model, images, [BLOCKS])[BLOCKS]).mean(dim=-1)
 
 
 def token_tower(model: nn.Module, spec: EmbedderSpec) -> nn.Module:

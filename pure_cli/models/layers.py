@@ -9,15 +9,15 @@ from torch import nn
 
 from pure_cli.core.circuits import activations, forward_to
 from pure_cli.core.hooks import FUNCTION, function_of, functions, is_function
+from pure_cli.core.layout import channel_axis
 from pure_cli.errors import PureError, first_line, unknown
 
 SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
                    "hardtanh", "sigmoid", "tanh", "softplus", "add", "cat")  # fmt: skip
 ACTIVATION_FUNCTIONS = SHOWN_FUNCTIONS[:-2]
 ACTIVATION_MODULES = ("ReLU", "ReLU6", "LeakyReLU", "ELU", "GELU", "SiLU", "Mish", "Hardswish", "Hardtanh", "Softplus")
+FUNCTION_KIND = "function"
 PROBE_SIZE = 224  # pixels, where neither the preprocessing nor an image says otherwise
-NOT_A_STAGE = (nn.modules.pooling._AvgPoolNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd,
-               nn.modules.pooling._AdaptiveMaxPoolNd, nn.Flatten, nn.Dropout)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,27 @@ class Layer:
     ----------
     name : as in ``model.named_modules()``, and as in `pure_cli.core.hooks` for functions
     kind : class of the module, or "function"
-    shape : of its output for one image, without the batch; None where the output is no single tensor
+    shape : of its output for one image, without the batch; None where the output is no single tensor with one row for
+        each image
     calls : how often one pass calls it
+    axis : which axis of `shape` has the channels
     """
 
     name: str
     kind: str
     shape: tuple[int, ...] | None
     calls: int
+    axis: int = 0
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Sizes of the axes of its positions: (h, w), (T,), or none at all."""
+        return () if self.shape is None else self.shape[: self.axis] + self.shape[self.axis + 1 :]
+
+    @property
+    def channels(self) -> int:
+        """How many neurons it has; 0 where there is no telling."""
+        return self.shape[self.axis] if self.shape else 0
 
 
 def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
@@ -48,26 +61,32 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
     """
     names = {module: name for name, module in model.named_modules() if name}
     found: dict[str, Layer] = {}
+    size = (image.shape[-2], image.shape[-1])
+    pair = image.expand(2, -1, -1, -1)  # that windows or heads take the place of images is seen with two alone
+
+    def add(name: str, kind: str, output: object, calls: int) -> None:
+        rows = isinstance(output, torch.Tensor) and 2 <= output.ndim <= 4 and len(output) == len(pair)
+        shape = tuple(output.shape[1:]) if rows and isinstance(output, torch.Tensor) else None
+        if kind == FUNCTION_KIND and shape is None:
+            return
+        found[name] = Layer(name, kind, shape, calls, channel_axis(shape, size) if shape else 0)
 
     def note(module: nn.Module, _: object, output: object) -> None:
         name = names[module]
-        shape = tuple(output.shape[1:]) if isinstance(output, torch.Tensor) else None
-        calls = found.pop(name).calls + 1 if name in found else 1
-        found[name] = Layer(name, type(module).__name__, shape, calls)
+        add(name, type(module).__name__, output, found.pop(name).calls + 1 if name in found else 1)
 
     def note_function(name: str, output: torch.Tensor, _: object) -> None:
-        if function_of(name) in SHOWN_FUNCTIONS and output.ndim > 1:
-            found[name] = Layer(name, "function", tuple(output.shape[1:]), 1)
+        if function_of(name) in SHOWN_FUNCTIONS:
+            add(name, FUNCTION_KIND, output, 1)
 
     handles = [module.register_forward_hook(note) for module in names]
     try:
         with torch.no_grad(), functions(model, note_function):
-            model(image)
+            model(pair)
     except Exception as error:
-        size = "×".join(map(str, image.shape[-2:]))
         raise PureError(
-            f"The model fails on an image of {size} pixels: {type(error).__name__}: {first_line(error)}. "
-            "Check --resize and --crop-size."
+            f"The model fails on an image of {size[1]} × {size[0]} pixels: {type(error).__name__}: "
+            f"{first_line(error)}. Check --resize and --crop-size."
         ) from error
     finally:
         for handle in handles:
@@ -81,42 +100,6 @@ def _is_within(layer: Layer, found: dict[str, Layer], modules: dict[str, nn.Modu
     module, colon, _ = layer.name.partition(FUNCTION)
     own = type(modules[module]).__module__.startswith("torch.nn.") if colon else False
     return own and module in found and found[module].calls == 1
-
-
-def default_layers(model: nn.Module, layers: list[Layer]) -> tuple[str, str]:
-    """The last stage of a network and the one before it.
-
-    A stage is a child of the model (or of the one container that holds most of it, as ``features`` does) whose output
-    still has an extent in space.
-
-    Raises
-    ------
-    PureError
-        The network has no two such children: the user has to name the layers.
-    """
-    by_name = {layer.name: layer for layer in layers}
-    order = list(by_name)
-    prefix, parent = "", model
-    while True:
-        stages = [
-            (f"{prefix}{name}", child)
-            for name, child in parent.named_children()
-            if _has_space(by_name.get(f"{prefix}{name}")) and any(True for _ in child.parameters())
-        ]
-        stages = [(name, child) for name, child in stages if not isinstance(child, NOT_A_STAGE)]
-        stages.sort(key=lambda stage: order.index(stage[0]))
-        containers = [(name, child) for name, child in stages if isinstance(child, nn.Sequential | nn.ModuleList)]
-        if len(containers) >= 2:
-            return containers[-1][0], containers[-2][0]
-        if len(containers) == 1 and len(list(containers[0][1].children())) > 1:
-            prefix, parent = f"{containers[0][0]}.", containers[0][1]
-            continue
-        if len(stages) >= 2:
-            return stages[-1][0], stages[-2][0]
-        raise PureError(
-            "This network has no stages that pure recognises. Name a layer with --layer, and one below it with "
-            "--lower-layer; `pure collect --list-layers` shows them."
-        )
 
 
 def check_layer(name: str, layers: list[Layer]) -> Layer:
@@ -135,7 +118,8 @@ def check_layer(name: str, layers: list[Layer]) -> Layer:
         raise PureError(f"The layer '{name}' runs {layer.calls} times in one pass, so that its output is not one "
                         "thing. Choose a layer that runs once.")  # fmt: skip
     if layer.shape is None or not layer.shape:
-        raise PureError(f"The layer '{name}' ({layer.kind}) gives no single tensor with channels. Choose another.")
+        raise PureError(f"The layer '{name}' ({layer.kind}) gives no single tensor with a row for each image and an "
+                        "axis of channels. Choose another.")  # fmt: skip
     return layer
 
 
@@ -216,8 +200,8 @@ def candidates(model: nn.Module, image: torch.Tensor, layer: str, lower: str) ->
         wanted = found.name == lower or found.name in parts or (inside and activation)
         if not wanted or found.calls > 1 or found.shape is None or len(found.shape) != len(shape):
             continue
-        same = found.shape == shape and torch.equal(activations(model, image, [found.name])[found.name], own)
-        if not same:
+        alike = (found.channels, *found.extent) == shape
+        if not (alike and torch.equal(activations(model, image, [found.name])[found.name], own)):
             with suppress(PureError):
                 check_leads_to(model, image, layer, [found.name])
                 chosen.append(found.name)
@@ -244,7 +228,3 @@ def check_rules(model: nn.Module, layers: list[Layer], layer: str) -> None:
                 f"The module '{found.name}' runs {found.calls} times below '{layer}', and LRP rules can only be "
                 "applied where each runs once. Use gradient-x-input for relevances and --crop none for figures."
             )
-
-
-def _has_space(layer: Layer | None) -> bool:
-    return layer is not None and layer.shape is not None and len(layer.shape) == 3 and layer.shape[-1] > 1

@@ -206,7 +206,6 @@ def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLaye
 
 def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dict[str, int], int]:
     """Channels of every lower layer and of the layer, once it is clear that each leads to it."""
-    from pure_cli.core.layout import channel_count
     from pure_cli.models.layers import check_layer, check_leads_to, check_rules, list_layers
 
     image = network.inputs(first_image(listing, network))
@@ -215,9 +214,7 @@ def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dic
         check_rules(network.model, layers, module_of(job.layer))
     widths = {}
     for name in [*job.lower_layers, module_of(job.layer)]:
-        shape = check_layer(name, layers).shape
-        assert shape is not None
-        widths[name] = channel_count(shape)
+        widths[name] = check_layer(name, layers).channels
     check_leads_to(network.model, image, module_of(job.layer), job.lower_layers)
     return widths, widths.pop(module_of(job.layer))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fing
 from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.common import Network, Outcome, Progress, changes, first_image, images_at_once, place_of, silent
 from pure_cli.workspace import Store
-
-if TYPE_CHECKING:
-    from pure_cli.models.layers import Layer
 
 CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
 DAMAGED_SHOWN = 5
@@ -272,13 +269,13 @@ def _resolve_layers(
 ) -> tuple[dict[str, tuple[list[str], tuple[int, ...]]], str]:
     """Layer to (its default lower layers, the shape of its neurons' activations), and the layer that stands in when
     none is named."""
-    from pure_cli.core.layout import channel_count
-    from pure_cli.models.layers import check_layer, default_layers, list_layers
+    from pure_cli.models.defaults import default_layers, lower_layer_of
+    from pure_cli.models.layers import check_layer, list_layers
 
     image = network.inputs(first_image(listing, network))
     there = list_layers(network.model, image)
     try:
-        default, default_lower = default_layers(network.model, there)
+        default, default_lower = default_layers(network.model, image, there)
     except PureError:
         if not asked:
             raise
@@ -287,34 +284,19 @@ def _resolve_layers(
     for name in asked or [named.layer(default)]:
         module = module_of(name)
         layer = check_layer(module, there)
-        assert layer.shape is not None
         lower = preset_lower_layers(str(spec), module)
         lower = lower or ([default_lower] if module == default and default_lower else [])
-        shape = layer.shape
+        neurons = layer.channels
         if name in named.of:
-            directions, channels = named.of[name], channel_count(shape)
-            if directions.weight.shape[1] != channels:
+            directions = named.of[name]
+            if directions.weight.shape[1] != neurons:
                 raise PureError(
-                    f"The directions have {directions.weight.shape[1]} numbers each, and '{module}' has {channels} "
+                    f"The directions have {directions.weight.shape[1]} numbers each, and '{module}' has {neurons} "
                     "channels. Name the layer that they were made for with --layer."
                 )
-            shape = (shape[0], len(directions)) if len(shape) == 2 else (len(directions), *shape[1:])
-        found[name] = (lower or _stage_before(module, there, network, image), shape)
+            neurons = len(directions)
+        found[name] = (lower or lower_layer_of(network.model, image, module, there), (neurons, *layer.extent))
     return found, default
-
-
-def _stage_before(name: str, there: list["Layer"], network: Network, image: Any) -> list[str]:
-    """The sibling before a layer that leads to it: ``layer2`` for ``layer3``, ``blocks.10`` for ``blocks.11``."""
-    from pure_cli.models.layers import check_layer, check_leads_to
-
-    order, parent = [layer.name for layer in there], name.rpartition(".")[0]
-    siblings = [other for other in order[: order.index(name)] if other.rpartition(".")[0] == parent]
-    for other in reversed(siblings):
-        with suppress(PureError):
-            check_layer(other, there)
-            check_leads_to(network.model, image, name, [other])
-            return [other]
-    return []
 
 
 def _search(

@@ -107,7 +107,8 @@ class Look:
     """
 
     def __init__(self, network: Network, layer: str, crop: str, example: "torch.Tensor"):
-        from pure_cli.models.layers import check_rules, list_layers
+        from pure_cli.core.layout import has_map
+        from pure_cli.models.layers import check_layer, check_rules, list_layers
         from pure_cli.models.rules import composite_for
 
         self._network, self._layer, self._neurons = network, module_of(layer), network.neurons(layer)
@@ -118,7 +119,7 @@ class Look:
         if crop == "crp":
             check_rules(network.model, layers, self._layer)
             self._rules = composite_for(RULE, network.model).context(network.model)
-        elif len(next(found.shape or () for found in layers if found.name == self._layer)) != 3:
+        elif not has_map(check_layer(self._layer, layers).extent, (example.shape[-2], example.shape[-1])):
             raise PureError(f"The neurons of '{layer}' have no map over space. Use --crop crp or --crop none.")
         self._crop = crop
 

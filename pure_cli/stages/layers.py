@@ -15,15 +15,17 @@ def list_layers(settings: CollectSettings) -> dict[str, Any]:
     import torch
 
     from pure_cli.models import layers as model_layers
+    from pure_cli.models.defaults import default_layers
 
     requested = settings.model_dump(mode="json", include=set(PREPROCESSING))
     settings = settings.model_copy(update={"weights": Path(NO_WEIGHTS), "device": "cpu"})  # layers need no download
     network, _ = open_model(parse_model(settings.model), settings, requested, settings.seed)
     size = network.preprocessing.crop_size or model_layers.PROBE_SIZE
-    found = model_layers.list_layers(network.model, network.inputs(torch.zeros(1, 3, size, size, dtype=torch.uint8)))
+    image = network.inputs(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+    found = model_layers.list_layers(network.model, image)
     default = default_lower = None
     with suppress(PureError):
-        default, default_lower = model_layers.default_layers(network.model, found)
+        default, default_lower = default_layers(network.model, image, found)
     return {
         "layers": [{"name": x.name, "kind": x.kind, "shape": x.shape, "calls": x.calls} for x in found],
         "default": default,

@@ -75,7 +75,7 @@ def test_under_lrp_the_channels_get_what_each_adds():
     assert not nothing.any()
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (2, 5, 3), (2, 3, 2, 2)])
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 5), (2, 3, 2, 2)])
 def test_directions_read_every_layout(shape):
     own = random_directions(3)
     activation = torch.randn(shape, generator=torch.Generator().manual_seed(0))

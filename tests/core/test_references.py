@@ -158,8 +158,6 @@ def by_loop(activation):
     array = activation.numpy()
     if array.ndim == 2:
         array = array[:, :, None]
-    elif array.ndim == 3:
-        array = array.transpose(0, 2, 1)
     array = array.reshape(*array.shape[:2], -1)
     values, positions = np.empty(array.shape[:2], np.float32), np.empty(array.shape[:2], np.int64)
     for b in range(array.shape[0]):
@@ -198,8 +196,8 @@ def test_first_position_also_on_strided_memory(size):
         activation[:, 1:],
     ):
         assert (spatial_maximum(version)[1] == 2).all()
-    tokens = torch.zeros(4, 50, 5)
-    tokens[:, 30] = tokens[:, 7] = 1.0
+    tokens = torch.zeros(4, 5, 50)
+    tokens[:, :, 30] = tokens[:, :, 7] = 1.0
     for version in (tokens, tokens.transpose(1, 2).contiguous().transpose(1, 2)):
         assert (spatial_maximum(version)[1] == 7).all()
 

@@ -1,0 +1,121 @@
+"""Layers that stand in where none is named, found from the structure of a network alone.
+
+A network is a chain of parts: blocks, stages, convolutions. Its last part whose output still has positions is the
+layer. The lower layer is what the stage before ends with, where a stage is a run of parts of one resolution; in a
+network of a single resolution (vision transformers, mixers) it is the part before.
+"""
+
+from collections.abc import Iterator
+from math import prod
+
+import torch
+from torch import nn
+
+from pure_cli.core.circuits import forward_to
+from pure_cli.core.layout import channels_first
+from pure_cli.errors import PureError
+from pure_cli.models.layers import Layer, check_leads_to
+
+ONE_PART = 0.9  # of the layers with weights: a child that holds more is not one part of the chain, but the chain
+
+
+def default_layers(model: nn.Module, image: torch.Tensor, layers: list[Layer]) -> tuple[str, str]:
+    """The last part of a network with positions, and what the stage before it ends with.
+
+    Parameters
+    ----------
+    model : in eval mode, parameters without gradients
+    image : (1, 3, H, W) float
+    layers : of the model, as `models.layers.list_layers` has them
+
+    Raises
+    ------
+    PureError
+        The network has no two such parts: the user has to name the layers.
+    """
+    parts = [part for part in chain(model, layers) if part.calls == 1]
+    if len(parts) >= 2:
+        *before, layer = parts
+        stages = [part for part in before[1:] if _resolution(part) != _resolution(layer)]
+        for lower in [*reversed(stages), *reversed(before)]:
+            if mixes_channels(model, image, layer.name, lower.name):
+                return layer.name, lower.name
+    raise PureError(
+        "This network has no stages that pure recognises. Name a layer with --layer, and one below it with "
+        "--lower-layer; `pure collect --list-layers` shows them."
+    )
+
+
+def lower_layer_of(model: nn.Module, image: torch.Tensor, layer: str, layers: list[Layer]) -> list[str]:
+    """The nearest layer beside one that leads to it and mixes channels on the way: ``blocks.10`` for ``blocks.11``.
+
+    Parameters as of `default_layers`; an empty list where there is none.
+    """
+    order, parent = [other.name for other in layers], layer.rpartition(".")[0]
+    siblings = [other for other in order[: order.index(layer)] if other.rpartition(".")[0] == parent]
+    by_name = {other.name: other for other in layers}
+    for other in reversed(siblings):
+        if by_name[other].calls == 1 and by_name[other].shape and mixes_channels(model, image, layer, other):
+            return [other]
+    return []
+
+
+def mixes_channels(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> bool:
+    """Whether a lower layer leads to a layer, and not channel by channel, as to a batch norm from its convolution."""
+    try:
+        check_leads_to(model, image, layer, [lower])
+    except PureError:
+        return False
+    output, tensors = forward_to(model, image, layer, [lower])
+    strongest = output[:, channels_first(output.detach())[0].amax(dim=-1).argmax()]
+    (gradient,) = torch.autograd.grad(strongest.sum(), tensors[lower])
+    return int(channels_first(gradient)[0].abs().amax(dim=-1).count_nonzero()) != 1
+
+
+def chain(model: nn.Module, layers: list[Layer]) -> list[Layer]:
+    """The parts of a network that follow one another, in their order.
+
+    They are the children of the model, or of that child of it that holds nearly all of the weights; where some of them
+    are blocks of several layers, single layers between these are left out.
+    """
+    by_name = {layer.name: layer for layer in layers}
+    order = {name: i for i, name in enumerate(by_name)}
+    weights = [name for name, module in model.named_modules() if name in by_name and _own_weights(module)]
+
+    def held(name: str) -> list[str]:
+        return [other for other in weights if other == name or other.startswith(f"{name}.")]
+
+    parent = ""
+    while True:
+        parts = [name for name in _children(model, parent, by_name) if held(name) and _has_positions(by_name[name])]
+        parts.sort(key=order.__getitem__)
+        blocks = [name for name in parts if any(other != name for other in held(name))]
+        total = sum(len(held(name)) for name in parts)
+        largest = max(blocks, key=lambda name: len(held(name)), default="")
+        if largest and len(held(largest)) > ONE_PART * total:
+            parent = largest
+            continue
+        return [by_name[name] for name in (blocks if len(blocks) >= 2 else parts)]
+
+
+def _children(model: nn.Module, parent: str, by_name: dict[str, Layer]) -> Iterator[str]:
+    """Names of the children that ran; of a list that is only gone through, its own."""
+    module = model.get_submodule(parent) if parent else model
+    for own, child in module.named_children():
+        name = f"{parent}.{own}" if parent else own
+        if name in by_name:
+            yield name
+        elif isinstance(child, nn.ModuleList | nn.ModuleDict):
+            yield from _children(model, name, by_name)
+
+
+def _own_weights(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters(recurse=False))
+
+
+def _resolution(layer: Layer) -> int:
+    return prod(layer.extent)
+
+
+def _has_positions(layer: Layer) -> bool:
+    return layer.shape is not None and _resolution(layer) > 1 and len(layer.shape) > 1
