@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from timm.models import PretrainedCfg
 
 
-def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0) -> nn.Module:
+def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0, size: int | None = None) -> nn.Module:
     """The network in eval mode, its parameters without gradients, on the CPU.
 
     Parameters
@@ -32,6 +32,7 @@ def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0
     weights : a file, "none" for a seeded initialisation, or None for what the name promises: pretrained weights
         of torchvision and timm, what the function of a file returns
     seed : of the initialisation; the same seed gives the same network
+    size : side of the images in pixels, for networks that are made for one size; None for their own
 
     Raises
     ------
@@ -43,7 +44,7 @@ def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0
     with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):  # what a model prints is no result
         torch.manual_seed(seed)
         model = {"torchvision": _torchvision, "timm": _timm, "pure": _shipped, "file": _from_file}[spec.kind](
-            spec, weights is None
+            spec, weights is None, size
         )
     if weights is not None and str(weights) != NO_WEIGHTS:
         load_weights(model, Path(weights))
@@ -86,14 +87,16 @@ def device_of(name: str, deterministic: bool = True) -> torch.device:
     return torch.device(name)
 
 
-def _torchvision(spec: ModelSpec, pretrained: bool) -> nn.Module:
+def _torchvision(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
     import torchvision
 
     known = torchvision.models.list_models()
     if spec.name not in known:
         raise unknown("torchvision model", spec.name, known)
     if not pretrained:
-        return torchvision.models.get_model(spec.name, weights=None, **_quiet_init(spec.name))
+        return torchvision.models.get_model(
+            spec.name, weights=None, **_quiet_init(spec.name), **_sized(spec.name, size)
+        )
     weights = torchvision.models.get_model_weights(spec.name).DEFAULT
     try:
         with impatient(weights.url):
@@ -107,12 +110,22 @@ def _quiet_init(name: str) -> dict[str, bool]:
     return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
 
 
-def _timm(spec: ModelSpec, pretrained: bool) -> nn.Module:
+def _sized(name: str, size: int | None) -> dict[str, Any]:
+    """Torchvision's networks that take images of one size are told which."""
+    if size is None:
+        return {}
+    return {"image_size": size} if name.startswith("vit_") else {"input_size": (size, size)} if "maxvit" in name else {}
+
+
+def _timm(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
     import timm
 
     config = _timm_config(spec.name)
+    sized: dict[str, Any] = (
+        {"img_size": size} if config.fixed_input_size and size not in (None, config.input_size[-1]) else {}
+    )
     if not pretrained:
-        return timm.create_model(spec.name, pretrained=False)
+        return timm.create_model(spec.name, pretrained=False, **sized)
     if not config.has_weights:
         raise PureError(f"timm has no trained weights of {spec.name}. Pass a file with --weights FILE.")
     url = str(config.url)
@@ -120,7 +133,12 @@ def _timm(spec: ModelSpec, pretrained: bool) -> nn.Module:
         url = f"https://huggingface.co/{config.hf_hub_id}/resolve/main/{config.hf_hub_filename or 'model.safetensors'}"
     try:
         with impatient(None if config.hf_hub_id else url):
-            return timm.create_model(spec.name, pretrained=True)
+            return timm.create_model(spec.name, pretrained=True, **sized)
+    except RuntimeError as error:  # weights that cannot be made to fit
+        raise PureError(
+            f"The trained weights of {spec} do not fit images of {size} pixels: {first_line(error)}. "
+            "Leave out --crop-size."
+        ) from None
     except Exception as error:  # the hub raises errors of many packages when it cannot be reached
         raise _no_download(spec, url, error) from None
 
@@ -155,13 +173,13 @@ def _no_download(spec: ModelSpec, url: str | None, error: Exception) -> PureFail
     )
 
 
-def _shipped(spec: ModelSpec, pretrained: bool) -> nn.Module:
+def _shipped(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
     from pure_cli.demo.network import digits
 
     return digits()
 
 
-def _from_file(spec: ModelSpec, pretrained: bool) -> nn.Module:
+def _from_file(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
     module = _import_file(spec)
     function = getattr(module, spec.name, None)
     if function is None:

@@ -250,7 +250,7 @@ def open_model(
     complete = all(requested[name] is not None for name in PREPROCESSING)
     preprocessing = replace(Preprocessing() if complete else own_preprocessing(spec), **given)
     device = device_of(settings.device, settings.deterministic)
-    model = load_model(spec, settings.weights, seed)
+    model = load_model(spec, settings.weights, seed, preprocessing.crop_size)
     origin = {
         "model": str(spec),
         "weights": place_of(settings.weights),

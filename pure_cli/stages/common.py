@@ -210,7 +210,8 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
     from pure_cli.models.weights import state_fingerprint
 
     origin = collected.origin
-    model = load_model(parse_model(origin["model"]), origin["weights"], origin["seed"])
+    preprocessing = Preprocessing.from_dict(origin["preprocessing"])
+    model = load_model(parse_model(origin["model"]), origin["weights"], origin["seed"], preprocessing.crop_size)
     if state_fingerprint(model) != origin["state"]:
         raise PureError(
             f"{origin['model']} has other weights now than when the references were collected. "
@@ -218,7 +219,6 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
         )
     target = device_of(device, deterministic)
     directions = {name: layer.directions for name, layer in collected.layers.items() if layer.directions}
-    preprocessing = Preprocessing.from_dict(origin["preprocessing"])
     return Network(model.to(target), target, preprocessing, directions=directions)
 
 
