@@ -148,6 +148,8 @@ class Workspace:
         remembered = remembered_options(self.store)
         if "directions" in options:  # they lie in one layer
             del remembered["layer"]
+        if "by" in options:  # another score has other options
+            remembered = {name: value for name, value in remembered.items() if name not in config.SCORE_OPTIONS}
         return {**remembered, **options}
 
     def _run(

@@ -102,6 +102,14 @@ class OfNeurons(Settings):
     _neurons = field_validator("neurons", mode="before")(_as_text)
 
 
+Rule = Literal[
+    "gradient-x-input", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-alpha2-beta1-flat"
+]
+
+
+SCORE_OPTIONS = ("by", "pool", "rule", "target")  # how collect ranks images
+
+
 class CollectSettings(Running):
     model: str
     data: Path
@@ -110,6 +118,10 @@ class CollectSettings(Running):
     directions: Path | None = None
     directions_relu: bool = False
     n: int = Field(100, ge=1)
+    by: Literal["activation", "relevance"] = "activation"
+    pool: Literal["max", "mean", "sum"] | None = None
+    rule: Rule | None = None
+    target: Literal["label", "predicted"] | None = None
     limit: int | None = Field(None, ge=1)
     strict: bool = False
     seed: int = 0
@@ -122,6 +134,25 @@ class CollectSettings(Running):
     _layer = field_validator("layer", mode="before")(_as_list)
     _mean_std = field_validator("mean", "std", mode="before")(_as_colours)
 
+    @model_validator(mode="after")
+    def _of_relevance(self) -> CollectSettings:
+        for name in ("rule", "target"):
+            if getattr(self, name) is not None and self.by == "activation":
+                raise ValueError(f"--{name} is for --by relevance")
+        return self
+
+    @property
+    def pooled(self) -> str:
+        """How scores are pooled over space: activation as PURE does, relevance as zennit-crp does."""
+        return self.pool or ("max" if self.by == "activation" else "sum")
+
+    @property
+    def score(self) -> dict[str, str]:
+        """What the scores are, where that is not the usual."""
+        if self.by == "activation":
+            return {} if self.pooled == "max" else {"pool": self.pooled}
+        return {"by": self.by, "pool": self.pooled, "rule": self.rule or AUTO, "target": self.target or AUTO}
+
     @field_validator("std")
     @classmethod
     def _positive(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
@@ -132,9 +163,7 @@ class CollectSettings(Running):
 
 class AttributeSettings(Running, OfNeurons):
     lower_layer: list[str] | None = None
-    rule: Literal[
-        "gradient-x-input", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-alpha2-beta1-flat"
-    ] = "gradient-x-input"
+    rule: Rule = "gradient-x-input"
     precision: Literal["float32", "bfloat16"] = "float32"
     store: Literal["float32", "float16"] = "float32"
     position: Literal["all", "max"] = "all"

@@ -58,6 +58,34 @@ def collect(
         int | None,
         typer.Option("-n", "--references", metavar="N", help="Reference images for each neuron. [default: 100]"),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="SCORE",
+            help="Rank images by the neuron's activation, or by its relevance for the model's output (RelMax). "
+            "[default: activation]",
+        ),
+    ] = None,
+    pool: Annotated[
+        str | None,
+        typer.Option(
+            "--pool", metavar="POOL", help="Score over space: max, mean or sum. [default: max; of relevance: sum]"
+        ),
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option("--rule", metavar="RULE", help="Of --by relevance. [default: epsilon-plus-flat]"),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="CLASS",
+            help="Of --by relevance: the output of the image's label, or the predicted one. [default: label, where "
+            "labels number the model's outputs]",
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", help="Use N images only, spread evenly over the data.")
     ] = None,

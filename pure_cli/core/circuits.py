@@ -50,26 +50,50 @@ def forward_to(
     lower: dict[str, torch.Tensor] = {}
     size = (images.shape[-2], images.shape[-1])
 
-    def begin(name: str) -> Hook:
-        def hook(output: torch.Tensor) -> torch.Tensor:
-            torch.set_grad_enabled(True)
-            axis = 1 + channel_axis(tuple(output.shape[1:]), size)
-            output = output.movedim(axis, 1)
-            if change is not None:
-                output = change(output).detach()
-            lower[name] = output if output.requires_grad else output.detach().requires_grad_()
-            return lower[name].movedim(1, axis).clone()  # what follows may change its input in place
-
-        return hook
-
     def stop(output: torch.Tensor) -> None:
         found[layer] = channels_second(output, size)
         raise _Reached
 
-    hooks: dict[str, Hook] = {name: begin(name) for name in lower_layers}
-    with torch.set_grad_enabled(images.requires_grad), hooked(model, {**hooks, layer: stop}), suppress(_Reached):
+    hooks = {**{name: _begins_at(name, size, lower, change) for name in lower_layers}, layer: stop}
+    with torch.set_grad_enabled(images.requires_grad), hooked(model, hooks), suppress(_Reached):
         model(images)
     return found[layer], lower
+
+
+def forward_through(
+    model: nn.Module, images: torch.Tensor, layers: Sequence[str]
+) -> tuple[Any, dict[str, torch.Tensor]]:
+    """Run a whole network, with a graph from the first of `layers` on; parameters as of `forward_to`.
+
+    Returns
+    -------
+    output : what the model gives
+    found : the outputs of the layers, each part of the graph, their channels on axis 1
+    """
+    found: dict[str, torch.Tensor] = {}
+    size = (images.shape[-2], images.shape[-1])
+    with torch.no_grad(), hooked(model, {name: _begins_at(name, size, found) for name in layers}):
+        return model(images), found
+
+
+def _begins_at(
+    name: str,
+    size: tuple[int, int],
+    found: dict[str, torch.Tensor],
+    change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> Hook:
+    """A hook that notes an output, with its channels on axis 1, and lets the graph begin there unless it has begun."""
+
+    def hook(output: torch.Tensor) -> torch.Tensor:
+        torch.set_grad_enabled(True)
+        axis = 1 + channel_axis(tuple(output.shape[1:]), size)
+        output = output.movedim(axis, 1)
+        if change is not None:
+            output = change(output).detach()
+        found[name] = output if output.requires_grad else output.detach().requires_grad_()
+        return found[name].movedim(1, axis).clone()  # what follows may change its input in place
+
+    return hook
 
 
 def activations(

@@ -16,12 +16,13 @@ NO_IMAGE = -1
 NO_POSITION = -1
 
 
-def spatial_maximum(activation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Score of every neuron in every image: its highest activation over space, and where that is.
+def spatial_score(activation: torch.Tensor, pool: str = "max") -> tuple[torch.Tensor, torch.Tensor]:
+    """Score of every neuron in every image: its activation pooled over space, and where it is highest.
 
     Parameters
     ----------
     activation : (B, C), (B, C, T) or (B, C, H, W), signed
+    pool : "max", "mean" or "sum"
 
     Returns
     -------
@@ -30,6 +31,8 @@ def spatial_maximum(activation: torch.Tensor) -> tuple[torch.Tensor, torch.Tenso
     """
     flat = channels_first(activation)
     values, positions = flat.max(dim=-1)
+    if pool != "max":
+        values = flat.float().mean(dim=-1) if pool == "mean" else flat.float().sum(dim=-1)
     if activation.ndim == 2:
         positions = positions.fill_(NO_POSITION)
     return values.float(), positions

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, write_collected
-from pure_cli.config import CollectSettings, fingerprint, preset_lower_layers
+from pure_cli.config import SCORE_OPTIONS, CollectSettings, fingerprint, preset_lower_layers
 from pure_cli.core.directions import AT, Directions, module_of
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.common import Network, Outcome, Progress, changes, first_image, images_at_once, place_of, silent
+from pure_cli.stages.scores import Scores
 from pure_cli.workspace import Store
 
 CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
@@ -48,7 +49,8 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     before = _previous(store, spec, settings.force)
     if settings.force:
         store.drop_partial("collect")
-    kept = _still_valid(before, made_from, settings.n)
+    how: dict[str, Any] = {"n": settings.n, **({"score": settings.score} if settings.score else {})}
+    kept = _still_valid(before, made_from, how)
     asked = list(dict.fromkeys(settings.layer or ([before.origin["default_layer"]] if before and kept else [])))
     named = _directions(settings, asked, before)
     asked = [named.layer(name) for name in asked]
@@ -65,14 +67,16 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     layers, default_layer = _resolve_layers(network, listing, spec, asked, named)
     network = replace(network, directions={name: named.of[name] for name in layers if name in named.of})
     wanted = [name for name in layers if settings.force or not _has(kept, name, named)]
-    tops, damaged, nan_images = _search(store, network, listing, settings, wanted, named, made_from, progress)
+    scores = Scores(network, wanted, settings, listing)
+    key = [made_from, wanted, [named.settings(name) for name in wanted], how]
+    tops, damaged, nan_images = _search(store, network, listing, settings, scores, key, progress)
 
     origin.update(data=place_of(settings.data), images=len(listing) - len(damaged), default_layer=default_layer)
     new = {
         name: CollectedLayer(
             tops[name],
             *layers[name],
-            {"layer": name, "n": settings.n, **named.settings(name)},
+            {"layer": name, **how, **named.settings(name)},
             made_from,
             directions=named.of.get(name),
         )
@@ -82,10 +86,10 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     write_collected(store, _whole(origin, {**others, **new}, listing, damaged))
     store.drop_partial("collect")
 
-    notes = _replaced(before, made_from, settings.n, wanted) + _damage_notes(damaged)
+    notes = _replaced(before, made_from, how, wanted) + scores.notes + _damage_notes(damaged)
     if random_weights:
-        how = "those that its function makes" if settings.weights is None else "untrained (--weights none)"
-        notes.append(f"The weights of {spec} are {how}; --weights FILE gives it trained ones.")
+        which = "those that its function makes" if settings.weights is None else "untrained (--weights none)"
+        notes.append(f"The weights of {spec} are {which}; --weights FILE gives it trained ones.")
     if nan_images:
         notes.append(
             f"{nan_images} images gave activations that are not numbers (NaN); no neuron refers to them for it."
@@ -175,7 +179,7 @@ def remembered_options(store: Store) -> dict[str, Any]:
     origin = collected.origin
     requested = {name: value for name, value in origin["requested"].items() if value is not None}
     kept = {name: origin[name] for name in ("model", "data", "weights", "seed", "limit", "n")}
-    return {**kept, **requested, "layer": list(collected.layers)}
+    return {**kept, **requested, **origin.get("score", {}), "layer": list(collected.layers)}
 
 
 def _previous(store: Store, spec: ModelSpec, force: bool) -> Collected | None:
@@ -204,23 +208,30 @@ def parse_model_name(text: str) -> tuple[str, str]:
     return kind, name
 
 
-def _still_valid(before: Collected | None, made_from: dict[str, Any], n: int) -> dict[str, CollectedLayer]:
+def _still_valid(before: Collected | None, made_from: dict[str, Any], how: dict[str, Any]) -> dict[str, CollectedLayer]:
     if before is None:
         return {}
     return {
         name: layer
         for name, layer in before.layers.items()
-        if layer.settings["n"] == n and fingerprint(layer.made_from) == fingerprint(made_from)
+        if _how(layer) == how and fingerprint(layer.made_from) == fingerprint(made_from)
     }
 
 
-def _replaced(before: Collected | None, made_from: dict[str, Any], n: int, wanted: Iterable[str]) -> list[str]:
+def _how(layer: CollectedLayer) -> dict[str, Any]:
+    """How the references of a layer were chosen, whatever its neurons are."""
+    return {key: layer.settings[key] for key in ("n", "score") if key in layer.settings}
+
+
+def _replaced(
+    before: Collected | None, made_from: dict[str, Any], how: dict[str, Any], wanted: Iterable[str]
+) -> list[str]:
     """A sentence on results that gave way because their inputs changed."""
     if before is None:
         return []
     notes = []
     for name, layer in before.layers.items():
-        differing = changes({**layer.made_from, "n": layer.settings["n"]}, {**made_from, "n": n})
+        differing = changes({**layer.made_from, **_how(layer)}, {**made_from, **how})
         if differing:
             fate = "replaced" if name in wanted else "dropped"
             notes.append(f"The earlier references of '{name}' were {fate}: {' and '.join(differing)} changed.")
@@ -257,6 +268,7 @@ def open_model(
         "seed": seed,
         "limit": settings.limit,
         "n": settings.n,
+        "score": settings.model_dump(mode="json", include=set(SCORE_OPTIONS), exclude_none=True),
         "requested": requested,
         "preprocessing": preprocessing.as_dict(),
         "state": state_fingerprint(model),
@@ -304,47 +316,38 @@ def _search(
     network: Network,
     listing: Listing,
     settings: CollectSettings,
-    layers: list[str],
-    named: Named,
-    made_from: dict[str, Any],
+    scores: Scores,
+    key: list[Any],
     progress: Progress,
 ) -> tuple[dict[str, Any], list[tuple[int, str, str]], int]:
-    """The pass over the images, from where a killed process left it."""
-    from pure_cli.core.circuits import activations
-    from pure_cli.core.layout import channels_first
-    from pure_cli.core.references import TopImages, spatial_maximum
+    """The pass over the images, from where a killed process left the same work, of which `key` says what it is."""
+    from pure_cli.core.references import TopImages
     from pure_cli.data.loader import batches, default_workers
 
-    batch_size = images_at_once(listing, network, settings.batch_size)
-    modules = list(dict.fromkeys(module_of(name) for name in layers))
-    network = network.ready(first_image(listing, network), modules)
-    directions = [named.settings(name) for name in layers]
-    key = fingerprint([made_from, layers, directions, settings.n, batch_size, network.device.type])
-    state = Checkpoint(store, key)
+    batch_size = images_at_once(listing, network, settings.batch_size, scores.share)
+    state = Checkpoint(store, fingerprint([*key, batch_size, network.device.type]))
     tops: dict[str, TopImages] = state.tops
     workers = default_workers() if settings.workers is None else settings.workers
     saved = time.perf_counter()
     _check_damage(state.damaged, listing, settings)
     progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
-    for batch in batches(listing, listing.index, network.preprocessing, batch_size, workers, state.next_chunk):
-        state.damaged += [(d.index, d.path, d.reason) for d in batch.damaged]
-        _check_damage(state.damaged, listing, settings)
-        if len(batch.index):
-            broken = np.zeros(len(batch.index), bool)
-            found = activations(network.model, network.inputs(batch.images), modules)
-            for name in layers:
-                activation = network.neurons(name).read(found[module_of(name)])
-                values, positions = (part.cpu().numpy() for part in spatial_maximum(activation))
-                broken |= np.isnan(values).any(axis=1)
-                if name not in tops:
-                    tops[name] = TopImages.empty(channels_first(activation).shape[1], settings.n)
-                tops[name].add(values, positions, batch.index)
-            state.nan_images += int(broken.sum())
-        state.next_chunk += 1
-        if time.perf_counter() - saved > CHECKPOINT_SECONDS:
-            state.save()
-            saved = time.perf_counter()
-        progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
+    with scores:
+        for batch in batches(listing, listing.index, network.preprocessing, batch_size, workers, state.next_chunk):
+            state.damaged += [(d.index, d.path, d.reason) for d in batch.damaged]
+            _check_damage(state.damaged, listing, settings)
+            if len(batch.index):
+                broken = np.zeros(len(batch.index), bool)
+                for name, (values, positions) in scores.of(batch).items():
+                    broken |= np.isnan(values).any(axis=1)
+                    if name not in tops:
+                        tops[name] = TopImages.empty(values.shape[1], settings.n)
+                    tops[name].add(values, positions, batch.index)
+                state.nan_images += int(broken.sum())
+            state.next_chunk += 1
+            if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                state.save()
+                saved = time.perf_counter()
+            progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
     return tops, state.damaged, state.nan_images
 
 

@@ -70,6 +70,7 @@ COMPONENTS = {
     "data": "the images",
     "preprocessing": "the preprocessing",
     "n": "the number of references (n)",
+    "score": "the score (--by, --pool, --rule, --target)",
     "collect": "the references",
     "attribute": "the relevances",
     "embed": "the embeddings",

@@ -128,7 +128,9 @@ def _collect_results(collected: Any, found: dict[str, Any]) -> dict[str, str | N
     for name, layer in collected.layers.items():
         why = "what they were made from cannot be read" if now is None else _changed(layer.made_from, now)
         stale[name] = why
-        what = f"{layer.neurons} neurons × {layer.settings['n']} references"
+        score = layer.settings.get("score", {})
+        by = f", by {score.get('by', 'activation')} ({score['pool']} over space)" if score else ""
+        what = f"{layer.neurons} neurons × {layer.settings['n']} references{by}"
         found["results"].append(_result("collect", name, what, why))
     return stale
 

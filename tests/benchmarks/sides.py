@@ -118,7 +118,7 @@ def _memory(shared: Path, work: Path, name: str, count: int) -> torch.Tensor:
 
 def collect_pure(name: str, shared: Path, work: Path, count: int | None = None) -> Timed:
     from pure_cli.core.circuits import activations
-    from pure_cli.core.references import TopImages, spatial_maximum
+    from pure_cli.core.references import TopImages, spatial_score
     from pure_cli.stages.common import Network
 
     model, preprocessing = network(shared, work, name)
@@ -132,7 +132,7 @@ def collect_pure(name: str, shared: Path, work: Path, count: int | None = None) 
         for start in range(0, len(images), size):
             batch = images[start : start + size]
             found = activations(ready.model, ready.inputs(batch), [layer])[layer]
-            values, positions = (part.cpu().numpy() for part in spatial_maximum(found))
+            values, positions = (part.cpu().numpy() for part in spatial_score(found))
             top = top or TopImages.empty(values.shape[1], 100)
             top.add(values, positions, np.arange(start, start + len(batch)))
         assert top is not None

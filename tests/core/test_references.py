@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pure_cli.core.references import NO_IMAGE, NO_POSITION, TopImages, spatial_maximum
+from pure_cli.core.references import NO_IMAGE, NO_POSITION, TopImages, spatial_score
 
 SCORES = [-np.inf, -2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 1.0, 3.0, np.inf, np.nan]  # few, so that there are ties
 
@@ -171,10 +171,10 @@ def by_loop(activation):
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(3, 5), (2, 7, 4), (3, 2, 1), (2, 4, 3, 5), (1, 3, 7, 7)]))
-def test_spatial_maximum_is_the_first_of_the_highest_in_every_layout(seed, shape):
+def test_spatial_score_is_the_first_of_the_highest_in_every_layout(seed, shape):
     generator = torch.Generator().manual_seed(seed)
     activation = torch.randint(-2, 3, shape, generator=generator).float()  # few values: ties everywhere
-    values, positions = spatial_maximum(activation)
+    values, positions = spatial_score(activation)
     expected_values, expected_positions = by_loop(activation)
     assert values.dtype == torch.float32
     np.testing.assert_array_equal(values.numpy(), expected_values)
@@ -195,15 +195,15 @@ def test_first_position_also_on_strided_memory(size):
         activation.double(),
         activation[:, 1:],
     ):
-        assert (spatial_maximum(version)[1] == 2).all()
+        assert (spatial_score(version)[1] == 2).all()
     tokens = torch.zeros(4, 5, 50)
     tokens[:, :, 30] = tokens[:, :, 7] = 1.0
     for version in (tokens, tokens.transpose(1, 2).contiguous().transpose(1, 2)):
-        assert (spatial_maximum(version)[1] == 7).all()
+        assert (spatial_score(version)[1] == 7).all()
 
 
 def test_signs_are_kept_and_not_a_number_stays():
     activation = torch.tensor([[[[-3.0, -1.0]], [[float("nan"), 1.0]]]])
-    values, _ = spatial_maximum(activation)
+    values, _ = spatial_score(activation)
     assert values[0, 0] == -1.0
     assert torch.isnan(values[0, 1])

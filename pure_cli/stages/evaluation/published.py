@@ -30,6 +30,7 @@ def same_setting(study: Study) -> bool:
         and collected.origin["model"] == paper["model"]
         and collected.origin["weights"] != NO_WEIGHTS
         and collected.layers[study.layer].settings["n"] == N
+        and "score" not in collected.layers[study.layer].settings
         and study.layer == paper["layer"]
         and attributed.lower_layers[0] == paper["lower_layer"]
         and attributed.settings["rule"] == GRADIENT_X_INPUT

@@ -1,0 +1,121 @@
+"""How collect ranks the images of a neuron: by its activation, or by its relevance for the model's output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pure_cli.config import CollectSettings
+from pure_cli.core.directions import AT, module_of
+from pure_cli.data.listing import Listing
+from pure_cli.errors import PureError
+from pure_cli.stages.attribute import GRADIENT_X_INPUT
+from pure_cli.stages.common import Network, first_image
+from pure_cli.stages.crops import HEATMAPS_SHARE, RULE
+
+if TYPE_CHECKING:
+    import torch
+
+    from pure_cli.data.loader import Batch
+
+Scored = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Layer to values (B, C) float32 and positions (B, C) int."""
+
+
+class Scores:
+    """Scores of all neurons of some layers in batches of images; a context in which rules are in force.
+
+    Parameters
+    ----------
+    network : as it was loaded
+    layers : names of layers
+    settings : of collect
+    listing : the images
+
+    Attributes
+    ----------
+    notes : what the user should know
+    share : how much more memory an image takes than in a plain forward pass
+
+    Raises
+    ------
+    PureError
+        Relevance cannot be computed for these layers, or the images have no labels that could be targets.
+    """
+
+    def __init__(self, network: Network, layers: Sequence[str], settings: CollectSettings, listing: Listing):
+        self._layers, self._settings, self._listing = layers, settings, listing
+        self._modules = list(dict.fromkeys(module_of(name) for name in layers))
+        self.notes: list[str] = []
+        self.share = 1 if settings.by == "activation" else HEATMAPS_SHARE
+        self._rules: AbstractContextManager = nullcontext()
+        example = first_image(listing, network)
+        if settings.by == "activation":
+            self._network = network.ready(example, self._modules)
+            return
+        if any(AT in name for name in layers):
+            raise PureError("Directions have no relevance of their own. Leave out --by relevance, or the directions.")
+        self._network, self._by_label = network, settings.target == "label"
+        self._rule = settings.rule or RULE
+        if settings.target is None:
+            self._by_label = self._labels_are_outputs(example)
+            told = "labels" if self._by_label else "predicted classes: the labels do not number its outputs"
+            self.notes.append(f"Relevance is that for the images' {told} (--target).")
+        elif self._by_label and (listing.labels[listing.index] < 0).any():
+            raise PureError("Not every image has a label. Use --target predicted.")
+
+    def __enter__(self) -> Scores:
+        if self._settings.by == "relevance":
+            from pure_cli.models.rules import composite_for
+
+            if self._rule != GRADIENT_X_INPUT:
+                self._rules = composite_for(self._rule, self._network.model).context(self._network.model)
+        self._rules.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._rules.__exit__(*error)
+
+    def of(self, batch: Batch) -> Scored:
+        """Scores of the images of a batch."""
+        from pure_cli.core.circuits import activations
+        from pure_cli.core.references import spatial_score
+
+        inputs, pool = self._network.inputs(batch.images), self._settings.pooled
+        if self._settings.by == "relevance":
+            return self._relevance(inputs, batch.index)
+        found = activations(self._network.model, inputs, self._modules)
+        scored = {}
+        for name in self._layers:
+            scored[name] = spatial_score(self._network.neurons(name).read(found[module_of(name)]), pool)
+        return _on_cpu(scored)
+
+    def _relevance(self, inputs: torch.Tensor, images: np.ndarray) -> Scored:
+        import torch
+
+        from pure_cli.core.output_relevance import output_relevance, relevance_score
+
+        targets = torch.from_numpy(self._listing.labels[images]).to(inputs.device) if self._by_label else None
+        try:
+            found = output_relevance(self._network.model, inputs, self._layers, targets, self._rule != GRADIENT_X_INPUT)
+        except (ValueError, IndexError) as error:
+            raise PureError(f"Relevance cannot be computed: {error}. Use --by activation.") from None
+        return _on_cpu({name: relevance_score(*parts, self._settings.pooled) for name, parts in found.items()})
+
+    def _labels_are_outputs(self, example: torch.Tensor) -> bool:
+        """Whether every image has a label, and they number the model's outputs."""
+        import torch
+
+        with torch.no_grad():
+            output = self._network.model(self._network.inputs(example))
+        outputs = output.shape[-1] if isinstance(output, torch.Tensor) and output.ndim == 2 else 0
+        labels, names = self._listing.labels[self._listing.index], self._listing.names
+        counted = len(names) == outputs if names else labels.max(initial=-1) < outputs
+        return bool(counted and labels.min(initial=0) >= 0)
+
+
+def _on_cpu(scored: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> Scored:
+    return {name: (values.cpu().numpy(), positions.cpu().numpy()) for name, (values, positions) in scored.items()}
