@@ -10,10 +10,13 @@ import numpy as np
 
 from pure_cli import config
 from pure_cli.core.features import PURE
+from pure_cli.errors import PureError
 from pure_cli.stages.common import Outcome, Progress, silent
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from pure_cli.artifacts import Clustering
 
 
@@ -23,6 +26,9 @@ class Workspace:
     Parameters
     ----------
     path : the folder; made when something is written
+    model : a `torch.nn.Module` to work with, in place of a model's name; it stays as it is
+    transform : for that model, from a PIL image to its input (3, H, W): a torchvision Compose that ends with Normalize,
+        what torchvision's weights come with, or any function that gives pixels in 0..1
     waiting : called with a sentence when another process is at work in the folder
 
     Examples
@@ -34,9 +40,22 @@ class Workspace:
     >>> workspace.cluster(k=[2, 3])  # doctest: +SKIP
     """
 
-    def __init__(self, path: Path | str = "pure-workspace", waiting: Callable[[str], None] = lambda _: None):
+    def __init__(
+        self,
+        path: Path | str = "pure-workspace",
+        model: nn.Module | None = None,
+        transform: Callable[[Any], Any] | None = None,
+        waiting: Callable[[str], None] = lambda _: None,
+    ):
         self.store = Store(path)
         self._waiting = waiting
+        self._given = ""
+        if model is not None:
+            from pure_cli.models.given import give
+
+            self._given = give(model, transform)
+        elif transform is not None:
+            raise PureError("A transform belongs to a model: Workspace(DIR, model=…, transform=…).")
 
     @property
     def path(self) -> Path:
@@ -124,7 +143,6 @@ class Workspace:
             There is no such clustering.
         """
         from pure_cli.artifacts import clustering_path, read_clusterings
-        from pure_cli.errors import PureError
 
         found = read_clusterings(self.store).get(clustering_path(layer, features, k))
         if found is None:
@@ -143,6 +161,10 @@ class Workspace:
     def _with_remembered(self, options: dict[str, Any]) -> dict[str, Any]:
         from pure_cli.stages.collect import remembered_options
 
+        if self._given and "model" in options:
+            raise PureError("The workspace has a model that was handed over in Python; leave out the other one.")
+        if self._given and not self.store.has("collect"):
+            return {"model": self._given, **options}
         if "model" in options or not self.store.has("collect"):
             return options
         remembered = remembered_options(self.store)
@@ -150,6 +172,8 @@ class Workspace:
             del remembered["layer"]
         if "by" in options:  # another score has other options
             remembered = {name: value for name, value in remembered.items() if name not in config.SCORE_OPTIONS}
+        if self._given:
+            remembered["model"] = self._given
         return {**remembered, **options}
 
     def _run(

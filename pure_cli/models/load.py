@@ -4,7 +4,7 @@ import importlib.util
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from torch import nn
 
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure, first_line, unknown
+from pure_cli.models.given import given_model, given_preprocessing, of_preset
 from pure_cli.models.hub import impatient
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec
 from pure_cli.models.weights import load_weights
@@ -43,9 +44,13 @@ def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0
     """
     with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):  # what a model prints is no result
         torch.manual_seed(seed)
-        model = {"torchvision": _torchvision, "timm": _timm, "pure": _shipped, "file": _from_file}[spec.kind](
-            spec, weights is None, size
-        )
+        model = {
+            "torchvision": _torchvision,
+            "timm": _timm,
+            "pure": _shipped,
+            "python": _handed_over,
+            "file": _from_file,
+        }[spec.kind](spec, weights is None, size)
     if weights is not None and str(weights) != NO_WEIGHTS:
         load_weights(model, Path(weights))
     return model.eval().requires_grad_(False)
@@ -58,7 +63,12 @@ def own_preprocessing(spec: ModelSpec) -> Preprocessing:
         return _torchvision_preprocessing(spec.name)
     if spec.kind == "timm":
         return _timm_preprocessing(spec.name)
-    return Preprocessing()
+    return given_preprocessing(spec) if spec.kind == "python" else Preprocessing()
+
+
+def remembered_preprocessing(spec: ModelSpec, values: Mapping[str, Any]) -> Preprocessing:
+    """The preprocessing that a workspace remembers, as `Preprocessing.as_dict` gave it; a function is the model's."""
+    return given_preprocessing(spec) if "transform" in values else Preprocessing.from_dict(values)
 
 
 def device_of(name: str, deterministic: bool = True) -> torch.device:
@@ -173,6 +183,10 @@ def _no_download(spec: ModelSpec, url: str | None, error: Exception) -> PureFail
     )
 
 
+def _handed_over(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
+    return given_model(spec)
+
+
 def _shipped(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
     from pure_cli.demo.network import digits
 
@@ -225,15 +239,7 @@ def _torchvision_preprocessing(name: str) -> Preprocessing:
     if name not in known:
         raise unknown("torchvision model", name, known)
     transform = torchvision.models.get_model_weights(name).DEFAULT.transforms()
-    if not hasattr(transform, "crop_size"):
-        return Preprocessing()
-    return Preprocessing(
-        resize=transform.resize_size[0],
-        crop_size=transform.crop_size[0],
-        interpolation=transform.interpolation.value,
-        mean=_rgb(transform.mean),
-        std=_rgb(transform.std),
-    )
+    return of_preset(transform) if hasattr(transform, "crop_size") else Preprocessing()
 
 
 def _timm_preprocessing(name: str) -> Preprocessing:

@@ -8,6 +8,7 @@ from pure_cli.config import presets
 from pure_cli.errors import PureError, unknown
 
 LIBRARIES = ("torchvision", "timm")
+GIVEN = "@"  # in the name of a model that was handed over in Python, before its hash
 NO_WEIGHTS = "none"  # --weights none: a seeded initialisation
 BLOCK = 1 << 22  # bytes read at once when a file is hashed
 
@@ -18,7 +19,7 @@ class ModelSpec:
 
     Attributes
     ----------
-    kind : "torchvision", "timm", "pure" (shipped with the package) or "file"
+    kind : "torchvision", "timm", "pure" (shipped with the package), "python" (handed over, `models.given`) or "file"
     name : the model's name there; the function for a file
     file : the Python file, for kind "file"
     """
@@ -33,7 +34,7 @@ class ModelSpec:
     @property
     def short(self) -> str:
         """The name as a title shows it."""
-        return f"{self.file.name}:{self.name}" if self.file else self.name
+        return f"{self.file.name}:{self.name}" if self.file else self.name.partition(GIVEN)[0]
 
 
 def parse_model(text: str) -> ModelSpec:
@@ -48,7 +49,7 @@ def parse_model(text: str) -> ModelSpec:
     kind, _, rest = text.partition(":")
     if kind in LIBRARIES and rest:
         return ModelSpec(kind, rest)
-    if kind == "pure" and rest == "digits":
+    if (kind == "pure" and rest == "digits") or (kind == "python" and GIVEN in rest):
         return ModelSpec(kind, rest)
     path, _, function = text.rpartition(":")
     if path.endswith(".py"):

@@ -205,7 +205,7 @@ def parse_model_name(text: str) -> tuple[str, str]:
     kind, _, name = text.rpartition(":")
     if kind.endswith(".py"):
         return "file", f"{Path(kind).name}:{name}"
-    return kind, name
+    return kind, ModelSpec(kind, name).short
 
 
 def _still_valid(before: Collected | None, made_from: dict[str, Any], how: dict[str, Any]) -> dict[str, CollectedLayer]:
@@ -258,6 +258,8 @@ def open_model(
     from pure_cli.models.weights import state_fingerprint
 
     given = {name: value for name, value in requested.items() if value is not None}
+    if given and spec.kind == "python":
+        raise PureError(f"The transform of {spec.short} says how images are prepared; leave out {', '.join(given)}.")
     complete = all(requested[name] is not None for name in PREPROCESSING)
     preprocessing = replace(Preprocessing() if complete else own_preprocessing(spec), **given)
     device = device_of(settings.device, settings.deterministic)

@@ -206,13 +206,13 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
     PureError
         Building it again gives other weights.
     """
-    from pure_cli.core.preprocessing import Preprocessing
-    from pure_cli.models.load import device_of, load_model
+    from pure_cli.models.load import device_of, load_model, remembered_preprocessing
     from pure_cli.models.weights import state_fingerprint
 
     origin = collected.origin
-    preprocessing = Preprocessing.from_dict(origin["preprocessing"])
-    model = load_model(parse_model(origin["model"]), origin["weights"], origin["seed"], preprocessing.crop_size)
+    spec = parse_model(origin["model"])
+    preprocessing = remembered_preprocessing(spec, origin["preprocessing"])
+    model = load_model(spec, origin["weights"], origin["seed"], preprocessing.crop_size)
     if state_fingerprint(model) != origin["state"]:
         raise PureError(
             f"{origin['model']} has other weights now than when the references were collected. "
