@@ -109,6 +109,7 @@ class CollectSettings(Running):
     layer: list[str] | None = None
     directions: Path | None = None
     directions_relu: bool = False
+    directions_part: Literal["decoder", "encoder"] | None = None
     n: int = Field(100, ge=1)
     limit: int | None = Field(None, ge=1)
     strict: bool = False
