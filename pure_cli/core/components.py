@@ -3,6 +3,7 @@ ones from a sample."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,13 @@ class Moments:
             part = part - mean
             self._merge(len(part), mean.cpu().numpy(), (part.T @ part).cpu().numpy())
 
+    def state(self) -> dict[str, np.ndarray]:
+        """All there is so far, for `restore`."""
+        return {"count": np.array(self.count), "mean": self.mean, "scatter": self.scatter}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self.count, self.mean, self.scatter = int(state["count"]), state["mean"], state["scatter"]
+
     def components(self, m: int) -> Components:
         return principal(self, m)
 
@@ -104,6 +112,13 @@ class Sample:
     def negative(self) -> float:
         """How many of all numbers are negative, in [0, 1]."""
         return float((self.vectors < 0).mean()) if self._drawn else 0.0
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All there is so far, for `restore`."""
+        return {"vectors": self.vectors}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        self._drawn = [state["vectors"]] if len(state["vectors"]) else []
 
     def components(self, m: int) -> Components:
         return nonnegative(self.vectors, m, self.seed)

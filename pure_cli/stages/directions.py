@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import Collected, read_collected
-from pure_cli.config import DirectionsSettings
+from pure_cli.config import DirectionsSettings, fingerprint
 from pure_cli.core.directions import AT, module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
+from pure_cli.stages.checkpoint import ArrayCheckpoint
 from pure_cli.stages.common import (
     Network,
     Outcome,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 FOLDER = "directions"  # of the workspace
 USUAL = 64  # components, where there are as many channels
 SAMPLE_ROWS = 2**15  # positions of a sample at most: 256 MiB where there are 2048 channels
+CHECKPOINT_SECONDS = 5.0  # at most this much work is lost when the process is killed
 VERSION = 1  # raised when the same settings come to mean other directions
 
 
@@ -213,7 +215,12 @@ def _written(work: _Work, targets: list[_Target], progress: Progress) -> list[st
     for target in targets:
         layer = target.layer
         seen[layer] = Moments(channels[layer]) if settings.how == "pca" else Sample(settings.sample, settings.seed)
-    notes = _pass(work, seen, progress)
+    size = images_at_once(work.listing, work.network, settings.batch_size)
+    key = fingerprint([[target.fingerprint for target in targets], size, work.network.device.type])
+    state = ArrayCheckpoint(work.store, "directions", key)
+    if settings.force:
+        state.drop()
+    notes = _pass(work, seen, state, size, progress)
     for target in targets:
         try:
             components = seen[target.layer].components(target.m)
@@ -224,10 +231,14 @@ def _written(work: _Work, targets: list[_Target], progress: Progress) -> list[st
             notes.append(
                 f"{negative:.1%} of the activations of '{target.layer}' are negative; NMF counts them as zero."
             )
+    state.drop()
     return notes
 
 
-def _pass(work: _Work, seen: Mapping[str, Moments | Sample], progress: Progress) -> list[str]:
+def _pass(
+    work: _Work, seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint, size: int, progress: Progress
+) -> list[str]:
+    """Show the images to what is kept of each layer, from where a killed process left it."""
     import torch
 
     from pure_cli.core.circuits import activations
@@ -235,12 +246,12 @@ def _pass(work: _Work, seen: Mapping[str, Moments | Sample], progress: Progress)
     from pure_cli.data.loader import batches, default_workers
 
     settings, index = work.settings, work.index
-    size = images_at_once(work.listing, work.network, settings.batch_size)
     network = work.network.ready(first_image(work.listing, work.network), list(seen))
     workers = default_workers() if settings.workers is None else settings.workers
-    done = damaged = broken = 0
-    progress(0, len(index))
-    for batch in batches(work.listing, index, network.preprocessing, size, workers):
+    chunks, damaged, broken = _restored(seen, state)
+    saved = time.perf_counter()
+    progress(min(chunks * size, len(index)), len(index))
+    for batch in batches(work.listing, index, network.preprocessing, size, workers, chunks):
         damaged += len(batch.damaged)
         if len(batch.index):
             found = activations(network.model, network.inputs(batch.images), list(seen))
@@ -249,7 +260,26 @@ def _pass(work: _Work, seen: Mapping[str, Moments | Sample], progress: Progress)
             broken += int((~finite).sum())
             for name, value in values.items():
                 seen[name].add(value[finite], batch.index[finite.cpu().numpy()])
-        done += len(batch.index) + len(batch.damaged)
-        progress(done, len(index))
+        chunks += 1
+        if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+            _save(seen, state, (chunks, damaged, broken))
+            saved = time.perf_counter()
+        progress(min(chunks * size, len(index)), len(index))
     said = ((damaged, "could not be read and were skipped."), (broken, "gave activations that are not finite numbers."))
     return [f"{count} image{'s' if count > 1 else ''} {what}" for count, what in said if count]
+
+
+def _restored(seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint) -> tuple[int, int, int]:
+    """Put back what was kept so far; returns the chunks that are done, and the images that failed."""
+    arrays = state.read()
+    if not arrays:
+        return 0, 0, 0
+    for i, kept in enumerate(seen.values()):
+        kept.restore({name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{i}/")})
+    chunks, damaged, broken = arrays["counts"].tolist()
+    return chunks, damaged, broken
+
+
+def _save(seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint, counts: tuple[int, int, int]) -> None:
+    arrays = {f"{i}/{name}": array for i, kept in enumerate(seen.values()) for name, array in kept.state().items()}
+    state.save({**arrays, "counts": np.array(counts)})

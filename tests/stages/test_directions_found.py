@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,6 +167,60 @@ def test_images_that_cannot_be_read_are_skipped_and_said(tmp_path, images, model
     workspace.collect(model=f"{model_file}:tiny", weights=tiny_weights, data=tmp_path / "images", n=N, workers=0)
     outcome = workspace.directions("pca", m=2, workers=0)
     assert outcome.notes == ["1 image could not be read and were skipped."]
+
+
+@pytest.mark.parametrize("how", ["pca", "nmf"])
+def test_a_killed_pass_continues_and_gives_the_same_directions(how, workspace, tmp_path, monkeypatch):
+    from pure_cli.stages import directions
+
+    monkeypatch.setattr(directions, "CHECKPOINT_SECONDS", 0)
+    options = {"m": 4, "layer": ["layer2", "layer3"], "workers": 0, "batch_size": 8, "force": True}
+    whole = workspace.directions(how, **options).details["files"]
+    before = {name: tensors(path)[0] for name, path in whole.items()}
+    for path in whole.values():
+        Path(path).unlink()
+
+    def stop_at_32(done, total):
+        if done >= 32:
+            raise KeyboardInterrupt
+
+    options["force"] = False
+    with pytest.raises(KeyboardInterrupt):
+        workspace.directions(how, progress=stop_at_32, **options)
+    assert not any(Path(path).exists() for path in whole.values())
+    shown = []
+    workspace.directions(how, progress=lambda done, total: shown.append(done), **options)
+    assert shown[0] == 32
+    for name, path in whole.items():
+        for key, values in tensors(path)[0].items():
+            np.testing.assert_array_equal(values, before[name][key])
+    assert not (workspace.path / ".partial").exists()
+
+
+def test_an_unfinished_pass_that_is_damaged_or_of_other_work_is_left(workspace, tmp_path, monkeypatch):
+    from pure_cli.stages import directions
+
+    monkeypatch.setattr(directions, "CHECKPOINT_SECONDS", 0)
+
+    def stop(done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    def first(**options):
+        shown = []
+        workspace.directions("pca", progress=lambda done, total: shown.append(done), workers=0, **options)
+        return shown[0]
+
+    for damage in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            workspace.directions("pca", progress=stop, m=7, workers=0, batch_size=8)
+        if damage:
+            (file,) = (workspace.path / ".partial" / "directions").iterdir()
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 255
+            file.write_bytes(content)
+        assert first(m=7 if damage else 6, batch_size=8, force=False) == 0
+        (workspace.path / "directions" / "layer3" / "pca-7.safetensors").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(
