@@ -186,11 +186,10 @@ def nonnegative(sample: np.ndarray, m: int, seed: int) -> Components:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         amounts = model.fit_transform(sample).astype(np.float64)
-    found = model.components_.astype(np.float64)
-    sums = amounts.sum(axis=0) * found.sum(axis=1)
+    sums = amounts.sum(axis=0) * model.components_.sum(axis=1, dtype=np.float64)
     order = np.argsort(-sums, kind="stable")
-    norms = np.linalg.norm(found, axis=1, keepdims=True)
-    component = (found / np.where(norms > 0, norms, 1))[order]
+    found = model.components_.astype(np.float64)[order]
+    component = found / np.linalg.norm(found, axis=1, keepdims=True).clip(min=np.finfo(float).tiny)
     weight = np.linalg.solve(component @ component.T + RIDGE * np.eye(m), component)
     explained = 1 - (model.reconstruction_err_ / np.linalg.norm(sample)) ** 2
     return Components(weight, np.zeros(m), sums[order] / sums.sum(), component, float(explained))

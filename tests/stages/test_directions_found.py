@@ -156,6 +156,22 @@ def test_a_section_of_a_config_file_and_directions_as_an_option_of_collect(works
     assert cli("directions", "pca", "-m", 3, "-c", file, "--json").json["up_to_date"]
 
 
+def test_run_finds_directions_where_a_section_says_so(workspace, tmp_path, cli):
+    from pure_cli.config import stages_of
+
+    origin = workspace.info()["origin"]
+    file = tmp_path / "study.yaml"
+    content = {name: origin[name] for name in ("model", "weights", "data")}
+    content |= {"workspace": str(tmp_path / "w"), "n": N, "layer": "layer3", "workers": 0, "render": {"neurons": [0]}}
+    file.write_text(yaml.safe_dump({**content, "directions": {"how": "nmf", "m": 3}}))
+    answer = cli("run", "-c", file, "--json")
+    assert answer.code == 0, answer.err
+    stages = [stage["stage"] for stage in answer.json["stages"]]
+    assert stages == ["collect", "directions", "attribute", "cluster", "render"]
+    assert "directions" not in stages_of({**content, "directions": "axes.npy"})
+    assert stages_of({"directions": None}) == stages_of({})
+
+
 def test_images_that_cannot_be_read_are_skipped_and_said(tmp_path, images, model_file, tiny_weights):
     import shutil
 
