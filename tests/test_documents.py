@@ -46,8 +46,8 @@ def test_console_of_directions_runs(tmp_path, monkeypatch, cli):
 
     monkeypatch.chdir(tmp_path)
     write_digits(Path("digits"), split="held-out")
-    (session,) = blocks("directions.md", "console")
-    for line in session.splitlines():
+    (lines,) = blocks("directions.md", "console")
+    for line in lines.splitlines():
         program, *arguments = line.removeprefix("$ ").split()
         assert program == "pure"
         answer = cli(*arguments)

@@ -125,9 +125,8 @@ class _Target:
 
         names = [f"{how} {i} ({share:.1%})".replace("%", " %") for i, share in enumerate(components.share.tolist())]
         found = {"weight": components.weight, "bias": components.bias, "component": components.component}
-        arrays = {
-            name: np.ascontiguousarray(array, np.float32) for name, array in found.items()
-        }  # it saves memory order
+        # safetensors takes the bytes as they lie in memory, whatever the strides
+        arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
         metadata = {
             "names": "\n".join(names),
             "share": json.dumps(components.share.tolist()),
