@@ -71,6 +71,23 @@ class Workspace:
         settings = config.make("collect", config.with_preset(self._with_remembered(options)))
         return self._run("collect", collect, settings, progress)
 
+    def directions(self, how: str | None = None, progress: Progress = silent, **options: Any) -> Outcome:
+        """Take a layer's activations apart into directions; options as of ``pure directions``: m, layer, out, …
+
+        Parameters
+        ----------
+        how : "pca" or "nmf"
+
+        Returns
+        -------
+        Outcome
+            ``details["files"]`` has the file of each layer, for `collect` to take as its ``directions``.
+        """
+        from pure_cli.stages.directions import directions
+
+        given = {"how": how} if how is not None else {}
+        return self._run("directions", directions, config.make("directions", {**given, **options}), progress)
+
     def list_layers(self, **options: Any) -> dict[str, Any]:
         """The layers of a model, with the options of ``pure collect``; needs neither images nor weights.
 

@@ -12,6 +12,7 @@ from pure_cli.commands.calibrate import calibrate
 from pure_cli.commands.cluster import cluster
 from pure_cli.commands.collect import collect
 from pure_cli.commands.demo import demo
+from pure_cli.commands.directions import directions
 from pure_cli.commands.embed import embed
 from pure_cli.commands.evaluate import evaluate
 from pure_cli.commands.info import info
@@ -26,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (collect, attribute, embed, cluster, calibrate, evaluate, render, run, info, demo):
+for command in (collect, directions, attribute, embed, cluster, calibrate, evaluate, render, run, info, demo):
     app.command()(command)
 
 

@@ -117,6 +117,7 @@ class CollectSettings(Running):
     layer: list[str] | None = None
     directions: Path | None = None
     directions_relu: bool = False
+    directions_part: Literal["decoder", "encoder"] | None = None
     n: int = Field(100, ge=1)
     by: Literal["activation", "relevance"] = "activation"
     pool: Literal["max", "mean", "sum"] | None = None
@@ -159,6 +160,18 @@ class CollectSettings(Running):
         if value is not None and min(value) <= 0:
             raise ValueError("a standard deviation must be greater than 0")
         return value
+
+
+class DirectionsSettings(Running):
+    how: Literal["pca", "nmf"]
+    m: int | None = Field(None, ge=1)
+    layer: list[str] | None = None
+    limit: int | None = Field(None, ge=1)
+    sample: int = Field(8, ge=1)
+    seed: int = 0
+    out: Path | None = None
+
+    _layer = field_validator("layer", mode="before")(_as_list)
 
 
 class AttributeSettings(Running, OfNeurons):
@@ -290,6 +303,7 @@ class CalibrateSettings(Running):
 
 STAGES: dict[str, type[Settings]] = {
     "collect": CollectSettings,
+    "directions": DirectionsSettings,
     "calibrate": CalibrateSettings,
     "attribute": AttributeSettings,
     "embed": EmbedSettings,
@@ -297,8 +311,14 @@ STAGES: dict[str, type[Settings]] = {
     "render": RenderSettings,
     "evaluate": EvaluateSettings,
 }
+OPTIONS = {"n": "-n", "m": "-m", "how": "pca or nmf"}  # how the command line says a setting, where it is not as usual
 CONFIG_ONLY = ("workspace",)  # keys of a config file that belong to no stage
-ON_DEMAND = ("embed", "calibrate", "evaluate")  # stages that `pure run` does only where the file has a section for them
+ON_DEMAND = (
+    "directions",
+    "embed",
+    "calibrate",
+    "evaluate",
+)  # stages that `pure run` does only where the file has a section for them
 
 
 def make(stage: str, options: Mapping[str, Any]) -> Any:
@@ -317,7 +337,7 @@ def make(stage: str, options: Mapping[str, Any]) -> Any:
         name = ".".join(str(part) for part in first["loc"][:1])
         if first["type"] == "extra_forbidden":
             raise unknown(f"setting of {stage}", name, cls.model_fields) from None
-        option = "--" + name.replace("_", "-") if name != "n" else "-n"
+        option = OPTIONS.get(name, "--" + name.replace("_", "-"))
         if first["type"] == "missing":
             raise PureError(f"pure {stage} needs {option} (or '{name}' in the file given with --config).") from None
         message = first["msg"].removeprefix("Value error, ")
@@ -361,7 +381,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise PureError(f"{path} must hold 'key: value' lines, such as 'model: resnet50'.")
     shared = {key for cls in STAGES.values() for key in cls.model_fields}
     for key, value in content.items():
-        if key in STAGES:
+        if _is_section(key, value):
             if value is not None and not isinstance(value, dict):
                 raise PureError(f"{path}: the section '{key}' must hold 'key: value' lines.")
             for inner in value or {}:
@@ -372,16 +392,25 @@ def read_config(path: Path) -> dict[str, Any]:
     return content
 
 
+def _is_section(key: str, value: Any) -> bool:
+    """Whether a key at the top of a config file is about one stage; ``directions: FILE`` is an option of collect."""
+    return key in STAGES and (key not in CollectSettings.model_fields or isinstance(value, dict))
+
+
 def stages_of(content: Mapping[str, Any]) -> list[str]:
     """The stages that a config file asks for, in order."""
-    return [stage for stage in STAGES if stage in content or stage not in ON_DEMAND]
+    return [
+        stage for stage in STAGES
+        if stage not in ON_DEMAND or (stage in content and _is_section(stage, content[stage]))
+    ]  # fmt: skip
 
 
 def options_of(content: Mapping[str, Any], stage: str) -> dict[str, Any]:
     """What a config file says for one stage: its section over the top of the file."""
     known = STAGES[stage].model_fields
-    shared = {key: value for key, value in content.items() if key in known and key not in STAGES}
-    merged = {**shared, **(content.get(stage) or {})}
+    shared = {key: value for key, value in content.items() if key in known and not _is_section(key, value)}
+    own = content.get(stage) if _is_section(stage, content.get(stage)) else None
+    merged = {**shared, **(own or {})}
     return {key: value for key, value in merged.items() if value is not None}  # a key without a value says nothing
 
 

@@ -1,5 +1,6 @@
 """pure collect"""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,11 @@ from pure_cli.commands import options as opt
 from pure_cli.commands.common import Session, print_json, reports_errors
 
 PREPROCESSING = "Preprocessing (default: what the model was trained with)"
+
+
+class Part(str, Enum):
+    decoder = "decoder"
+    encoder = "encoder"
 
 
 @reports_errors
@@ -48,11 +54,19 @@ def collect(
         typer.Option(
             "--directions",
             metavar="FILE",
-            help="Directions over the channels of the layer as neurons: .npy, .safetensors or .csv, a row each.",
+            help="Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch "
+            "checkpoint; a row each, probes, or a sparse autoencoder's decoder.",
         ),
     ] = None,
     directions_relu: Annotated[
         bool | None, typer.Option("--directions-relu", help="Negative activations of the directions count as zero.")
+    ] = None,
+    directions_part: Annotated[
+        Part | None,
+        typer.Option(
+            "--directions-part",
+            help="Of a sparse autoencoder: what it adds up, or what its latents read. [default: decoder]",
+        ),
     ] = None,
     n: Annotated[
         int | None,

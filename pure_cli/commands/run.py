@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 UNITS = {
     "collect": "images",
+    "directions": "images",
     "attribute": "pairs",
     "embed": "pairs",
     "cluster": "fits",
@@ -54,7 +55,7 @@ def run_stages(session: Session, stages: Sequence[str]) -> "list[Outcome]":
     outcomes = []
     for stage in stages:
         with session.progress(stage, UNITS[stage]) as progress:
-            outcome = getattr(session.workspace, stage)(progress, **session.options(stage))
+            outcome = getattr(session.workspace, stage)(progress=progress, **session.options(stage))
         session.tell(outcome, f"{outcome.computed:,} {outcome.unit}")
         outcomes.append(outcome)
     return outcomes

@@ -22,28 +22,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     PureError
         Not readable, not weights, or a checkpoint that would have to run code to be loaded.
     """
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: object = load_file(path, device="cpu")
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise PureError(
-            f"{path} holds more than weights (it would run code when loaded) or is no checkpoint. "
-            "Save the model's state_dict() and pass that file."
-        ) from None
-    except Exception as error:
-        raise PureError(
-            f"{path} cannot be read as weights ({first_line(error)}). "
-            "It may be cut short; give a .safetensors file or a torch checkpoint."
-        ) from None
-    while isinstance(content, Mapping):
-        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
-            break
-        content = inner
+    content = unwrapped(read_checkpoint(path))
     state = (
         {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
         if isinstance(content, Mapping)
@@ -54,6 +33,42 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     if all(key.startswith(PREFIX) for key in state):
         state = {key.removeprefix(PREFIX): value for key, value in state.items()}
     return state
+
+
+def read_checkpoint(path: Path) -> object:
+    """What a ``.safetensors`` file or a torch checkpoint holds, on the CPU; nothing in it is run.
+
+    Raises
+    ------
+    PureError
+        Not readable, or it would have to run code to be loaded.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path, device="cpu")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise PureError(
+            f"{path} holds more than weights (it would run code when loaded) or is no checkpoint. "
+            "Save the model's state_dict() and pass that file."
+        ) from None
+    except Exception as error:
+        raise PureError(
+            f"{path} cannot be read as weights ({first_line(error)}). "
+            "It may be cut short; give a .safetensors file or a torch checkpoint."
+        ) from None
+
+
+def unwrapped(content: object) -> object:
+    """The weights in a checkpoint, without what they are wrapped in."""
+    while isinstance(content, Mapping):
+        inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    return content
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -1,10 +1,18 @@
 """Where the pass over the images stands, kept in the workspace so that a killed one continues."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
 
 from pure_cli.core.references import TopImages
 from pure_cli.errors import PureError
+from pure_cli.files import write_whole
 from pure_cli.workspace import PARTIAL, Store, read_texts, write_array, write_texts
 
 STATE = "state"
@@ -59,6 +67,42 @@ class Checkpoint:
             for name, top in self.tops.items():
                 for part in ("value", "image", "position"):
                     write_array(file, f"layers/{name}/{part}", getattr(top, part))
+
+
+class ArrayCheckpoint:
+    """Arrays of an unfinished pass, by name.
+
+    Parameters
+    ----------
+    store : the workspace
+    stage : whose pass it is
+    key : fingerprint of the work
+    """
+
+    def __init__(self, store: Store, stage: str, key: str):
+        self._store, self._stage, self._key = store, stage, key
+
+    def read(self) -> dict[str, np.ndarray]:
+        """What was saved last; nothing where there is none of the same work."""
+        with suppress(OSError, ValueError, LookupError, BadZipFile), np.load(self._path) as file:
+            arrays = {name: file[name] for name in file.files}  # each held against its checksum
+            if str(arrays.pop("key")) == self._key:
+                return arrays
+        return {}
+
+    def save(self, arrays: Mapping[str, np.ndarray]) -> None:
+        buffer = BytesIO()
+        named: dict[str, Any] = {**arrays, "key": np.array(self._key)}
+        np.savez(buffer, **named)
+        self._store.partial(self._stage)
+        write_whole(self._path, buffer.getvalue())
+
+    def drop(self) -> None:
+        self._store.drop_partial(self._stage)
+
+    @property
+    def _path(self) -> Path:
+        return self._store.root / PARTIAL / self._stage / f"{STATE}.npz"
 
 
 def _place(store: Store) -> Store:

@@ -152,9 +152,11 @@ def _directions(settings: CollectSettings, asked: list[str], before: Collected |
             raise PureError("--directions lie in one layer. Name it with --layer, once.")
         if any(AT in name for name in asked):
             raise PureError(f"'{asked[0]}' is a layer of directions already. Name a layer of the model.")
-        return Named(set_name(settings.directions), read_directions(settings.directions, settings.directions_relu))
-    if settings.directions_relu:
-        raise PureError("--directions-relu needs --directions FILE.")
+        file, part = settings.directions, settings.directions_part
+        return Named(set_name(file, part), read_directions(file, settings.directions_relu, part))
+    for option in ("directions_relu", "directions_part"):
+        if getattr(settings, option):
+            raise PureError(f"--{option.replace('_', '-')} needs --directions FILE.")
     own = {}
     for name in asked:
         there = before.layers.get(name) if before and AT in name else None
@@ -304,10 +306,13 @@ def _resolve_layers(
         if name in named.of:
             directions = named.of[name]
             if directions.weight.shape[1] != neurons:
+                turned = directions.weight.shape[0] == neurons
                 raise PureError(
                     f"The directions have {directions.weight.shape[1]} numbers each, and '{module}' has {neurons} "
-                    "channels. Name the layer that they were made for with --layer."
-                )
+                    "channels. "
+                    + ("Turn the table: it needs a row for each direction." if turned
+                       else "Name the layer that they were made for with --layer.")
+                )  # fmt: skip
             neurons = len(directions)
         found[name] = (lower or lower_layer_of(network.model, image, module, there), (neurons, *layer.extent))
     return found, default

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 STAGES = ["collect", "attribute", "cluster", "render"]
-COMMANDS = [*STAGES, "embed", "evaluate", "run", "info", "demo"]
+COMMANDS = [*STAGES, "directions", "embed", "evaluate", "run", "info", "demo"]
 
 
 @pytest.fixture

@@ -94,7 +94,8 @@ def test_collect_again_is_up_to_date_and_other_directions_replace_it(workspace, 
         (["--layer", "layer2", "--directions", "FILE"], "have 12 numbers each, and 'layer2' has 10 channels"),
         (["--layer", "layer2", "--layer", "layer3", "--directions", "FILE"], "Name it with --layer, once"),
         (["--directions", "nowhere.npy"], "There is no file of directions"),
-        (["--directions-relu"], "needs --directions FILE"),
+        (["--directions-relu"], "--directions-relu needs --directions FILE"),
+        (["--directions-part", "encoder"], "--directions-part needs --directions FILE"),
     ],
 )
 def test_what_is_wrong_is_said(workspace, tmp_path, cli, options, says):

@@ -1,0 +1,284 @@
+"""directions: what a layer's own activations are made of, as a file that collect takes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pure_cli.artifacts import Collected, read_collected
+from pure_cli.config import DirectionsSettings, fingerprint
+from pure_cli.core.directions import AT, module_of
+from pure_cli.data.listing import Listing
+from pure_cli.errors import PureError
+from pure_cli.stages.checkpoint import ArrayCheckpoint
+from pure_cli.stages.common import (
+    Network,
+    Outcome,
+    Progress,
+    first_image,
+    images_at_once,
+    open_network,
+    require_unchanged,
+    silent,
+)  # fmt: skip
+from pure_cli.workspace import Store, result_fingerprint
+
+if TYPE_CHECKING:
+    from pure_cli.core.components import Components, Moments, Sample
+
+FOLDER = "directions"  # of the workspace
+USUAL = 64  # components, where there are as many channels
+SAMPLE_ROWS = 2**15  # positions of a sample at most: 256 MiB where there are 2048 channels
+CHECKPOINT_SECONDS = 5.0  # at most this much work is lost when the process is killed
+VERSION = 1  # raised when the same settings come to mean other directions
+
+
+def directions(store: Store, settings: DirectionsSettings, progress: Progress = silent) -> Outcome:
+    """Find the components of layers, and write a file of each.
+
+    Raises
+    ------
+    PureError
+        No references, stale ones, an unknown layer, more components than channels, a file of something else.
+    """
+    begin = time.perf_counter()
+    collected = read_collected(store)
+    names = _layers(collected, settings)
+    listing = require_unchanged(collected, list(collected.layers)[:1])
+    work = _Work(store, settings, collected, listing)
+    targets = {name: work.target(name) for name in names}
+    wanted = [target for target in targets.values() if settings.force or not target.is_current()]
+    notes = _written(work, wanted, progress) if wanted else []
+    details: dict[str, Any] = {
+        "files": {name: str(target.path) for name, target in targets.items()},
+        "explained": {name: target.explained() for name, target in targets.items()},
+        "images": len(work.index),
+        "components": {name: target.m for name, target in targets.items()},
+        "relu": settings.how == "nmf",
+    }
+    done = [target.layer for target in wanted] or names
+    computed = len(work.index) if wanted else 0
+    return Outcome("directions", done, computed, "images", notes, time.perf_counter() - begin, details)
+
+
+def _layers(collected: Collected, settings: DirectionsSettings) -> list[str]:
+    """The layers that were asked for, or those of the workspace whose neurons are channels."""
+    names = list(dict.fromkeys(settings.layer or [name for name in collected.layers if AT not in name]))
+    names = names or list(dict.fromkeys(module_of(name) for name in collected.layers))
+    if there := next((name for name in names if AT in name), None):
+        raise PureError(f"'{there}' is a layer of directions already. Name the layer they lie in: {module_of(there)}.")
+    if settings.out is not None:
+        if len(names) > 1:
+            raise PureError(f"--out is one file, and there are {len(names)} layers. Name one with --layer.")
+        if settings.out.suffix != ".safetensors":
+            raise PureError(f"--out has to be a .safetensors file, and is {settings.out}.")
+    return names
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The file of one layer's directions, and what it is to be made from."""
+
+    layer: str
+    path: Path
+    m: int
+    settings: dict[str, Any]
+    made_from: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        return result_fingerprint(self.settings, self.made_from)
+
+    def is_current(self) -> bool:
+        """Whether the file that is there is the one that would be written.
+
+        Raises
+        ------
+        PureError
+            It is a file of something else.
+        """
+        if not self.path.exists():
+            return False
+        there = self._metadata()
+        if "fingerprint" not in there:
+            raise PureError(
+                f"{self.path} was not written by pure directions. Name another with --out, or replace it with --force."
+            )
+        return there.get("fingerprint") == self.fingerprint
+
+    def explained(self) -> float:
+        """What all the components have together, as the file says."""
+        return float(self._metadata()["explained"])
+
+    def write(self, components: Components, how: str) -> None:
+        """Write the file, as a whole."""
+        from safetensors.numpy import save
+
+        from pure_cli import __version__
+        from pure_cli.files import disk_errors, write_whole
+
+        names = [f"{how} {i} ({share:.1%})".replace("%", " %") for i, share in enumerate(components.share.tolist())]
+        found = {"weight": components.weight, "bias": components.bias, "component": components.component}
+        # safetensors takes the bytes as they lie in memory, whatever the strides
+        arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
+        metadata = {
+            "names": "\n".join(names),
+            "share": json.dumps(components.share.tolist()),
+            "explained": str(components.explained),
+            "settings": json.dumps(self.settings, sort_keys=True, default=str),
+            "made_from": json.dumps(self.made_from, sort_keys=True, default=str),
+            "fingerprint": self.fingerprint,
+            "pure_version": __version__,
+        }
+        with disk_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path, save(arrays, metadata))
+
+    def _metadata(self) -> Mapping[str, str]:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, "np") as file:
+                return file.metadata() or {}
+        except (OSError, SafetensorError):
+            return {}
+
+
+@dataclass
+class _Work:
+    """What a run is about; the network is opened when it is needed."""
+
+    store: Store
+    settings: DirectionsSettings
+    collected: Collected
+    listing: Listing
+    channels: dict[str, int] = field(init=False)
+    _network: Network | None = None
+
+    def __post_init__(self) -> None:
+        own = {name: layer for name, layer in self.collected.layers.items() if layer.directions is None}
+        self.channels = {name: layer.neurons for name, layer in own.items()}
+
+    @property
+    def network(self) -> Network:
+        self._network = self._network or open_network(self.collected, self.settings.device, self.settings.deterministic)
+        return self._network
+
+    @property
+    def index(self) -> np.ndarray:
+        """The images that are looked at."""
+        index, most = self.listing.index, self.settings.limit or len(self.listing)
+        if self.settings.how == "nmf":
+            most = min(most, max(1, SAMPLE_ROWS // self.settings.sample))
+        return index if most >= len(index) else index[np.arange(most) * len(index) // most]
+
+    def target(self, name: str) -> _Target:
+        """Where the directions of a layer go."""
+        if name not in self.channels:
+            self.channels[name] = self._channels(name)
+        m, how = self.settings.m or min(USUAL, self.channels[name]), self.settings.how
+        if m > self.channels[name]:
+            raise PureError(
+                f"'{name}' has {self.channels[name]} channels, and {how} finds no more components (-m {m})."
+            )
+        path = self.settings.out or self.store.root / FOLDER / name / f"{how}-{m}.safetensors"
+        settings: dict[str, Any] = {"how": how, "m": m, "layer": name, "images": len(self.index), "version": VERSION}
+        if how == "nmf":
+            settings |= {"sample": self.settings.sample, "seed": self.settings.seed}
+        made_from = next(iter(self.collected.layers.values())).made_from
+        return _Target(name, path, m, settings, made_from)
+
+    def _channels(self, name: str) -> int:
+        """Of a layer that the workspace has no references of."""
+        from pure_cli.core.circuits import activations
+        from pure_cli.core.layout import channels_first
+        from pure_cli.models.layers import check_layer, list_layers
+
+        image = self.network.inputs(first_image(self.listing, self.network))
+        check_layer(name, list_layers(self.network.model, image))
+        return channels_first(activations(self.network.model, image, [name])[name]).shape[1]
+
+
+def _written(work: _Work, targets: list[_Target], progress: Progress) -> list[str]:
+    """One pass over the images, and the files; returns what the user should know."""
+    from pure_cli.core.components import Moments, Sample
+
+    settings, channels = work.settings, work.channels
+    seen: dict[str, Moments | Sample] = {}
+    for target in targets:
+        layer = target.layer
+        seen[layer] = Moments(channels[layer]) if settings.how == "pca" else Sample(settings.sample, settings.seed)
+    size = images_at_once(work.listing, work.network, settings.batch_size)
+    key = fingerprint([[target.fingerprint for target in targets], size, work.network.device.type])
+    state = ArrayCheckpoint(work.store, "directions", key)
+    if settings.force:
+        state.drop()
+    notes = _pass(work, seen, state, size, progress)
+    for target in targets:
+        try:
+            components = seen[target.layer].components(target.m)
+        except PureError as error:
+            raise PureError(f"'{target.layer}' cannot be taken apart: {error}.") from None
+        target.write(components, settings.how)
+        if negative := seen[target.layer].negative:
+            notes.append(
+                f"{negative:.1%} of the activations of '{target.layer}' are negative; NMF counts them as zero."
+            )
+    state.drop()
+    return notes
+
+
+def _pass(
+    work: _Work, seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint, size: int, progress: Progress
+) -> list[str]:
+    """Show the images to what is kept of each layer, from where a killed process left it."""
+    import torch
+
+    from pure_cli.core.circuits import activations
+    from pure_cli.core.layout import channels_first
+    from pure_cli.data.loader import batches, default_workers
+
+    settings, index = work.settings, work.index
+    network = work.network.ready(first_image(work.listing, work.network), list(seen))
+    workers = default_workers() if settings.workers is None else settings.workers
+    chunks, damaged, broken = _restored(seen, state)
+    saved = time.perf_counter()
+    progress(min(chunks * size, len(index)), len(index))
+    for batch in batches(work.listing, index, network.preprocessing, size, workers, chunks):
+        damaged += len(batch.damaged)
+        if len(batch.index):
+            found = activations(network.model, network.inputs(batch.images), list(seen))
+            values = {name: channels_first(found[name]) for name in seen}
+            finite = torch.stack([value.isfinite().all(dim=(1, 2)) for value in values.values()]).all(dim=0)
+            broken += int((~finite).sum())
+            for name, value in values.items():
+                seen[name].add(value[finite], batch.index[finite.cpu().numpy()])
+        chunks += 1
+        if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+            _save(seen, state, (chunks, damaged, broken))
+            saved = time.perf_counter()
+        progress(min(chunks * size, len(index)), len(index))
+    said = ((damaged, "could not be read and were skipped."), (broken, "gave activations that are not finite numbers."))
+    return [f"{count} image{'s' if count > 1 else ''} {what}" for count, what in said if count]
+
+
+def _restored(seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint) -> tuple[int, int, int]:
+    """Put back what was kept so far; returns the chunks that are done, and the images that failed."""
+    arrays = state.read()
+    if not arrays:
+        return 0, 0, 0
+    for i, kept in enumerate(seen.values()):
+        kept.restore({name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{i}/")})
+    chunks, damaged, broken = arrays["counts"].tolist()
+    return chunks, damaged, broken
+
+
+def _save(seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint, counts: tuple[int, int, int]) -> None:
+    arrays = {f"{i}/{name}": array for i, kept in enumerate(seen.values()) for name, array in kept.state().items()}
+    state.save({**arrays, "counts": np.array(counts)})

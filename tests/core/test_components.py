@@ -1,0 +1,116 @@
+"""Components of activations, held against scikit-learn on the whole of them."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import nnls
+from sklearn.decomposition import NMF, PCA
+
+from pure_cli.core.components import Moments, Sample, nonnegative, principal
+from pure_cli.core.directions import Directions
+from pure_cli.errors import PureError
+
+IMAGES, CHANNELS, POSITIONS = 40, 12, 25
+
+
+@pytest.fixture(scope="module")
+def activations():
+    """(B, C, S) with channels that go together, far from zero."""
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randn(CHANNELS, CHANNELS, generator=generator) * torch.linspace(0.1, 3, CHANNELS)[:, None]
+    return torch.einsum("bks,kc->bcs", torch.randn(IMAGES, CHANNELS, POSITIONS, generator=generator), mixed) + 100
+
+
+def flat(activations):
+    return activations.transpose(1, 2).reshape(-1, activations.shape[1]).double().numpy()
+
+
+def moments(activations, *sizes):
+    found = Moments(activations.shape[1])
+    for part in activations.split(list(sizes)):
+        found.add(part)
+    return found
+
+
+def test_moments_are_those_of_numpy_however_the_images_are_dealt(activations):
+    for sizes in ((40,), (1, 39), (13, 13, 14)):
+        found = moments(activations, *sizes)
+        assert found.count == IMAGES * POSITIONS
+        np.testing.assert_allclose(found.mean, flat(activations).mean(0), rtol=1e-12)
+        np.testing.assert_allclose(found.scatter / (found.count - 1), np.cov(flat(activations).T), rtol=1e-9, atol=1e-9)
+
+
+def test_principal_components_are_those_of_scikit_learn_sign_and_all(activations):
+    found = principal(moments(activations, 7, 33), 5)
+    theirs = PCA(5, svd_solver="full").fit(flat(activations))
+    np.testing.assert_allclose(found.weight, theirs.components_, atol=1e-8)
+    np.testing.assert_allclose(found.share, theirs.explained_variance_ratio_, rtol=1e-9)
+    projected = flat(activations) @ found.weight.T + found.bias
+    np.testing.assert_allclose(projected, theirs.transform(flat(activations)), atol=1e-7)
+
+
+def test_directions_read_what_scikit_learn_transforms_to(activations):
+    found = principal(moments(activations, 40), 3)
+    directions = Directions(found.weight.astype(np.float32), found.bias.astype(np.float32))
+    read = directions.read(activations[:, :, :, None])[..., 0]
+    theirs = PCA(3, svd_solver="full").fit(flat(activations)).transform(flat(activations))
+    np.testing.assert_allclose(flat(read), theirs, atol=1e-3)
+
+
+def test_activations_that_are_the_same_everywhere_have_no_components():
+    with pytest.raises(PureError, match="the same everywhere"):
+        principal(moments(torch.ones(3, 4, 5), 3), 2)
+
+
+@pytest.fixture(scope="module")
+def positive():
+    """(P, C) put together of six parts, a few of them at each position."""
+    g = np.random.default_rng(0)
+    parts = g.random((6, CHANNELS)) ** 4
+    return ((g.random((600, 6)) ** 6 * 5) @ parts + g.random((600, CHANNELS)) * 0.05).astype(np.float32)
+
+
+def test_nonnegative_components_reconstruct_like_scikit_learn(positive):
+    found = nonnegative(positive, 6, 0)
+    theirs = NMF(6, init="nndsvda", max_iter=1000, random_state=0)
+    error = np.linalg.norm(positive - theirs.fit_transform(positive) @ theirs.components_)
+    amounts = np.array([nnls(found.component.T, row.astype(float))[0] for row in positive])
+    assert np.linalg.norm(positive - amounts @ found.component) <= 1.05 * error
+    assert found.explained == pytest.approx(1 - (error / np.linalg.norm(positive)) ** 2, abs=1e-3)
+    assert (found.component >= 0).all() and (np.diff(found.share) <= 0).all()
+    np.testing.assert_allclose(np.linalg.norm(found.component, axis=1), 1, rtol=1e-9)
+
+
+def test_reading_a_nonnegative_component_orders_positions_as_its_amounts_do(positive):
+    """Better than the projection on the component does, which mixes those that overlap."""
+    found = nonnegative(positive, 6, 0)
+    amounts = np.array([nnls(found.component.T, row.astype(float))[0] for row in positive])
+
+    def agreement(weight):
+        read = (positive @ weight.T).clip(min=0)
+        return np.array([np.corrcoef(read[:, i], amounts[:, i])[0, 1] for i in range(6)])
+
+    assert agreement(found.weight).mean() > 0.97
+    assert agreement(found.weight).mean() > agreement(found.component).mean()
+
+
+def test_the_sample_of_an_image_does_not_depend_on_the_others(activations):
+    whole, apart = Sample(4, 3), Sample(4, 3)
+    index = np.arange(IMAGES)
+    whole.add(activations, index)
+    for i in range(IMAGES):
+        apart.add(activations[i : i + 1], index[i : i + 1])
+    np.testing.assert_array_equal(whole.vectors, apart.vectors)
+    assert whole.vectors.shape == (4 * IMAGES, CHANNELS)
+    other = Sample(4, 4)
+    other.add(activations, index)
+    assert not np.array_equal(whole.vectors, other.vectors)
+    rows = {tuple(row) for row in flat(activations).astype(np.float32)}
+    assert all(tuple(row) in rows for row in whole.vectors)
+
+
+def test_negative_activations_count_as_zero_for_nonnegative_components(positive):
+    signed = positive - positive.mean()
+    np.testing.assert_array_equal(nonnegative(signed, 4, 0).weight, nonnegative(signed.clip(min=0), 4, 0).weight)
+    with pytest.raises(PureError, match="0 of the positions drawn have positive"):
+        nonnegative(-positive, 4, 0)
