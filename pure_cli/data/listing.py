@@ -14,7 +14,7 @@ import numpy as np
 
 from pure_cli.data.cache import Cache
 from pure_cli.data.labels import UNKNOWN_LABEL
-from pure_cli.data.place import SPLIT_MARK, Place, find_place
+from pure_cli.data.place import Place, find_place, no_splits
 from pure_cli.data.registry import source_of
 from pure_cli.data.source import Items, Raw, Source
 from pure_cli.errors import PureError
@@ -103,7 +103,7 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
     place = find_place(path)
     source = source_of(place)
     if place.split is not None and not source.has_splits:
-        raise PureError(f"{source.name.capitalize()} has no splits: leave out '{SPLIT_MARK}{place.split}'.")
+        raise no_splits(place)
     items = source.list(place, Cache(cache))
     _check(items, source, place)
     count = len(items.paths)

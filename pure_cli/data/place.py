@@ -191,6 +191,12 @@ def unreadable(path: Any, error: OSError) -> PureError:
     return PureError(f"'{path}' cannot be read ({why}). Change its permissions, or pass another path with --data.")
 
 
+def no_splits(place: Place) -> PureError:
+    """The error for a split that was asked for where there is none."""
+    base = place.text.removesuffix(f"{SPLIT_MARK}{place.split}")
+    return PureError(f"'{base}' has no splits: leave out '{SPLIT_MARK}{place.split}'.")
+
+
 def pick_split(place: Place, there: list[str]) -> str:
     """The split that was asked for, or the only one.
 

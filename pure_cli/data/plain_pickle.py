@@ -1,12 +1,15 @@
 """Pickles that hold data alone: what would run code is refused before it does."""
 
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("numpy._core.numeric", "_frombuffer"),
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
     ("_codecs", "encode"),  # how bytes are written for an old version of the format
@@ -29,4 +32,6 @@ def load_plain(file: BinaryIO) -> Any:
     pickle.UnpicklingError
         It would call something else.
     """
-    return _Plain(file, encoding="latin1").load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of NumPy, on how old versions of it wrote arrays
+        return _Plain(file, encoding="latin1").load()

@@ -21,7 +21,7 @@ from numpy.lib import format as npy
 from pure_cli.data.cache import Cache
 from pure_cli.data.handles import Handles
 from pure_cli.data.labels import UNKNOWN_LABEL, from_texts
-from pure_cli.data.place import Place, pick_split
+from pure_cli.data.place import Place, no_splits, pick_split
 from pure_cli.data.source import DamagedImage, Items
 from pure_cli.errors import PureError, first_line
 
@@ -116,7 +116,7 @@ def _image_key(place: Place, file: Path, headers: Mapping[str, _Header | None]) 
         split = pick_split(place, [name for name in SPLITS if name in by_split])
         return split, by_split[split], usable[by_split[split]]
     if place.split is not None:
-        raise PureError(f"'{file}' has no splits: leave out '#{place.split}'.")
+        raise no_splits(place)
     if plain is None:
         like = [key for key, h in usable.items() if h.dtype == np.uint8 and len(h.shape) in (3, 4)]
         if len(like) != 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pure_cli.data.cache import Cache
 from pure_cli.data.labels import number
-from pure_cli.data.place import Place, pick_split, unreadable
+from pure_cli.data.place import Place, no_splits, pick_split, unreadable
 from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, Files, Items
 from pure_cli.data.synsets import readable_names
 from pure_cli.errors import PureError
@@ -29,7 +29,7 @@ class Folder:
     def list(self, place: Place, cache: Cache) -> Items:
         splits = _splits(place)
         if place.split is not None and not splits:
-            raise PureError(f"'{place.path}' has no splits: leave out '#{place.split}'.")
+            raise no_splits(place)
         root = place.path / pick_split(place, splits) if splits else place.path
         paths, sizes = _scan(root)
         labels, codes = number([p.partition("/")[0] if "/" in p else "" for p in paths])

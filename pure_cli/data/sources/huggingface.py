@@ -18,7 +18,7 @@ import numpy as np
 
 from pure_cli.data.cache import Cache
 from pure_cli.data.handles import Handles
-from pure_cli.data.place import Place, pick_split
+from pure_cli.data.place import Place, no_splits, pick_split
 from pure_cli.data.source import DamagedImage, Items
 from pure_cli.data.sources.columns import features_of, image_column, image_in, label_column, labels_in
 from pure_cli.errors import PureError, first_line
@@ -50,7 +50,7 @@ class SavedDataset:
         if (folder / SPLITS).is_file():
             folder = folder / pick_split(place, list(map(str, _json(folder / SPLITS)["splits"])))
         elif place.split is not None:
-            raise PureError(f"'{folder}' is a single split: leave out '#{place.split}'.")
+            raise no_splits(place)
         state = _json(folder / STATE)
         if state.get("_indices_data_files") or state.get("_indices_files"):
             raise PureError(f"'{folder}' is a selection of rows. Save it again after dataset.flatten_indices().")
@@ -82,7 +82,7 @@ class _Mapped:
     def __call__(self, column: str) -> "pa.ChunkedArray":
         import pyarrow as pa
 
-        return pa.chunked_array([chunk for file in self.files for chunk in _mapped(file)[column].chunks])
+        return pa.chunked_array([chunk for file in self.files for chunk in _guarded(_mapped, file)[column].chunks])
 
 
 # --- Parquet
@@ -117,7 +117,7 @@ def _of_split(place: Place) -> list[Path]:
     files = place.files_ending(".parquet")
     if not place.is_folder:
         if place.split is not None:
-            raise PureError(f"'{place.path}' has no splits: leave out '#{place.split}'.")
+            raise no_splits(place)
         return files
     splits: dict[str, list[Path]] = {}
     for file in files:
@@ -127,7 +127,7 @@ def _of_split(place: Place) -> list[Path]:
         return files
     if "" in splits:
         if place.split is not None:
-            raise PureError(f"'{place.path}' has no splits: leave out '#{place.split}'.")
+            raise no_splits(place)
         return files
     return splits[pick_split(place, list(splits))]
 
@@ -147,7 +147,7 @@ class _Columns:
     def __call__(self, column: str) -> "pa.ChunkedArray":
         import pyarrow as pa
 
-        tables = [_parquet(file).read([column], use_threads=False) for file in self.files]
+        tables = [_guarded(lambda path: _parquet(path).read([column], use_threads=False), file) for file in self.files]
         return pa.chunked_array([chunk for table in tables for chunk in table[column].chunks])
 
 
@@ -192,7 +192,7 @@ def _items(
     where, names = label_column(schema, features)
     labels = None
     if where is not None:
-        labels, names = _guarded(lambda _: labels_in(column(where), names), files[0])
+        labels, names = labels_in(column(where), names)
     return Items(root, read.names(root), read, labels, names, identity=identity)
 
 
