@@ -103,8 +103,8 @@ def find_place(given: str | os.PathLike[str]) -> Place:
         found = _look(before.rstrip("/") or "/", split)
     if found is None:
         raise PureError(
-            f"There is no folder or file '{os.fspath(given)}'. Pass a folder of images or a list of files (.txt, .csv) "
-            "with --data."
+            f"There is no folder or file '{os.fspath(given)}'. Pass a folder of images, a list of files (.txt, .csv) "
+            "or another data set (.tar, .npz, .parquet, …) with --data."
         )
     return found
 

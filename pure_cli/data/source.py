@@ -3,7 +3,6 @@
 Light on purpose: no torch and no PIL, so that ``pure info`` and an up-to-date stage can check a data set at once.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,8 +97,3 @@ class Files:
 
     def __call__(self, i: int) -> Path:
         return self.root / self.paths[i]
-
-
-def is_image(name: str | os.PathLike[str]) -> bool:
-    """Whether a name ends like that of an image."""
-    return os.fspath(name).lower().endswith(EXTENSIONS)

@@ -158,9 +158,10 @@ def test_damaged_saved_data_set_is_named(made, tmp_path):
     (folder / "data-00001-of-00002.arrow").write_bytes(b"x" * 100)
     with pytest.raises(PureError, match=r"data-00001-of-00002\.arrow' is damaged"):
         list_images(folder)
-    (folder / "state.json").write_text("{")
-    with pytest.raises(PureError, match=r"state\.json' is damaged"):
-        list_images(folder)
+    for content in ("{", "[]", "{}", '{"_data_files": 3}'):
+        (folder / "state.json").write_text(content)
+        with pytest.raises(PureError, match=r"state\.json' is damaged"):
+            list_images(folder)
 
 
 def test_selection_of_rows_is_refused(made, tmp_path):
@@ -169,6 +170,13 @@ def test_selection_of_rows_is_refused(made, tmp_path):
     (folder / "state.json").write_text(json.dumps({**state, "_indices_data_files": [{"filename": "indices.arrow"}]}))
     with pytest.raises(PureError, match="flatten_indices"):
         list_images(folder)
+
+
+def test_images_with_such_files_beside_stay_a_folder(made, tmp_path):
+    shutil.copytree(made.folder / made.names[0], tmp_path / "flat")
+    shutil.copy(parquet(made, tmp_path / "data") / "train-00000-of-00002.parquet", tmp_path / "flat/metadata.parquet")
+    (tmp_path / "flat/state.json").write_text("{}")
+    assert list_images(tmp_path / "flat").paths[0].endswith(".png")
 
 
 def test_without_pyarrow_the_error_names_the_extra(made, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ import numpy as np
 from pure_cli.data.cache import Cache
 from pure_cli.data.handles import Handles
 from pure_cli.data.place import Place, no_splits, pick_split
-from pure_cli.data.source import DamagedImage, Items
+from pure_cli.data.source import EXTENSIONS, DamagedImage, Items
 from pure_cli.data.sources.columns import features_of, image_column, image_in, label_column, labels_in
 from pure_cli.errors import PureError, first_line
 
@@ -42,19 +42,21 @@ class SavedDataset:
     has_splits = True
 
     def claims(self, place: Place) -> bool:
-        return place.is_folder and any((place.path / name).is_file() for name in (STATE, SPLITS))
+        if (place.path / SPLITS).is_file():
+            return True
+        return place.is_folder and ".arrow" in place.endings and (place.path / STATE).is_file()
 
     def list(self, place: Place, cache: Cache) -> Items:
         _require_pyarrow()
         folder = place.path
         if (folder / SPLITS).is_file():
-            folder = folder / pick_split(place, list(map(str, _json(folder / SPLITS)["splits"])))
+            folder = folder / pick_split(place, _names(folder / SPLITS, "splits"))
         elif place.split is not None:
             raise no_splits(place)
         state = _json(folder / STATE)
         if state.get("_indices_data_files") or state.get("_indices_files"):
             raise PureError(f"'{folder}' is a selection of rows. Save it again after dataset.flatten_indices().")
-        files = [folder / entry["filename"] for entry in state.get("_data_files", [])]
+        files = [folder / name for name in _names(folder / STATE, "_data_files")]
         tables = [_guarded(_mapped, file) for file in files]
         sizes = " ".join(str(file.stat().st_size) for file in files)
         features = _json(folder / INFO).get("features") if (folder / INFO).is_file() else None
@@ -95,7 +97,7 @@ class ParquetFiles:
     has_splits = True
 
     def claims(self, place: Place) -> bool:
-        return place.holds(".parquet")
+        return place.holds(".parquet") and not place.endings & set(EXTENSIONS)
 
     def list(self, place: Place, cache: Cache) -> Items:
         _require_pyarrow()
@@ -256,6 +258,14 @@ def _json(file: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise PureError(f"'{file}' is damaged. Save the data set again.")
     return found
+
+
+def _names(file: Path, key: str) -> list[str]:
+    """A list of names in a JSON file, or of objects with a file's name."""
+    try:
+        return [str(entry["filename"] if isinstance(entry, dict) else entry) for entry in _json(file)[key]]
+    except (KeyError, TypeError) as error:
+        raise PureError(f"'{file}' is damaged: it has no '{key}'. Save the data set again.") from error
 
 
 def _require_pyarrow() -> None:

@@ -57,7 +57,8 @@ def _read_list(file: Path) -> list[_Row]:
         raise PureError(f"'{file}' is a single image. Pass the folder that it is in, or a list of files (.txt, .csv).")
     if suffix not in LIST_EXTENSIONS:
         raise PureError(
-            f"'{file}' is neither a folder nor a list of files, which ends in {', '.join(LIST_EXTENSIONS)}."
+            f"'{file}' is neither a folder nor a list of files, which ends in {', '.join(LIST_EXTENSIONS)}, nor .tar, "
+            ".npz or .parquet. Pass one of these with --data."
         )
     text = _read_text(file)
     root = file.parent

@@ -37,9 +37,7 @@ class WebDataset:
     has_splits = False
 
     def claims(self, place: Place) -> bool:
-        if place.is_folder and place.endings & set(EXTENSIONS):
-            return False
-        return place.holds(".tar", *COMPRESSED)
+        return place.holds(".tar", *COMPRESSED) and not place.endings & set(EXTENSIONS)
 
     def list(self, place: Place, cache: Cache) -> Items:
         files = place.files_ending(".tar") or place.files_ending(*COMPRESSED)
