@@ -1,10 +1,13 @@
 """Every source gives what the class folder gives that it was made from."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 from pure_cli import Workspace
 from pure_cli.core.preprocessing import Preprocessing
+from pure_cli.data.decode import decode
 from pure_cli.data.listing import list_images
 from pure_cli.data.loader import batches
 
@@ -30,6 +33,13 @@ def test_images_in_any_order(made, other):
     order = np.random.default_rng(0).permutation(len(listing))
     (batch,) = batches(listing, order, PLAIN, len(order), 0)
     np.testing.assert_array_equal(batch.images.numpy().transpose(0, 2, 3, 1), made.pixels[order])
+
+
+def test_listing_reaches_workers_that_are_no_forks(made, other, tmp_path):
+    listing = list_images(other[0], cache=tmp_path)
+    listing.read(3)  # what is open here must not go along
+    sent = pickle.loads(pickle.dumps(listing))
+    np.testing.assert_array_equal(np.asarray(decode(sent.read(3))), made.pixels[3])
 
 
 def test_two_lists_of_the_same_are_the_same_and_less_is_not(other, tmp_path):

@@ -212,6 +212,15 @@ def test_readable_names_of_wordnet_ids(imagenet, name):
     assert listing.fingerprint == before  # results do not become stale by a file of names
 
 
+@pytest.mark.parametrize("classes", [(TENCH, COCK), ("tench", "cock")])
+def test_groups_of_classes_by_their_names_or_their_codes(imagenet, classes):
+    from pure_cli.stages.planted.benchmark import grouped
+
+    (imagenet / "words.txt").write_text(f"{TENCH} tench\n{COCK} cock\n")
+    listing = grouped(list_images(imagenet / "train"), dict(zip(classes, ("fish", "bird"), strict=True)))
+    assert listing.names == ("bird", "fish") and listing.labels.tolist() == [1, 1, 0, 0]
+
+
 def test_names_that_are_not_known_or_twice(imagenet):
     (imagenet / "words.txt").write_text(f"{TENCH} crane\n{COCK} crane\n")
     assert list_images(imagenet / "train").names == (f"crane ({TENCH})", f"crane ({COCK})")
