@@ -134,6 +134,7 @@ class Bomb:
         ({"a": COLOURS, "b": COLOURS}, "no array 'images': it holds a, b"),
         ({"images": np.array([Bomb()], object)}, "pickled objects or damaged"),
         ({"images": COLOURS, "labels": LABELS / 3}, "Labels are whole numbers"),
+        ({"images": COLOURS, "labels": LABELS.astype("datetime64[s]")}, "Labels are whole numbers"),
         (
             {"images": COLOURS, "labels": LABELS, "names": np.array(["a"])},
             "a label 2, and names for the classes 0 to 0",

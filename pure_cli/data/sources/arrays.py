@@ -168,7 +168,8 @@ def _labels(
     labels = _array(archive, file, label_key).reshape(count)
     if labels.dtype.kind in "US":
         return from_texts(_texts(labels))
-    if labels.dtype.kind not in "iub" and not np.array_equal(labels, np.rint(labels)):
+    whole = labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)))
+    if not whole:
         raise PureError(f"'{label_key}' in '{file}' is {labels.dtype}. Labels are whole numbers, or names.")
     return np.where(labels < 0, UNKNOWN_LABEL, labels).astype(np.int64), names
 
