@@ -30,7 +30,8 @@ def collect(
         typer.Option(
             "--data",
             metavar="DIR",
-            help="Folder of images, with or without class folders, or a .txt/.csv list of paths. [env PURE_DATA]",
+            help="Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz "
+            "and others, see docs/data.md; #SPLIT behind it names a split. [env PURE_DATA]",
         ),
     ] = None,
     weights: Annotated[

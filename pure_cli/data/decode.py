@@ -1,13 +1,17 @@
-"""From an image file to RGB pixels, as a viewer would show them."""
+"""From an image file, or what a source gives instead, to RGB pixels, as a viewer would show them."""
 
+import io
 import logging
 import os
 import stat
 import warnings
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from pure_cli.data.source import DamagedImage
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")  # and no others: some start a program to be read
 
@@ -28,19 +32,15 @@ _MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"B
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what Pillow logs on standard error
 
 
-class DamagedImage(Exception):
-    """A file that gives no image; `reason` says why in a few words ("cut short", "no such file")."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-def decode(path: str | os.PathLike[str]) -> Image.Image:
-    """Read an image file (of an animation, the first frame).
+def decode(raw: str | os.PathLike[str] | bytes | np.ndarray) -> Image.Image:
+    """Read an image (of an animation, the first frame).
 
     Transparent pixels are laid on white, 16-bit grey is scaled to 8 bit, and the EXIF orientation is applied. Colour
     profiles are not, as in torchvision.
+
+    Parameters
+    ----------
+    raw : an image file, what is in one, or pixels (H, W) or (H, W, 1, 3 or 4) uint8
 
     Returns
     -------
@@ -50,14 +50,21 @@ def decode(path: str | os.PathLike[str]) -> Image.Image:
     Raises
     ------
     DamagedImage
-        For whatever is wrong with the file.
+        For whatever is wrong with it.
     """
-    path = Path(path)
-    _require_file(path)
+    if isinstance(raw, np.ndarray):
+        return _rgb(_of_pixels(raw))
+    if isinstance(raw, bytes):
+        if not raw:
+            raise DamagedImage("an empty file")
+        file: Path | bytes = raw
+    else:
+        file = Path(raw)
+        _require_file(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+            with _opened(file) as content, Image.open(content, formats=FORMATS) as image:
                 image.load()
                 if 0 in image.size:
                     raise DamagedImage("no pixels")
@@ -65,7 +72,19 @@ def decode(path: str | os.PathLike[str]) -> Image.Image:
     except DamagedImage:
         raise
     except Exception as error:
-        raise DamagedImage(_reason(error, path)) from error
+        raise DamagedImage(_reason(error, file)) from error
+
+
+def _of_pixels(pixels: np.ndarray) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
+        raise DamagedImage(f"an array {pixels.shape} of {pixels.dtype}, which is no image")
+    if 0 in pixels.shape:
+        raise DamagedImage("no pixels")
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))
+
+
+def _opened(file: Path | bytes) -> IO[bytes]:
+    return io.BytesIO(file) if isinstance(file, bytes) else file.open("rb")
 
 
 def _require_file(path: Path) -> None:
@@ -132,14 +151,14 @@ def _upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def _reason(error: Exception, path: Path) -> str:
+def _reason(error: Exception, file: Path | bytes) -> str:
     message = str(error).lower()
     if isinstance(error, Image.DecompressionBombError):
         return "too many pixels"
     if isinstance(error, MemoryError):
         return "too large for the memory, or broken"
     if isinstance(error, UnidentifiedImageError):
-        return _unidentified(path)
+        return _unidentified(file)
     if isinstance(error, OSError) and error.errno is not None:
         return _system_reason(error)
     if any(word in message for word in ("truncated", "eof", "not enough")):
@@ -147,10 +166,10 @@ def _reason(error: Exception, path: Path) -> str:
     return "cut short or broken"
 
 
-def _unidentified(path: Path) -> str:
+def _unidentified(file: Path | bytes) -> str:
     try:
-        with path.open("rb") as file:
-            head = file.read(64)
+        with _opened(file) as content:
+            head = content.read(64)
     except OSError as error:
         return _system_reason(error)
     if head.startswith(b"version https://git-lfs"):

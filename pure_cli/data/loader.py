@@ -82,7 +82,7 @@ def decode_one(listing: Listing, i: int, preprocessing: Preprocessing) -> np.nda
     DamagedImage
         It cannot be read.
     """
-    image = decode(listing.path(i))
+    image = decode(listing.read(i))
     width, height = preprocessing.resized(*image.size)
     if Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS:  # where Pillow refuses to decode
         raise DamagedImage("too long and narrow to be resized")

@@ -91,7 +91,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
         raise PureError(f"--precision {settings.precision} is for {GRADIENT_X_INPUT}; LRP's denominators need float32.")
     collected = read_collected(store)
     layers = need_layers(settings.layer, collected.layers, "collect")
-    listing = require_unchanged(collected, layers)
+    listing = require_unchanged(store, collected, layers)
     before = _earlier(store, settings)
     valid = {
         name: layer

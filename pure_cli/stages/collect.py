@@ -12,11 +12,21 @@ import numpy as np
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, write_collected
 from pure_cli.config import SCORE_OPTIONS, CollectSettings, fingerprint, preset_lower_layers
 from pure_cli.core.directions import AT, Directions, module_of
-from pure_cli.data.listing import Listing, list_images
+from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.stages.checkpoint import Checkpoint
-from pure_cli.stages.common import Network, Outcome, Progress, changes, first_image, images_at_once, place_of, silent
+from pure_cli.stages.common import (
+    Network,
+    Outcome,
+    Progress,
+    changes,
+    first_image,
+    images_at_once,
+    images_of,
+    place_of,
+    silent,
+)
 from pure_cli.stages.scores import Scores
 from pure_cli.workspace import Store
 
@@ -35,7 +45,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     """
     start = time.perf_counter()
     spec = parse_model(settings.model)
-    listing = list_images(settings.data, settings.limit)
+    listing = images_of(store, settings.data, settings.limit)
     requested = settings.model_dump(mode="json", include=set(PREPROCESSING))
     random_weights = str(settings.weights) == NO_WEIGHTS or (spec.kind == "file" and settings.weights is None)
     seed = settings.seed if random_weights else 0
@@ -360,8 +370,8 @@ def _search(
 
 def _check_damage(damaged: list[tuple[int, str, str]], listing: Listing, settings: CollectSettings) -> None:
     if damaged and settings.strict:
-        _, path, reason = damaged[0]
-        raise PureError(f"{listing.root / path} cannot be read: {reason}. Mend it, or leave out --strict to skip it.")
+        index, _, reason = damaged[0]
+        raise PureError(f"{listing.place(index)} cannot be read: {reason}. Mend it, or leave out --strict to skip it.")
 
 
 def _whole(

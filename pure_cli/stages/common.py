@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pure_cli.core.preprocessing import Preprocessing
 
 PIXELS_PER_BATCH = {"cpu": 16 * 224 * 224, "cuda": 256 * 224 * 224, "mps": 64 * 224 * 224}
+DATA_CACHE = "data-index"  # folder in the workspace; may be deleted at any time
 MOST_PER_BATCH = {"cpu": 128, "cuda": 1024, "mps": 256}
 
 Key = TypeVar("Key")
@@ -100,7 +101,18 @@ def origin_now(origin: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
     }
 
 
-def require_unchanged(collected: Collected, layers: list[str]) -> Listing:
+def images_of(store: Store, data: str | Path, limit: int | None = None) -> Listing:
+    """The images that ``--data`` names; what takes long to find out about them is kept in the workspace.
+
+    Raises
+    ------
+    PureError
+        They cannot be listed.
+    """
+    return list_images(data, limit, store.root / DATA_CACHE)
+
+
+def require_unchanged(store: Store, collected: Collected, layers: list[str]) -> Listing:
     """Make sure that model, weights and images are those of the references; return the images.
 
     Raises
@@ -108,7 +120,7 @@ def require_unchanged(collected: Collected, layers: list[str]) -> Listing:
     PureError
         Something changed, or is gone.
     """
-    listing = list_images(Path(collected.origin["data"]), collected.origin["limit"])
+    listing = images_of(store, collected.origin["data"], collected.origin["limit"])
     now = origin_now(collected.origin, listing)
     for layer in layers:
         differing = changes({**collected.layers[layer].made_from, "n": None}, {**now, "n": None})
@@ -248,4 +260,4 @@ def first_image(listing: Listing, network: Network) -> torch.Tensor:
             return torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
         except DamagedImage as error:
             reason = reason or f"{listing.paths[index]}: {error.reason}"
-    raise PureError(f"None of the {len(listing)} images in {listing.root} can be read ({reason}).")
+    raise PureError(f"None of the {len(listing)} images in {listing.data} can be read ({reason}).")

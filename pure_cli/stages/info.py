@@ -2,15 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from pure_cli.artifacts import Clustering, clustering_path, read_clusterings, read_collected, read_evaluations
-from pure_cli.data.listing import list_images
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import attribute_depends_on
 from pure_cli.stages.cluster import cluster_depends_on
-from pure_cli.stages.common import changes, lineage, origin_now
+from pure_cli.stages.common import changes, images_of, lineage, origin_now
 from pure_cli.stages.evaluation.written import ALL, PLANTED
 from pure_cli.stages.judges import weights_of
 from pure_cli.stages.render import FIGURES, FigureIndex
@@ -55,7 +53,7 @@ def info(store: Store) -> dict[str, Any]:
         return found
     found["origin"] = collected.origin
     found["damaged"] = collected.damaged
-    stale = _collect_results(collected, found)
+    stale = _collect_results(store, collected, found)
     sources = Sources(store)
     try:
         attributed = sources.attributed if store.has("attribute") else {}
@@ -116,11 +114,11 @@ def info(store: Store) -> dict[str, Any]:
     return found
 
 
-def _collect_results(collected: Any, found: dict[str, Any]) -> dict[str, str | None]:
+def _collect_results(store: Store, collected: Any, found: dict[str, Any]) -> dict[str, str | None]:
     """Adds the references to the results; returns for every layer why it is stale, None where it is not."""
     stale: dict[str, str | None] = {}
     try:
-        listing = list_images(Path(collected.origin["data"]), collected.origin["limit"])
+        listing = images_of(store, collected.origin["data"], collected.origin["limit"])
         now: dict[str, Any] | None = origin_now(collected.origin, listing)
     except PureError as error:
         now = None

@@ -131,7 +131,7 @@ class PairWork(Scratch):
         loaded = batches(listing, self._plan.images, preprocessing, self._size, workers, done)
         for start, batch in zip(self._starts[done:], loaded, strict=True):
             if batch.damaged:
-                raise _gone(listing.path(batch.damaged[0].index), batch.damaged[0].reason)
+                raise _gone(listing.place(batch.damaged[0].index), batch.damaged[0].reason)
             yield start, min(start + self._size, len(self._plan.images)), batch.images
             self.finish_step()
 
@@ -141,5 +141,5 @@ class PairWork(Scratch):
         self._store.drop_partial(self._name)
 
 
-def _gone(path: object, reason: str) -> PureFailure:
-    return PureFailure(f"{path} could be read by collect and cannot any more ({reason}). Run `pure collect --force`.")
+def _gone(place: str, reason: str) -> PureFailure:
+    return PureFailure(f"{place} could be read by collect and cannot any more ({reason}). Run `pure collect --force`.")

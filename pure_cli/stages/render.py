@@ -260,7 +260,7 @@ class Painter:
             for batch in batches(self._listing, images, network.preprocessing, batch_size, 0):
                 if batch.damaged:
                     first = batch.damaged[0]
-                    raise PureError(f"{self._listing.path(first.index)} cannot be read any more ({first.reason}).")
+                    raise PureError(f"{self._listing.place(first.index)} cannot be read any more ({first.reason}).")
                 count = len(batch.index)
                 maps: Any = [None] * count
                 if self._settings.crop != WHOLE:

@@ -219,7 +219,7 @@ class Sources:
         """The images of the data set, once it is clear that the references are up to date."""
         key = "\n".join(layers)
         if key not in self._checked:
-            self._checked[key] = require_unchanged(self.collected, layers)
+            self._checked[key] = require_unchanged(self.store, self.collected, layers)
         return self._checked[key]
 
     def embed_lineage(self, layer: str) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def test_every_kind_of_features_is_held_against_the_truth(calibrated):
 
 def test_probes_and_references_share_no_image(calibrated, digits):
     workspace, _ = calibrated
-    lists = [workspace.path / "planted" / "layer3" / f"half-{half}" / "images.csv" for half in (0, 1)]
-    one, other = (set(path.read_text().splitlines()[1:]) for path in lists)
+    lists = [workspace.path / "planted" / "layer3" / f"half-{half}" / "images.subset" for half in (0, 1)]
+    one, other = (set(json.loads(path.read_text())["index"]) for path in lists)
     assert not one & other
     assert len(one | other) == len(list(digits.rglob("*.png")))
     with h5py.File(lists[0].parent / "collect.h5") as file:
@@ -71,8 +71,7 @@ def test_the_truth_of_a_union_is_the_class_of_the_reference(calibrated):
     rows = np.flatnonzero((kinds == "unions") & (halves == 0))
     assert len(rows)
     path = workspace.path / "planted" / "layer3" / "half-0"
-    lines = (path / "images.csv").read_text().splitlines()[1:]
-    labels = np.array([int(line.rpartition(",")[2]) for line in lines])
+    labels = np.array(json.loads((path / "images.subset").read_text())["label"])
     with h5py.File(path / "collect.h5") as file:
         images = file["layers/unions@layer3/image"][:]
     for row in rows:

@@ -120,7 +120,7 @@ def run(
     from pure_cli.models.layers import candidates, pre_activation
 
     collected = read_collected(store)
-    listing = grouped(require_unchanged(collected, [layer]), grouping)
+    listing = grouped(require_unchanged(store, collected, [layer]), grouping)
     own = collected.layers[layer]
     if not own.lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}', so there is nothing to attribute to.")
@@ -173,14 +173,17 @@ def grouped(listing: Listing, grouping: Mapping[str, str]) -> Listing:
     """
     if not grouping:
         return listing
-    known = dict(enumerate(listing.names)) or {int(c): str(c) for c in np.unique(listing.labels) if c >= 0}
+    by_code = any(name in listing.codes for name in grouping)
+    known = dict(enumerate(listing.codes if by_code else listing.names)) or {
+        int(c): str(c) for c in np.unique(listing.labels) if c >= 0
+    }
     for name in grouping:
         if name not in known.values():
             raise unknown("class", name, known.values())
     groups = sorted(set(grouping.values()))
     new = {label: groups.index(grouping[name]) for label, name in known.items() if name in grouping}
     labels = np.array([new.get(int(label), UNKNOWN_LABEL) for label in listing.labels], dtype=np.int64)
-    return replace(listing, labels=labels, names=tuple(groups))
+    return replace(listing, labels=labels, names=tuple(groups), codes=())
 
 
 def _judged(units: Units, kinds: Sequence[str], scores: dict[str, Scores]) -> list[str]:

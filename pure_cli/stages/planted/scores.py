@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,8 @@ from pure_cli.core.kmeans import inner_products
 from pure_cli.core.meanings import KS, RULES, meanings
 from pure_cli.core.metrics.agreement import agreement
 from pure_cli.core.metrics.stability import bootstrap_stability
-from pure_cli.data.listing import list_images
 from pure_cli.data.loader import batches
-from pure_cli.stages.common import Network, first_image
+from pure_cli.stages.common import Network, first_image, images_of
 from pure_cli.stages.planted.units import UNIONS, Made
 from pure_cli.stages.sources import Sources
 
@@ -183,7 +181,7 @@ class _Bench:
         sources = Sources(made.store)
         self._collected = read_collected(made.store)
         self._own = self._collected.layers[made.layer]
-        self._listing = list_images(Path(self._collected.origin["data"]))
+        self._listing = images_of(made.store, self._collected.origin["data"])
         self._sources = {kind: sources.of(made.layer, kind, check=False) for kind in kinds}
         lower = dict.fromkeys(
             name for kind in kinds if Kind.of(kind).transform for name in self._sources[kind].lower_layers

@@ -6,8 +6,6 @@ attribute and cluster them.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -23,10 +21,11 @@ from pure_cli.core.directions import AT, module_of
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.data.loader import batches, default_workers
+from pure_cli.data.sources.subset import subset
 from pure_cli.files import write_whole
 from pure_cli.stages.attribute import attribute
 from pure_cli.stages.collect import collect, remembered_options
-from pure_cli.stages.common import Network, first_image, images_at_once
+from pure_cli.stages.common import Network, first_image, images_at_once, images_of
 from pure_cli.stages.pairs import Plan
 from pure_cli.workspace import Store
 
@@ -160,8 +159,8 @@ def make_units(
     for half, (making, finding) in enumerate(halves(seen, listing.labels, seed)):
         own = Store(store.root / FOLDER / layer / f"half-{half}")
         own.prepare()
-        data = own.root / "images.csv"
-        _write_if_changed(data, _list_of(listing, seen.image[finding]))
+        data, images = own.root / "images.subset", np.sort(seen.image[finding])
+        _write_if_changed(data, subset(listing.data, images, listing.labels[images]))
         generator = np.random.default_rng([seed, half])
         wanted = -(-units // HALVES)
         sets: dict[str, tuple[str, Directions, list[tuple[int, ...]]]] = {}
@@ -192,16 +191,6 @@ def make_units(
                 found.append(made)
             advance("units", len(parts))
     return found
-
-
-def _list_of(listing: Listing, images: np.ndarray) -> str:
-    """Images as a list of files with the numbers of their classes."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label"])
-    for index in np.sort(images).tolist():
-        writer.writerow([listing.path(index).as_posix(), int(listing.labels[index])])
-    return text.getvalue()
 
 
 def _write_if_changed(path: Path, text: str) -> None:
@@ -294,13 +283,12 @@ def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: N
     """(M, n, 2) what each of the two channels adds to a unit at its maximum in each reference."""
     from pure_cli.core.circuits import activations
     from pure_cli.core.layout import channels_first
-    from pure_cli.data.listing import list_images
 
     collected = read_collected(store)
     own = collected.layers[layer]
     assert own.directions is not None
     top, module, weight = own.top, module_of(layer), own.directions.weight
-    listing, plan = list_images(Path(collected.origin["data"])), Plan.of(top.image)
+    listing, plan = images_of(store, collected.origin["data"]), Plan.of(top.image)
     found = np.zeros((top.image.size, 2), np.float32)
     size = images_at_once(listing, network, None)
     start = 0

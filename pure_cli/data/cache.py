@@ -1,0 +1,142 @@
+"""What is worth keeping about a data set, in a folder beside the workspace's results: indices, unpacked arrays."""
+
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from pure_cli.files import temporary_beside
+
+VERSION = 1  # of what is kept; another one is made anew
+SAVE_SECONDS = 10.0  # at most this much of a long look is lost when the process is killed
+
+Part = dict[str, np.ndarray]
+_STAMP = "stamp"
+_GONE = (-1, -1)
+
+
+class Cache:
+    """Keeps what was found out about files, for as long as they have the same size and time of change.
+
+    Parameters
+    ----------
+    folder : where; made when something is kept. None: nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder
+
+    def parts(self, kind: str, files: Sequence[Path], look: Callable[[Path], Part]) -> list[Part]:
+        """What `look` finds in each file: from the cache for those that have not changed since.
+
+        Parameters
+        ----------
+        kind : of what is found, for the name of the file in the cache
+        files : in their order
+        look : arrays that are joined along their first axis; the same names and types for every file
+        """
+        path = self._path(kind, *files, suffix=".npz")
+        kept = _read(path, len(files)) if path else {}
+        stamps = [_stamp(file) for file in files]
+        found: list[Part | None] = []
+        for i, stamp in enumerate(stamps):
+            same = i in kept and stamp == tuple(kept[i][_STAMP].tolist())
+            found.append({name: a for name, a in kept[i].items() if name != _STAMP} if same else None)
+        changed, saved = False, time.monotonic()
+        for i, file in enumerate(files):
+            if found[i] is None:
+                found[i], changed = look(file), True
+                if path and time.monotonic() - saved > SAVE_SECONDS:
+                    _write(path, found, stamps)
+                    saved = time.monotonic()
+        if path and changed:
+            _write(path, found, stamps)
+        return [part for part in found if part is not None]
+
+    def unpacked(self, file: Path, member: str, suffix: str, unpack: Callable[[BinaryIO], None]) -> Path | None:
+        """A file with the unpacked content of a compressed one, written once; None where there is no room for it."""
+        try:
+            path = self._path(member, file, suffix=suffix, stamp=_stamp(file))
+            if path is None or path.exists():
+                return path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = temporary_beside(path)
+            try:
+                with temporary.open("wb") as out:
+                    unpack(out)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError:
+            return None
+        return path
+
+    def _path(self, kind: str, *files: Path, suffix: str, stamp: object = None) -> Path | None:
+        if self.folder is None:
+            return None
+        key = "\0".join([str(VERSION), kind, str(stamp), *map(str, files)])
+        digest = sha256(key.encode("utf-8", errors="surrogatepass")).hexdigest()[:20]
+        return self.folder / f"{''.join(c if c.isalnum() else '-' for c in kind)}-{digest}{suffix}"
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return _GONE
+    return status.st_size, status.st_mtime_ns
+
+
+def _read(path: Path, count: int) -> dict[int, Part]:
+    """The parts of an index by number; nothing where it is not there, damaged, or of other files."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        lengths = {name: arrays.pop(f"{name} lengths") for name in list(arrays) if not name.endswith(" lengths")}
+        parts: list[Part] = [{} for _ in range(count)]
+        for name, array in arrays.items():
+            for part, piece in zip(parts, np.split(array, np.cumsum(lengths[name])[:-1]), strict=True):
+                part[name] = piece
+        return {i: part for i, part in enumerate(parts) if _STAMP in part and len(part[_STAMP])}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return {}
+
+
+def _write(path: Path, parts: Sequence[Part | None], stamps: Sequence[tuple[int, int]]) -> None:
+    """Keep an index; where that fails, the next stage looks again."""
+    names = next(part for part in parts if part is not None)
+    arrays: dict[str, np.ndarray] = {}
+    whole = [
+        None if part is None else {**part, _STAMP: np.array(s, np.int64)} for part, s in zip(parts, stamps, strict=True)
+    ]
+    for name in [*names, _STAMP]:
+        pieces = [part[name] for part in whole if part is not None]
+        arrays[name] = np.concatenate(pieces)
+        arrays[f"{name} lengths"] = np.array([0 if part is None else len(part[name]) for part in whole])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_beside(path)
+        try:
+            with temporary.open("wb") as out:
+                np.savez(out, **arrays)  # type: ignore[arg-type]
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError:
+        pass
+
+
+def pack(texts: Sequence[str]) -> np.ndarray:
+    """Texts without zero bytes as one array, for an index."""
+    return np.frombuffer(
+        "".join(text.replace("\0", " ") + "\0" for text in texts).encode("utf-8", "surrogatepass"), np.uint8
+    )
+
+
+def unpack(packed: np.ndarray) -> list[str]:
+    """The texts of `pack`."""
+    return packed.tobytes().decode("utf-8", "surrogatepass").split("\0")[:-1]

@@ -1,0 +1,99 @@
+"""What a source of images is: the protocol that each file of `pure_cli.data.sources` meets, and that yours can.
+
+Light on purpose: no torch and no PIL, so that ``pure info`` and an up-to-date stage can check a data set at once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from pure_cli.data.cache import Cache
+from pure_cli.data.place import Place
+
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif"),
+    *(".tif", ".tiff", ".ppm", ".pgm"),
+)
+MISSING_SIZE = -1  # of a file that is listed and is not there
+
+Raw = Path | bytes | np.ndarray
+"""An image before it is decoded: an image file, its content, or pixels (H, W) or (H, W, 1, 3 or 4) uint8."""
+
+
+class DamagedImage(Exception):
+    """An item that gives no image; `reason` says why in a few words ("cut short", "no such file")."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Items:
+    """What a source found: N items, in an order that stays the same.
+
+    Attributes
+    ----------
+    root : absolute folder that the names are relative to
+    paths : N names, which say where below `root` an item is ("cat/1.jpg", "shard-0.tar:1.jpg", "digits.npz:1")
+    read : gives item i, raw; called in several processes, so that it must not share an open file with another one
+        (`pure_cli.data.handles`); raises `DamagedImage` where there is no image
+    labels : N numbers, -1 where unknown; None where there are none
+    names : class names, ``names[label]``; empty where there are none
+    sizes : N sizes in bytes, so that a change is noticed; None where `identity` does that
+    identity : changes when the content does
+    codes : for class names that stand for codes (WordNet ids), the codes
+    """
+
+    root: Path
+    paths: Sequence[str]
+    read: Callable[[int], Raw]
+    labels: Sequence[int] | np.ndarray | None = None
+    names: Sequence[str] = ()
+    sizes: Sequence[int] | np.ndarray | None = None
+    identity: str = ""
+    codes: Sequence[str] = ()
+
+
+class Source(Protocol):
+    """A kind of data set.
+
+    Attributes
+    ----------
+    name : for messages, in the words of the user ("a folder of images")
+    has_splits : whether ``--data PLACE#SPLIT`` means something to it
+    """
+
+    name: str
+    has_splits: bool
+
+    def claims(self, place: Place) -> bool:
+        """Whether this source reads what lies there; at a glance, for every source may be asked."""
+
+    def list(self, place: Place, cache: Cache) -> Items:
+        """The items there.
+
+        Parameters
+        ----------
+        place : one that `claims` said yes to
+        cache : keeps what took long to find out beside the workspace
+
+        Raises
+        ------
+        PureError
+            It cannot be read: what is wrong, and what to do.
+        """
+
+
+@dataclass(frozen=True)
+class Files:
+    """Reads items that are files."""
+
+    root: Path
+    paths: tuple[str, ...]
+
+    def __call__(self, i: int) -> Path:
+        return self.root / self.paths[i]

@@ -1,0 +1,172 @@
+"""A list of files: ``.txt``, ``.lst`` (a path to a line, a label after it if there is one), ``.csv``, ``.tsv`` (path
+and label, by the names in the header or by place); paths are relative to the folder of the list."""
+
+import codecs
+import csv
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from pure_cli.data.cache import Cache
+from pure_cli.data.labels import from_texts
+from pure_cli.data.place import Place, unreadable
+from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, Files, Items
+from pure_cli.errors import PureError
+
+LIST_EXTENSIONS = (".txt", ".lst", ".csv", ".tsv")
+PATH_COLUMNS = (
+    *("path", "paths", "filepath", "filepaths", "file_path", "file", "files", "filename", "filenames", "file_name"),
+    *("image", "images", "image_path", "img", "img_path"),
+)
+LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "targets", "category")
+
+_ENDING = "|".join(re.escape(e) for e in EXTENSIONS)
+_PATH_AND_LABEL = re.compile(rf"(.*(?:{_ENDING}))\s+(\S.*)", re.IGNORECASE)
+_NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_HEAD = 1 << 16  # bytes of a list that are looked at to see whether it is text
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+_Row = tuple[str, str]  # path, label ("" where there is none)
+
+
+class ListOfFiles:
+    """Paths, and labels where there are any."""
+
+    name = "a list of files"
+    has_splits = False
+
+    def claims(self, place: Place) -> bool:
+        return len(place.files) == 1
+
+    def list(self, place: Place, cache: Cache) -> Items:
+        (file,) = place.files
+        root = file.parent
+        rows = _read_list(file)
+        paths = tuple(p for p, _ in rows)
+        labels, names = from_texts([label for _, label in rows])
+        return Items(root, paths, Files(root, paths), labels, names, [_size(root, p) for p in paths])
+
+
+def _read_list(file: Path) -> list[_Row]:
+    """Path and label of every line of a list, the paths relative to its folder where they lie in it."""
+    suffix = file.suffix.lower()
+    if suffix in EXTENSIONS:
+        raise PureError(f"'{file}' is a single image. Pass the folder that it is in, or a list of files (.txt, .csv).")
+    if suffix not in LIST_EXTENSIONS:
+        raise PureError(
+            f"'{file}' is neither a folder nor a list of files, which ends in {', '.join(LIST_EXTENSIONS)}, nor .tar, "
+            ".npz or .parquet. Pass one of these with --data."
+        )
+    text = _read_text(file)
+    root = file.parent
+    if suffix in (".csv", ".tsv"):
+        try:
+            rows = list(_table(text, "\t" if suffix == ".tsv" else _delimiter(text), root))
+        except csv.Error as error:
+            raise PureError(f"The list '{file}' cannot be read as a table ({error}). Check its quotes.") from error
+    else:
+        rows = list(_lines(text, root))
+    if not rows:
+        raise PureError(
+            f"The list '{file}' names no image. It should hold a path to a line, and a label after it if there is one."
+        )
+    inside = f"{root.as_posix().rstrip('/')}/"
+    return [(_relative(path, inside), label) for path, label in rows]
+
+
+def _read_text(file: Path) -> str:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise unreadable(file, error) from error
+    try:
+        if data.startswith(_UTF16):
+            return data.decode("utf-16")
+        if not _NOT_TEXT.search(data[:_HEAD]):
+            return data.decode("utf-8-sig", errors="surrogateescape")  # the way in which Python names files
+    except UnicodeDecodeError:
+        pass
+    raise PureError(f"'{file}' is not text, so it is no list of files. Pass a folder, or a .txt or .csv file of paths.")
+
+
+def _lines(text: str, root: Path) -> Iterator[_Row]:
+    """The rows of a plain list: the whole line where that is a file or ends like an image, else path and label."""
+    for raw in text.replace("\r\n", "\n").split("\n"):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        if line.lower().endswith(EXTENSIONS) or len(line.split(None, 1)) == 1 or _exists(root, line):
+            yield line, ""
+        elif match := _PATH_AND_LABEL.fullmatch(line):
+            yield match[1], match[2]
+        else:
+            path, label = line.split("\t", 1) if "\t" in line else line.rsplit(None, 1)
+            yield path.strip(), label.strip()
+
+
+def _delimiter(text: str) -> str:
+    """Comma, unless the first line has none and has another one (spreadsheets of many countries write ``;``)."""
+    first = text.lstrip().split("\n", 1)[0]
+    return next((d for d in (",", ";", "\t") if d in first), ",")
+
+
+def _table(text: str, delimiter: str, root: Path) -> Iterator[_Row]:
+    """The rows of a table: columns by the names of its header, else the first and the second."""
+    at_path, at_label = 0, 1
+    header_possible = True
+    for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+        if not any(cell.strip() for cell in cells):
+            continue
+        is_image = any(cell.strip().lower().endswith(EXTENSIONS) for cell in cells)
+        if cells[0].lstrip().startswith("#") and not is_image:
+            continue
+        if header_possible and not is_image and (columns := _columns(cells)):
+            at_path, at_label = columns
+        else:
+            path = cells[at_path] if at_path < len(cells) else ""
+            label = cells[at_label] if 0 <= at_label < len(cells) else ""
+            stripped = path.strip()
+            if path != stripped and _exists(root, path):
+                stripped = path
+            if stripped:
+                yield stripped, label.strip()
+        header_possible = False
+
+
+def _columns(cells: list[str]) -> tuple[int, int] | None:
+    """Where a header puts path and label (-1: no label), or None where the row is no header."""
+    names = [cell.strip().lower() for cell in cells]
+    path = next((i for i, name in enumerate(names) if name in PATH_COLUMNS), None)
+    label = next((i for i, name in enumerate(names) if name in LABEL_COLUMNS and i != path), None)
+    if path is None and label is None:
+        return None
+    if path is None:
+        path = 1 if label == 0 else 0
+    if label is None:  # of two columns, the other one is it; of more, there is no telling
+        label = 1 - path if len(names) == 2 else -1
+    return path, label
+
+
+def _relative(path: str, inside: str) -> str:
+    """A path of a list in POSIX form; relative where it begins with `inside`, the folder of the list."""
+    if os.sep != "/":
+        path = path.replace(os.sep, "/")
+    path = path.removeprefix(inside)
+    while path.startswith("./"):
+        path = path[2:].lstrip("/")
+    return path
+
+
+def _size(root: Path, path: str) -> int:
+    try:
+        status = os.stat(f"{root}/{path}" if path[:1] != "/" else path)  # noqa: PTH116 (as above)
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        return MISSING_SIZE
+    return status.st_size if stat.S_ISREG(status.st_mode) else MISSING_SIZE
+
+
+def _exists(root: Path, path: str) -> bool:
+    return _size(root, path) != MISSING_SIZE

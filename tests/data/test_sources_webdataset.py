@@ -1,0 +1,223 @@
+"""Tar shards: keys, labels, the index, and what is wrong with a tar."""
+
+import gzip
+import shutil
+import tarfile
+
+import numpy as np
+import pytest
+from made_sources import add, tar_shards
+
+from pure_cli import Workspace
+from pure_cli.core.preprocessing import Preprocessing
+from pure_cli.data.decode import DamagedImage, decode
+from pure_cli.data.listing import Listing, list_images
+from pure_cli.data.loader import batches
+from pure_cli.data.sources import webdataset
+from pure_cli.errors import PureError
+
+
+@pytest.fixture
+def png(made) -> bytes:
+    return made.files[0].read_bytes()
+
+
+def shard(path, *members: tuple[str, bytes]) -> Listing:
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            add(tar, name, content)
+    return list_images(path)
+
+
+def test_key_is_the_path_up_to_the_first_dot_of_the_name(tmp_path, png):
+    listing = shard(
+        tmp_path / "a.tar",
+        *(("v1.0/a.seg.png", b"mask"), ("v1.0/a.png", png), ("v1.0/a.cls", b"4")),
+        *(("v1.0/b.cls", b"2"), ("v1.0/b.left.png", png), ("v1.0/.hidden.png", png), ("c.cls", b"9")),
+    )
+    assert listing.paths == ("a.tar:v1.0/a.png", "a.tar:v1.0/b.left.png")
+    assert listing.labels.tolist() == [4, 2] and listing.names == ()
+    assert listing.read(0) == png and listing.place(0) == f"{tmp_path}/a.tar:v1.0/a.png"
+
+
+@pytest.mark.parametrize(
+    ("members", "labels", "names"),
+    [
+        ([("a.cls", b"1"), ("a.json", b'{"label": 7}'), ("a.txt", b"cat"), ("b.cls", b"0")], [1, 0], ()),
+        ([("a.json", b'{"id": 3, "class_name": "dog"}'), ("b.json", b'{"label": "ant"}')], [1, 0], ("ant", "dog")),
+        ([("a.json", b"7"), ("b.json", b"{broken")], [7, -1], ()),
+        ([("a.txt", b"a photo of a cat"), ("b.txt", b"a dog in the rain")], [-1, -1], ()),  # captions
+        ([("a.txt", b"cat\n"), ("b.txt", b"cat\n")], [0, 0], ("cat",)),
+        ([("a.cls", b"ant"), ("b.cls", b"\xff\xfe")], [0, 1], ("ant", "��")),
+    ],
+)
+def test_label_is_in_cls_or_json_or_txt(tmp_path, png, members, labels, names):
+    listing = shard(tmp_path / "a.tar", ("a.png", png), ("b.png", png), *members)
+    assert (listing.labels.tolist(), listing.names) == (labels, names)
+
+
+def test_class_names_beside_the_shards_only_where_they_reach(made, tmp_path):
+    folder = tar_shards(made, tmp_path / "data")
+    assert list_images(folder).names == tuple(made.names)
+    (folder / "classnames.txt").write_text("one\ntwo\n")
+    assert list_images(folder).names == ()
+
+
+def test_of_two_members_with_one_name_the_later_counts(tmp_path, made):
+    first, second = (file.read_bytes() for file in made.files[:2])
+    listing = shard(tmp_path / "a.tar", ("a.png", first), ("b.png", first), ("a.png", second))
+    assert [listing.read(i) for i in range(2)] == [second, first]
+
+
+def test_path_that_climbs_out_is_a_name_and_nothing_is_written(tmp_path, png):
+    (tmp_path / "in").mkdir()
+    listing = shard(tmp_path / "in" / "a.tar", ("../../evil.png", png), ("/abs.png", png))
+    assert [listing.read(i) for i in range(2)] == [png, png]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar", "in"]
+
+
+def test_long_and_odd_names(tmp_path, png):
+    names = ["d/" * 60 + "x" * 120 + ".png", "ünï.png", "a b:c.png"]
+    listing = shard(tmp_path / "a.tar", *((name, png) for name in names))
+    assert listing.paths == tuple(f"a.tar:{name}" for name in names)
+
+
+# --- the index beside the workspace
+
+
+def test_the_next_stage_does_not_scan_again(made, tmp_path, monkeypatch):
+    data = tar_shards(made, tmp_path / "data") / "part-{000..002}.tar"
+    workspace = Workspace(tmp_path / "work")
+    workspace.collect(model="digits", data=data, n=4, device="cpu", workers=0)
+    assert [path.suffix for path in (tmp_path / "work" / "data-index").iterdir()] == [".npz"]
+    monkeypatch.setattr(webdataset, "_index", lambda file: pytest.fail("scanned again"))
+    workspace.attribute(neurons="0", device="cpu", workers=0)
+    assert workspace.info()["problems"] == []
+
+
+def test_only_the_shard_that_changed_is_scanned_again(made, tmp_path, monkeypatch):
+    folder, cache = tar_shards(made, tmp_path / "data"), tmp_path / "cache"
+    before = list_images(folder, cache=cache)
+    scan, scanned = webdataset._index, []
+    monkeypatch.setattr(webdataset, "_index", lambda file: (scanned.append(file.name), scan(file))[1])
+    with tarfile.open(folder / "part-001.tar", "a") as tar:
+        add(tar, "zzz.png", made.files[0].read_bytes())
+    after = list_images(folder, cache=cache)
+    assert scanned == ["part-001.tar"]
+    assert len(after) == len(before) + 1 and after.fingerprint == list_images(folder).fingerprint != before.fingerprint
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04 broken"])
+def test_damaged_index_is_made_again(made, tmp_path, content):
+    folder, cache = tar_shards(made, tmp_path / "data"), tmp_path / "cache"
+    before = list_images(folder, cache=cache)
+    (index,) = cache.iterdir()
+    index.write_bytes(content)
+    assert list_images(folder, cache=cache).fingerprint == before.fingerprint
+    assert index.read_bytes() != content
+
+
+def test_results_stay_when_the_shards_move(made, tmp_path):
+    folder = tar_shards(made, tmp_path / "data")
+    before = list_images(folder).fingerprint
+    shutil.move(folder, tmp_path / "elsewhere")
+    assert list_images(tmp_path / "elsewhere").fingerprint == before
+    assert list_images(tmp_path / "elsewhere" / "part-*.tar").fingerprint == before
+
+
+# --- errors
+
+
+def test_compressed_tar_is_refused_with_the_reason(made, tmp_path):
+    plain = tar_shards(made, tmp_path / "data", shards=1) / "part-000.tar"
+    (tmp_path / "other").mkdir()
+    for name in ("a.tar.gz", "b.tgz"):
+        (tmp_path / "other" / name).write_bytes(gzip.compress(plain.read_bytes()))
+        with pytest.raises(PureError, match=rf"{name}' is compressed.*Unpack"):
+            list_images(tmp_path / "other" / name)
+    with pytest.raises(PureError, match=r"a\.tar\.gz' is compressed"):
+        list_images(tmp_path / "other")
+
+
+@pytest.mark.parametrize("harm", ["cut", "header", "nonsense", "empty", "pretended"])
+def test_damaged_shard_is_named(made, tmp_path, harm):
+    folder = tar_shards(made, tmp_path / "data")
+    file = folder / "part-001.tar"
+    content = bytearray(file.read_bytes())
+    if harm == "cut":
+        content = content[: len(content) // 2]
+    elif harm == "header":
+        with tarfile.open(file) as tar:
+            start = tar.getmembers()[4].offset
+        content[start : start + 512] = b"\x07" * 512
+    elif harm == "pretended":
+        content = bytearray(gzip.compress(bytes(content)))
+    else:
+        content = bytearray(b"no tar at all " * 100 if harm == "nonsense" else b"")
+    file.write_bytes(content)
+    with pytest.raises(PureError, match=r"The shard '.*part-001\.tar' is damaged.*Fetch it again"):
+        list_images(folder)
+
+
+def test_damaged_image_in_a_shard_is_skipped_and_named(tmp_path, png):
+    listing = shard(tmp_path / "a.tar", ("a.png", png), ("b.png", png[:200]), ("c.png", b""), ("d.jpg", b"x"))
+    (batch,) = batches(listing, listing.index, Preprocessing(resize=None, crop_size=None), 8, 0)
+    assert batch.index.tolist() == [0]
+    found = [(damaged.path, damaged.reason) for damaged in batch.damaged]
+    assert found == [("a.tar:b.png", "cut short"), ("a.tar:c.png", "an empty file"), ("a.tar:d.jpg", "not an image")]
+
+
+def test_shard_that_goes_away_or_shrinks_while_it_is_read(made, tmp_path):
+    folder = tar_shards(made, tmp_path / "data")
+    listing = list_images(folder)
+    (folder / "part-002.tar").unlink()
+    (folder / "part-001.tar").write_bytes(b"")
+    with pytest.raises(DamagedImage, match="its shard cannot be read: no such file"):
+        listing.read(len(listing) - 1)
+    with pytest.raises(DamagedImage, match="cut short"):
+        listing.read(len(listing) // 2)
+    assert decode(listing.read(0)).size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("part-{000..004}.tar", r"2 of the files .* not there, the first of them '.*part-003\.tar'"),
+        ("part-{007..009}.tar", "no file that fits the pattern"),
+        ("gone-*.tar", "no file that fits the pattern"),
+        ("part-{a..c}.tar", "no range of numbers"),
+        ("{part-000.tar,classnames.txt}", "a pattern is for tar shards or for Parquet"),
+        ("part-000.tar#train", "has no splits: leave out '#train'"),
+        ("part-{0..99999999}.tar", "more than 1,000,000 files"),
+    ],
+)
+def test_pattern_that_does_not_fit(made, tmp_path, pattern, words):
+    folder = tar_shards(made, tmp_path / "data")
+    with pytest.raises(PureError, match=words):
+        list_images(folder / pattern)
+
+
+def test_patterns_expand_as_in_a_shell(made, tmp_path):
+    folder = tar_shards(made, tmp_path / "data")
+    whole = list_images(folder)
+    for pattern in ("part-{000..002}.tar", "part-{000,001,002}.tar", "part-*.tar", "part-00{0..2}.tar", "p*-00?.tar"):
+        assert list_images(folder / pattern).paths == whole.paths
+    backwards = list_images(folder / "part-{002..000}.tar").paths
+    assert sorted(backwards) == sorted(whole.paths) and backwards != whole.paths
+
+
+def test_shards_without_an_image(tmp_path):
+    with pytest.raises(PureError, match="no image in"):
+        shard(tmp_path / "a.tar", ("a.cls", b"1"))
+
+
+def test_folder_of_images_with_a_tar_beside_stays_a_folder(made, tmp_path):
+    shutil.copytree(made.folder, tmp_path / "data")
+    tar_shards(made, tmp_path / "data")
+    listing = list_images(tmp_path / "data")
+    assert listing.labels.tolist() == made.labels.tolist() and listing.paths[0].endswith(".png")
+
+
+def test_missing_label_is_unknown(tmp_path, png):
+    listing = shard(tmp_path / "a.tar", ("a.png", png), ("a.cls", b"3"), ("b.png", png))
+    np.testing.assert_array_equal(listing.labels, [3, -1])
