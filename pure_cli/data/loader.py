@@ -248,6 +248,8 @@ class _Worker:
                 f"A worker that decodes images died ({_ending(self._process.exitcode)}), perhaps because the memory "
                 "ran out. Pass fewer --workers, or --workers 0 to decode without them."
             ) from error
+        if isinstance(received, PureFailure):
+            raise received
         if isinstance(received, str):
             raise RuntimeError(f"in a worker that decodes images:\n{received}")
         return received
@@ -276,10 +278,10 @@ def _send(writer: Connection, chunk: _Chunk) -> None:
         rest = rest[os.write(writer.fileno(), rest) :]
 
 
-def _receive(reader: Connection) -> "_Chunk | str":
-    """Take a chunk out of a pipe, or the traceback of what went wrong."""
+def _receive(reader: Connection) -> "_Chunk | PureFailure | str":
+    """Take a chunk out of a pipe, or what went wrong: in a sentence, or as a traceback."""
     message = reader.recv()
-    if isinstance(message, str):
+    if isinstance(message, PureFailure | str):
         return message
     shape, index, damaged, odd = message
     chunk = _Chunk(np.empty(shape, dtype=np.uint8), index, damaged, odd)
@@ -331,6 +333,9 @@ def _work(
             _send(writer, _load(listing, chunk, preprocessing))
     except BrokenPipeError:
         pass
+    except PureFailure as failure:
+        with contextlib.suppress(OSError):
+            writer.send(PureFailure(str(failure)))
     except Exception:
         with contextlib.suppress(OSError):
             writer.send(traceback.format_exc())

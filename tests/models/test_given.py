@@ -126,3 +126,15 @@ def test_presets_of_torchvision_and_plain_functions():
 def test_transforms_that_give_no_pixels_say_so(function, says):
     with pytest.raises(PureFailure, match=says):
         preprocessing_of(function).geometry(PHOTO)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_transform_that_fails_ends_collect_in_a_sentence(tiny, images, tmp_path, workers):
+    workspace = Workspace(tmp_path, model=tiny, transform=fails_on_the_second())
+    with pytest.raises(PureFailure, match="IndexError: pop from empty list"):
+        workspace.collect(data=images, n=4, workers=workers, batch_size=2)
+
+
+def fails_on_the_second():
+    once = [transforms.ToTensor(), transforms.ToTensor()]
+    return lambda image: once.pop()(image)
