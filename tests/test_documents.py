@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 DOCS = Path(__file__).parents[1] / "docs"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 OPTIONAL = ("overcomplete",)  # packages that an example may need and pure does not
@@ -41,15 +43,36 @@ def test_python_of_directions_runs(tmp_path, monkeypatch):
     assert namespace["workspace"].references("probes@layer3")["image"].shape == (10, 20)
 
 
-def test_console_of_directions_runs(tmp_path, monkeypatch, cli):
-    from pure_cli.demo.images import write_digits
-
-    monkeypatch.chdir(tmp_path)
-    write_digits(Path("digits"), split="held-out")
-    (lines,) = blocks("directions.md", "console")
+def type_in(lines: str, cli):
+    """The commands of a block, in this process; the last answer."""
     for line in lines.splitlines():
         program, *arguments = line.removeprefix("$ ").split()
         assert program == "pure"
         answer = cli(*arguments)
         assert answer.code == 0, answer.err
-    assert "pca 0 (" in answer.out
+    return answer
+
+
+@pytest.fixture
+def beside_digits(tmp_path, monkeypatch) -> Path:
+    """The working directory, with the demo's images in it."""
+    from pure_cli.demo.images import write_digits
+
+    monkeypatch.chdir(tmp_path)
+    write_digits(Path("digits"), split="held-out")
+    return tmp_path
+
+
+def test_console_of_directions_runs(beside_digits, cli):
+    (lines,) = blocks("directions.md", "console")
+    assert "pca 0 (" in type_in(lines, cli).out
+
+
+def test_a_model_of_ones_own_by_file_and_in_python(beside_digits, cli):
+    file, in_python = blocks("models.md", "python")
+    Path("mine.py").write_text(file)
+    (lines,) = blocks("models.md", "console")
+    assert "layer4" in type_in(lines, cli).out
+    namespace: dict = {"__name__": "example"}
+    exec(compile(in_python, "docs/models.md", "exec"), namespace)
+    assert (beside_digits / "in-python" / "cluster.h5").exists()

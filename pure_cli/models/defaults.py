@@ -16,6 +16,7 @@ from pure_cli.core.layout import channels_first
 from pure_cli.errors import PureError
 from pure_cli.models.layers import Layer, check_leads_to
 
+HALVED = 4  # positions that a stride of two leaves one of
 ONE_PART = 0.9  # of the layers with weights: a child that holds more is not one part of the chain, but the chain
 
 
@@ -87,8 +88,10 @@ def chain(model: nn.Module, layers: list[Layer]) -> list[Layer]:
 
     parent = ""
     while True:
-        parts = [name for name in _children(model, parent, by_name) if held(name) and _has_positions(by_name[name])]
-        parts.sort(key=order.__getitem__)
+        parts = [
+            name for name in _children(model, parent, by_name) if held(name) and len(by_name[name].shape or ()) > 1
+        ]
+        parts = _before_pooling(sorted(parts, key=order.__getitem__), by_name)
         blocks = [name for name in parts if any(other != name for other in held(name))]
         total = sum(len(held(name)) for name in parts)
         largest = max(blocks, key=lambda name: len(held(name)), default="")
@@ -117,5 +120,14 @@ def _resolution(layer: Layer) -> int:
     return prod(layer.extent)
 
 
-def _has_positions(layer: Layer) -> bool:
-    return layer.shape is not None and _resolution(layer) > 1 and len(layer.shape) > 1
+def _before_pooling(parts: list[str], by_name: dict[str, Layer]) -> list[str]:
+    """Those parts, in their order, that come before all positions are pooled into one.
+
+    A stride halves small maps to a single position, too: on small images that is the last stage of many networks.
+    """
+    kept: list[str] = []
+    for name in parts:
+        before = _resolution(by_name[kept[-1]]) if kept else 1
+        if _resolution(by_name[name]) > 1 or before <= HALVED:
+            kept.append(name)
+    return kept

@@ -82,6 +82,13 @@ def test_a_batch_norm_is_not_explained_by_its_own_convolution():
     assert [layer.name for layer in chain(net, layers)] == ["0", "2", "3"]
 
 
+def test_one_position_is_a_stage_where_strides_lead_to_it_and_no_pooling():
+    by_strides = nn.Sequential(block(3, 4, 4), block(4, 4, 4), block(4, 6, 2))
+    assert defaults(by_strides) == ("2", "1")
+    by_pooling = nn.Sequential(block(3, 4, 2), block(4, 4, 2), nn.AdaptiveAvgPool2d(1), block(4, 6))
+    assert defaults(by_pooling) == ("1", "0")
+
+
 def test_a_network_without_a_chain_is_refused():
     net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5), nn.ReLU(), nn.Linear(5, 2))
     with pytest.raises(PureError, match="--layer"):
