@@ -33,6 +33,8 @@ class SharedRules(Composite):
         self._composite = composite
 
     def _map(self, context: dict[str, Any], name: str, module: nn.Module) -> Any:
+        if isinstance(module, nn.MultiheadAttention):  # zennit counts it as an activation function
+            return None
         hook = self._composite.module_map(context, name, module)
         return _Shared(hook) if isinstance(hook, BasicHook | Pass) else hook
 
