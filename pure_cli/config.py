@@ -17,6 +17,11 @@ from pure_cli.errors import PureError, unknown
 AUTO = "auto"  # what is chosen by evidence: k for each neuron, lower layers and features by calibrate
 K = int | Literal["auto"]
 Recipe = Literal["paper", "calibrated"]
+RuleName = Literal[
+    "gradient-x-input", "epsilon", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1",
+    "epsilon-alpha2-beta1-flat", "gamma", "integrated-gradients", "attn-lrp",
+]  # fmt: skip
+CANONIZERS = 2  # raised when they come to change what LRP's rules find
 
 
 def fingerprint(value: Any) -> str:
@@ -132,9 +137,7 @@ class CollectSettings(Running):
 
 class AttributeSettings(Running, OfNeurons):
     lower_layer: list[str] | None = None
-    rule: Literal[
-        "gradient-x-input", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-alpha2-beta1-flat"
-    ] = "gradient-x-input"
+    rule: RuleName = "gradient-x-input"
     precision: Literal["float32", "bfloat16"] = "float32"
     store: Literal["float32", "float16"] = "float32"
     position: Literal["all", "max"] = "all"
@@ -153,8 +156,10 @@ class AttributeSettings(Running, OfNeurons):
         """What the relevances depend on beside layer and inputs; what is usual is left out, but for the rule."""
         fields = ("precision", "store", "position")
         usual = {name: type(self).model_fields[name].default for name in fields}
+        canonized = self.rule not in ("gradient-x-input", "integrated-gradients")
         return {
             "rule": self.rule,
+            **({"canonizers": str(CANONIZERS)} if canonized else {}),
             **{name: getattr(self, name) for name in fields if getattr(self, name) != usual[name]},
         }
 

@@ -211,5 +211,21 @@ ATTENTION_RULES: dict[str, FunctionRule] = {
 }
 # Functions of which the gradient is the rule.
 LINEAR = frozenset(
-    ["add", "radd", "sub", "rsub", "neg", "linear", "conv1d", "conv2d", "conv3d", "conv_transpose2d", "batch_norm", "mean", "sum", "avg_pool2d", "adaptive_avg_pool2d", "softmax", "baddbmm", "sigmoid", "hardsigmoid", "masked_fill", "cumsum"]
+    (
+        *(
+            "add",
+            "radd",
+            "sub",
+            "rsub",
+            "neg",
+            "linear",
+            "conv1d",
+            "conv2d",
+            "conv3d",
+            "conv_transpose2d",
+            "mean",
+            "sum",
+        ),
+        *("batch_norm", "avg_pool2d", "adaptive_avg_pool2d", "softmax", "sigmoid", "hardsigmoid", "masked_fill"),
+    )
 )

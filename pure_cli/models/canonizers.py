@@ -96,7 +96,7 @@ def canonizers_for(model: nn.Module) -> list[Canonizer]:
 
 
 def _names_of_pairs(model: nn.Module) -> list[tuple[str, str]]:
-    """Names of linear layers and the batch norms to merge into each; none where merging changes what comes out."""
+    """Names of linear layers and the batch norms to merge into each, where that does not change what comes out."""
     if not any(_is_norm(module) for module in model.modules()):
         return []
     image = _probe(model)
@@ -104,19 +104,24 @@ def _names_of_pairs(model: nn.Module) -> list[tuple[str, str]]:
         return []
     names = {module: name for name, module in model.named_modules()}
     pairs = pairs_seen(model, image, _is_linear, _is_norm)
+    if not _same_when_merged(model, image, pairs):  # what lies between the two of some pair is used elsewhere too
+        pairs = [pair for pair in pairs if _same_when_merged(model, image, [pair])]
+    return [(names[linear], names[norm]) for linear, norm in pairs]
+
+
+def _same_when_merged(model: nn.Module, image: torch.Tensor, pairs: list[tuple[nn.Module, nn.Module]]) -> bool:
+    """Whether merging some pairs leaves the network's output what it was."""
+    merges = []
     with torch.no_grad():
         before = _first(model(image))
-        merges = []
         for linear, norm in pairs:
             merge = MergeSeenBatchNorm()
             merge.register((linear,), norm)
             merges.append(merge)
         after = _first(model(image))
-        for merge in merges:
-            merge.remove()
-    if not bool((after - before).abs().max() <= TOLERANCE * before.abs().max()):
-        return []
-    return [(names[linear], names[norm]) for linear, norm in pairs]
+    for merge in merges:
+        merge.remove()
+    return bool((after - before).abs().max() <= TOLERANCE * before.abs().max())
 
 
 def _probe(model: nn.Module) -> torch.Tensor | None:

@@ -120,7 +120,7 @@ def is_data(value: Any) -> bool:
 
 
 def share_sum(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Relevance is shared among the terms in proportion to them, as zennit's canonizers do it with `zennit.layer.Sum`."""
+    """Relevance is shared among terms in proportion to them, as zennit's canonizers do it with `zennit.layer.Sum`."""
     if kwargs or len(args) != 2 or not all(is_data(value) for value in args):
         return function(*args, **kwargs)
 
@@ -228,7 +228,51 @@ RELEVANCE_RULES: dict[str, FunctionRule] = {
 }
 # Functions at which the gradient hands on relevance as it is: they choose or move values, or are zero where it is.
 PASSIVE = frozenset(
-    ["relu", "max_pool2d", "max_pool2d_with_indices", "boolean_dispatch", "adaptive_max_pool2d", "amax", "max", "maximum", "dropout", "dropout2d", "alpha_dropout", "feature_dropout", "cat", "concat", "concatenate", "stack", "split", "chunk", "tensor_split", "unbind", "getitem", "get", "view", "view_as", "reshape", "flatten", "unflatten", "permute", "transpose", "movedim", "swapaxes", "t", "squeeze", "unsqueeze", "expand", "expand_as", "repeat", "contiguous", "clone", "detach", "pad", "roll", "select", "narrow", "index_select", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "unfold", "interpolate", "upsample", "flip", "to", "type", "type_as", "float", "double", "half", "bfloat16", "requires_grad", "size", "dim", "numel", "stride", "len", "shape", "dtype", "device", "is_floating_point", "is_complex", "is_contiguous", "get_device", "identity", "iter", "item", "data_ptr", "storage_offset", "set", "new_zeros", "new_ones", "new_empty", "zeros_like", "ones_like", "empty_like"]
+    (
+        *("relu", "max_pool2d", "max_pool2d_with_indices", "boolean_dispatch", "adaptive_max_pool2d", "amax", "max"),
+        *(
+            "maximum",
+            "dropout",
+            "dropout2d",
+            "alpha_dropout",
+            "feature_dropout",
+            "cat",
+            "concat",
+            "concatenate",
+            "stack",
+        ),
+        *("split", "chunk", "tensor_split", "unbind", "getitem", "get", "view", "view_as", "reshape", "flatten"),
+        *(
+            "unflatten",
+            "permute",
+            "transpose",
+            "movedim",
+            "swapaxes",
+            "t",
+            "squeeze",
+            "unsqueeze",
+            "expand",
+            "expand_as",
+        ),
+        *(
+            "repeat",
+            "contiguous",
+            "clone",
+            "detach",
+            "pad",
+            "roll",
+            "select",
+            "narrow",
+            "index_select",
+            "unfold",
+            "flip",
+        ),
+        *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "interpolate", "upsample", "to", "type", "type_as"),
+        *("float", "double", "half", "bfloat16", "requires_grad", "size", "dim", "numel", "stride", "len", "shape"),
+        *("dtype", "device", "is_floating_point", "is_complex", "is_contiguous", "get_device", "identity", "iter"),
+        *("item", "data_ptr", "storage_offset", "set", "new_zeros", "new_ones", "new_empty", "zeros_like", "ones_like"),
+        "empty_like",
+    )
 )
 
 

@@ -134,7 +134,7 @@ def heatmap_rule(model: nn.Module) -> str:
     return ATTENTION if special else HEATMAPS
 
 
-def missing_canonizer(rule: str, model: nn.Module, image: torch.Tensor, layer: str) -> str | None:
+def missing_canonizer(rule: str, model: nn.Module, image: torch.Tensor, layer: str, instead: str = "") -> str | None:
     """What of a network a rule does not fit, in one sentence; None where it fits.
 
     Parameters
@@ -143,11 +143,12 @@ def missing_canonizer(rule: str, model: nn.Module, image: torch.Tensor, layer: s
     model : in eval mode, parameters without gradients
     image : (1, 3, H, W) float
     layer : what lies above it does not matter
+    instead : what to use; other rules, where nothing is said
     """
     found = _unruled(rule, model, image, layer)
     if not found:
         return None
-    others = "gradient-x-input" if rule == ATTENTION else "attn-lrp or gradient-x-input"
+    others = instead or ("gradient-x-input" if rule == ATTENTION else "attn-lrp or gradient-x-input")
     functions = f"{', '.join(found[:4])}{' and more' if len(found) > 4 else ''}"
     return (
         f"{rule}: no canonizer for {type(model).__name__}: it has no rule for {functions}, and their relevance is no "

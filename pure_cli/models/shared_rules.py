@@ -122,6 +122,8 @@ class _Parts:
             mapped = gradient / self._denominator
         mapped = [mapped] * len(self._outputs) if isinstance(mapped, torch.Tensor) else list(mapped)
         used = [i for i, x in enumerate(self._inputs) if x.requires_grad]
+        if not used:
+            return torch.zeros_like(self._inputs[0])
         found = torch.autograd.grad(
             [self._outputs[i] for i in used],
             [self._inputs[i] for i in used],
