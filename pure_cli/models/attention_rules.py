@@ -17,7 +17,17 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from pure_cli.models.function_rules import ACTIVATIONS, FunctionRule, is_data, signals_of
+from pure_cli.models.function_rules import (
+    ACTIVATIONS,
+    GATES,
+    Backward,
+    Flow,
+    FunctionRule,
+    as_gate,
+    in_place,
+    is_data,
+    signals_of,
+)
 
 
 class _Half(torch.autograd.Function):
@@ -85,9 +95,18 @@ def gated_product(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         return function(*args, **kwargs)
     signals = signals_of(args)
     if len(signals) == 2:
-        return function(*halved(*args[:2]), **kwargs)
+
+        def halves(inputs: list[torch.Tensor], output: torch.Tensor) -> Backward:
+            return lambda gradient: [gradient * inputs[1] / 2, gradient * inputs[0] / 2]
+
+        return Flow.apply(function, halves, in_place(function), *args)
     factors = [value if i in signals else value.detach() for i, value in enumerate(args)]
     return function(*factors, **kwargs)
+
+
+def gate(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """A sigmoid, which the products know again."""
+    return as_gate(function(*args, **kwargs))
 
 
 def constant_divisor(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
@@ -198,6 +217,7 @@ def _mask(given: dict[str, Any], heads: int) -> torch.Tensor | None:
 
 ATTENTION_RULES: dict[str, FunctionRule] = {
     **dict.fromkeys(ACTIVATIONS, pass_elementwise),
+    **dict.fromkeys(GATES, gate),
     **dict.fromkeys(("matmul", "rmatmul", "bmm", "mm"), half_product),
     "einsum": half_einsum,
     **dict.fromkeys(("mul", "multiply", "rmul"), gated_product),

@@ -50,7 +50,7 @@ class Ruled(TorchFunctionMode):
             return func(*args, **kwargs)
         if not any(tensor.requires_grad for tensor in _tensors((*args, *kwargs.values()))):
             output = func(*args, **kwargs)
-            return _as_gate(output) if name in GATES else output
+            return as_gate(output) if name in GATES else output
         if rule is None:
             assert self._note is not None
             self._note(name)
@@ -78,7 +78,8 @@ def _tensors(values: Sequence[Any]) -> Iterator[torch.Tensor]:
             yield from _tensors(value)
 
 
-def _as_gate(output: Any) -> Any:
+def as_gate(output: Any) -> Any:
+    """Mark what comes out of a sigmoid."""
     setattr(output, GATE, True)
     return output
 
@@ -139,7 +140,7 @@ def pass_on(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         return function(x.clone(), *others, **kwargs)  # it may work in place
 
     output = Flow.apply(compute, lambda inputs, output: lambda relevance: [relevance], False, x)
-    return _as_gate(output) if name_of(function) in GATES else output
+    return as_gate(output) if name_of(function) in GATES else output
 
 
 def share_linear(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

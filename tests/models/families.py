@@ -20,6 +20,19 @@ def _timm(name, **options):
     return make
 
 
+def _headless(name):
+    """Without the dense layers on top, which are most of its weights."""
+
+    def make():
+        model = getattr(tv, name)(weights=None, **({"init_weights": False} if name.startswith("vgg") else {}))
+        model.classifier = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+        model.avgpool = nn.AdaptiveAvgPool2d(1)
+        model(torch.zeros(1, 3, SIZE, SIZE))
+        return model
+
+    return make
+
+
 def _vit():
     return tv.VisionTransformer(image_size=SIZE, patch_size=16, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=24)
 
@@ -52,8 +65,8 @@ CONVOLUTIONAL = {
     "torchvision ResNet": (_tv("resnet18"), "layer3", "layer2"),
     "torchvision ResNeXt": (_tv("resnext50_32x4d"), "layer3", "layer2"),
     "timm ResNet": (_timm("resnet26"), "layer3", "layer2"),
-    "VGG": (_tv("vgg11_bn"), "features.21", "features.7"),
-    "AlexNet": (_tv("alexnet"), "features.11", "features.5"),
+    "VGG": (_headless("vgg11_bn"), "features.21", "features.7"),
+    "AlexNet": (_headless("alexnet"), "features.11", "features.5"),
     "SqueezeNet": (_tv("squeezenet1_1"), "features.9", "features.5"),
     "torchvision DenseNet": (_tv("densenet121"), "features.denseblock2", "features.denseblock1"),
     "timm DenseNet": (_timm("densenet121"), "features.denseblock2", "features.denseblock1"),
