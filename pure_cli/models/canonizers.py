@@ -132,7 +132,7 @@ def _probe(model: nn.Module) -> torch.Tensor | None:
         try:
             with torch.no_grad():
                 model(image)
-        except (RuntimeError, ValueError, AssertionError):
+        except Exception:  # a network may refuse a size in any way
             continue
         return image
     return None

@@ -21,13 +21,14 @@ ATTENTION = (
 )
 
 PLUS = (*RECTIFIED, "MNASNet", "MobileNetV2", "torchvision RegNet", "timm RegNet")
+SIGNED = tuple(family for family in RECTIFIED if family != "SqueezeNet")  # somewhere nothing speaks against a neuron
 CONSERVES: dict[str, tuple[str, ...]] = {
     "gradient-x-input": (*RECTIFIED, "ShuffleNet", "MNASNet"),  # as far as a network is piecewise linear through zero
     "epsilon": CONVOLUTIONAL,
     "epsilon-plus": PLUS,
     "epsilon-plus-flat": PLUS,
-    "epsilon-alpha2-beta1": RECTIFIED,
-    "epsilon-alpha2-beta1-flat": RECTIFIED,
+    "epsilon-alpha2-beta1": SIGNED,
+    "epsilon-alpha2-beta1-flat": SIGNED,
     "gamma": (*RECTIFIED, "torchvision RegNet", "timm RegNet"),
     "integrated-gradients": CONVOLUTIONAL,  # the sum is the neuron's value less that at zero
     "attn-lrp": (*CONVOLUTIONAL, *NORMALISED, *ATTENTION),  # softmax keeps its term of order zero
