@@ -103,7 +103,7 @@ def _names_of_pairs(model: nn.Module) -> list[tuple[str, str]]:
     if image is None:
         return []
     names = {module: name for name, module in model.named_modules()}
-    pairs = pairs_seen(model, image, _is_linear, _is_norm)
+    pairs = pairs_seen(model, image, plain_linear, _is_norm)
     if not _same_when_merged(model, image, pairs):  # what lies between the two of some pair is used elsewhere too
         pairs = [pair for pair in pairs if _same_when_merged(model, image, [pair])]
     return [(names[linear], names[norm]) for linear, norm in pairs]
@@ -145,10 +145,13 @@ def _first(output: Any) -> torch.Tensor:
     return output
 
 
-def _is_linear(module: nn.Module) -> bool:
-    """A linear layer that uses its weight as it is."""
-    own = type(module).__module__.startswith("torch.nn.") or type(module).__name__ == "Conv2dSame"
-    return own and isinstance(module, zennit.types.Linear)
+def plain_linear(module: nn.Module) -> bool:
+    """A linear layer that uses its weight as it is; one that standardises it first is not."""
+    if not isinstance(module, zennit.types.Linear) or hasattr(module, "parametrizations"):
+        return False
+    bases = [base for base in type(module).__mro__ if base.__module__.startswith("torch.nn.") and base is not nn.Module]
+    own = any(type(module).forward is getattr(base, "forward", None) for base in bases)
+    return own or type(module).__name__ == "Conv2dSame"  # of timm: it pads, and no more
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -26,7 +26,7 @@ from pure_cli.core.directions import CHANNELS, Channels
 from pure_cli.core.gradient_relevance import GradientCircuits, GradientHeatmaps
 from pure_cli.core.integrated import IntegratedCircuits
 from pure_cli.models.attention_rules import ATTENTION_RULES, LINEAR
-from pure_cli.models.canonizers import MergeSeenBatchNorm, RuleFunctions, canonizers_for
+from pure_cli.models.canonizers import MergeSeenBatchNorm, RuleFunctions, canonizers_for, plain_linear
 from pure_cli.models.function_rules import RELEVANCE_RULES, unruled
 from pure_cli.models.shared_rules import SharedRules
 
@@ -157,7 +157,8 @@ def missing_canonizer(rule: str, model: nn.Module, image: torch.Tensor, layer: s
 
 
 def _unruled(rule: str, model: nn.Module, image: torch.Tensor, layer: str) -> list[str]:
-    """Names of the functions below a layer that a rule of LRP says nothing about, in the order in which they run."""
+    """Names of what runs below a layer and a rule of LRP does not fit, in that order: functions, and linear layers that
+    change their weights before they use them."""
     chosen = RULES[rule]
     if not (chosen.hooks or chosen.functions):
         return []
@@ -167,12 +168,19 @@ def _unruled(rule: str, model: nn.Module, image: torch.Tensor, layer: str) -> li
         if unruled(name) and not (chosen.functions and name in LINEAR):
             found[name] = None
 
+    def note_class(module: nn.Module, _: Any) -> None:
+        note(type(module).__name__)
+
+    composite, odd = Composite(canonizers=[RuleFunctions(ATTENTION_RULES, note)]), []
     if chosen.hooks:
-        composite = SharedRules(
-            COMPOSITES[rule](canonizers=[MergeSeenBatchNorm(), RuleFunctions(RELEVANCE_RULES, note)])
-        )
-    else:
-        composite = Composite(canonizers=[RuleFunctions(ATTENTION_RULES, note)])
-    with composite.context(model):
-        forward_to(model, image.detach().clone().requires_grad_(), layer)
+        rules = COMPOSITES[rule](canonizers=[MergeSeenBatchNorm(), RuleFunctions(RELEVANCE_RULES, note)])
+        composite = SharedRules(rules)
+        odd = [module for module in model.modules() if isinstance(module, Linear) and not plain_linear(module)]
+    handles = [module.register_forward_pre_hook(note_class) for module in odd]
+    try:
+        with composite.context(model):
+            forward_to(model, image.detach().clone().requires_grad_(), layer)
+    finally:
+        for handle in handles:
+            handle.remove()
     return list(found)

@@ -11,7 +11,7 @@ from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 from pure_cli.core.circuits import Circuits, Heatmaps, activations, forward_to
 from pure_cli.models.canonizers import canonizers_for
 from pure_cli.models.claims import CONVOLUTIONAL
-from pure_cli.models.rules import COMPOSITES, composite_for, in_force
+from pure_cli.models.rules import COMPOSITES, composite_for, in_force, missing_canonizer
 
 NEURONS = torch.tensor([3, 40])
 
@@ -154,3 +154,49 @@ def test_names_of_functions_are_seen_through_the_rules():
 def test_canonizers_are_needed_for_functions_alone_without_batch_norm():
     assert len(canonizers_for(torchvision.models.alexnet(weights=None))) == 1
     assert len(canonizers_for(torchvision.models.resnet18(weights=None))) == 2
+
+
+class Standardised(nn.Conv2d):
+    """A weight that is not used as it is."""
+
+    def forward(self, x):
+        return self._conv_forward(x, self.weight - self.weight.mean(), self.bias)
+
+
+@pytest.mark.parametrize("odd", [Standardised(3, 4, 3), nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))])
+def test_linear_layers_that_change_their_weights_are_named(odd):
+    model = nn.Sequential(odd, nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1)).eval().requires_grad_(False)
+    nn.init.uniform_(model[1].weight, 0.5, 0.9)
+    image = torch.randn(1, 3, 16, 16)
+    assert type(odd).__name__ in missing_canonizer("epsilon-plus", model, image, "3")
+    assert missing_canonizer("attn-lrp", model, image, "3") is None
+    assert merged(model) == (0, 1)
+
+
+class InPlace(nn.Module):
+    """Works in place, and goes on with the tensor that it changed."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.top = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        x = self.conv(x)
+        y = x * 2
+        y.add_(x)
+        y.mul_(torch.sigmoid(x))
+        y.relu_()
+        return self.top(y)
+
+
+@pytest.mark.parametrize("rule", ["epsilon", "attn-lrp"])
+def test_functions_that_work_in_place_still_do(rule):
+    torch.manual_seed(0)
+    model, images = InPlace().eval().requires_grad_(False), torch.randn(2, 3, 4, 4)
+    expected = model(images)
+    with in_force(rule, model):
+        activation, lower = forward_to(model, images, "top", ["conv"])
+        (gradient,) = torch.autograd.grad(activation, lower["conv"], torch.ones_like(activation))
+    torch.testing.assert_close(activation.detach(), expected, rtol=0, atol=0)
+    assert gradient.any()
