@@ -17,6 +17,11 @@ from pure_cli.errors import PureError, unknown
 AUTO = "auto"  # what is chosen by evidence: k for each neuron, lower layers and features by calibrate
 K = int | Literal["auto"]
 Recipe = Literal["paper", "calibrated"]
+RuleName = Literal[
+    "gradient-x-input", "epsilon", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1",
+    "epsilon-alpha2-beta1-flat", "gamma", "integrated-gradients", "attn-lrp",
+]  # fmt: skip
+CANONIZERS = 2  # raised when they come to change what LRP's rules find
 
 
 def fingerprint(value: Any) -> str:
@@ -102,11 +107,6 @@ class OfNeurons(Settings):
     _neurons = field_validator("neurons", mode="before")(_as_text)
 
 
-Rule = Literal[
-    "gradient-x-input", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1", "epsilon-alpha2-beta1-flat"
-]
-
-
 SCORE_OPTIONS = ("by", "pool", "rule", "target")  # how collect ranks images
 
 
@@ -121,7 +121,7 @@ class CollectSettings(Running):
     n: int = Field(100, ge=1)
     by: Literal["activation", "relevance"] = "activation"
     pool: Literal["max", "mean", "sum"] | None = None
-    rule: Rule | None = None
+    rule: RuleName | None = None
     target: Literal["label", "predicted"] | None = None
     limit: int | None = Field(None, ge=1)
     strict: bool = False
@@ -176,7 +176,7 @@ class DirectionsSettings(Running):
 
 class AttributeSettings(Running, OfNeurons):
     lower_layer: list[str] | None = None
-    rule: Rule = "gradient-x-input"
+    rule: RuleName = "gradient-x-input"
     precision: Literal["float32", "bfloat16"] = "float32"
     store: Literal["float32", "float16"] = "float32"
     position: Literal["all", "max"] = "all"
@@ -195,8 +195,10 @@ class AttributeSettings(Running, OfNeurons):
         """What the relevances depend on beside layer and inputs; what is usual is left out, but for the rule."""
         fields = ("precision", "store", "position")
         usual = {name: type(self).model_fields[name].default for name in fields}
+        canonized = self.rule not in ("gradient-x-input", "integrated-gradients")
         return {
             "rule": self.rule,
+            **({"canonizers": str(CANONIZERS)} if canonized else {}),
             **{name: getattr(self, name) for name in fields if getattr(self, name) != usual[name]},
         }
 

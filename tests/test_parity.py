@@ -110,6 +110,36 @@ def test_relevances_of_the_network_as_loaded_are_those_of_crp_to_rounding(study,
         np.testing.assert_allclose(ours.numpy(), theirs[row].numpy(), atol=2e-6)
 
 
+@pytest.mark.parametrize("rule", ["epsilon", "epsilon-plus", "epsilon-alpha2-beta1", "gamma"])
+def test_relevances_by_a_rule_are_those_of_crp(study, store, rule):
+    """Through `attribute`'s own circuits on a trained network; zennit-crp runs zennit's hooks, one pass per neuron."""
+    from crp.attribution import CondAttribution
+
+    from pure_cli.models.rules import circuits_for, in_force, zennit_composite
+
+    _, network, images, _, _ = study
+    with store("attribute") as file:
+        references = file["layers/layer3/image"][:2, :8]
+    for neuron, rows in zip(NEURONS, references, strict=False):
+        batch = NORMALISE(torch.stack([images[int(i)][0] for i in rows]))
+        with in_force(rule, network):
+            circuits = circuits_for(rule, network, batch, "layer3", ["layer2"])
+            ours = circuits.summed(torch.full((8,), neuron), last=True)["layer2"]
+        theirs = (
+            CondAttribution(network)(
+                batch.clone().requires_grad_(),
+                [{"layer3": [neuron]}],
+                zennit_composite(rule, network),
+                record_layer=["layer2"],
+                start_layer="layer3",
+                init_rel=lambda activation: activation.clamp(min=0),
+            )
+            .relevances["layer2"]
+            .sum(dim=(2, 3))
+        )
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
+
+
 def test_activations_are_those_of_crp(study, store):
     _, network, images, _, reference = study
     with store("attribute") as file:

@@ -28,7 +28,9 @@ def attribute(
         str | None,
         typer.Option(
             "--rule",
-            help="gradient-x-input, epsilon-plus(-flat) or epsilon-alpha2-beta1(-flat). [default: gradient-x-input]",
+            metavar="RULE",
+            help="gradient-x-input, epsilon, epsilon-plus(-flat), epsilon-alpha2-beta1(-flat), gamma, "
+            "integrated-gradients, or attn-lrp for transformers. [default: gradient-x-input]",
         ),
     ] = None,
     position: Annotated[

@@ -90,7 +90,11 @@ def collect(
     ] = None,
     rule: Annotated[
         str | None,
-        typer.Option("--rule", metavar="RULE", help="Of --by relevance. [default: epsilon-plus-flat]"),
+        typer.Option(
+            "--rule",
+            metavar="RULE",
+            help="Of --by relevance. [default: epsilon-plus-flat; attn-lrp where there is attention]",
+        ),
     ] = None,
     target: Annotated[
         str | None,

@@ -198,7 +198,7 @@ class Circuits:
         fired = self.firing[torch.arange(len(which), device=which.device), which].clamp(min=0)
         if positions is not None:
             fired = fired * nn.functional.one_hot(positions.clamp(min=0), fired.shape[1])
-        start = self.neurons.start(self.activation, which, fired, self.lrp)
+        start = self._start(which, fired)
         lower = [self._lower[name] for name in self.lower_layers]
         gradients = torch.autograd.grad(self._output, lower, start, retain_graph=not last)
         m = len(which)
@@ -206,6 +206,10 @@ class Circuits:
             name: self._summed(gradient[:m], self._lower[name].detach()[:m])
             for name, gradient in zip(self.lower_layers, gradients, strict=True)
         }
+
+    def _start(self, which: torch.Tensor, fired: torch.Tensor) -> torch.Tensor:
+        """Where the backward pass begins, for relevances `fired` (m, S) of neurons `which`."""
+        return self.neurons.start(self.activation, which, fired, self.lrp)
 
     def lower_mean(self) -> dict[str, torch.Tensor]:
         """(B, D) float32 activations of every lower layer, their means over space."""
@@ -276,9 +280,17 @@ class Heatmaps:
         rows, positions = torch.arange(len(channels), device=channels.device), positions.clamp(min=0)
         fired = torch.zeros_like(self._firing[: len(channels), 0])
         fired[rows, positions] = self._firing[rows, channels, positions]
-        start = self.neurons.start(self._activation, channels, fired, lrp=True)
+        start = self._start(channels, fired)
         (gradient,) = torch.autograd.grad(self._output, self._pixels, start, retain_graph=not last)
-        return gradient[: len(channels)].sum(dim=1)
+        return self._relevance(gradient)[: len(channels)].sum(dim=1)
+
+    def _start(self, which: torch.Tensor, fired: torch.Tensor) -> torch.Tensor:
+        """As of `Circuits`."""
+        return self.neurons.start(self._activation, which, fired, lrp=True)
+
+    def _relevance(self, gradient: torch.Tensor) -> torch.Tensor:
+        """Relevance (B, 3, H, W) of the pixels."""
+        return gradient
 
 
 def activation_maps(activation: torch.Tensor, channels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

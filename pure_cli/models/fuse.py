@@ -4,7 +4,7 @@ Which batch norm follows which convolution is seen in a pass over an image, so t
 its code is written; that nothing else used what lies between is then held against the network's own outputs.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import torch
 from torch import nn
@@ -48,26 +48,56 @@ def fuse_batch_norm(model: nn.Module, image: torch.Tensor, keep: Collection[str]
 
 
 def _pairs(model: nn.Module, image: torch.Tensor, keep: Collection[str]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Convolutions and the batch norms that take their outputs, each used once in a pass."""
-    made: dict[int, tuple[nn.Conv2d, torch.Tensor]] = {}  # the tensors too, so that their ids stay theirs
-    taken: dict[nn.BatchNorm2d, nn.Conv2d | None] = {}
+    """Convolutions and the batch norms that take their outputs, each used once, where nobody looks between."""
+    seen = pairs_seen(
+        model,
+        image,
+        lambda module: type(module) is nn.Conv2d,
+        lambda module: type(module) is nn.BatchNorm2d and module.running_mean is not None,
+    )
+    kept = {module for name, module in model.named_modules() if name in keep}
+    return [
+        (conv, norm)
+        for conv, norm in seen
+        if isinstance(conv, nn.Conv2d)
+        and isinstance(norm, nn.BatchNorm2d)
+        and conv not in kept
+        and not conv._forward_hooks
+        and not norm._forward_pre_hooks
+    ]
+
+
+def pairs_seen(
+    model: nn.Module,
+    image: torch.Tensor,
+    linear: Callable[[nn.Module], bool],
+    norm: Callable[[nn.Module], bool],
+) -> list[tuple[nn.Module, nn.Module]]:
+    """Linear layers and the batch norms that take their outputs, each used once in a pass.
+
+    Parameters
+    ----------
+    model : in eval mode
+    image : (1, 3, H, W) float, that it takes
+    linear, norm : which modules count as what
+    """
+    made: dict[int, tuple[nn.Module, torch.Tensor]] = {}  # the tensors too, so that their ids stay theirs
+    taken: dict[nn.Module, nn.Module | None] = {}
     calls: dict[nn.Module, int] = {}
 
     def make(module: nn.Module, _: object, output: torch.Tensor) -> None:
-        assert isinstance(module, nn.Conv2d)
         calls[module] = calls.get(module, 0) + 1
         made[id(output)] = (module, output)
 
     def take(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        assert isinstance(module, nn.BatchNorm2d)
         calls[module] = calls.get(module, 0) + 1
         taken[module] = made[id(inputs[0])][0] if id(inputs[0]) in made else None
 
     handles = []
     for module in model.modules():
-        if type(module) is nn.Conv2d:
+        if linear(module):
             handles.append(module.register_forward_hook(make))
-        elif type(module) is nn.BatchNorm2d and module.running_mean is not None:
+        elif norm(module):
             handles.append(module.register_forward_pre_hook(take))
     try:
         with torch.no_grad():
@@ -75,17 +105,11 @@ def _pairs(model: nn.Module, image: torch.Tensor, keep: Collection[str]) -> list
     finally:
         for handle in handles:
             handle.remove()
-    kept = {module for name, module in model.named_modules() if name in keep}
-    convs = [conv for conv in taken.values() if conv is not None]
+    makers = [maker for maker in taken.values() if maker is not None]
     return [
-        (conv, norm)
-        for norm, conv in taken.items()
-        if conv is not None
-        and conv not in kept
-        and calls[conv] == calls[norm] == 1
-        and convs.count(conv) == 1
-        and not conv._forward_hooks
-        and not norm._forward_pre_hooks
+        (maker, follower)
+        for follower, maker in taken.items()
+        if maker is not None and calls[maker] == calls[follower] == 1 and makers.count(maker) == 1
     ]
 
 

@@ -1,32 +1,101 @@
-"""LRP rules by name, with the canonizers that a network needs first (batch norm merged, sums as modules)."""
+"""Rules by name: how relevance is computed, what has to be in force while the network runs, and where a rule fits."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torchvision.models.resnet as torchvision_resnet
 from torch import nn
-from zennit.canonizers import AttributeCanonizer, Canonizer, SequentialMergeBatchNorm
-from zennit.composites import EpsilonAlpha2Beta1, EpsilonAlpha2Beta1Flat, EpsilonPlus, EpsilonPlusFlat
+from zennit.composites import (
+    LAYER_MAP_BASE,
+    EpsilonAlpha2Beta1,
+    EpsilonAlpha2Beta1Flat,
+    EpsilonPlus,
+    EpsilonPlusFlat,
+    LayerMapComposite,
+)
 from zennit.core import Composite
-from zennit.layer import Sum
-from zennit.torchvision import ResNetCanonizer, VGGCanonizer
+from zennit.rules import Epsilon, Gamma
+from zennit.types import Convolution, Linear
 
+from pure_cli.core.circuits import Circuits, Heatmaps, forward_to
+from pure_cli.core.directions import CHANNELS, Channels
+from pure_cli.core.gradient_relevance import GradientCircuits, GradientHeatmaps
+from pure_cli.core.integrated import IntegratedCircuits
+from pure_cli.models.attention_rules import ATTENTION_RULES, LINEAR
+from pure_cli.models.canonizers import MergeSeenBatchNorm, RuleFunctions, canonizers_for, plain_linear
+from pure_cli.models.function_rules import RELEVANCE_RULES, unruled
 from pure_cli.models.shared_rules import SharedRules
 
-COMPOSITES: dict[str, type[Composite]] = {
-    "epsilon-plus": EpsilonPlus,
-    "epsilon-plus-flat": EpsilonPlusFlat,
-    "epsilon-alpha2-beta1": EpsilonAlpha2Beta1,
-    "epsilon-alpha2-beta1-flat": EpsilonAlpha2Beta1Flat,
+GRADIENT_X_INPUT, HEATMAPS, ATTENTION = "gradient-x-input", "epsilon-plus-flat", "attn-lrp"
+GAMMA = 0.25  # of what positive weights get on top, as in zennit's EpsilonGammaBox
+NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.MultiheadAttention)  # what zennit's rules do not fit
+
+
+class OnlyEpsilon(LayerMapComposite):
+    """The epsilon rule at every linear layer."""
+
+    def __init__(self, canonizers: list[Any] | None = None):
+        super().__init__([*LAYER_MAP_BASE, (Linear, Epsilon())], canonizers=canonizers)
+
+
+class EpsilonGamma(LayerMapComposite):
+    """The gamma rule at convolutions, the epsilon rule at dense layers: zennit's EpsilonGammaBox without its box."""
+
+    def __init__(self, canonizers: list[Any] | None = None):
+        layer_map = [*LAYER_MAP_BASE, (Convolution, Gamma(GAMMA)), (nn.Linear, Epsilon())]
+        super().__init__(layer_map, canonizers=canonizers)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How relevance is computed.
+
+    Attributes
+    ----------
+    text : what it does, in a line
+    composite : of zennit's rules, where it is made of these
+    circuits : for lower channels
+    functions : rules for functions, where it changes gradients
+    """
+
+    text: str
+    composite: type[LayerMapComposite] | None = None
+    circuits: Callable[..., Circuits] = Circuits
+    functions: bool = False
+
+    @property
+    def hooks(self) -> bool:
+        """The backward pass hands on relevance by zennit's rules: every module may run once."""
+        return self.composite is not None
+
+
+RULES: dict[str, Rule] = {
+    GRADIENT_X_INPUT: Rule("gradient × activation, as in PURE"),
+    "epsilon": Rule("LRP-ε at every linear layer", OnlyEpsilon),
+    "epsilon-plus": Rule("LRP-z⁺ at convolutions, ε at dense layers", EpsilonPlus),
+    HEATMAPS: Rule("the same, flat at the first layer; PURE's for heatmaps", EpsilonPlusFlat),
+    "epsilon-alpha2-beta1": Rule("LRP-α2β1 at convolutions, ε at dense layers", EpsilonAlpha2Beta1),
+    "epsilon-alpha2-beta1-flat": Rule("the same, flat at the first layer", EpsilonAlpha2Beta1Flat),
+    "gamma": Rule(f"LRP-γ ({GAMMA}) at convolutions, ε at dense layers", EpsilonGamma),
+    "integrated-gradients": Rule("gradients along the line from zero", circuits=IntegratedCircuits),
+    ATTENTION: Rule("LRP for attention and layer norm", circuits=GradientCircuits, functions=True),
 }
+COMPOSITES = {name: rule.composite for name, rule in RULES.items() if rule.composite is not None}
 
 
 def composite_for(rule: str, model: nn.Module) -> Composite:
     """The composite of a rule with the canonizers of a network; register it with ``composite.context(model)``.
 
-    Its work on an image is shared by all backward passes over it.
+    Its work on an image is shared by all backward passes over it. For rules that are none of zennit's, it holds no more
+    than what has to be in force while the network runs.
     """
-    return SharedRules(zennit_composite(rule, model))
+    if RULES[rule].hooks:
+        return SharedRules(zennit_composite(rule, model))
+    return Composite(canonizers=[RuleFunctions(ATTENTION_RULES)] if RULES[rule].functions else [])
 
 
 def zennit_composite(rule: str, model: nn.Module) -> Composite:
@@ -34,58 +103,84 @@ def zennit_composite(rule: str, model: nn.Module) -> Composite:
     return COMPOSITES[rule](canonizers=canonizers_for(model))
 
 
-class TimmResNetCanonizer(AttributeCanonizer):
-    """The residual sum of timm's ResNet blocks as a module, so that rules can split relevance at it.
+def in_force(rule: str, model: nn.Module) -> AbstractContextManager[Any]:
+    """A context in which circuits and heatmaps by a rule can be computed."""
+    return composite_for(rule, model).context(model) if RULES[rule].hooks or RULES[rule].functions else nullcontext()
 
-    The blocks' other parts run as timm runs them.
+
+def circuits_for(
+    rule: str,
+    model: nn.Module,
+    images: torch.Tensor,
+    layer: str,
+    lower_layers: Sequence[str],
+    neurons: Channels = CHANNELS,
+) -> Circuits:
+    """Circuits by a rule, inside of `in_force`; parameters as of `pure_cli.core.circuits.Circuits`."""
+    return RULES[rule].circuits(model, images, layer, lower_layers, RULES[rule].hooks, neurons)
+
+
+def heatmaps_for(
+    rule: str, model: nn.Module, images: torch.Tensor, layer: str, neurons: Channels = CHANNELS
+) -> Heatmaps:
+    """Heatmaps by a rule of LRP, inside of `in_force`; parameters as of `pure_cli.core.circuits.Heatmaps`."""
+    return (Heatmaps if RULES[rule].hooks else GradientHeatmaps)(model, images, layer, neurons)
+
+
+def heatmap_rule(model: nn.Module) -> str:
+    """The rule for heatmaps of a network: PURE's, or AttnLRP where there is attention or a norm over channels."""
+    parts = list(model.modules())
+    special = any(isinstance(part, NORMS) or "attention" in type(part).__name__.lower() for part in parts)
+    return ATTENTION if special else HEATMAPS
+
+
+def missing_canonizer(rule: str, model: nn.Module, image: torch.Tensor, layer: str, instead: str = "") -> str | None:
+    """What of a network a rule does not fit, in one sentence; None where it fits.
+
+    Parameters
+    ----------
+    rule : of `RULES`
+    model : in eval mode, parameters without gradients
+    image : (1, 3, H, W) float
+    layer : what lies above it does not matter
+    instead : what to use; other rules, where nothing is said
     """
-
-    def __init__(self) -> None:
-        super().__init__(self._attribute_map)
-
-    @staticmethod
-    def _attribute_map(name: str, module: nn.Module) -> dict[str, object] | None:
-        from timm.models.resnet import BasicBlock, Bottleneck
-
-        if isinstance(module, Bottleneck):
-            return {"forward": _bottleneck.__get__(module), "canonizer_sum": Sum()}
-        if isinstance(module, BasicBlock):
-            return {"forward": _basic.__get__(module), "canonizer_sum": Sum()}
+    found = _unruled(rule, model, image, layer)
+    if not found:
         return None
+    others = instead or ("gradient-x-input" if rule == ATTENTION else "attn-lrp or gradient-x-input")
+    functions = f"{', '.join(found[:4])}{' and more' if len(found) > 4 else ''}"
+    return (
+        f"{rule}: no canonizer for {type(model).__name__}: it has no rule for {functions}, and their relevance is no "
+        f"more than a gradient, which is not conserved. Use {others}."
+    )
 
 
-def canonizers_for(model: nn.Module) -> list[Canonizer]:
-    """The canonizers that fit a network; batch norm right behind a linear layer is merged in any network."""
-    from timm.models.resnet import ResNet as TimmResNet
+def _unruled(rule: str, model: nn.Module, image: torch.Tensor, layer: str) -> list[str]:
+    """Names of what runs below a layer and a rule of LRP does not fit, in that order: functions, and linear layers that
+    change their weights before they use them."""
+    chosen = RULES[rule]
+    if not (chosen.hooks or chosen.functions):
+        return []
+    found: dict[str, None] = {}
 
-    if isinstance(model, torchvision_resnet.ResNet):
-        return [ResNetCanonizer()]
-    if type(model).__module__ == "torchvision.models.vgg":
-        return [VGGCanonizer()]
-    if isinstance(model, TimmResNet):
-        return [SequentialMergeBatchNorm(), TimmResNetCanonizer()]
-    return [SequentialMergeBatchNorm()]
+    def note(name: str) -> None:
+        if unruled(name) and not (chosen.functions and name in LINEAR):
+            found[name] = None
 
+    def note_class(module: nn.Module, _: Any) -> None:
+        note(type(module).__name__)
 
-def _tail(block: Any, x: torch.Tensor, shortcut: torch.Tensor, activation: Any) -> torch.Tensor:
-    """From the last batch norm of a timm block to its output."""
-    if block.se is not None:
-        x = block.se(x)
-    if block.drop_path is not None:
-        x = block.drop_path(x)
-    if block.downsample is not None:
-        shortcut = block.downsample(shortcut)
-    return activation(block.canonizer_sum(torch.stack([shortcut, x], dim=-1)))
-
-
-def _basic(self: Any, x: torch.Tensor) -> torch.Tensor:
-    shortcut = x
-    x = self.aa(self.act1(self.drop_block(self.bn1(self.conv1(x)))))
-    return _tail(self, self.bn2(self.conv2(x)), shortcut, self.act2)
-
-
-def _bottleneck(self: Any, x: torch.Tensor) -> torch.Tensor:
-    shortcut = x
-    x = self.act1(self.bn1(self.conv1(x)))
-    x = self.aa(self.act2(self.drop_block(self.bn2(self.conv2(x)))))
-    return _tail(self, self.bn3(self.conv3(x)), shortcut, self.act3)
+    composite, odd = Composite(canonizers=[RuleFunctions(ATTENTION_RULES, note)]), []
+    if chosen.hooks:
+        rules = COMPOSITES[rule](canonizers=[MergeSeenBatchNorm(), RuleFunctions(RELEVANCE_RULES, note)])
+        composite = SharedRules(rules)
+        odd = [module for module in model.modules() if isinstance(module, Linear) and not plain_linear(module)]
+    handles = [module.register_forward_pre_hook(note_class) for module in odd]
+    try:
+        with composite.context(model):
+            forward_to(model, image.detach().clone().requires_grad_(), layer)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(found)

@@ -33,6 +33,8 @@ class SharedRules(Composite):
         self._composite = composite
 
     def _map(self, context: dict[str, Any], name: str, module: nn.Module) -> Any:
+        if isinstance(module, nn.MultiheadAttention):  # zennit counts it as an activation function
+            return None
         hook = self._composite.module_map(context, name, module)
         return _Shared(hook) if isinstance(hook, BasicHook | Pass) else hook
 
@@ -120,6 +122,8 @@ class _Parts:
             mapped = gradient / self._denominator
         mapped = [mapped] * len(self._outputs) if isinstance(mapped, torch.Tensor) else list(mapped)
         used = [i for i, x in enumerate(self._inputs) if x.requires_grad]
+        if not used:
+            return torch.zeros_like(self._inputs[0])
         found = torch.autograd.grad(
             [self._outputs[i] for i in used],
             [self._inputs[i] for i in used],

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,7 +87,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     """
     begin = time.perf_counter()
     if settings.precision != "float32" and settings.rule != GRADIENT_X_INPUT:
-        raise PureError(f"--precision {settings.precision} is for {GRADIENT_X_INPUT}; LRP's denominators need float32.")
+        raise PureError(f"--precision {settings.precision} is for {GRADIENT_X_INPUT}; other rules need float32.")
     collected = read_collected(store)
     layers = need_layers(settings.layer, collected.layers, "collect")
     listing = require_unchanged(store, collected, layers)
@@ -105,6 +104,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     if jobs:
         network = open_network(collected, settings.device, settings.deterministic)
         tasks = [_task(job, store, network, collected, listing, settings) for job in jobs]
+        outcome.notes += _misfits(network, jobs, listing, settings.rule)
         done, total = 0, sum(task.plan.pairs for task in tasks)
         for task in tasks:
             for pairs in _run(task, store, network, collected, listing, settings):
@@ -207,10 +207,11 @@ def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLaye
 def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dict[str, int], int]:
     """Channels of every lower layer and of the layer, once it is clear that each leads to it."""
     from pure_cli.models.layers import check_layer, check_leads_to, check_rules, list_layers
+    from pure_cli.models.rules import RULES
 
     image = network.inputs(first_image(listing, network))
     layers = list_layers(network.model, image)
-    if rule != GRADIENT_X_INPUT:
+    if RULES[rule].hooks:
         check_rules(network.model, layers, module_of(job.layer))
     widths = {}
     for name in [*job.lower_layers, module_of(job.layer)]:
@@ -219,29 +220,39 @@ def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dic
     return widths, widths.pop(module_of(job.layer))
 
 
+def _misfits(network: Network, jobs: list[Job], listing: Listing, rule: str) -> list[str]:
+    """What of the network the rule does not fit, in sentences."""
+    from pure_cli.models.rules import missing_canonizer
+
+    image = network.inputs(first_image(listing, network))
+    modules = dict.fromkeys(module_of(job.layer) for job in jobs)
+    found = dict.fromkeys(missing_canonizer(rule, network.model, image, module) for module in modules)
+    return [sentence for sentence in found if sentence is not None]
+
+
 def _run(
     task: Task, store: Store, network: Network, collected: Collected, listing: Listing, settings: AttributeSettings
 ) -> Iterator[int]:
     """Compute one task from where a killed process left it, and write it; yields the pairs of every finished batch."""
     import torch
 
-    from pure_cli.core.circuits import Circuits, normalised_arrays
+    from pure_cli.core.circuits import normalised_arrays
     from pure_cli.core.layout import channels_first
-    from pure_cli.models.rules import composite_for
+    from pure_cli.models.rules import RULES, circuits_for, in_force
 
     job, plan, neurons = task.job, task.plan, np.array(task.work.neurons, dtype=np.int64)
     source, n, module = collected.layers[job.layer], plan.references, module_of(job.layer)
     position = source.top.position[neurons]
     names = {lower: f"relevance-{i}" for i, lower in enumerate(job.lower_layers)}
-    lrp = settings.rule != GRADIENT_X_INPUT
-    registered = composite_for(settings.rule, network.model).context(network.model) if lrp else nullcontext()
-    if not lrp:
+    rule = settings.rule
+    if not RULES[rule].hooks:
         network = network.ready(first_image(listing, network), [module, *job.lower_layers], settings.precision)
-    with PairWork(store, task.work, plan, _arrays(task, names), task.batch_size, settings.force) as work, registered:
+    ruled = in_force(rule, network.model)
+    with PairWork(store, task.work, plan, _arrays(task, names), task.batch_size, settings.force) as work, ruled:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
             inputs, which = network.inputs(images), np.arange(start, stop)
-            circuits = Circuits(network.model, inputs, module, job.lower_layers, lrp, network.neurons(job.layer))
+            circuits = circuits_for(rule, network.model, inputs, module, job.lower_layers, network.neurons(job.layer))
             firing = channels_first(circuits.activation).float().clamp(min=0)
             work.write("max", which, firing.amax(dim=-1).cpu().numpy())
             work.write("mean", which, firing.mean(dim=-1).cpu().numpy())

@@ -19,7 +19,7 @@ from pure_cli.workspace import result_fingerprint
 if TYPE_CHECKING:
     import torch
 
-RULE = "epsilon-plus-flat"  # of the heatmaps, as in PURE
+RULES = "epsilon-plus-flat, attn-lrp"  # of the heatmaps: PURE's, and what stands in where it does not fit a network
 WHOLE = "none"  # the crop that is no crop
 BOX = "box"  # the data set of crops.h5: top, bottom, left, right, half-open; -1 where there is no image
 HEATMAPS_SHARE = 4  # times the memory of a forward pass: the graph of the whole network, with the rules' copies
@@ -53,12 +53,14 @@ def compute_boxes(
     batch_size: int | None,
     workers: int | None,
     anew: bool,
+    notes: list[str] | None = None,
 ) -> Iterator[int]:
     """Find the boxes of some neurons and write them; yields the pairs of every finished batch.
 
     Parameters
     ----------
     crop : "crp", by relevance of the pixels, or "activation", by the neuron's own map
+    notes : gets what the user should know of the heatmaps
     """
     from pure_cli.core.crops import blurred, box, seen
 
@@ -72,6 +74,8 @@ def compute_boxes(
     arrays = {BOX: ((len(neurons) * plan.references, 4), "int16")}
     work = PairWork(sources.store, begun, plan, arrays, size, anew)
     with work, Look(network, layer, crop, first_image(listing, network)) as look:
+        if notes is not None:
+            notes += look.misfits()
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, workers):
             look.at(images)
@@ -109,19 +113,21 @@ class Look:
     def __init__(self, network: Network, layer: str, crop: str, example: "torch.Tensor"):
         from pure_cli.core.layout import has_map
         from pure_cli.models.layers import check_layer, check_rules, list_layers
-        from pure_cli.models.rules import composite_for
+        from pure_cli.models.rules import RULES, heatmap_rule, in_force
 
         self._network, self._layer, self._neurons = network, module_of(layer), network.neurons(layer)
         self._rules: Any = nullcontext()
         self._heatmaps: Any = None
         self._activation: Any = None
         layers = list_layers(network.model, network.inputs(example))
+        self._rule = heatmap_rule(network.model)
         if crop == "crp":
-            check_rules(network.model, layers, self._layer)
-            self._rules = composite_for(RULE, network.model).context(network.model)
+            if RULES[self._rule].hooks:
+                check_rules(network.model, layers, self._layer)
+            self._rules = in_force(self._rule, network.model)
         elif not has_map(check_layer(self._layer, layers).extent, (example.shape[-2], example.shape[-1])):
             raise PureError(f"The neurons of '{layer}' have no map over space. Use --crop crp or --crop none.")
-        self._crop = crop
+        self._crop, self._example = crop, example
 
     def __enter__(self) -> "Look":
         self._rules.__enter__()
@@ -130,14 +136,26 @@ class Look:
     def __exit__(self, *error: object) -> None:
         self._rules.__exit__(*error)
 
+    def misfits(self) -> list[str]:
+        """What of the network the rule of the heatmaps does not fit, in sentences."""
+        from pure_cli.models.rules import missing_canonizer
+
+        if self._crop != "crp":
+            return []
+        sentence = missing_canonizer(
+            self._rule, self._network.model, self._network.inputs(self._example), self._layer, "--crop activation"
+        )
+        return [sentence] if sentence else []
+
     def at(self, images: "torch.Tensor") -> None:
         """Look at a batch of images, (B, 3, H, W) uint8."""
-        from pure_cli.core.circuits import Heatmaps, activations
+        from pure_cli.core.circuits import activations
+        from pure_cli.models.rules import heatmaps_for
 
         inputs = self._network.inputs(images)
         self._size = (inputs.shape[-2], inputs.shape[-1])
         if self._crop == "crp":
-            self._heatmaps = Heatmaps(self._network.model, inputs, self._layer, self._neurons)
+            self._heatmaps = heatmaps_for(self._rule, self._network.model, inputs, self._layer, self._neurons)
         else:
             whole = activations(self._network.model, inputs, [self._layer])[self._layer]
             self._activation = self._neurons.read(whole)
@@ -167,5 +185,5 @@ class Look:
 
 
 def _depends_on(sources: Sources, layer: str, crop: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    settings = {"layer": layer, "crop": crop, "rule": RULE if crop == "crp" else ""}
+    settings = {"layer": layer, "crop": crop, "rule": RULES if crop == "crp" else ""}
     return settings, sources.embed_lineage(layer)

@@ -12,7 +12,7 @@ from pure_cli.config import EmbedSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
-from pure_cli.stages.crops import BOX, WHOLE, boxes, compute_boxes, missing_boxes
+from pure_cli.stages.crops import BOX, RULES, WHOLE, boxes, compute_boxes, missing_boxes
 from pure_cli.stages.judges import Chosen, choose, require_same, require_weights, side, warnings
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.sources import EMBEDDING, Sources
@@ -57,7 +57,7 @@ def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) ->
         outcome.notes += warnings(kind, recipe, sources.collected.origin)
     outcome.notes += _losses(jobs, sources)
     if jobs:
-        work = _work(jobs, sources, settings)
+        work = _work(jobs, sources, settings, outcome.notes)
         total, done = next(work), 0
         outcome.details["embeddings"] = sum(_pairs(job.layer, job.neurons, sources) for job in jobs)
         for pairs in work:
@@ -88,6 +88,8 @@ def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings)
             return
     require_weights(chosen)
     own = {"layer": layer, "embedder": chosen.spec.identity(), "crop": chosen.crop}
+    if chosen.crop == "crp":
+        own["heatmaps"] = RULES
     if there is not None:
         require_same(layer, chosen, there)
         if there.fingerprint == result_fingerprint(own, sources.embed_lineage(layer)):
@@ -123,7 +125,7 @@ def _pairs(layer: str, neurons: np.ndarray, sources: Sources) -> int:
     return int((sources.collected.layers[layer].top.image[neurons] != NO_IMAGE).sum())
 
 
-def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings) -> Iterator[int]:
+def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings, notes: list[str]) -> Iterator[int]:
     """All of it: first the number of pairs of neuron and reference to do, then that of each finished batch.
 
     A pair counts once for the box and once for each embedding.
@@ -146,7 +148,7 @@ def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings) -> Iterato
     for (layer, crop), neurons in boxless.items():
         if len(neurons):
             yield from compute_boxes(
-                sources, network, layer, crop, neurons, settings.batch_size, settings.workers, settings.force
+                sources, network, layer, crop, neurons, settings.batch_size, settings.workers, settings.force, notes
             )
     for job in jobs:
         yield from _run(job, sources, network, embedders[job.chosen.spec], settings)

@@ -23,7 +23,7 @@ from pure_cli.stages.crops import HEATMAPS_SHARE, WHOLE, Look
 from pure_cli.stages.sources import Sources
 from pure_cli.workspace import Store
 
-VIEW = 2  # raised when figures come to look different
+VIEW = 3  # raised when figures come to look different
 FIGURES, INDEX = "figures", "figures.json"
 
 
@@ -65,6 +65,7 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
             painter.paint(job)
             index.add(job)
             progress(done, len(wanted))
+        outcome.notes += dict.fromkeys(note for notes in painter.misfits.values() for note in notes)
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
@@ -182,11 +183,17 @@ def _images(count: int) -> str:
 
 
 class Painter:
-    """Draws figures, with the network at hand for the heatmaps."""
+    """Draws figures, with the network at hand for the heatmaps.
+
+    Attributes
+    ----------
+    misfits : layer to what the rule of its heatmaps does not fit
+    """
 
     def __init__(self, sources: Sources, listing: Listing, network: Network, settings: RenderSettings):
         self._sources, self._collected = sources, sources.collected
         self._listing, self._network, self._settings = listing, network, settings
+        self.misfits: dict[str, list[str]] = {}
 
     def paint(self, job: Job) -> None:
         """Draw one figure and save it."""
@@ -255,6 +262,8 @@ class Painter:
         look: Any = nullcontext()
         if self._settings.crop != WHOLE:
             look = Look(network, job.layer, self._settings.crop, example)
+            if job.layer not in self.misfits:
+                self.misfits[job.layer] = look.misfits()
         done = 0
         with look:
             for batch in batches(self._listing, images, network.preprocessing, batch_size, 0):

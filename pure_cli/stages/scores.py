@@ -12,9 +12,8 @@ from pure_cli.config import CollectSettings
 from pure_cli.core.directions import AT, module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
-from pure_cli.stages.attribute import GRADIENT_X_INPUT
 from pure_cli.stages.common import Network, first_image
-from pure_cli.stages.crops import HEATMAPS_SHARE, RULE
+from pure_cli.stages.crops import HEATMAPS_SHARE
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +58,7 @@ class Scores:
         if any(AT in name for name in layers):
             raise PureError("Directions have no relevance of their own. Leave out --by relevance, or the directions.")
         self._network, self._by_label = network, settings.target == "label"
-        self._rule = settings.rule or RULE
+        self._rule = self._chosen(example)
         if settings.target is None:
             self._by_label = self._labels_are_outputs(example)
             told = "labels" if self._by_label else "predicted classes: the labels do not number its outputs"
@@ -69,10 +68,9 @@ class Scores:
 
     def __enter__(self) -> Scores:
         if self._settings.by == "relevance":
-            from pure_cli.models.rules import composite_for
+            from pure_cli.models.rules import in_force
 
-            if self._rule != GRADIENT_X_INPUT:
-                self._rules = composite_for(self._rule, self._network.model).context(self._network.model)
+            self._rules = in_force(self._rule, self._network.model)
         self._rules.__enter__()
         return self
 
@@ -97,13 +95,30 @@ class Scores:
         import torch
 
         from pure_cli.core.output_relevance import output_relevance, relevance_score
+        from pure_cli.models.rules import RULES
 
         targets = torch.from_numpy(self._listing.labels[images]).to(inputs.device) if self._by_label else None
         try:
-            found = output_relevance(self._network.model, inputs, self._layers, targets, self._rule != GRADIENT_X_INPUT)
+            found = output_relevance(self._network.model, inputs, self._layers, targets, RULES[self._rule].hooks)
         except (ValueError, IndexError) as error:
             raise PureError(f"Relevance cannot be computed: {error}. Use --by activation.") from None
         return _on_cpu({name: relevance_score(*parts, self._settings.pooled) for name, parts in found.items()})
+
+    def _chosen(self, example: torch.Tensor) -> str:
+        """The rule; what of the network it does not fit is noted."""
+        from pure_cli.models.layers import check_rules, list_layers
+        from pure_cli.models.rules import RULES, heatmap_rule, missing_canonizer
+
+        model, image = self._network.model, self._network.inputs(example)
+        rule = self._settings.rule or heatmap_rule(model)
+        if rule == "integrated-gradients":
+            raise PureError(f"--by relevance knows no {rule}. Choose another --rule.")
+        ran = list_layers(model, image)
+        if RULES[rule].hooks:
+            check_rules(model, ran, ran[-1].name)
+        if misfit := missing_canonizer(rule, model, image, ran[-1].name):
+            self.notes.append(misfit)
+        return rule
 
     def _labels_are_outputs(self, example: torch.Tensor) -> bool:
         """Whether every image has a label, and they number the model's outputs."""

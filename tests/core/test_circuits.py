@@ -9,7 +9,7 @@ from zennit.composites import EpsilonPlusFlat
 from zennit.core import Composite
 
 from pure_cli.core.circuits import Circuits, Heatmaps, activation_maps, activations, forward_to
-from pure_cli.models.rules import canonizers_for, composite_for, zennit_composite
+from pure_cli.models.rules import COMPOSITES, canonizers_for, composite_for, zennit_composite
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_relevance_equals_a_loop_over_gradients_written_out(tiny, pixels):
         torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("rule", ["epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1"])
+@pytest.mark.parametrize("rule", COMPOSITES)
 def test_lrp_relevance_equals_crp(tiny, pixels, rule):
     with composite_for(rule, tiny).context(tiny):
         circuits = Circuits(tiny, pixels, "layer3", ["layer2"], lrp=True)

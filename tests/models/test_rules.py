@@ -1,12 +1,19 @@
-"""The canonizer for timm's ResNets, held against zennit's for torchvision's: the same network by two libraries."""
+"""Rules by name, against zennit-crp; the same network by two libraries; which rule is for which network."""
+
+from pathlib import Path
+from typing import get_args
 
 import pytest
 import timm
 import torch
 import torchvision
+from crp.attribution import CondAttribution
+from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 
+from pure_cli.config import AttributeSettings, RuleName
 from pure_cli.core.circuits import Circuits, Heatmaps
-from pure_cli.models.rules import composite_for
+from pure_cli.models.claims import CONSERVES
+from pure_cli.models.rules import COMPOSITES, RULES, circuits_for, composite_for, heatmap_rule, in_force
 
 
 def pair(name: str):
@@ -47,3 +54,77 @@ def test_canonizers_do_not_change_what_the_network_computes(name):
     with composite_for("epsilon-plus-flat", model).context(model) as modified:
         torch.testing.assert_close(modified(images), expected, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(model(images), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("rule", COMPOSITES)
+@pytest.mark.parametrize(
+    ("name", "canonizer", "layer", "lower"),
+    [
+        ("resnet18", ResNetCanonizer, "layer3", "layer2"),
+        ("resnet18", ResNetCanonizer, "layer2.1", "layer2.0.bn1"),
+        ("alexnet", VGGCanonizer, "features.8", "features.2"),
+    ],
+)
+def test_relevances_are_those_of_crp(name, canonizer, layer, lower, rule):
+    """zennit-crp with zennit's canonizers, its composite and its own hooks, one pass for each neuron."""
+    torch.manual_seed(0)
+    model = getattr(torchvision.models, name)(weights=None).eval().requires_grad_(False)
+    images = torch.randn(3, 3, 64, 64)
+    with in_force(rule, model):
+        circuits = circuits_for(rule, model, images, layer, [lower])
+        found = {neuron: circuits.summed(torch.full((3,), neuron))[lower] for neuron in (0, 5, 17)}
+    for neuron, ours in found.items():
+        theirs = (
+            CondAttribution(model)(
+                images.clone().requires_grad_(),
+                [{layer: [neuron]}],
+                COMPOSITES[rule](canonizers=[canonizer()]),
+                record_layer=[lower],
+                start_layer=layer,
+                init_rel=lambda activation: activation.clamp(min=0),
+            )
+            .relevances[lower]
+            .sum(dim=(2, 3))
+        )
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
+
+
+def test_the_rules_are_those_of_the_settings_the_claims_and_the_help(cli):
+    assert list(RULES) == list(get_args(RuleName)) == list(CONSERVES)
+    text = " ".join(cli("attribute", "--help").out.replace("│", " ").split())
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    for rule in RULES:
+        assert rule.removesuffix("-flat") in text
+        assert f"`{rule}`" in page
+
+
+def test_the_page_on_rules_shows_what_is_claimed():
+    """A row for each family, a column for each rule, a tick where it conserves."""
+    lines = (Path(__file__).parents[2] / "docs" / "rules.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    head = next(row for row in rows if row[0] == "conserves on")
+    shown = {row[0]: row[1:] for row in rows if len(row) == len(head)}
+    rules = [cell.strip("`") for cell in head[1:]]
+    assert rules == list(RULES)
+    for family in {family for claimed in CONSERVES.values() for family in claimed}:
+        assert shown[family] == ["✓" if family in CONSERVES[rule] else "" for rule in rules]
+
+
+@pytest.mark.parametrize(
+    ("make", "rule"),
+    [
+        (lambda: torchvision.models.resnet18(weights=None), "epsilon-plus-flat"),
+        (lambda: timm.create_model("efficientnet_b0"), "epsilon-plus-flat"),
+        (lambda: timm.create_model("vit_tiny_patch16_224"), "attn-lrp"),
+        (lambda: timm.create_model("mixer_s32_224"), "attn-lrp"),
+        (lambda: timm.create_model("convnext_atto"), "attn-lrp"),
+        (lambda: torchvision.models.swin_t(weights=None), "attn-lrp"),
+    ],
+)
+def test_heatmaps_are_by_the_papers_rule_where_that_fits(make, rule):
+    assert heatmap_rule(make()) == rule
+
+
+def test_relevances_by_other_canonizers_are_other_results():
+    assert AttributeSettings().how == {"rule": "gradient-x-input"}
+    assert "canonizers" in AttributeSettings(rule="epsilon-plus").how
