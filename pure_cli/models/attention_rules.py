@@ -12,6 +12,7 @@ Relevance is input × gradient throughout, so that no module has to be hooked, a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -43,16 +44,17 @@ class _Half(torch.autograd.Function):
 
 
 class _Times(torch.autograd.Function):
-    """Some values, whose gradient is that of ``ratio * x``."""
+    """A function of a tensor, whose gradient is that of a product of the tensor with constants."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, values: torch.Tensor, ratio: torch.Tensor) -> torch.Tensor:
-        ctx.ratio = ratio
-        return values.view_as(values)
+    def forward(ctx: Any, x: torch.Tensor, compute: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        values, silent = compute(x.clone()), x == 0  # it may work in place
+        ctx.ratio = torch.where(silent, torch.zeros_like(x), values / torch.where(silent, torch.ones_like(x), x))
+        return values
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return gradient * ctx.ratio, None, None
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return gradient * ctx.ratio, None
 
 
 def halved(*factors: torch.Tensor) -> list[torch.Tensor]:
@@ -67,12 +69,9 @@ def with_gradient_of(linear: torch.Tensor, values: torch.Tensor) -> torch.Tensor
 
 
 def pass_elementwise(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
-    """An elementwise function as a factor of its input; zero stays without relevance."""
+    """An elementwise function, or a unit vector, as a factor of each input; zero stays without relevance."""
     x, *others = args
-    with torch.no_grad():
-        values = function(x.detach().clone(), *others, **kwargs)
-        ratio = torch.where(x == 0, torch.zeros_like(x), values / torch.where(x == 0, torch.ones_like(x), x))
-    return _Times.apply(x, values, ratio)
+    return _Times.apply(x, lambda x: function(x, *others, **kwargs))
 
 
 def half_product(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
@@ -116,12 +115,9 @@ def constant_divisor(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     return function(x, divisor, *others, **kwargs)
 
 
-def constant_length(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
-    """A unit vector, of `torch.nn.functional.normalize`."""
-    x = args[0]
-    values = function(x.detach(), *args[1:], **kwargs)
-    ratio = torch.where(x == 0, torch.zeros_like(x), values / torch.where(x == 0, torch.ones_like(x), x)).detach()
-    return _Times.apply(x, values, ratio)
+def constant(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """A length: what is divided by it or multiplied with it takes it for a constant."""
+    return function(args[0].detach(), *args[1:], **kwargs)
 
 
 def constant_spread(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
@@ -222,30 +218,11 @@ ATTENTION_RULES: dict[str, FunctionRule] = {
     "einsum": half_einsum,
     **dict.fromkeys(("mul", "multiply", "rmul"), gated_product),
     **dict.fromkeys(("div", "truediv", "true_divide"), constant_divisor),
-    "normalize": constant_length,
+    "normalize": pass_elementwise,
+    **dict.fromkeys(("norm", "vector_norm", "linalg_vector_norm", "linalg_norm"), constant),
     "layer_norm": constant_spread,
     "rms_norm": constant_root,
     "group_norm": constant_spread_of_groups,
     "scaled_dot_product_attention": attention,
     "multi_head_attention_forward": multi_head_attention,
 }
-# Functions of which the gradient is the rule.
-LINEAR = frozenset(
-    (
-        *(
-            "add",
-            "radd",
-            "sub",
-            "rsub",
-            "neg",
-            "linear",
-            "conv1d",
-            "conv2d",
-            "conv3d",
-            "conv_transpose2d",
-            "mean",
-            "sum",
-        ),
-        *("batch_norm", "avg_pool2d", "adaptive_avg_pool2d", "softmax", "sigmoid", "hardsigmoid", "masked_fill"),
-    )
-)

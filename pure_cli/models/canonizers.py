@@ -21,6 +21,7 @@ from pure_cli.models.fuse import pairs_seen
 
 PROBE_SIZES = (224, 64, 32, 256, 384, 16)  # pixels; the first that the network takes
 TOLERANCE = 1e-3  # of the largest output; a wrong merge changes much more, rounding much less
+PLAIN_IN_TIMM = ("Conv2dSame", "Linear")  # one pads, one looks after the precision, and no more
 USUAL_EPS = 1e-5  # of batch norm
 _SEEN: WeakKeyDictionary[nn.Module, list[tuple[str, str]]] = WeakKeyDictionary()
 
@@ -151,7 +152,8 @@ def plain_linear(module: nn.Module) -> bool:
         return False
     bases = [base for base in type(module).__mro__ if base.__module__.startswith("torch.nn.") and base is not nn.Module]
     own = any(type(module).forward is getattr(base, "forward", None) for base in bases)
-    return own or type(module).__name__ == "Conv2dSame"  # of timm: it pads, and no more
+    timm = type(module).__module__.startswith("timm.layers.") and type(module).__name__ in PLAIN_IN_TIMM
+    return own or timm
 
 
 def _is_norm(module: nn.Module) -> bool:

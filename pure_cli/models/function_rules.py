@@ -132,6 +132,18 @@ def share_sum(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     return Flow.apply(function, prepare, in_place(function), *args)
 
 
+def share_difference(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The same with what is taken away as a negative term."""
+    if kwargs or len(args) != 2 or not all(is_data(value) for value in args):
+        return function(*args, **kwargs)
+
+    def prepare(terms: list[torch.Tensor], output: torch.Tensor) -> Backward:
+        denominator = stabilize(output)
+        return lambda relevance: [terms[0] * (relevance / denominator), -terms[1] * (relevance / denominator)]
+
+    return Flow.apply(function, prepare, in_place(function), *args)
+
+
 def pass_on(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Relevance passes through a function of one tensor."""
     x, *others = args
@@ -218,6 +230,8 @@ def pass_quotient(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 RELEVANCE_RULES: dict[str, FunctionRule] = {
     "add": share_sum,
     "radd": share_sum,
+    **dict.fromkeys(("sub", "subtract"), share_difference),
+    "neg": pass_on,
     "mul": pass_product,
     "multiply": pass_product,
     "rmul": pass_product,
@@ -225,58 +239,5 @@ RELEVANCE_RULES: dict[str, FunctionRule] = {
     "truediv": pass_quotient,
     "batch_norm": share_norm,
     **dict.fromkeys((*GATES, *ACTIVATIONS), pass_on),
-    **dict.fromkeys(("avg_pool2d", "adaptive_avg_pool2d", "mean"), share_linear),
+    **dict.fromkeys(("avg_pool2d", "adaptive_avg_pool2d", "mean", "sum"), share_linear),
 }
-# Functions at which the gradient hands on relevance as it is: they choose or move values, or are zero where it is.
-PASSIVE = frozenset(
-    (
-        *("relu", "max_pool2d", "max_pool2d_with_indices", "boolean_dispatch", "adaptive_max_pool2d", "amax", "max"),
-        *(
-            "maximum",
-            "dropout",
-            "dropout2d",
-            "alpha_dropout",
-            "feature_dropout",
-            "cat",
-            "concat",
-            "concatenate",
-            "stack",
-        ),
-        *("split", "chunk", "tensor_split", "unbind", "getitem", "get", "view", "view_as", "reshape", "flatten"),
-        *(
-            "unflatten",
-            "permute",
-            "transpose",
-            "movedim",
-            "swapaxes",
-            "t",
-            "squeeze",
-            "unsqueeze",
-            "expand",
-            "expand_as",
-        ),
-        *(
-            "repeat",
-            "contiguous",
-            "clone",
-            "detach",
-            "pad",
-            "roll",
-            "select",
-            "narrow",
-            "index_select",
-            "unfold",
-            "flip",
-        ),
-        *("pixel_shuffle", "pixel_unshuffle", "channel_shuffle", "interpolate", "upsample", "to", "type", "type_as"),
-        *("float", "double", "half", "bfloat16", "requires_grad", "size", "dim", "numel", "stride", "len", "shape"),
-        *("dtype", "device", "is_floating_point", "is_complex", "is_contiguous", "get_device", "identity", "iter"),
-        *("item", "data_ptr", "storage_offset", "set", "new_zeros", "new_ones", "new_empty", "zeros_like", "ones_like"),
-        "empty_like",
-    )
-)
-
-
-def unruled(name: str) -> bool:
-    """Whether a function that has no rule needs one."""
-    return name not in PASSIVE

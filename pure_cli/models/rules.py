@@ -25,10 +25,11 @@ from pure_cli.core.circuits import Circuits, Heatmaps, forward_to
 from pure_cli.core.directions import CHANNELS, Channels
 from pure_cli.core.gradient_relevance import GradientCircuits, GradientHeatmaps
 from pure_cli.core.integrated import IntegratedCircuits
-from pure_cli.models.attention_rules import ATTENTION_RULES, LINEAR
+from pure_cli.models.attention_rules import ATTENTION_RULES
 from pure_cli.models.canonizers import MergeSeenBatchNorm, RuleFunctions, canonizers_for, plain_linear
-from pure_cli.models.function_rules import RELEVANCE_RULES, unruled
+from pure_cli.models.function_rules import RELEVANCE_RULES
 from pure_cli.models.shared_rules import SharedRules
+from pure_cli.models.unruled import unruled
 
 GRADIENT_X_INPUT, HEATMAPS, ATTENTION = "gradient-x-input", "epsilon-plus-flat", "attn-lrp"
 GAMMA = 0.25  # of what positive weights get on top, as in zennit's EpsilonGammaBox
@@ -165,7 +166,7 @@ def _unruled(rule: str, model: nn.Module, image: torch.Tensor, layer: str) -> li
     found: dict[str, None] = {}
 
     def note(name: str) -> None:
-        if unruled(name) and not (chosen.functions and name in LINEAR):
+        if unruled(name, chosen.functions):
             found[name] = None
 
     def note_class(module: nn.Module, _: Any) -> None:

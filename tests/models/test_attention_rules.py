@@ -96,6 +96,7 @@ def test_layer_norm_is_linear_with_the_deviation_as_a_constant():
         lambda x: x * torch.sigmoid(1.7 * x),
         lambda x: (x.T @ x)[:3],
         lambda x: x / x.norm(dim=-1, keepdim=True),
+        lambda x: x * x.norm(dim=-1, keepdim=True),
         lambda x: x * (x[:, :1] * 2).sigmoid(),
         lambda x: x.clone().mul_(x.sigmoid()),
     ],
