@@ -12,37 +12,57 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 MOST_PREFIX = 8  # tokens before those of the image: for the class, for distillation, registers
 
 
-def channel_axis(shape: tuple[int, ...], size: tuple[int, int]) -> int:
+def channel_axis(shape: tuple[int, ...], size: tuple[int, int], otherwise: int = 0) -> int:
     """Which axis of an activation has the channels.
 
     Parameters
     ----------
     shape : without the batch: (C,), (T, C), (C, T), (C, h, w) or (h, w, C)
     size : (H, W) of the images, in pixels
+    otherwise : the axis of a map of which shape and size do not tell
 
     Returns
     -------
     int
-        Index into `shape`. Of a map, the axis that leaves two with the proportions of the image, the first where both
-        ends do; of tokens, the axis that is not as long as a grid over the image, the last where both or none are.
+        Index into `shape`. Of a map, the axis that leaves two with the proportions of the image; of tokens, the axis
+        that is not as long as a grid over the image, the last where both or none are.
     """
     if len(shape) == 3:
-        return 0 if _stretch(shape[1:], size) <= _stretch(shape[:2], size) else 2
+        first, last = _stretch(shape[1:], size), _stretch(shape[:2], size)
+        return otherwise if first == last else 0 if first < last else 2
     if len(shape) == 2:
         return 0 if grid_of(shape[1], size) and not grid_of(shape[0], size) else 1
     return 0
 
 
-def channels_second(activation: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """A view of an activation (B, …) with the channels on axis 1, for images of `size` (H, W); what is no activation
-    (a number for each image, several tensors) is left as it is."""
+def axis_of(activation: torch.Tensor, size: tuple[int, int], module: nn.Module | None = None) -> int:
+    """As `channel_axis`, for an activation (B, …); where its map is as long as it has channels, the module that gave it
+    tells: dense layers and layer norms leave the channels side by side in memory, wherever the axis went then."""
+    otherwise = 0
+    if activation.ndim == 4 and module is not None and _ends_dense(module):
+        otherwise = min(range(3), key=lambda axis: activation.stride(axis + 1))
+        otherwise = 0 if otherwise == 1 else otherwise
+    return channel_axis(tuple(activation.shape[1:]), size, otherwise)
+
+
+def channels_second(activation: torch.Tensor, size: tuple[int, int], module: nn.Module | None = None) -> torch.Tensor:
+    """A view of an activation (B, …) with the channels on axis 1; what is no activation (a number for each image,
+    several tensors) is left as it is.
+
+    Parameters
+    ----------
+    activation : what a module or function gave
+    size : (H, W) of the images
+    module : that gave it, if one did
+    """
     if not hasattr(activation, "movedim") or activation.ndim < 2:
         return activation
-    return activation.movedim(1 + channel_axis(tuple(activation.shape[1:]), size), 1)
+    return activation.movedim(1 + axis_of(activation, size, module), 1)
 
 
 def channels_first(activation: torch.Tensor) -> torch.Tensor:
@@ -108,6 +128,15 @@ def as_map(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor | None:
 def has_map(extent: tuple[int, ...], size: tuple[int, int]) -> bool:
     """Whether positions (h, w) or (T,) are places of an image of `size` (H, W), as `as_map` lays them out."""
     return len(extent) == 2 or (len(extent) == 1 and grid_of(extent[0], size) is not None)
+
+
+def _ends_dense(module: nn.Module) -> bool:
+    """Whether the last of a module's layers with weights works along the last axis."""
+    from torch import nn
+
+    weighted = [part for part in module.modules() if any(True for _ in part.parameters(recurse=False))]
+    known = [part for part in weighted if type(part).__module__.startswith("torch.nn.")]
+    return bool(known) and isinstance(known[-1], nn.Linear | nn.LayerNorm)
 
 
 def _stretch(extent: tuple[int, ...], size: tuple[int, int]) -> float:

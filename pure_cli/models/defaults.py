@@ -6,6 +6,7 @@ network of a single resolution (vision transformers, mixers) it is the part befo
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from math import prod
 
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from pure_cli.core.circuits import forward_to
 from pure_cli.core.layout import channels_first
 from pure_cli.errors import PureError
-from pure_cli.models.layers import Layer, check_leads_to
+from pure_cli.models.layers import Layer, NoGradient, check_leads_to
 
 HALVED = 4  # positions that a stride of two leaves one of
 ONE_PART = 0.9  # of the layers with weights: a child that holds more is not one part of the chain, but the chain
@@ -55,9 +56,10 @@ def lower_layer_of(model: nn.Module, image: torch.Tensor, layer: str, layers: li
     order, parent = [other.name for other in layers], layer.rpartition(".")[0]
     siblings = [other for other in order[: order.index(layer)] if other.rpartition(".")[0] == parent]
     by_name = {other.name: other for other in layers}
-    for other in reversed(siblings):
-        if by_name[other].calls == 1 and by_name[other].shape and mixes_channels(model, image, layer, other):
-            return [other]
+    with suppress(NoGradient):  # which matters when relevances are asked for
+        for other in reversed(siblings):
+            if by_name[other].calls == 1 and by_name[other].shape and mixes_channels(model, image, layer, other):
+                return [other]
     return []
 
 
@@ -65,6 +67,8 @@ def mixes_channels(model: nn.Module, image: torch.Tensor, layer: str, lower: str
     """Whether a lower layer leads to a layer, and not channel by channel, as to a batch norm from its convolution."""
     try:
         check_leads_to(model, image, layer, [lower])
+    except NoGradient:
+        raise
     except PureError:
         return False
     output, tensors = forward_to(model, image, layer, [lower])

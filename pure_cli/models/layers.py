@@ -9,7 +9,7 @@ from torch import nn
 
 from pure_cli.core.circuits import activations, forward_to
 from pure_cli.core.hooks import FUNCTION, function_of, functions, is_function
-from pure_cli.core.layout import channel_axis
+from pure_cli.core.layout import axis_of
 from pure_cli.errors import PureError, first_line, unknown
 
 SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
@@ -61,7 +61,7 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
     """
     names = {module: name for name, module in model.named_modules() if name}
     found: dict[str, Layer] = {}
-    size = (image.shape[-2], image.shape[-1])
+    size, modules = (image.shape[-2], image.shape[-1]), dict(model.named_modules())
     pair = image.expand(2, -1, -1, -1)  # that windows or heads take the place of images is seen with two alone
 
     def add(name: str, kind: str, output: object, calls: int) -> None:
@@ -69,7 +69,8 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
         shape = tuple(output.shape[1:]) if rows and isinstance(output, torch.Tensor) else None
         if kind == FUNCTION_KIND and shape is None:
             return
-        found[name] = Layer(name, kind, shape, calls, channel_axis(shape, size) if shape else 0)
+        axis = axis_of(output, size, modules.get(name)) if shape and isinstance(output, torch.Tensor) else 0
+        found[name] = Layer(name, kind, shape, calls, axis)
 
     def note(module: nn.Module, _: object, output: object) -> None:
         name = names[module]
@@ -91,7 +92,6 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
     finally:
         for handle in handles:
             handle.remove()
-    modules = dict(model.named_modules())
     return [layer for layer in found.values() if not _is_within(layer, found, modules)]
 
 
@@ -123,6 +123,10 @@ def check_layer(name: str, layers: list[Layer]) -> Layer:
     return layer
 
 
+class NoGradient(PureError):
+    """The network cannot be differentiated."""
+
+
 def check_leads_to(model: nn.Module, image: torch.Tensor, layer: str, lower_layers: list[str]) -> None:
     """Make sure that what happens at each lower layer can change the layer.
 
@@ -130,6 +134,8 @@ def check_leads_to(model: nn.Module, image: torch.Tensor, layer: str, lower_laye
     ------
     PureError
         The first lower layer that does not lead to the layer.
+    NoGradient
+        The network changes an activation in place that its gradient needs.
     """
     for lower in lower_layers:
         message = f"The lower layer '{lower}' does not lead to '{layer}'. Choose one that comes before it."
@@ -138,7 +144,16 @@ def check_leads_to(model: nn.Module, image: torch.Tensor, layer: str, lower_laye
         activation, tensors = forward_to(model, image, layer, [lower])
         if lower not in tensors or not activation.requires_grad:
             raise PureError(message)
-        if torch.autograd.grad(activation.sum(), tensors[lower], allow_unused=True)[0] is None:
+        try:
+            (gradient,) = torch.autograd.grad(activation.sum(), tensors[lower], allow_unused=True)
+        except RuntimeError as error:
+            if "inplace" not in str(error):
+                raise
+            raise NoGradient(
+                f"{type(model).__name__} changes in place, between '{lower}' and '{layer}', what its gradient needs, "
+                "and so has no relevance. Write x = x + … in place of x += … there."
+            ) from None
+        if gradient is None:
             raise PureError(message)
 
 
@@ -208,23 +223,26 @@ def candidates(model: nn.Module, image: torch.Tensor, layer: str, lower: str) ->
     return chosen
 
 
+def repeated(model: nn.Module, layers: list[Layer], layer: str) -> Layer | None:
+    """The first module below a layer that zennit's rules would hook and that runs more than once: they keep one input
+    for each module."""
+    modules = dict(model.named_modules())
+    order = [found.name for found in layers]
+    hooked = zennit.types.Linear | zennit.types.AvgPool
+    below = layers[: order.index(layer)]
+    return next((one for one in below if one.calls > 1 and isinstance(modules.get(one.name), hooked)), None)
+
+
 def check_rules(model: nn.Module, layers: list[Layer], layer: str) -> None:
-    """Make sure that LRP rules can be applied below a layer: zennit keeps one input for each module.
+    """Make sure that zennit's rules can be applied below a layer.
 
     Raises
     ------
     PureError
         A module with a rule of its own runs more than once.
     """
-    modules = dict(model.named_modules())
-    order = [found.name for found in layers]
-    for found in layers[: order.index(layer)]:
-        if (
-            found.calls > 1
-            and found.name in modules
-            and isinstance(modules[found.name], zennit.types.Linear | zennit.types.AvgPool)
-        ):
-            raise PureError(
-                f"The module '{found.name}' runs {found.calls} times below '{layer}', and LRP rules can only be "
-                "applied where each runs once. Use gradient-x-input for relevances and --crop none for figures."
-            )
+    if found := repeated(model, layers, layer):
+        raise PureError(
+            f"The module '{found.name}' runs {found.calls} times below '{layer}', and this rule can only be applied "
+            "where each runs once. Use attn-lrp or gradient-x-input."
+        )

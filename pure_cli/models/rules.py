@@ -128,11 +128,12 @@ def heatmaps_for(
     return (Heatmaps if RULES[rule].hooks else GradientHeatmaps)(model, images, layer, neurons)
 
 
-def heatmap_rule(model: nn.Module) -> str:
-    """The rule for heatmaps of a network: PURE's, or AttnLRP where there is attention or a norm over channels."""
+def heatmap_rule(model: nn.Module, repeats: bool = False) -> str:
+    """The rule for heatmaps of a network: PURE's, or AttnLRP where there is attention or a norm over channels, or where
+    modules run more than once (`repeats`)."""
     parts = list(model.modules())
     special = any(isinstance(part, NORMS) or "attention" in type(part).__name__.lower() for part in parts)
-    return ATTENTION if special else HEATMAPS
+    return ATTENTION if special or repeats else HEATMAPS
 
 
 def missing_canonizer(rule: str, model: nn.Module, image: torch.Tensor, layer: str, instead: str = "") -> str | None:

@@ -112,18 +112,16 @@ class Look:
 
     def __init__(self, network: Network, layer: str, crop: str, example: "torch.Tensor"):
         from pure_cli.core.layout import has_map
-        from pure_cli.models.layers import check_layer, check_rules, list_layers
-        from pure_cli.models.rules import RULES, heatmap_rule, in_force
+        from pure_cli.models.layers import check_layer, list_layers, repeated
+        from pure_cli.models.rules import heatmap_rule, in_force
 
         self._network, self._layer, self._neurons = network, module_of(layer), network.neurons(layer)
         self._rules: Any = nullcontext()
         self._heatmaps: Any = None
         self._activation: Any = None
         layers = list_layers(network.model, network.inputs(example))
-        self._rule = heatmap_rule(network.model)
+        self._rule = heatmap_rule(network.model, repeated(network.model, layers, self._layer) is not None)
         if crop == "crp":
-            if RULES[self._rule].hooks:
-                check_rules(network.model, layers, self._layer)
             self._rules = in_force(self._rule, network.model)
         elif not has_map(check_layer(self._layer, layers).extent, (example.shape[-2], example.shape[-1])):
             raise PureError(f"The neurons of '{layer}' have no map over space. Use --crop crp or --crop none.")

@@ -106,14 +106,14 @@ class Scores:
 
     def _chosen(self, example: torch.Tensor) -> str:
         """The rule; what of the network it does not fit is noted."""
-        from pure_cli.models.layers import check_rules, list_layers
+        from pure_cli.models.layers import check_rules, list_layers, repeated
         from pure_cli.models.rules import RULES, heatmap_rule, missing_canonizer
 
         model, image = self._network.model, self._network.inputs(example)
-        rule = self._settings.rule or heatmap_rule(model)
+        ran = list_layers(model, image)
+        rule = self._settings.rule or heatmap_rule(model, repeated(model, ran, ran[-1].name) is not None)
         if rule == "integrated-gradients":
             raise PureError(f"--by relevance knows no {rule}. Choose another --rule.")
-        ran = list_layers(model, image)
         if RULES[rule].hooks:
             check_rules(model, ran, ran[-1].name)
         if misfit := missing_canonizer(rule, model, image, ran[-1].name):

@@ -1,8 +1,17 @@
 import pytest
 import torch
+from torch import nn
 
 from pure_cli.core.circuits import activation_maps
-from pure_cli.core.layout import as_map, channel_axis, channels_first, channels_second, grid_of, like_activation
+from pure_cli.core.layout import (
+    as_map,
+    axis_of,
+    channel_axis,
+    channels_first,
+    channels_second,
+    grid_of,
+    like_activation,
+)
 
 SQUARE = (224, 224)
 
@@ -77,3 +86,16 @@ def test_what_is_no_map_is_said():
         activation_maps(torch.zeros(1, 2, 103), torch.tensor([0]), SQUARE)
     with pytest.raises(ValueError, match="no map"):
         activation_maps(torch.zeros(1, 2), torch.tensor([0]), SQUARE)
+
+
+def test_where_a_map_is_as_long_as_it_has_channels_the_module_tells():
+    maps = torch.randn(2, 8, 8, 8)
+    dense, last = nn.Sequential(nn.Conv2d(8, 8, 1), nn.LayerNorm(8)), nn.Linear(8, 8)
+    conv = nn.Sequential(nn.LayerNorm(8), nn.Conv2d(8, 8, 1))
+    assert axis_of(maps, (32, 32)) == 0
+    for module in (dense, last):
+        assert axis_of(maps, (32, 32), module) == 2
+        assert axis_of(maps.permute(0, 3, 1, 2), (32, 32), module) == 0  # moved to the front after the dense layer
+    for memory in (torch.contiguous_format, torch.channels_last):
+        assert axis_of(maps.to(memory_format=memory), (32, 32), conv) == 0
+    assert axis_of(torch.randn(2, 8, 7, 7), (28, 28), last) == 0  # the shape tells
