@@ -1,6 +1,6 @@
 """AttnLRP against its rules written out as sums over matrices, and on networks that compute the same in other ways."""
 
-import families
+import small_families as families
 import pytest
 import timm
 import torch
