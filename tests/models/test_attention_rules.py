@@ -1,7 +1,7 @@
 """AttnLRP against its rules written out as sums over matrices, and on networks that compute the same in other ways."""
 
-import small_families as families
 import pytest
+import small_families as families
 import timm
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,7 @@
 """One canonizer for all families, held against zennit's own for those that it knows."""
 
-import small_families as families
 import pytest
+import small_families as families
 import timm
 import torch
 import torchvision

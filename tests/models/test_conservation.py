@@ -1,7 +1,7 @@
 """Every rule conserves relevance on the families that it claims: biases are zero, numbers are double."""
 
-import small_families as families
 import pytest
+import small_families as families
 import torch
 
 from pure_cli.models.claims import ATTENTION, CONSERVES, CONVOLUTIONAL, NORMALISED
