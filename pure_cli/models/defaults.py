@@ -49,18 +49,37 @@ def default_layers(model: nn.Module, image: torch.Tensor, layers: list[Layer]) -
 
 
 def lower_layer_of(model: nn.Module, image: torch.Tensor, layer: str, layers: list[Layer]) -> list[str]:
-    """The nearest layer beside one that leads to it and mixes channels on the way: ``blocks.10`` for ``blocks.11``.
+    """A layer that leads to one and mixes channels on the way, the nearest of its kind.
+
+    The parts beside it come first (``blocks.10`` for ``blocks.11``), then what has the same name in the block before
+    (``blocks.10.mlp.act`` for ``blocks.11.mlp.act``), then the parts beside the block that it is in.
 
     Parameters as of `default_layers`; an empty list where there is none.
     """
-    order, parent = [other.name for other in layers], layer.rpartition(".")[0]
-    siblings = [other for other in order[: order.index(layer)] if other.rpartition(".")[0] == parent]
-    by_name = {other.name: other for other in layers}
+    order = [other.name for other in layers]
+    usable = {other.name for other in layers[: order.index(layer)] if other.calls == 1 and other.shape}
     with suppress(NoGradient):  # which matters when relevances are asked for
-        for other in reversed(siblings):
-            if by_name[other].calls == 1 and by_name[other].shape and mixes_channels(model, image, layer, other):
-                return [other]
+        for lower in dict.fromkeys(_nearest(layer, order)):
+            if lower in usable and mixes_channels(model, image, layer, lower):
+                return [lower]
     return []
+
+
+def _nearest(layer: str, order: list[str]) -> Iterator[str]:
+    """Names that may stand for the layer below one, the likeliest first."""
+    parent, _, own = layer.rpartition(".")
+    yield from reversed([name for name in order if name.rpartition(".")[0] == parent])
+    inside = own
+    while parent:
+        above, _, part = parent.rpartition(".")
+        beside = list(reversed([name for name in order if name.rpartition(".")[0] == above and name != parent]))
+        yield from (f"{name}.{inside}" for name in beside)
+        parent, inside = above, f"{part}.{inside}"
+    parent = layer.rpartition(".")[0]
+    while parent:
+        above = parent.rpartition(".")[0]
+        yield from reversed([name for name in order if name.rpartition(".")[0] == above and name != parent])
+        parent = above
 
 
 def mixes_channels(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> bool:

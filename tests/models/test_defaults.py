@@ -107,3 +107,20 @@ def test_windows_that_take_the_place_of_images_are_no_layer():
 
     layers = {layer.name: layer for layer in list_layers(Windows(), IMAGE)}
     assert layers["inside"].shape is None
+
+
+def test_inside_of_a_block_the_same_part_of_the_block_before_stands_below():
+    class Mixing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mlp = nn.Sequential(nn.Conv2d(4, 6, 1), nn.GELU(), nn.Conv2d(6, 4, 1))
+
+        def forward(self, x):
+            return x + self.mlp(x)
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 4, 4), Mixing(), Mixing(), Mixing()).eval().requires_grad_(False)
+    layers = list_layers(net, IMAGE)
+    assert lower_layer_of(net, IMAGE, "3.mlp.1", layers) == ["2.mlp.1"]
+    assert lower_layer_of(net, IMAGE, "3.mlp.2", layers) == ["3.mlp.1"]
+    assert lower_layer_of(net, IMAGE, "1.mlp.1", layers) == ["0"]
+    assert lower_layer_of(net, IMAGE, "3", layers) == ["2"]
