@@ -134,6 +134,10 @@ def test_wrong_scores_are_refused(tiny_options, tmp_path):
     with pytest.raises(PureError, match="pool"):
         workspace.collect(**tiny_options, pool="median")
     workspace.collect(**tiny_options, n=5)
+    many = tmp_path / "many.csv"
+    many.write_text("\n".join(f"{path},{i}" for i, path in enumerate(sorted(tiny_options["data"].rglob("*.*")))))
+    with pytest.raises(PureError, match="outputs"):
+        workspace.collect(**{**tiny_options, "data": many}, n=5, by="relevance", target="label")
     np.save(tmp_path / "d.npy", np.eye(workspace.references("layer3")["image"].shape[0], dtype=np.float32)[:2])
     with pytest.raises(PureError, match="Directions have no relevance"):
         workspace.collect(**tiny_options, directions=tmp_path / "d.npy", by="relevance")

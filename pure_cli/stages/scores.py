@@ -59,12 +59,18 @@ class Scores:
             raise PureError("Directions have no relevance of their own. Leave out --by relevance, or the directions.")
         self._network, self._by_label = network, settings.target == "label"
         self._rule = self._chosen(example)
+        outputs, labels = self._outputs(example), listing.labels[listing.index]
         if settings.target is None:
-            self._by_label = self._labels_are_outputs(example)
+            known = len(listing.names) in (0, outputs)  # names that are as many as the outputs are in their order
+            self._by_label = bool(known and labels.min(initial=0) >= 0 and labels.max(initial=0) < outputs)
             told = "labels" if self._by_label else "predicted classes: the labels do not number its outputs"
             self.notes.append(f"Relevance is that for the images' {told} (--target).")
-        elif self._by_label and (listing.labels[listing.index] < 0).any():
+        elif self._by_label and labels.min(initial=0) < 0:
             raise PureError("Not every image has a label. Use --target predicted.")
+        elif self._by_label and labels.max(initial=0) >= outputs:
+            raise PureError(
+                f"There are labels up to {labels.max()}, and the model has {outputs} outputs. Use --target predicted."
+            )
 
     def __enter__(self) -> Scores:
         if self._settings.by == "relevance":
@@ -100,7 +106,7 @@ class Scores:
         targets = torch.from_numpy(self._listing.labels[images]).to(inputs.device) if self._by_label else None
         try:
             found = output_relevance(self._network.model, inputs, self._layers, targets, RULES[self._rule].hooks)
-        except (ValueError, IndexError) as error:
+        except ValueError as error:
             raise PureError(f"Relevance cannot be computed: {error}. Use --by activation.") from None
         return _on_cpu({name: relevance_score(*parts, self._settings.pooled) for name, parts in found.items()})
 
@@ -120,16 +126,15 @@ class Scores:
             self.notes.append(misfit)
         return rule
 
-    def _labels_are_outputs(self, example: torch.Tensor) -> bool:
-        """Whether every image has a label, and they number the model's outputs."""
+    def _outputs(self, example: torch.Tensor) -> int:
+        """How many outputs the model has."""
         import torch
 
         with torch.no_grad():
             output = self._network.model(self._network.inputs(example))
-        outputs = output.shape[-1] if isinstance(output, torch.Tensor) and output.ndim == 2 else 0
-        labels, names = self._listing.labels[self._listing.index], self._listing.names
-        counted = len(names) == outputs if names else labels.max(initial=-1) < outputs
-        return bool(counted and labels.min(initial=0) >= 0)
+        if not isinstance(output, torch.Tensor) or output.ndim != 2:
+            raise PureError("The model gives no outputs (B, K) that relevance could be for. Use --by activation.")
+        return output.shape[1]
 
 
 def _on_cpu(scored: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> Scored:
