@@ -1,7 +1,7 @@
 """Which rules conserve relevance on which families of networks: what the tests hold, and docs/rules.md shows.
 
 A rule conserves where the relevances of a lower layer add up to that of the neuron, once biases are zero (they keep
-what is theirs). Families are named as in the tests' `families`.
+what is theirs). Families are named as in the tests' `small_families`.
 """
 
 RECTIFIED = (
