@@ -343,6 +343,8 @@ def make(stage: str, options: Mapping[str, Any]) -> Any:
         if first["type"] == "missing":
             raise PureError(f"pure {stage} needs {option} (or '{name}' in the file given with --config).") from None
         message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:  # of several options together
+            raise PureError(f"{message}.") from None
         raise PureError(f"{option}: {message[0].lower()}{message[1:]}, not {first['input']!r}.") from None
 
 

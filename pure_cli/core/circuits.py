@@ -15,7 +15,7 @@ from torch import nn
 
 from pure_cli.core.directions import CHANNELS, Channels
 from pure_cli.core.hooks import Hook, hooked
-from pure_cli.core.layout import as_map, axis_of, channels_first, channels_second
+from pure_cli.core.layout import as_map, axis_of, channels_first, channels_second, ends_dense
 
 L1_EPSILON = 1e-10  # added to the norm, as in PURE
 
@@ -48,13 +48,13 @@ def forward_to(
     """
     found: dict[str, torch.Tensor] = {}
     lower: dict[str, torch.Tensor] = {}
-    size, modules = (images.shape[-2], images.shape[-1]), dict(model.named_modules())
+    size = (images.shape[-2], images.shape[-1])
 
     def stop(output: torch.Tensor) -> None:
-        found[layer] = channels_second(output, size, modules.get(layer))
+        found[layer] = channels_second(output, size, ends_dense(model, layer))
         raise _Reached
 
-    begins = {name: _begins_at(name, size, modules.get(name), lower, change) for name in lower_layers}
+    begins = {name: _begins_at(name, size, ends_dense(model, name), lower, change) for name in lower_layers}
     hooks = {**begins, layer: stop}
     with torch.set_grad_enabled(images.requires_grad), hooked(model, hooks), suppress(_Reached):
         model(images)
@@ -72,8 +72,8 @@ def forward_through(
     found : the outputs of the layers, each part of the graph, their channels on axis 1
     """
     found: dict[str, torch.Tensor] = {}
-    size, modules = (images.shape[-2], images.shape[-1]), dict(model.named_modules())
-    hooks = {name: _begins_at(name, size, modules.get(name), found) for name in layers}
+    size = (images.shape[-2], images.shape[-1])
+    hooks = {name: _begins_at(name, size, ends_dense(model, name), found) for name in layers}
     with torch.no_grad(), hooked(model, hooks):
         return model(images), found
 
@@ -81,7 +81,7 @@ def forward_through(
 def _begins_at(
     name: str,
     size: tuple[int, int],
-    module: nn.Module | None,
+    dense: bool,
     found: dict[str, torch.Tensor],
     change: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Hook:
@@ -89,7 +89,7 @@ def _begins_at(
 
     def hook(output: torch.Tensor) -> torch.Tensor:
         torch.set_grad_enabled(True)
-        axis = 1 + axis_of(output, size, module)
+        axis = 1 + axis_of(output, size, dense)
         output = output.movedim(axis, 1)
         if change is not None:
             output = change(output).detach()
@@ -120,11 +120,11 @@ def activations(
     dict of name to activation, or what was made of it
     """
     found: dict[str, Any] = {}
-    size, modules = (images.shape[-2], images.shape[-1]), dict(model.named_modules())
+    size = (images.shape[-2], images.shape[-1])
 
     def keep(name: str) -> Hook:
         def hook(output: torch.Tensor) -> None:
-            found[name] = read(channels_second(output, size, modules.get(name)))
+            found[name] = read(channels_second(output, size, ends_dense(model, name)))
             if len(found) == len(layers):
                 raise _Reached
 

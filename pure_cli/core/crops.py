@@ -81,6 +81,13 @@ def box(seen: torch.Tensor) -> Box:
     return part
 
 
+def with_context(box: Box, height: int, width: int) -> Box:
+    """A box enlarged to half of the image, so that one sees where in it the box lies; larger ones stay."""
+    top, bottom = _at_least(box.top, box.bottom, height // 2, height)
+    left, right = _at_least(box.left, box.right, width // 2, width)
+    return Box(top, bottom, left, right)
+
+
 def masked(image: torch.Tensor, seen: torch.Tensor, box: Box) -> np.ndarray:
     """An image as a neuron saw it: the unseen darkened, cropped to the box.
 
@@ -130,6 +137,15 @@ def _around(seen: torch.Tensor) -> Box:
     elif width > height:
         top, bottom = _widened(top, bottom, (width - height) // 2)
     return Box(top, bottom, left, right)
+
+
+def _at_least(start: int, stop: int, least: int, length: int) -> tuple[int, int]:
+    """The interval enlarged on both sides to a least length, and moved to lie within 0 … length."""
+    missing = least - (stop - start)
+    if missing <= 0:
+        return start, stop
+    start = min(max(start - missing // 2, 0), length - least)
+    return start, start + least
 
 
 def _widened(start: int, stop: int, margin: int) -> tuple[int, int]:

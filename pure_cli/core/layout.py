@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+MOST_STRETCH = 1.5  # of a map against its image: kernels without padding shorten its sides by unlike parts
+SMALL = 4  # positions; shorter maps may have any proportions by rounding
 MOST_PREFIX = 8  # tokens before those of the image: for the class, for distillation, registers
 
 
@@ -40,17 +42,17 @@ def channel_axis(shape: tuple[int, ...], size: tuple[int, int], otherwise: int =
     return 0
 
 
-def axis_of(activation: torch.Tensor, size: tuple[int, int], module: nn.Module | None = None) -> int:
-    """As `channel_axis`, for an activation (B, …); where its map is as long as it has channels, the module that gave it
-    tells: dense layers and layer norms leave the channels side by side in memory, wherever the axis went then."""
+def axis_of(activation: torch.Tensor, size: tuple[int, int], dense: bool = False) -> int:
+    """As `channel_axis`, for an activation (B, …). Where its map is as long as it has channels, `dense` tells, which is
+    `ends_dense`: such layers leave the channels side by side in memory, wherever the axis went then."""
     otherwise = 0
-    if activation.ndim == 4 and module is not None and _ends_dense(module):
+    if activation.ndim == 4 and dense:
         otherwise = min(range(3), key=lambda axis: activation.stride(axis + 1))
         otherwise = 0 if otherwise == 1 else otherwise
     return channel_axis(tuple(activation.shape[1:]), size, otherwise)
 
 
-def channels_second(activation: torch.Tensor, size: tuple[int, int], module: nn.Module | None = None) -> torch.Tensor:
+def channels_second(activation: torch.Tensor, size: tuple[int, int], dense: bool = False) -> torch.Tensor:
     """A view of an activation (B, …) with the channels on axis 1; what is no activation (a number for each image,
     several tensors) is left as it is.
 
@@ -58,11 +60,11 @@ def channels_second(activation: torch.Tensor, size: tuple[int, int], module: nn.
     ----------
     activation : what a module or function gave
     size : (H, W) of the images
-    module : that gave it, if one did
+    dense : as of `axis_of`
     """
     if not hasattr(activation, "movedim") or activation.ndim < 2:
         return activation
-    return activation.movedim(1 + axis_of(activation, size, module), 1)
+    return activation.movedim(1 + axis_of(activation, size, dense), 1)
 
 
 def channels_first(activation: torch.Tensor) -> torch.Tensor:
@@ -130,13 +132,30 @@ def has_map(extent: tuple[int, ...], size: tuple[int, int]) -> bool:
     return len(extent) == 2 or (len(extent) == 1 and grid_of(extent[0], size) is not None)
 
 
-def _ends_dense(module: nn.Module) -> bool:
-    """Whether the last of a module's layers with weights works along the last axis."""
+def ends_dense(model: nn.Module, name: str) -> bool:
+    """Whether the last layer with weights within a module, or before one without, works along the last axis.
+
+    Parameters
+    ----------
+    name : of a module, or of a function as in `pure_cli.core.hooks`
+    """
     from torch import nn
 
-    weighted = [part for part in module.modules() if any(True for _ in part.parameters(recurse=False))]
-    known = [part for part in weighted if type(part).__module__.startswith("torch.nn.")]
-    return bool(known) and isinstance(known[-1], nn.Linear | nn.LayerNorm)
+    module = name.partition(":")[0]
+    last, seen = False, False
+    for other, part in model.named_modules():
+        within = other == module or other.startswith(f"{module}.") or not module
+        if seen and not within:
+            break
+        seen = seen or within
+        if type(part).__module__.startswith("torch.nn.") and any(True for _ in part.parameters(recurse=False)):
+            last = isinstance(part, nn.Linear | nn.LayerNorm)
+    return last
+
+
+def is_map(extent: tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether (h, w) can be a map of an image of `size` (H, W): about its proportions, unlike tokens by heads."""
+    return _stretch(extent, size) <= log(MOST_STRETCH) or min(extent) < SMALL
 
 
 def _stretch(extent: tuple[int, ...], size: tuple[int, int]) -> float:

@@ -99,8 +99,9 @@ def mixes_channels(model: nn.Module, image: torch.Tensor, layer: str, lower: str
 def chain(model: nn.Module, layers: list[Layer]) -> list[Layer]:
     """The parts of a network that follow one another, in their order.
 
-    They are the children of the model, or of that child of it that holds nearly all of the weights; where some of them
-    are blocks of several layers, single layers between these are left out.
+    They are the children of the model, or of that child of it that holds nearly all of the weights; a sequence that runs
+    through several resolutions stands for its parts. Where some are blocks of several layers, single layers between
+    these are left out.
     """
     by_name = {layer.name: layer for layer in layers}
     order = {name: i for i, name in enumerate(by_name)}
@@ -111,9 +112,8 @@ def chain(model: nn.Module, layers: list[Layer]) -> list[Layer]:
 
     parent = ""
     while True:
-        parts = [
-            name for name in _children(model, parent, by_name) if held(name) and len(by_name[name].shape or ()) > 1
-        ]
+        children = [name for name in _children(model, parent, by_name) if len(by_name[name].shape or ()) > 1]
+        parts = [part for name in children for part in _stages_within(model, name, by_name) if held(part)]
         parts = _before_pooling(sorted(parts, key=order.__getitem__), by_name)
         blocks = [name for name in parts if any(other != name for other in held(name))]
         total = sum(len(held(name)) for name in parts)
@@ -124,6 +124,14 @@ def chain(model: nn.Module, layers: list[Layer]) -> list[Layer]:
         return [by_name[name] for name in (blocks if len(blocks) >= 2 else parts)]
 
 
+def _stages_within(model: nn.Module, name: str, by_name: dict[str, Layer]) -> list[str]:
+    """The parts of a sequence that runs through several resolutions; otherwise the part itself."""
+    if not isinstance(model.get_submodule(name), nn.Sequential):
+        return [name]
+    own = [child for child in _children(model, name, by_name) if len(by_name[child].shape or ()) > 1]
+    return own if len({_resolution(by_name[child]) for child in own}) > 1 else [name]
+
+
 def _children(model: nn.Module, parent: str, by_name: dict[str, Layer]) -> Iterator[str]:
     """Names of the children that ran; of a list that is only gone through, its own."""
     module = model.get_submodule(parent) if parent else model
@@ -131,7 +139,7 @@ def _children(model: nn.Module, parent: str, by_name: dict[str, Layer]) -> Itera
         name = f"{parent}.{own}" if parent else own
         if name in by_name:
             yield name
-        elif isinstance(child, nn.ModuleList | nn.ModuleDict):
+        elif isinstance(child, nn.ModuleList | nn.ModuleDict | nn.Sequential):
             yield from _children(model, name, by_name)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure, first_line
+from pure_cli.models.identity import identity
 from pure_cli.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def give(model: nn.Module, transform: Callable[[Any], Any] | None = None) -> str
     Returns
     -------
     str
-        ``python:CLASS@HASH``, the hash of weights and transform.
+        ``python:CLASS@HASH``, the hash of weights, transform and the code of both.
     """
     from torch import nn
 
@@ -86,8 +86,8 @@ def give(model: nn.Module, transform: Callable[[Any], Any] | None = None) -> str
     if not isinstance(model, nn.Module):
         raise PureError(f"The model is a {type(model).__name__}, and a torch.nn.Module is needed.")
     preprocessing = preprocessing_of(transform)
-    digest = sha256(f"{state_fingerprint(model)} {preprocessing.as_dict()}".encode()).hexdigest()[:12]
-    name = f"{type(model).__name__}@{digest}"
+    digest = identity(model, state_fingerprint(model), preprocessing.as_dict())
+    name = f"{type(model).__name__}@{digest[:12]}"
     _given[name] = model, preprocessing
     return str(ModelSpec("python", name))
 
@@ -118,12 +118,12 @@ def preprocessing_of(transform: Callable[[Any], Any] | None) -> Preprocessing:
         from torchvision.transforms import Compose
 
         return Transformed(
-            mean=_rgb(last.mean), std=_rgb(last.std), function=Compose(parts[:-1]), name=_name(transform)
+            mean=_rgb(last.mean), std=_rgb(last.std), function=Compose(parts[:-1]), name=identity(transform)
         )
     if all(hasattr(transform, own) for own in ("resize_size", "crop_size", "mean", "std", "interpolation")):
         return of_preset(transform)
     mean, std = NO_CHANGE
-    return Transformed(mean=mean, std=std, function=transform, name=_name(transform))
+    return Transformed(mean=mean, std=std, function=transform, name=identity(transform))
 
 
 def of_preset(preset: Any) -> Preprocessing:
@@ -144,12 +144,6 @@ def _entry(spec: ModelSpec) -> tuple[nn.Module, Preprocessing]:
             "with it in Python: pure_cli.Workspace(DIR, model=…, transform=…), with the same weights and transform."
         )
     return _given[spec.name]
-
-
-def _name(transform: Any) -> str:
-    """What a transform is, the same in another process."""
-    text = repr(transform)
-    return getattr(transform, "__qualname__", type(transform).__qualname__) if " at 0x" in text else text
 
 
 def _rgb(values: Any) -> tuple[float, float, float]:

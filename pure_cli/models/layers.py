@@ -9,7 +9,7 @@ from torch import nn
 
 from pure_cli.core.circuits import activations, forward_to
 from pure_cli.core.hooks import FUNCTION, function_of, functions, is_function
-from pure_cli.core.layout import axis_of
+from pure_cli.core.layout import axis_of, ends_dense, is_map
 from pure_cli.errors import PureError, first_line, unknown
 
 SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
@@ -61,16 +61,17 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
     """
     names = {module: name for name, module in model.named_modules() if name}
     found: dict[str, Layer] = {}
-    size, modules = (image.shape[-2], image.shape[-1]), dict(model.named_modules())
+    size = (image.shape[-2], image.shape[-1])
     pair = image.expand(2, -1, -1, -1)  # that windows or heads take the place of images is seen with two alone
 
     def add(name: str, kind: str, output: object, calls: int) -> None:
-        rows = isinstance(output, torch.Tensor) and 2 <= output.ndim <= 4 and len(output) == len(pair)
-        shape = tuple(output.shape[1:]) if rows and isinstance(output, torch.Tensor) else None
-        if kind == FUNCTION_KIND and shape is None:
-            return
-        axis = axis_of(output, size, modules.get(name)) if shape and isinstance(output, torch.Tensor) else 0
-        found[name] = Layer(name, kind, shape, calls, axis)
+        layer = Layer(name, kind, None, calls)
+        if isinstance(output, torch.Tensor) and 2 <= output.ndim <= 4 and len(output) == len(pair):
+            dense = len(set(output.shape[1:])) == 1 and ends_dense(model, name)
+            seen = Layer(name, kind, tuple(output.shape[1:]), calls, axis_of(output, size, dense))
+            layer = seen if len(seen.extent) != 2 or is_map(seen.extent, size) else layer
+        if layer.shape or kind != FUNCTION_KIND:
+            found[name] = layer
 
     def note(module: nn.Module, _: object, output: object) -> None:
         name = names[module]
@@ -92,6 +93,7 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
     finally:
         for handle in handles:
             handle.remove()
+    modules = dict(model.named_modules())
     return [layer for layer in found.values() if not _is_within(layer, found, modules)]
 
 
@@ -118,8 +120,8 @@ def check_layer(name: str, layers: list[Layer]) -> Layer:
         raise PureError(f"The layer '{name}' runs {layer.calls} times in one pass, so that its output is not one "
                         "thing. Choose a layer that runs once.")  # fmt: skip
     if layer.shape is None or not layer.shape:
-        raise PureError(f"The layer '{name}' ({layer.kind}) gives no single tensor with a row for each image and an "
-                        "axis of channels. Choose another.")  # fmt: skip
+        raise PureError(f"The layer '{name}' ({layer.kind}) gives no single tensor with a row for each image, an axis "
+                        "of channels, and a map of the image or tokens. Choose another.")  # fmt: skip
     return layer
 
 

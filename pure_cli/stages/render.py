@@ -23,7 +23,7 @@ from pure_cli.stages.crops import HEATMAPS_SHARE, WHOLE, Look
 from pure_cli.stages.sources import Sources
 from pure_cli.workspace import Store
 
-VIEW = 3  # raised when figures come to look different
+VIEW = 4  # raised when figures come to look different
 FIGURES, INDEX = "figures", "figures.json"
 
 
@@ -238,7 +238,8 @@ class Painter:
         """For some references, what the neuron saw of each: the crop, and the crop with the rest darkened."""
         from pure_cli.core import crops as cut
 
-        top = self._collected.layers[job.layer].top
+        layer = self._collected.layers[job.layer]
+        top, tokens = layer.top, len(layer.shape) == 2  # which may have seen no more than a patch
         images = top.image[job.neuron, slots]
         crops, masked = {}, {}
         for slot, image, heatmap in self._heatmaps(job, slots, images, top.position[job.neuron, slots]):
@@ -247,6 +248,8 @@ class Painter:
                 continue
             seen = cut.seen(cut.blurred(heatmap[None]))[0]
             box = cut.box(seen)
+            if tokens:
+                box = cut.with_context(box, *seen.shape)
             crops[slot], masked[slot] = cut.cropped(image, box), cut.masked(image, seen, box)
         return crops, masked
 

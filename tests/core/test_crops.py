@@ -113,3 +113,12 @@ def test_crops_are_copies():
     image = torch.zeros(3, 4, 4, dtype=torch.uint8)
     cropped(image, Box(0, 4, 0, 4))[:] = 9
     assert image.sum() == 0
+
+
+def test_context_is_half_of_the_image_around_the_box_and_within_it():
+    from pure_cli.core.crops import with_context
+
+    assert with_context(Box(10, 20, 10, 20), 100, 80) == Box(0, 50, 0, 40)
+    assert with_context(Box(48, 52, 38, 42), 100, 80) == Box(25, 75, 20, 60)
+    assert with_context(Box(96, 100, 70, 80), 100, 80) == Box(50, 100, 40, 80)
+    assert with_context(Box(0, 90, 5, 75), 100, 80) == Box(0, 90, 5, 75)

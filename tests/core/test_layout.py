@@ -9,7 +9,9 @@ from pure_cli.core.layout import (
     channel_axis,
     channels_first,
     channels_second,
+    ends_dense,
     grid_of,
+    is_map,
     like_activation,
 )
 
@@ -88,14 +90,22 @@ def test_what_is_no_map_is_said():
         activation_maps(torch.zeros(1, 2), torch.tensor([0]), SQUARE)
 
 
-def test_where_a_map_is_as_long_as_it_has_channels_the_module_tells():
+def test_where_a_map_is_as_long_as_it_has_channels_the_layers_before_tell():
     maps = torch.randn(2, 8, 8, 8)
-    dense, last = nn.Sequential(nn.Conv2d(8, 8, 1), nn.LayerNorm(8)), nn.Linear(8, 8)
-    conv = nn.Sequential(nn.LayerNorm(8), nn.Conv2d(8, 8, 1))
+    net = nn.Sequential(
+        nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Sequential(nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 8)), nn.GELU()
+    )
+    assert not any(ends_dense(net, name) for name in ("0", "1"))
+    assert all(ends_dense(net, name) for name in ("2", "2.1", "2.2", "3", "2:relu", ":add"))
     assert axis_of(maps, (32, 32)) == 0
-    for module in (dense, last):
-        assert axis_of(maps, (32, 32), module) == 2
-        assert axis_of(maps.permute(0, 3, 1, 2), (32, 32), module) == 0  # moved to the front after the dense layer
-    for memory in (torch.contiguous_format, torch.channels_last):
-        assert axis_of(maps.to(memory_format=memory), (32, 32), conv) == 0
-    assert axis_of(torch.randn(2, 8, 7, 7), (28, 28), last) == 0  # the shape tells
+    assert axis_of(maps, (32, 32), dense=True) == 2
+    assert axis_of(maps.permute(0, 3, 1, 2), (32, 32), dense=True) == 0  # moved to the front after the dense layer
+    assert axis_of(torch.randn(2, 8, 7, 7), (28, 28), dense=True) == 0  # the shape tells
+
+
+def test_tokens_by_heads_are_no_map():
+    assert not is_map((37, 64), SQUARE)
+    assert not is_map((197, 64), SQUARE)
+    for extent in ((7, 7), (7, 5), (35, 33), (3, 1), (14, 10)):
+        assert is_map(extent, SQUARE)
+    assert is_map((14, 7), (224, 112))

@@ -1,5 +1,6 @@
 """A model that is handed over in Python, in place of a name."""
 
+import functools
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ from pure_cli import Workspace
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure
 from pure_cli.models.given import preprocessing_of
+from pure_cli.models.identity import identity
 
 NORMALISE = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = v2.Normalize((0.5,) * 3, (0.2,) * 3)
@@ -138,3 +140,73 @@ def test_a_transform_that_fails_ends_collect_in_a_sentence(tiny, images, tmp_pat
 def fails_on_the_second():
     once = [transforms.ToTensor(), transforms.ToTensor()]
     return lambda image: once.pop()(image)
+
+
+def resized(image, size):
+    return transforms.functional.to_tensor(image.resize((size, size)))
+
+
+class Scaled:
+    def __init__(self, factor):
+        self._factor = factor
+
+    def __call__(self, image):
+        return transforms.functional.to_tensor(image) * self._factor
+
+
+class Plain(torch.nn.Module):
+    def __init__(self, power=1):
+        super().__init__()
+        self.power = power
+        self.conv = torch.nn.Conv2d(1, 1, 1)
+
+    def forward(self, x):
+        return self.conv(x) ** self.power
+
+
+class Negative(Plain):
+    def forward(self, x):
+        return self.conv(-x)
+
+
+def lambdas(size):
+    return lambda image: resized(image, size)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: transforms.Compose([transforms.Resize((n, n)), lambda image: image, transforms.ToTensor()]),
+        lambda n: transforms.Compose([transforms.Lambda(lambda image: resized(image, n)), NORMALISE]),
+        lambda n: functools.partial(resized, size=n),
+        lambdas,
+        lambda n: (lambda image: resized(image, 8)) if n == 8 else (lambda image: resized(image, 9)),
+        Scaled,
+        lambda n: Plain(n),
+        lambda n: Plain() if n == 8 else Negative(),
+        lambda n: torch.nn.Conv2d(8, 8, 3, stride=n),
+        lambda n: np.full(3, n),
+        lambda n: {"size": n},
+    ],
+)
+def test_what_does_something_else_is_something_else(make):
+    assert identity(make(8)) == identity(make(8))
+    assert identity(make(8)) != identity(make(9))
+
+
+def test_weights_and_the_mode_of_a_module_are_no_matter_of_its_identity():
+    one, other = Plain(), Plain().eval()
+    with torch.no_grad():
+        other.conv.weight.add_(1)
+    assert identity(one) == identity(other)
+
+
+def test_the_identity_is_the_same_in_another_process(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from torchvision import transforms\nfrom pure_cli.models.identity import identity\n"
+        "size = 3\ndef f(image):\n    return image.resize((size, size))\n"
+        "print(identity(transforms.Compose([f, transforms.ToTensor()])))\n"
+    )
+    runs = {subprocess.run([sys.executable, file], capture_output=True, text=True).stdout for _ in range(2)}
+    assert len(runs) == 1 and len(runs.pop().strip()) == 32
