@@ -15,6 +15,7 @@ import numpy as np
 from pure_cli.errors import PureFailure
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 NO_ARCHIVE = (
     OSError,
     ValueError,
@@ -63,6 +64,20 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"{path} is damaged")
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
+
+
+def can_lock(path: Path) -> bool:
+    """Whether the disk has locks that end with their process; some network disks have none."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has others
+        return True
+    try:
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in NO_LOCKS
+    return True
 
 
 @contextmanager

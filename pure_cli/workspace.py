@@ -20,7 +20,7 @@ from pure_cli import __version__
 from pure_cli.checked import Input, Output
 from pure_cli.config import fingerprint
 from pure_cli.errors import PureError, UnreadableFile, first_line
-from pure_cli.files import TEMPORARY, disk_errors, temporary_beside, write_failure
+from pure_cli.files import TEMPORARY, can_lock, disk_errors, temporary_beside, write_failure
 from pure_cli.interrupts import never_inside
 
 SCHEMA = 2  # of the files; raised when their layout changes
@@ -183,6 +183,10 @@ class Store:
         self.prepare()
         lock = FileLock(self.root / ".lock")
         owner = self.root / ".lock-owner"
+        if not can_lock(self.root / ".lock"):
+            waiting(f"The disk of {self.root} has no file locks. Let no two commands work on it at the same time.")
+            yield
+            return
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -63,8 +63,8 @@ def read_calibrations(store: Store) -> dict[str, Calibration]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        for own in content.values():
-            if own.pop("fingerprint") != fingerprint(own):
+        for layer, own in content.items():
+            if own.pop("fingerprint") != fingerprint([layer, own]):
                 raise ValueError("changed since it was written")
         return {layer: Calibration(**own) for layer, own in content.items()}
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
@@ -78,7 +78,7 @@ def write_calibration(store: Store, layer: str, calibration: Calibration) -> Non
     except UnreadableFile:
         there = {}
     found = {name: asdict(one) for name, one in {**there, layer: calibration}.items()}
-    found = {name: {**own, "fingerprint": fingerprint(own)} for name, own in found.items()}
+    found = {name: {**own, "fingerprint": fingerprint([name, own])} for name, own in found.items()}
     write_whole(store.root / FILE, json.dumps(found, indent=1, sort_keys=True))
 
 

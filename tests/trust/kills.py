@@ -20,7 +20,7 @@ from pathlib import Path
 from nursery import Ended, Running, pure, warm_up
 from world import Job, World, left_over, results
 
-JOBS = ("collect", "collect-more", "attribute", "embed", "cluster", "evaluate", "directions")
+JOBS = ("collect", "collect-more", "attribute", "embed", "cluster", "evaluate", "directions", "render")
 CHAINED = 0.3  # of the kills hit the process that goes on after a kill
 STOP_SECONDS = 5.0
 ON_DISK = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")  # of Python's audit events

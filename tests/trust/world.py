@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,9 +67,9 @@ class World:
         """The workspace that an undisturbed job left; an empty one for None."""
         return self.folder / "after" / str(name)
 
-    def run(self, job: Job, workspace: Path, **options: object) -> Ended:
+    def run(self, job: Job, workspace: Path, more: Iterable[object] = (), **options: object) -> Ended:
         """A job to its end in a workspace."""
-        return pure(*job.words, "-w", workspace, logs=workspace.parent / f"{workspace.name}-logs", **options)
+        return pure(*job.words, *more, "-w", workspace, logs=workspace.parent / f"{workspace.name}-logs", **options)
 
     def make(self, *names: str) -> None:
         """Run some jobs undisturbed, with those that they start from."""

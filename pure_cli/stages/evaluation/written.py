@@ -63,7 +63,9 @@ class Written:
         self._shown: dict[str, dict[str, Any]] = {}
         with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
             content = json.loads(self._path.read_text(encoding="utf-8"))
-            self._shown = {key: own for key, own in content.items() if own.pop("fingerprint", "") == fingerprint(own)}
+            self._shown = {
+                key: own for key, own in content.items() if own.pop("fingerprint", "") == fingerprint([key, own])
+            }
 
     def tables(self, where: Where, value: str) -> list[dict[str, Any]] | None:
         """The tables of a metric, if they were made from what `value` is the fingerprint of."""
@@ -108,7 +110,7 @@ class Written:
         self._save()
 
     def _save(self) -> None:
-        whole = {key: {**own, "fingerprint": fingerprint(own)} for key, own in self._shown.items()}
+        whole = {key: {**own, "fingerprint": fingerprint([key, own])} for key, own in self._shown.items()}
         write_whole(self._path, json.dumps(whole, indent=1, allow_nan=False))
 
 
