@@ -49,13 +49,10 @@ class Workspace:
     ):
         self.store = Store(path)
         self._waiting = waiting
-        self._given = ""
-        if model is not None:
-            from pure_cli.models.given import give
-
-            self._given = give(model, transform)
-        elif transform is not None:
+        self._model, self._transform = model, transform
+        if model is None and transform is not None:
             raise PureError("A transform belongs to a model: Workspace(DIR, model=…, transform=…).")
+        self._give()
 
     @property
     def path(self) -> Path:
@@ -175,13 +172,30 @@ class Workspace:
 
         return tables(self.store, config.make("cluster", options))
 
+    def _give(self) -> str:
+        """The name of the model that was handed over, as it is now; "" where none was."""
+        from pure_cli.models.given import give
+
+        return "" if self._model is None else give(self._model, self._transform)
+
+    def _require_same_model(self) -> None:
+        """Make sure that a model that was handed over is the one that the references were collected with."""
+        from pure_cli.artifacts import read_collected
+
+        if (given := self._give()) and given != read_collected(self.store).origin["model"]:
+            raise PureError(
+                "The references were collected with another model than the one handed over, or with other weights, "
+                "another transform or other code. Hand over that one, or collect() again."
+            )
+
     def _with_remembered(self, options: dict[str, Any]) -> dict[str, Any]:
         from pure_cli.stages.collect import remembered_options
 
-        if self._given and "model" in options:
+        given = self._give()
+        if given and "model" in options:
             raise PureError("The workspace has a model that was handed over in Python; leave out the other one.")
-        if self._given and not self.store.has("collect"):
-            return {"model": self._given, **options}
+        if given and not self.store.has("collect"):
+            return {"model": given, **options}
         if "model" in options or not self.store.has("collect"):
             return options
         remembered = remembered_options(self.store)
@@ -189,8 +203,8 @@ class Workspace:
             del remembered["layer"]
         if "by" in options:  # another score has other options
             remembered = {name: value for name, value in remembered.items() if name not in config.SCORE_OPTIONS}
-        if self._given:
-            remembered["model"] = self._given
+        if given:
+            remembered["model"] = given
         return {**remembered, **options}
 
     def _run(
@@ -198,6 +212,7 @@ class Workspace:
     ) -> Outcome:
         if stage != "collect":
             self.store.require("collect")  # rather than to make a folder by mistake
+            self._require_same_model()
         with self.store.lock(stage, self._waiting):
             return function(self.store, settings, progress)
 

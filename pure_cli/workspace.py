@@ -20,7 +20,8 @@ from pure_cli import __version__
 from pure_cli.checked import Input, Output
 from pure_cli.config import fingerprint
 from pure_cli.errors import PureError, UnreadableFile, first_line
-from pure_cli.files import TEMPORARY, disk_errors, temporary_beside, write_failure
+from pure_cli.files import TEMPORARY, can_lock, disk_errors, temporary_beside, write_failure
+from pure_cli.interrupts import never_inside
 
 SCHEMA = 2  # of the files; raised when their layout changes
 STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "evaluate")
@@ -127,7 +128,7 @@ class Store:
             output = Output(temporary, "w+")
         try:
             with output:
-                with h5py.File(output, "w", libver=FORMAT) as file:
+                with never_inside(Output.write, Output.truncate), h5py.File(output, "w", libver=FORMAT) as file:
                     file.attrs["schema"] = SCHEMA
                     file.attrs["pure_version"] = __version__
                     yield file
@@ -182,6 +183,10 @@ class Store:
         self.prepare()
         lock = FileLock(self.root / ".lock")
         owner = self.root / ".lock-owner"
+        if not can_lock(self.root / ".lock"):
+            waiting(f"The disk of {self.root} has no file locks. Let no two commands work on it at the same time.")
+            yield
+            return
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -195,11 +200,14 @@ class Store:
         try:
             with suppress(OSError):
                 owner.write_text(f"pure {stage} (process {os.getpid()} on {socket.gethostname()})\n", encoding="utf-8")
-            for left in self.root.glob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
-                left.unlink(missing_ok=True)
+            for left in self.root.rglob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
+                with suppress(OSError):
+                    left.unlink()
             yield
         finally:
-            owner.unlink(missing_ok=True)
+            for tidy in (owner.unlink, (self.root / PARTIAL).rmdir):  # the latter where nothing is in it
+                with suppress(OSError):
+                    tidy()
             lock.release()
 
     def partial(self, name: str) -> Path:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import h5py
@@ -68,6 +69,80 @@ def test_what_fails_as_it_is_written_leaves_the_old_file_and_nothing_else(store,
         raise error("in the middle")
     assert store.path("collect").read_bytes() == before
     assert [path.name for path in store.root.iterdir()] == ["collect.h5"]
+
+
+STOPPED_AS_HDF5_WRITES = """
+import signal, sys, time
+import numpy as np
+from pure_cli import checked
+from pure_cli.interrupts import Terminated, stops_when_asked
+from pure_cli.workspace import Store, empty_rows
+
+store, whole, calls, at = Store(sys.argv[1]), checked.Output.write, 0, 0
+before = store.path("collect").read_bytes()
+
+def write(self, data):
+    global calls
+    calls += 1
+    if calls == at:
+        signal.raise_signal(number)
+    return whole(self, data)
+
+checked.Output.write = write
+for number, stop in ((signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)):
+    for at in range(1, 60, 3):
+        calls = 0
+        try:
+            with stops_when_asked("too late"):
+                with store.replace("attribute") as file:
+                    rows = empty_rows(file, "rows", (400, 10, 16), "float32")
+                    for i in range(400):
+                        rows[i] = i
+                time.sleep(1)  # it may have come with the last write
+            raise AssertionError("not stopped")
+        except stop:
+            store.path("attribute").unlink(missing_ok=True)
+        assert sorted(path.name for path in store.root.iterdir()) == ["collect.h5"]
+        assert store.path("collect").read_bytes() == before
+print("as it should be")
+"""
+
+
+def test_stopped_as_hdf5_writes_is_no_crash(store):
+    """An exception in what HDF5 calls to write brings the process down with a segmentation fault."""
+    found = subprocess.run(
+        [sys.executable, "-c", STOPPED_AS_HDF5_WRITES, store.root],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (found.returncode, found.stdout, found.stderr) == (0, "as it should be\n", "")
+
+
+STOPPED_AT_WORK = """
+import hashlib
+from pure_cli.commands.common import reports_errors
+
+@reports_errors
+def busy():
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # as a long batch: Python has no say before its end
+
+busy()
+"""
+
+
+@pytest.mark.slow
+def test_process_that_does_not_come_to_stop_by_itself_is_ended_in_time():
+    with subprocess.Popen(
+        [sys.executable, "-c", STOPPED_AT_WORK], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        _, err = process.communicate()
+        assert time.monotonic() - began < 5
+    assert process.returncode == 143
+    assert err == "Stopped. What was finished is kept; the same command goes on from there.\n"
 
 
 def test_process_killed_as_it_writes_leaves_the_old_file_and_the_next_one_tidies_up(store):
@@ -456,8 +531,9 @@ def test_scratch_keeps_what_was_finished(tmp_path):
     scratch = Scratch(tmp_path / "work", "one", ARRAYS)
     assert scratch.done == 0
     scratch.write("a", np.array([4, 1]), np.array([[1, 2, 3], [4, 5, 6]]))
-    scratch.finish_step()
     scratch.write("b", np.array([0]), np.array([[7, 8]]))
+    scratch.finish_step()
+    scratch.write("b", np.array([1]), np.array([[9, 9]]))  # of a step that is begun again
     scratch.close()
     again = Scratch(tmp_path / "work", "one", ARRAYS)
     assert again.done == 1
@@ -488,6 +564,34 @@ def test_scratch_of_other_work_or_not_whole_is_begun_anew(tmp_path, spoil):
     again = Scratch(tmp_path / "work", "one", ARRAYS)
     assert again.done == 0
     assert not again.rows("a", 0, 6).any()
+
+
+@pytest.mark.parametrize("name", ["a", "b", "sums"])
+def test_scratch_that_the_disk_changed_is_begun_anew_or_told(tmp_path, name):
+    """Any byte of it: found when the work is taken up again, and when it is read."""
+    scratch = Scratch(tmp_path / "work", "one", ARRAYS)
+    scratch.write("a", np.arange(1, 6), np.arange(15).reshape(5, 3))
+    scratch.write("b", np.arange(3), np.ones((3, 2)))
+    scratch.finish_step()
+    scratch.close()
+    file = tmp_path / "work" / name
+    whole = file.read_bytes()
+    for place in range(len(whole)):
+        shutil.copytree(tmp_path / "work", tmp_path / "copy")
+        spoilt = bytearray(whole)
+        spoilt[place] ^= 1 << place % 8
+        (tmp_path / "copy" / name).write_bytes(spoilt)
+        again = Scratch(tmp_path / "copy", "one", ARRAYS)
+        if again.done:  # a row that no step has written, which nobody reads before one has
+            with pytest.raises(PureFailure, match=r"changed the unfinished work.*Run the command again"):
+                again.rows("a", 0, 6), again.rows("b", 0, 4)
+            again.close()
+            assert Scratch(tmp_path / "copy", "one", ARRAYS).done == 0
+        shutil.rmtree(tmp_path / "copy")
+    scratch = Scratch(tmp_path / "work", "one", ARRAYS)
+    (tmp_path / "work" / "a").write_bytes(bytes(72))
+    with pytest.raises(PureFailure, match="changed the unfinished work"):
+        scratch.rows("a", 0, 6)
 
 
 def test_partial_folders_come_and_go(store):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pure_cli.config import fingerprint
 from pure_cli.errors import PureError, UnreadableFile
 from pure_cli.files import write_whole
 from pure_cli.workspace import Store
@@ -61,8 +62,12 @@ def read_calibrations(store: Store) -> dict[str, Calibration]:
     if not path.exists():
         return {}
     try:
-        return {layer: Calibration(**own) for layer, own in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for layer, own in content.items():
+            if own.pop("fingerprint") != fingerprint([layer, own]):
+                raise ValueError("changed since it was written")
+        return {layer: Calibration(**own) for layer, own in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         raise UnreadableFile(f"{path} cannot be read. Make it again with `pure calibrate --force`.") from None
 
 
@@ -73,6 +78,7 @@ def write_calibration(store: Store, layer: str, calibration: Calibration) -> Non
     except UnreadableFile:
         there = {}
     found = {name: asdict(one) for name, one in {**there, layer: calibration}.items()}
+    found = {name: {**own, "fingerprint": fingerprint([name, own])} for name, own in found.items()}
     write_whole(store.root / FILE, json.dumps(found, indent=1, sort_keys=True))
 
 

@@ -3,18 +3,17 @@
 import functools
 import json
 import os
-import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pure_cli.errors import PureError, first_line
+from pure_cli.interrupts import TERMINATED, Terminated, stops_when_asked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,11 +26,8 @@ DEFAULT_WORKSPACE = "pure-workspace"
 ENVIRONMENT = {"workspace": "PURE_WORKSPACE", "data": "PURE_DATA"}
 HABITS = frozenset({"workspace", "config", "as_json", "quiet", "verbose", "debug"})
 PLAIN_SECONDS = 10.0  # between lines of progress where there is no terminal
-INTERRUPTED, TERMINATED = 130, 143  # exit codes by convention: 128 + signal
-
-
-class Terminated(BaseException):
-    """The scheduler asked the process to stop (SIGTERM)."""
+INTERRUPTED = 130  # exit code by convention: 128 + SIGINT
+STOPPED = "Stopped. What was finished is kept; the same command goes on from there."
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
@@ -45,16 +41,15 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             print(message, file=sys.stderr)
             raise SystemExit(code)
 
-        with suppress(ValueError):  # not the main thread
-            signal.signal(signal.SIGTERM, _terminate)
         try:
-            command(*args, **options)
+            with stops_when_asked(STOPPED):
+                command(*args, **options)
         except PureError as error:
             fail(f"Error: {error}", error.exit_code)
         except KeyboardInterrupt:
             fail("Interrupted. What was finished is kept; the same command goes on from there.", INTERRUPTED)
         except Terminated:
-            fail("Stopped. What was finished is kept; the same command goes on from there.", TERMINATED)
+            fail(STOPPED, TERMINATED)
         except BrokenPipeError:
             sys.stderr.close()
             raise SystemExit(1) from None
@@ -68,10 +63,6 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             )
 
     return guarded
-
-
-def _terminate(signum: int, frame: object) -> None:
-    raise Terminated
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """What is worth keeping about a data set, in a folder beside the workspace's results: indices, unpacked arrays."""
 
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pure_cli.files import temporary_beside
+from pure_cli.files import NO_ARCHIVE, read_archive, temporary_beside
 
 VERSION = 1  # of what is kept; another one is made anew
 SAVE_SECONDS = 10.0  # at most this much of a long look is lost when the process is killed
@@ -94,15 +93,14 @@ def _stamp(file: Path) -> tuple[int, int]:
 def _read(path: Path, count: int) -> dict[int, Part]:
     """The parts of an index by number; nothing where it is not there, damaged, or of other files."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = read_archive(path)
         lengths = {name: arrays.pop(f"{name} lengths") for name in list(arrays) if not name.endswith(" lengths")}
         parts: list[Part] = [{} for _ in range(count)]
         for name, array in arrays.items():
             for part, piece in zip(parts, np.split(array, np.cumsum(lengths[name])[:-1]), strict=True):
                 part[name] = piece
         return {i: part for i, part in enumerate(parts) if _STAMP in part and len(part[_STAMP])}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except NO_ARCHIVE:
         return {}
 
 

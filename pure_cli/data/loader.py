@@ -308,13 +308,13 @@ def _ending(code: int | None) -> str:
 
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
-    """Workers are born deaf to Ctrl-C, so that none can print a traceback before it is set up."""
+    """Workers are born deaf to signals, so that none can print a traceback, or wake its parent, before it is set up."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         if not hasattr(signal, "pthread_sigmask"):
             yield
             return
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             yield
         finally:
@@ -327,6 +327,9 @@ def _work(
     """What a worker does. It ends when its chunks do, or when no one is there to take them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # and not what the program that was forked does then
+    signal.set_wakeup_fd(-1)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     reader.close()  # else the pipe would not break when the taker is gone
     try:
         for chunk in chunks:

@@ -99,9 +99,9 @@ def mixes_channels(model: nn.Module, image: torch.Tensor, layer: str, lower: str
 def chain(model: nn.Module, layers: list[Layer]) -> list[Layer]:
     """The parts of a network that follow one another, in their order.
 
-    They are the children of the model, or of that child of it that holds nearly all of the weights; a sequence that runs
-    through several resolutions stands for its parts. Where some are blocks of several layers, single layers between
-    these are left out.
+    They are the children of the model, or of that child of it that holds nearly all of the weights; a sequence with
+    several resolutions stands for its parts. Where some are blocks of several layers, single layers between these are
+    left out.
     """
     by_name = {layer.name: layer for layer in layers}
     order = {name: i for i, name in enumerate(by_name)}

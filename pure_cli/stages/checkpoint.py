@@ -6,13 +6,12 @@ from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from pure_cli.core.references import TopImages
 from pure_cli.errors import PureError
-from pure_cli.files import write_whole
+from pure_cli.files import NO_ARCHIVE, read_archive, write_whole
 from pure_cli.workspace import PARTIAL, Store, read_texts, write_array, write_texts
 
 STATE = "state"
@@ -84,8 +83,8 @@ class ArrayCheckpoint:
 
     def read(self) -> dict[str, np.ndarray]:
         """What was saved last; nothing where there is none of the same work."""
-        with suppress(OSError, ValueError, LookupError, BadZipFile), np.load(self._path) as file:
-            arrays = {name: file[name] for name in file.files}  # each held against its checksum
+        with suppress(*NO_ARCHIVE):
+            arrays = read_archive(self._path)
             if str(arrays.pop("key")) == self._key:
                 return arrays
         return {}

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from pure_cli.artifacts import NeuronRows, NewRows, add_rows, need_layers, read_
 from pure_cli.config import EmbedSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
+from pure_cli.errors import UnreadableFile
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
 from pure_cli.stages.crops import BOX, RULES, WHOLE, boxes, compute_boxes, missing_boxes
 from pure_cli.stages.judges import Chosen, choose, require_same, require_weights, side, warnings
@@ -45,7 +47,7 @@ def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) ->
         The embedder's weights would have to be downloaded and cannot be.
     """
     begin = time.perf_counter()
-    sources = Sources(store)
+    sources = Sources(store, settings.force)
     layers = need_layers(settings.layer, sources.collected.layers, "collect")
     sources.listing(layers)
     wanted = {(layer, text): choose(text, settings, sources, layer) for layer in layers for text in settings.embedder}
@@ -64,7 +66,9 @@ def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) ->
             done += pairs
             progress(done, total)
     for stage, array in (("crops", BOX), ("embed", EMBEDDING)):
-        there = read_rows_index(store, stage, array)
+        there = {}
+        with suppress(UnreadableFile):  # boxes that this run had no need of
+            there = read_rows_index(store, stage, array)
         drop_unneeded(store, stage, lambda begun, there=there: _needed(begun, there, sources))  # type: ignore[misc]
     outcome.seconds = time.perf_counter() - begin
     return outcome

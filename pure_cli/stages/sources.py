@@ -31,7 +31,7 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.attribute import attribute_fingerprint
-from pure_cli.stages.common import lineage, require_unchanged
+from pure_cli.stages.common import earlier, lineage, require_unchanged
 from pure_cli.workspace import Store
 
 EMBEDDING = "embedding"  # the data set of embed.h5 with the rows
@@ -123,10 +123,11 @@ class Sources:
     Parameters
     ----------
     store : the workspace
+    anew : embeddings that cannot be read are to be made anew
     """
 
-    def __init__(self, store: Store):
-        self.store = store
+    def __init__(self, store: Store, anew: bool = False):
+        self.store, self._anew = store, anew
         self.collected: Collected = read_collected(store)
         self._checked: dict[str, Listing] = {}
 
@@ -136,7 +137,7 @@ class Sources:
 
     @cached_property
     def embedded(self) -> dict[tuple[str, str], NeuronRows]:
-        return read_rows_index(self.store, "embed", EMBEDDING)
+        return earlier(lambda store: read_rows_index(store, "embed", EMBEDDING), self.store, self._anew)
 
     def embeddings(self, layer: str) -> dict[str, NeuronRows]:
         """The embeddings of a layer by kind."""

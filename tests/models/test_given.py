@@ -66,6 +66,21 @@ def test_other_weights_or_another_transform_are_another_model(tiny, images, tmp_
     assert not Workspace(tmp_path, model=tiny, transform=flipped).collect(workers=0).up_to_date
 
 
+def test_a_model_that_was_changed_in_place_or_is_another_one_is_noticed(tiny, images, tmp_path):
+    workspace = Workspace(tmp_path, model=tiny)
+    workspace.collect(data=images, n=4, workers=0)
+    before = workspace.references("layer3")["value"]
+    with torch.no_grad():
+        tiny.conv1.weight.mul_(-1)
+    with pytest.raises(PureError, match="another model than the one handed over"):
+        workspace.attribute(workers=0)
+    assert not workspace.collect(workers=0).up_to_date
+    assert not np.array_equal(workspace.references("layer3")["value"], before)
+    workspace.attribute(neurons="0", workers=0)
+    with pytest.raises(PureError, match="another model than the one handed over"):
+        Workspace(tmp_path, model=tiny, transform=transforms.ToTensor()).attribute(neurons="1", workers=0)
+
+
 def test_another_process_asks_for_the_model(tiny, images, tmp_path):
     Workspace(tmp_path, model=tiny).collect(data=images, n=4, workers=0)
     done = subprocess.run(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pure_cli.artifacts import read_evaluations, write_evaluation
+from pure_cli.config import fingerprint
 from pure_cli.files import disk_errors, write_whole
 from pure_cli.stages.common import earlier
 from pure_cli.stages.evaluation.study import Result
@@ -60,8 +61,11 @@ class Written:
         self._store, self._path, self._anew = store, store.root / TABLES, anew
         self._prints = earlier(read_evaluations, store, anew)
         self._shown: dict[str, dict[str, Any]] = {}
-        with suppress(OSError, ValueError):
-            self._shown = json.loads(self._path.read_text(encoding="utf-8"))
+        with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+            self._shown = {
+                key: own for key, own in content.items() if own.pop("fingerprint", "") == fingerprint([key, own])
+            }
 
     def tables(self, where: Where, value: str) -> list[dict[str, Any]] | None:
         """The tables of a metric, if they were made from what `value` is the fingerprint of."""
@@ -94,15 +98,20 @@ class Written:
         self._prints[where.key] = write_evaluation(
             self._store, where.key, result.arrays, settings, made_from, self._anew
         )
-        self._shown[where.key] = {"tables": tables, "files": self.files(where)}
+        self._shown[where.key] = {"tables": tables, "files": self.files(where), "complete": False}
         self._save()
 
+    def complete(self, where: Where) -> bool:
+        """Whether tables and figures of the results were all written: no process was killed before."""
+        return bool(self._shown.get(where.key, {}).get("complete"))
+
     def set_files(self, where: Where, names: list[str]) -> None:
-        self._shown[where.key]["files"] = sorted(names)
+        self._shown[where.key] |= {"files": sorted(names), "complete": True}
         self._save()
 
     def _save(self) -> None:
-        write_whole(self._path, json.dumps(self._shown, indent=1, allow_nan=False))
+        whole = {key: {**own, "fingerprint": fingerprint([key, own])} for key, own in self._shown.items()}
+        write_whole(self._path, json.dumps(whole, indent=1, allow_nan=False))
 
 
 def publish(
@@ -126,6 +135,7 @@ def publish(
             label = f"{where.layer}-{stem}" if where.run == ALL else f"{where.layer}-{stem}-{where.run}"
             texts[f"{stem}.tex"] = partial(as_latex, {**table, "name": label})
     before = written.files(where)
+    anew = anew or not written.complete(where)
     if not anew and all((folder / name).exists() for name in [*before, *texts]):
         return
     with disk_errors(folder):
