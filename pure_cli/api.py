@@ -176,6 +176,8 @@ class Workspace:
         return tables(self.store, config.make("cluster", options))
 
     def _with_remembered(self, options: dict[str, Any]) -> dict[str, Any]:
+        from pure_cli.models.spec import parse_model
+        from pure_cli.models.trust import require_trusted
         from pure_cli.stages.collect import remembered_options
 
         if self._given and "model" in options:
@@ -191,6 +193,7 @@ class Workspace:
             remembered = {name: value for name, value in remembered.items() if name not in config.SCORE_OPTIONS}
         if self._given:
             remembered["model"] = self._given
+        require_trusted(parse_model(remembered["model"]))
         return {**remembered, **options}
 
     def _run(

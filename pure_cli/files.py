@@ -29,7 +29,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     temporary = temporary_beside(path)
     with disk_errors(path):
         try:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            temporary.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from pure_cli.config import SCORE_OPTIONS, CollectSettings, fingerprint
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
+from pure_cli.models.trust import trust
 from pure_cli.stages.asked import Named, named_directions, resolve_layers
 from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.common import (
@@ -44,6 +45,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     """
     start = time.perf_counter()
     spec = parse_model(settings.model)
+    untold = trust(spec)
     listing = images_of(store, settings.data, settings.limit)
     requested = settings.model_dump(mode="json", include=set(PREPROCESSING))
     random_weights = str(settings.weights) == NO_WEIGHTS or (spec.kind == "file" and settings.weights is None)
@@ -96,6 +98,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     store.drop_partial("collect")
 
     notes = _replaced(before, made_from, how, wanted) + scores.notes + _damage_notes(damaged)
+    notes += [untold] if untold else []
     if random_weights:
         which = "those that its function makes" if settings.weights is None else "untrained (--weights none)"
         notes.append(f"The weights of {spec} are {which}; --weights FILE gives it trained ones.")

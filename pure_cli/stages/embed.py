@@ -11,6 +11,7 @@ from pure_cli.artifacts import NeuronRows, NewRows, add_rows, need_layers, read_
 from pure_cli.config import EmbedSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
+from pure_cli.models.trust import require_trusted
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
 from pure_cli.stages.crops import BOX, RULES, WHOLE, boxes, compute_boxes, missing_boxes
 from pure_cli.stages.judges import Chosen, choose, require_same, require_weights, side, warnings
@@ -135,6 +136,8 @@ def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings, notes: lis
     network = open_network(sources.collected, settings.device, settings.deterministic)
     pixels = side(sources, jobs[0].layer, network)
     specs = {job.chosen.spec for job in jobs}
+    for spec in specs:
+        require_trusted(spec.model)
     embedders = {spec: load_embedder(spec, network.device, pixels) for spec in specs}
     boxless: dict[tuple[str, str], np.ndarray] = {}
     for job in jobs:
