@@ -97,15 +97,16 @@ class Output(io.FileIO):
         os.fsync(self.fileno())
 
 
-def foreign_content(group: h5py.Group, seen: frozenset[int] = frozenset()) -> str | None:
+def foreign_content(group: h5py.Group, seen: set[int] | None = None) -> str | None:
     """The first thing below a group that has its content from elsewhere, through a link or an external or virtual data
     set: HDF5 would open whatever file it names.
 
     Parameters
     ----------
-    seen : addresses of the groups that this one is in, which may be in it again
+    seen : addresses of groups that were looked at, which may be in this one again
     """
-    seen = seen | {h5py.h5o.get_info(group.id).addr}
+    seen = set() if seen is None else seen
+    seen.add(h5py.h5o.get_info(group.id).addr)
     for name in group:
         place = f"{group.name.rstrip('/')}/{name}"
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
