@@ -189,6 +189,8 @@ class Workspace:
             )
 
     def _with_remembered(self, options: dict[str, Any]) -> dict[str, Any]:
+        from pure_cli.models.spec import parse_model
+        from pure_cli.models.trust import require_trusted
         from pure_cli.stages.collect import remembered_options
 
         given = self._give()
@@ -205,6 +207,7 @@ class Workspace:
             remembered = {name: value for name, value in remembered.items() if name not in config.SCORE_OPTIONS}
         if given:
             remembered["model"] = given
+        require_trusted(parse_model(remembered["model"]))
         return {**remembered, **options}
 
     def _run(

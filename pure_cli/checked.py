@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 BLOCK = 1 << 14  # bytes
@@ -94,3 +95,27 @@ class Output(io.FileIO):
         if self.failure is not None:
             raise self.failure
         os.fsync(self.fileno())
+
+
+def foreign_content(group: h5py.Group, seen: set[int] | None = None) -> str | None:
+    """The first thing below a group that has its content from elsewhere, through a link or an external or virtual data
+    set: HDF5 would open whatever file it names.
+
+    Parameters
+    ----------
+    seen : addresses of groups that were looked at, which may be in this one again
+    """
+    seen = set() if seen is None else seen
+    seen.add(h5py.h5o.get_info(group.id).addr)
+    for name in group:
+        place = f"{group.name.rstrip('/')}/{name}"
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            return place
+        node = group[name]
+        if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
+            return place
+        if isinstance(node, h5py.Group) and h5py.h5o.get_info(node.id).addr not in seen:
+            found = foreign_content(node, seen)
+            if found is not None:
+                return found
+    return None

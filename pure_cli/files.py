@@ -49,7 +49,7 @@ def write_whole(path: Path, content: bytes | str) -> None:
     with disk_errors(path):
         try:
             with temporary.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

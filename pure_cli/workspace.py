@@ -17,7 +17,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from pure_cli import __version__
-from pure_cli.checked import Input, Output
+from pure_cli.checked import Input, Output, foreign_content
 from pure_cli.config import fingerprint
 from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.files import TEMPORARY, can_lock, disk_errors, temporary_beside, write_failure
@@ -111,6 +111,7 @@ class Store:
                 ) from None
             try:
                 _check_schema(path, file, remake)
+                _check_links(path, file)
                 yield file
             except UNREADABLE as error:
                 raise UnreadableFile(f"{path} is damaged ({first_line(error)}). {remake}") from error
@@ -270,6 +271,15 @@ def _check_schema(path: Path, file: h5py.File, remake: str) -> None:
     if schema < SCHEMA:
         raise UnreadableFile(
             f"{path} was written by an older pure (schema {schema}); this one writes {SCHEMA}. {remake}"
+        )
+
+
+def _check_links(path: Path, file: h5py.File) -> None:
+    outside = foreign_content(file)
+    if outside is not None:
+        raise UnreadableFile(
+            f"{path} refers to other places ('{outside}'), which pure never writes and does not follow. "
+            "Move it away, or choose another --workspace."
         )
 
 

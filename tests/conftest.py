@@ -1,6 +1,8 @@
 """Networks and images that the tests make for themselves, and the command line in the same process."""
 
 import json
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from materials import TINY_MODEL, make_images
+
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="pure-tests-")  # and not the notes of who runs the tests
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -89,6 +89,8 @@ def read_collected(store: Store) -> Collected:
     with store.read("collect") as file:
         layers = {}
         for name, group in file["layers"].items():
+            if name in (".", ".."):  # it would lead figures and tables out of their folders
+                raise ValueError(f"'{name}' is no layer")
             layers[name] = CollectedLayer(
                 TopImages(group["value"][:], group["image"][:], group["position"][:]),
                 read_texts(group["lower_layers"]),

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.common import Session, reports_errors
+from pure_cli.commands.common import Session, escaped, reports_errors
 
 
 @reports_errors
@@ -55,7 +55,6 @@ def calibrate(
 
     Example: pure calibrate --layer layer4 --budget 0.5
     """
-    from rich.markup import escape
 
     session = Session(locals())
     with session.progress("calibrate", "steps") as progress:
@@ -63,6 +62,6 @@ def calibrate(
     session.show_tables(outcome.details["tables"])
     session.report(outcome, ", ".join(outcome.layers))
     for name, recipe in outcome.details["recipes"].items():
-        session.say(f"  {escape(name)}: {escape(recipe['features'])}, k by {recipe['rule']}")
+        session.say(f"  {escaped(name)}: {escaped(recipe['features'])}, k by {recipe['rule']}")
     for folder in outcome.details["folders"]:
-        session.say(f"  tables in {escape(folder)}")
+        session.say(f"  tables in {escaped(folder)}")

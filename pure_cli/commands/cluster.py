@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.common import Session, reports_errors
+from pure_cli.commands.common import Session, escaped, reports_errors
 
 ROWS = 20  # of the table; JSON and cluster.h5 have all
 
@@ -70,12 +70,16 @@ def cluster(
 
 def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> None:
     """The neurons of one clustering in the terminal."""
-    from rich.markup import escape
     from rich.table import Table
 
     title = f"{table['layer']}, {table['features']} features, k = {table['k']}"
     shown = Table(
-        title=title, title_justify="left", title_style="bold", box=None, header_style="bold", padding=(0, 2, 0, 0)
+        title=escaped(title),
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        header_style="bold",
+        padding=(0, 2, 0, 0),
     )
     chosen = any("p" in row for row in table["neurons"])
     columns = [("neuron", "right"), ("sizes", "left"), ("silhouette", "right"), ("distance", "right")]
@@ -96,7 +100,7 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
         ]
         if named:
             cells.append(" | ".join(_classes(v["classes"]) for v in virtual))
-        shown.add_row(*map(escape, cells))
+        shown.add_row(*map(escaped, cells))
     session.output.print(shown)
     left = len(table["neurons"]) - rows
     if left > 0:

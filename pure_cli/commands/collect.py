@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.common import Session, print_json, reports_errors
+from pure_cli.commands.common import Session, escaped, print_json, reports_errors
 
 PREPROCESSING = "Preprocessing (default: what the model was trained with)"
 
@@ -173,5 +173,5 @@ def _show_layers(session: Session, given: dict) -> None:
         if layer["calls"] > 1:
             note = f"runs {layer['calls']} times: cannot be used"
         shape = " × ".join(map(str, layer["shape"])) if layer["shape"] else "no single tensor"
-        table.add_row(layer["name"], layer["kind"], shape, note)
+        table.add_row(*map(escaped, (layer["name"], layer["kind"], shape, note)))
     session.show(table)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pure_cli.errors import PureError, first_line
 from pure_cli.interrupts import TERMINATED, Terminated, stops_when_asked
+from pure_cli.words import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,8 +38,8 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     def guarded(*args: Any, **options: Any) -> None:
         def fail(message: str, code: int) -> None:
             if options.get("debug"):
-                traceback.print_exc()
-            print(message, file=sys.stderr)
+                print(*map(printable, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
+            print(printable(message), file=sys.stderr)
             raise SystemExit(code)
 
         try:
@@ -133,7 +134,7 @@ class Session:
 
     def note(self, sentence: str) -> None:
         """A sentence that the user should read, also when quiet."""
-        self.console.print(f"[yellow]Note:[/] {_escaped(sentence)}", soft_wrap=True)
+        self.console.print(f"[yellow]Note:[/] {escaped(sentence)}", soft_wrap=True)
 
     def say(self, sentence: str) -> None:
         """A sentence of the result; nothing when quiet."""
@@ -171,12 +172,12 @@ class Session:
         for sentence in outcome.notes:
             self.note(sentence)
         if outcome.up_to_date:
-            self.say(f"[green]✓[/] {outcome.stage}: up to date ({_escaped(', '.join(outcome.layers))})")
+            self.say(f"[green]✓[/] {outcome.stage}: up to date ({escaped(', '.join(outcome.layers))})")
         else:
-            self.say(f"[green]✓[/] {outcome.stage}: {_escaped(what)} in {duration(outcome.seconds)}")
+            self.say(f"[green]✓[/] {outcome.stage}: {escaped(what)} in {duration(outcome.seconds)}")
         if self.verbose:
             for name, value in outcome.details.items():
-                self.say(f"  {name}: {_escaped(str(value))}")
+                self.say(f"  {name}: {escaped(str(value))}")
 
 
 def outcome_json(outcome: "Outcome", workspace: Path, **more: Any) -> dict[str, Any]:
@@ -210,12 +211,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Text of the user's, safe for rich and for a terminal: no markup, no control characters, no broken names."""
     from rich.markup import escape
 
-    printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-    return escape(printable)
+    return escape(printable(text))
 
 
 def _rate(per_second: float) -> str:

@@ -7,7 +7,7 @@ import typer
 
 from pure_cli.commands import options as opt
 from pure_cli.commands.cluster import show_table
-from pure_cli.commands.common import Session, print_json, reports_errors
+from pure_cli.commands.common import Session, escaped, print_json, reports_errors
 from pure_cli.commands.run import run_stages
 
 DEFAULT = Path("pure-demo")
@@ -38,14 +38,13 @@ def demo(
 
     Example: pure demo
     """
-    from rich.markup import escape
 
     from pure_cli.demo.images import write_digits
 
     session = Session({**locals(), "workspace": workspace or DEFAULT})
     folder = session.workspace.path / "digits"
     count = write_digits(folder, split="all")
-    session.say(f"{count:,} images of handwritten digits in {escape(str(folder))}")
+    session.say(f"{count:,} images of handwritten digits in {escaped(str(folder))}")
     session.content = {"model": "digits", "data": str(folder), "n": REFERENCES, "device": "cpu"}
     run_stages(session, ("collect", "attribute", "cluster"))
     table = session.workspace.virtual_neuron_tables()[0]
@@ -57,7 +56,7 @@ def demo(
         show_table(session, table)
     files = drawn.details["files"]
     clearest = files[sorted(best).index(best[0])]
-    session.say(f"The figure of the most clearly split neuron: {escape(clearest)}")
-    session.say(f"More: pure info -w {escape(str(session.workspace.path))}")
+    session.say(f"The figure of the most clearly split neuron: {escaped(clearest)}")
+    session.say(f"More: pure info -w {escaped(str(session.workspace.path))}")
     if session.json:
         print_json({"workspace": str(session.workspace.path), "figures": files, "tables": [table]})

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.common import DEFAULT_WORKSPACE, Session, reports_errors
+from pure_cli.commands.common import DEFAULT_WORKSPACE, Session, escaped, reports_errors
 
 
 class How(str, Enum):
@@ -61,7 +61,6 @@ def directions(
 
     Example: pure directions pca -m 64 --layer layer4
     """
-    from rich.markup import escape
 
     session = Session(locals())
     with session.progress("directions", "images") as progress:
@@ -75,4 +74,4 @@ def directions(
         words = ["pure", "collect", "-w", str(session.workspace.path), "--layer", name, "--directions", file]
         if str(session.workspace.path) == DEFAULT_WORKSPACE:
             words[2:4] = []
-        session.say(f"  next: {escape(shlex.join([*words, *(['--directions-relu'] if relu else [])]))}")
+        session.say(f"  next: {escaped(shlex.join([*words, *(['--directions-relu'] if relu else [])]))}")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.common import Session, reports_errors
+from pure_cli.commands.common import Session, escaped, reports_errors
 from pure_cli.errors import PureError
 from pure_cli.words import counted
 
@@ -75,7 +75,6 @@ def evaluate(
 
     Example: pure evaluate --metric clip --metric labels
     """
-    from rich.markup import escape
 
     session = Session(locals())
     given = session.options("evaluate")
@@ -89,4 +88,4 @@ def evaluate(
     session.show_tables(outcome.details["tables"])
     session.report(outcome, f"{counted(outcome.computed, 'metric')} of {', '.join(outcome.layers)}")
     for folder in outcome.details["folders"]:
-        session.say(f"  tables and figures in {escape(folder)}")
+        session.say(f"  tables and figures in {escaped(folder)}")

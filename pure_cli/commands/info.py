@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.common import Session, print_json, reports_errors
+from pure_cli.commands.common import Session, escaped, print_json, reports_errors
 
 
 @reports_errors
@@ -22,7 +22,6 @@ def info(
 
     Example: pure info
     """
-    from rich.markup import escape
     from rich.table import Table
 
     session = Session(locals())
@@ -31,14 +30,14 @@ def info(
         print_json(found)
         return
     origin = found["origin"]
-    session.say(f"[bold]Workspace[/] {escape(found['workspace'])}")
+    session.say(f"[bold]Workspace[/] {escaped(found['workspace'])}")
     if origin:
-        session.say(f"  model    {escape(origin['model'])}")
-        session.say(f"  weights  {escape(origin['weights'] or 'of the model itself')}")
+        session.say(f"  model    {escaped(origin['model'])}")
+        session.say(f"  weights  {escaped(origin['weights'] or 'of the model itself')}")
         limit = f" (limit {origin['limit']:,})" if origin["limit"] else ""
-        session.say(f"  images   {escape(origin['data'])}: {origin['images']:,}{limit}")
+        session.say(f"  images   {escaped(origin['data'])}: {origin['images']:,}{limit}")
         if verbose:
-            session.say(f"  seen as  {escape(str(origin['preprocessing']))}")
+            session.say(f"  seen as  {escaped(str(origin['preprocessing']))}")
         if found["damaged"]:
             session.say(f"  damaged  {len(found['damaged'])} images could not be read (--damaged lists them)")
     for name, size in found["files"].items():
@@ -47,15 +46,15 @@ def info(
         table = Table("stage", "layer", "holds", "status", box=None, header_style="bold", padding=(0, 2, 0, 0))
         for result in found["results"]:
             colour = "green" if result["stale"] is None else "red"
-            cells = [escape(result[key]) for key in ("stage", "layer", "what")]
-            table.add_row(*cells, f"[{colour}]{escape(result['status'])}[/]")
+            cells = [escaped(result[key]) for key in ("stage", "layer", "what")]
+            table.add_row(*cells, f"[{colour}]{escaped(result['status'])}[/]")
         session.show(table)
     else:
         session.say("It holds no results yet. `pure collect` comes first.")
     for name in found["unfinished"]:
-        session.say(f"  unfinished work of {escape(name.partition('-')[0])}: the same command goes on from there")
+        session.say(f"  unfinished work of {escaped(name.partition('-')[0])}: the same command goes on from there")
     for sentence in found["problems"]:
         session.note(sentence)
     if damaged:
         for _, path, reason in found["damaged"]:
-            session.say(f"{escape(path)}: {escape(reason)}")
+            session.say(f"{escaped(path)}: {escaped(reason)}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.common import Session, reports_errors
+from pure_cli.commands.common import Session, escaped, reports_errors
 
 
 @reports_errors
@@ -53,7 +53,6 @@ def render(
 
     Example: pure render --neurons 201 --format pdf
     """
-    from rich.markup import escape
 
     session = Session(locals())
     with session.progress("render", "figures") as progress:
@@ -61,4 +60,4 @@ def render(
     files = outcome.details["files"]
     session.report(outcome, f"{outcome.computed:,} figures of {', '.join(outcome.layers)}")
     more = f" and {len(files) - 1} more in {outcome.details['folder']}" if len(files) > 1 else ""
-    session.say(f"  {escape(files[0] + more)}")
+    session.say(f"  {escaped(files[0] + more)}")

@@ -1,6 +1,7 @@
 """Weights from a file into a network: nothing in the file is run, and what does not fit is listed."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def read_checkpoint(path: Path) -> object:
             from safetensors.torch import load_file
 
             return load_file(path, device="cpu")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, on how other versions of it wrote
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise PureError(
             f"{path} holds more than weights (it would run code when loaded) or is no checkpoint. "

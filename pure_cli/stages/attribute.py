@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,45 +35,15 @@ from pure_cli.stages.common import (
     silent,
 )
 from pure_cli.stages.pairs import PairWork, Plan
+from pure_cli.stages.portions import Portions
+from pure_cli.stages.relevance_work import Job, Task, write_batch
 from pure_cli.stages.unfinished import Work, drop_unneeded
 from pure_cli.workspace import Store, result_fingerprint
 
+if TYPE_CHECKING:
+    import torch
+
 GRADIENT_X_INPUT = "gradient-x-input"
-
-
-@dataclass(frozen=True)
-class Job:
-    """Neurons of one layer whose relevances at some lower layers are to be computed together.
-
-    Attributes
-    ----------
-    there : neurons that have relevances at all these lower layers
-    """
-
-    layer: str
-    neurons: np.ndarray
-    lower_layers: list[str]
-    there: np.ndarray
-
-
-@dataclass(frozen=True)
-class Task:
-    """A job with all that it takes.
-
-    Attributes
-    ----------
-    work : what a killed process had begun, or the job itself
-    plan : of the neurons of `work`
-    channels : of each lower layer
-    layer_channels : of the layer
-    """
-
-    job: Job
-    work: Work
-    plan: Plan
-    channels: dict[str, int]
-    layer_channels: int
-    batch_size: int
 
 
 def attribute(store: Store, settings: AttributeSettings, progress: Progress = silent) -> Outcome:
@@ -107,7 +76,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
         outcome.notes += _misfits(network, jobs, listing, settings.rule)
         done, total = 0, sum(task.plan.pairs for task in tasks)
         for task in tasks:
-            for pairs in _run(task, store, network, collected, listing, settings):
+            for pairs in _run(task, store, network, collected, listing, settings, outcome.notes):
                 done += pairs
                 progress(done, total)
         outcome.details["pairs"] = total
@@ -231,45 +200,32 @@ def _misfits(network: Network, jobs: list[Job], listing: Listing, rule: str) -> 
 
 
 def _run(
-    task: Task, store: Store, network: Network, collected: Collected, listing: Listing, settings: AttributeSettings
+    task: Task,
+    store: Store,
+    network: Network,
+    collected: Collected,
+    listing: Listing,
+    settings: AttributeSettings,
+    notes: list[str],
 ) -> Iterator[int]:
     """Compute one task from where a killed process left it, and write it; yields the pairs of every finished batch."""
-    import torch
-
-    from pure_cli.core.circuits import normalised_arrays
-    from pure_cli.core.layout import channels_first
-    from pure_cli.models.rules import RULES, circuits_for, in_force
+    from pure_cli.models.rules import RULES, in_force
 
     job, plan, neurons = task.job, task.plan, np.array(task.work.neurons, dtype=np.int64)
     source, n, module = collected.layers[job.layer], plan.references, module_of(job.layer)
-    position = source.top.position[neurons]
-    names = {lower: f"relevance-{i}" for i, lower in enumerate(job.lower_layers)}
-    rule = settings.rule
+    names, rule, portions = task.names, settings.rule, Portions(notes)
     if not RULES[rule].hooks:
         network = network.ready(first_image(listing, network), [module, *job.lower_layers], settings.precision)
     ruled = in_force(rule, network.model)
-    with PairWork(store, task.work, plan, _arrays(task, names), task.batch_size, settings.force) as work, ruled:
+    with PairWork(store, task.work, plan, _arrays(task), task.batch_size, settings.force) as work, ruled:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
-            inputs, which = network.inputs(images), np.arange(start, stop)
-            circuits = circuits_for(rule, network.model, inputs, module, job.lower_layers, network.neurons(job.layer))
-            firing = channels_first(circuits.activation).float().clamp(min=0)
-            work.write("max", which, firing.amax(dim=-1).cpu().numpy())
-            work.write("mean", which, firing.mean(dim=-1).cpu().numpy())
-            for lower, values in circuits.lower_mean().items():
-                work.write(f"{names[lower]}-mean", which, values.cpu().numpy())
-            rounds = list(plan.rounds(start, stop))
-            for pairs in rounds:
-                channels = torch.from_numpy(neurons[plan.neuron_row[pairs]]).to(network.device)
-                where = None
-                if settings.position == "max":
-                    chosen = position[plan.neuron_row[pairs], plan.slot[pairs]].astype(np.int64)
-                    where = torch.from_numpy(chosen).to(network.device)
-                found = circuits.summed(channels, last=pairs is rounds[-1], positions=where)
-                for lower, values in found.items():
-                    relevance, norm = normalised_arrays(values)
-                    work.write(names[lower], plan.row(pairs), relevance)
-                    work.write(f"{names[lower]}-norm", plan.row(pairs), norm[:, None])
+
+            def compute(begin: int, end: int, start: int = start, images: "torch.Tensor" = images) -> None:
+                pixels = network.inputs(images[begin:end])
+                write_batch(task, work, network, collected, settings, (start + begin, start + end), pixels)
+
+            portions.each(stop - start, compute)
             yield plan.pairs_of(start, stop)
 
         row = np.searchsorted(neurons, job.neurons)
@@ -299,12 +255,12 @@ def _run(
         work.finished()
 
 
-def _arrays(task: Task, names: Mapping[str, str]) -> dict[str, tuple[tuple[int, int], str]]:
+def _arrays(task: Task) -> dict[str, tuple[tuple[int, int], str]]:
     """Name to shape and type of all that is computed: of the pairs, and of the images."""
     plan = task.plan
     pairs, images = len(task.work.neurons) * plan.references, len(plan.images)
     arrays = dict.fromkeys(("max", "mean"), ((images, task.layer_channels), "float32"))
-    for lower, name in names.items():
+    for lower, name in task.names.items():
         arrays[name] = ((pairs, task.channels[lower]), "float32")
         arrays[f"{name}-norm"] = ((pairs, 1), "float32")
         arrays[f"{name}-mean"] = ((images, task.channels[lower]), "float32")

@@ -14,6 +14,7 @@ from pure_cli.config import SCORE_OPTIONS, CollectSettings, fingerprint
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
+from pure_cli.models.trust import trust
 from pure_cli.stages.asked import Named, named_directions, resolve_layers
 from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.common import (
@@ -21,15 +22,14 @@ from pure_cli.stages.common import (
     Outcome,
     Progress,
     changes,
-    images_at_once,
     images_of,
     place_of,
     silent,
 )
 from pure_cli.stages.scores import Scores
+from pure_cli.stages.search import check_damage, not_finite_notes, search
 from pure_cli.workspace import Store
 
-CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
 DAMAGED_SHOWN = 5
 PREPROCESSING = ("resize", "crop_size", "interpolation", "mean", "std")
 
@@ -44,6 +44,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     """
     start = time.perf_counter()
     spec = parse_model(settings.model)
+    untold = trust(spec)
     listing = images_of(store, settings.data, settings.limit)
     requested = settings.model_dump(mode="json", include=set(PREPROCESSING))
     random_weights = str(settings.weights) == NO_WEIGHTS or (spec.kind == "file" and settings.weights is None)
@@ -65,7 +66,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     asked = [named.layer(name) for name in asked]
     if asked and not settings.force and all(_has(kept, name, named) for name in asked):
         assert before is not None
-        _check_damage(before.damaged, listing, settings)
+        check_damage(before.damaged, listing, settings)
         _note_new_place(store, before, listing, settings)
         if Checkpoint.layers(store) <= kept.keys():  # of a pass that was killed when all was written
             store.drop_partial("collect")
@@ -78,8 +79,10 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     wanted = [name for name in layers if settings.force or not _has(kept, name, named)]
     scores = Scores(network, wanted, settings, listing)
     key = [made_from, wanted, [named.settings(name) for name in wanted], how]
-    tops, damaged, nan_images = _search(store, network, listing, settings, scores, key, progress)
+    state, broken_image = search(store, network, listing, settings, scores, key, progress)
 
+    tops, damaged = state.tops, state.damaged
+    untrue = not_finite_notes(network, state, broken_image, wanted)
     origin.update(data=place_of(settings.data), images=len(listing) - len(damaged), default_layer=default_layer)
     new = {
         name: CollectedLayer(
@@ -96,13 +99,11 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     store.drop_partial("collect")
 
     notes = _replaced(before, made_from, how, wanted) + scores.notes + _damage_notes(damaged)
+    notes += [untold] if untold else []
     if random_weights:
         which = "those that its function makes" if settings.weights is None else "untrained (--weights none)"
         notes.append(f"The weights of {spec} are {which}; --weights FILE gives it trained ones.")
-    if nan_images:
-        notes.append(
-            f"{nan_images} images gave activations that are not numbers (NaN); no neuron refers to them for it."
-        )
+    notes += untrue
     return Outcome(
         "collect",
         wanted,
@@ -222,52 +223,6 @@ def open_model(
         "state": state_fingerprint(model),
     }
     return Network(model.to(device), device, preprocessing), origin
-
-
-def _search(
-    store: Store,
-    network: Network,
-    listing: Listing,
-    settings: CollectSettings,
-    scores: Scores,
-    key: list[Any],
-    progress: Progress,
-) -> tuple[dict[str, Any], list[tuple[int, str, str]], int]:
-    """The pass over the images, from where a killed process left the same work, of which `key` says what it is."""
-    from pure_cli.core.references import TopImages
-    from pure_cli.data.loader import batches, default_workers
-
-    batch_size = images_at_once(listing, network, settings.batch_size, scores.share)
-    state = Checkpoint(store, fingerprint([*key, batch_size, network.device.type]))
-    tops: dict[str, TopImages] = state.tops
-    workers = default_workers() if settings.workers is None else settings.workers
-    saved = time.perf_counter()
-    _check_damage(state.damaged, listing, settings)
-    progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
-    with scores:
-        for batch in batches(listing, listing.index, network.preprocessing, batch_size, workers, state.next_chunk):
-            state.damaged += [(d.index, d.path, d.reason) for d in batch.damaged]
-            _check_damage(state.damaged, listing, settings)
-            if len(batch.index):
-                broken = np.zeros(len(batch.index), bool)
-                for name, (values, positions) in scores.of(batch).items():
-                    broken |= np.isnan(values).any(axis=1)
-                    if name not in tops:
-                        tops[name] = TopImages.empty(values.shape[1], settings.n)
-                    tops[name].add(values, positions, batch.index)
-                state.nan_images += int(broken.sum())
-            state.next_chunk += 1
-            if time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                state.save()
-                saved = time.perf_counter()
-            progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
-    return tops, state.damaged, state.nan_images
-
-
-def _check_damage(damaged: list[tuple[int, str, str]], listing: Listing, settings: CollectSettings) -> None:
-    if damaged and settings.strict:
-        index, _, reason = damaged[0]
-        raise PureError(f"{listing.place(index)} cannot be read: {reason}. Mend it, or leave out --strict to skip it.")
 
 
 def _whole(

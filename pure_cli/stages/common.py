@@ -14,6 +14,7 @@ from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, UnreadableFile
 from pure_cli.models.spec import NO_WEIGHTS, parse_model, source_fingerprint, weights_fingerprint
+from pure_cli.models.trust import require_trusted
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -216,13 +217,14 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
     Raises
     ------
     PureError
-        Building it again gives other weights.
+        Building it again gives other weights, or runs a file that the user did not name.
     """
     from pure_cli.models.load import device_of, load_model, remembered_preprocessing
     from pure_cli.models.weights import state_fingerprint
 
     origin = collected.origin
     spec = parse_model(origin["model"])
+    require_trusted(spec)
     preprocessing = remembered_preprocessing(spec, origin["preprocessing"])
     model = load_model(spec, origin["weights"], origin["seed"], preprocessing.crop_size)
     if state_fingerprint(model) != origin["state"]:

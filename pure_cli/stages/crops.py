@@ -12,6 +12,7 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.stages.common import Network, first_image, images_at_once
 from pure_cli.stages.pairs import PairWork, Plan
+from pure_cli.stages.portions import Portions
 from pure_cli.stages.sources import Sources
 from pure_cli.stages.unfinished import Work
 from pure_cli.workspace import result_fingerprint
@@ -73,17 +74,22 @@ def compute_boxes(
     begun = Work("crops", settings, made_from, {"batch_size": size}, neurons.tolist())
     arrays = {BOX: ((len(neurons) * plan.references, 4), "int16")}
     work = PairWork(sources.store, begun, plan, arrays, size, anew)
+    portions = Portions(notes)
     with work, Look(network, layer, crop, first_image(listing, network)) as look:
         if notes is not None:
             notes += look.misfits()
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, workers):
-            look.at(images)
-            rounds = list(plan.rounds(start, stop))
-            for pairs in rounds:
-                channels = neurons[plan.neuron_row[pairs]]
-                found = look.maps(channels, top.position[channels, plan.slot[pairs]], last=pairs is rounds[-1])
-                work.write(BOX, plan.row(pairs), np.array([box(one) for one in seen(blurred(found))]))
+
+            def compute(begin: int, end: int, start: int = start, images: "torch.Tensor" = images) -> None:
+                look.at(images[begin:end])
+                rounds = list(plan.rounds(start + begin, start + end))
+                for pairs in rounds:
+                    channels = neurons[plan.neuron_row[pairs]]
+                    found = look.maps(channels, top.position[channels, plan.slot[pairs]], last=pairs is rounds[-1])
+                    work.write(BOX, plan.row(pairs), np.array([box(one) for one in seen(blurred(found))]))
+
+            portions.each(stop - start, compute)
             yield plan.pairs_of(start, stop)
         n = plan.references
         there = top.image[neurons] != NO_IMAGE

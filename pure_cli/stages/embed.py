@@ -13,10 +13,12 @@ from pure_cli.config import EmbedSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import UnreadableFile
+from pure_cli.models.trust import require_trusted
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
 from pure_cli.stages.crops import BOX, RULES, WHOLE, boxes, compute_boxes, missing_boxes
 from pure_cli.stages.judges import Chosen, choose, require_same, require_weights, side, warnings
 from pure_cli.stages.pairs import PairWork, Plan
+from pure_cli.stages.portions import Portions
 from pure_cli.stages.sources import EMBEDDING, Sources
 from pure_cli.stages.unfinished import Work, drop_unneeded
 from pure_cli.words import counted
@@ -139,6 +141,8 @@ def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings, notes: lis
     network = open_network(sources.collected, settings.device, settings.deterministic)
     pixels = side(sources, jobs[0].layer, network)
     specs = {job.chosen.spec for job in jobs}
+    for spec in specs:
+        require_trusted(spec.model)
     embedders = {spec: load_embedder(spec, network.device, pixels) for spec in specs}
     boxless: dict[tuple[str, str], np.ndarray] = {}
     for job in jobs:
@@ -155,10 +159,12 @@ def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings, notes: lis
                 sources, network, layer, crop, neurons, settings.batch_size, settings.workers, settings.force, notes
             )
     for job in jobs:
-        yield from _run(job, sources, network, embedders[job.chosen.spec], settings)
+        yield from _run(job, sources, network, embedders[job.chosen.spec], settings, notes)
 
 
-def _run(job: Job, sources: Sources, network: Network, embedder: "Embedder", settings: EmbedSettings) -> Iterator[int]:
+def _run(
+    job: Job, sources: Sources, network: Network, embedder: "Embedder", settings: EmbedSettings, notes: list[str]
+) -> Iterator[int]:
     """Compute one job and write it; yields the pairs of every finished batch."""
     import torch
 
@@ -173,15 +179,26 @@ def _run(job: Job, sources: Sources, network: Network, embedder: "Embedder", set
     made_from = sources.embed_lineage(job.layer)
     begun = Work("embed", job.settings, made_from, {"batch_size": at_once}, job.neurons.tolist())
     arrays = {EMBEDDING: ((len(job.neurons) * plan.references, width), "float32")}
+    portions = Portions(notes)
+
+    def embed(images: list[np.ndarray]) -> np.ndarray:
+        parts: list[np.ndarray] = []
+
+        def compute(start: int, stop: int) -> None:
+            batch = torch.stack([embedder.preprocess(image) for image in images[start:stop]])
+            parts.append(embedder.embed(batch).cpu().numpy())
+
+        portions.each(len(images), compute)
+        return np.concatenate(parts)
+
     with PairWork(sources.store, begun, plan, arrays, max(1, at_once // 2), settings.force) as work:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
             pixels = images.permute(0, 2, 3, 1).numpy()
             pairs = np.arange(plan.offsets[start], plan.offsets[start] + plan.pairs_of(start, stop))
             if crops is None:
-                vectors = embedder.embed(torch.stack([embedder.preprocess(image) for image in pixels]))
-                found = np.repeat(vectors.cpu().numpy(), plan.counts[start:stop], axis=0)
-                work.write(EMBEDDING, plan.row(pairs), found)
+                vectors = embed(list(pixels))
+                work.write(EMBEDDING, plan.row(pairs), np.repeat(vectors, plan.counts[start:stop], axis=0))
                 yield len(pairs)
                 continue
             which = np.repeat(np.arange(stop - start), plan.counts[start:stop])
@@ -190,8 +207,8 @@ def _run(job: Job, sources: Sources, network: Network, embedder: "Embedder", set
                 parts = []
                 for pair, image in zip(chosen, which[begin : begin + at_once], strict=True):
                     top, bottom, left, right = crops[plan.neuron_row[pair], plan.slot[pair]]
-                    parts.append(embedder.preprocess(pixels[image, top:bottom, left:right]))
-                work.write(EMBEDDING, plan.row(chosen), embedder.embed(torch.stack(parts)).cpu().numpy())
+                    parts.append(pixels[image, top:bottom, left:right])
+                work.write(EMBEDDING, plan.row(chosen), embed(parts))
             yield len(pairs)
 
         def row(place: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from pure_cli.artifacts import NeuronRows
 from pure_cli.config import EmbedSettings
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS
+from pure_cli.models.trust import require_trusted, trust
 from pure_cli.stages.common import Network, first_image, place_of
 from pure_cli.stages.crops import WHOLE
 from pure_cli.stages.sources import Sources
@@ -63,12 +64,13 @@ def choose(text: str, settings: EmbedSettings, sources: Sources, layer: str) -> 
     text, suffix = _split_crop(text)
     crop = suffix or settings.crop
     known = _known(sources, layer, crop)
+    given = ".py:" in text and Path(text.partition(".py:")[0] + ".py").expanduser().is_file()
     weights, remembered = settings.embedder_weights, False
     label = Path(text).name if ".py:" in text else text
     if label in known and not settings.embedder_layer and not settings.embedder_size:
         recipe, remembered = dict(known[label]), weights is None
         file = text.partition(".py:")[0] + ".py"
-        if ".py:" in text and Path(file).expanduser().is_file():  # the one that was given
+        if given:
             recipe["text"] = _absolute(file) + ":" + recipe["text"].rpartition(":")[2]
             remembered = False
     else:
@@ -82,6 +84,8 @@ def choose(text: str, settings: EmbedSettings, sources: Sources, layer: str) -> 
     if weights is not None:
         recipe["weights"] = place_of(weights)
     spec = parse_embedder(**recipe)
+    if spec.file and given:
+        trust(spec.model)
     return Chosen(spec, _kind(spec.label, crop), crop, recipe, remembered)
 
 
@@ -162,6 +166,7 @@ def open_judge(sources: Sources, layer: str, kind: str, network: Network) -> Emb
 
     there = sources.embedded[layer, kind]
     spec = parse_embedder(**there.recipe)
+    require_trusted(spec.model)
     require_same(layer, Chosen(spec, kind, there.settings["crop"], there.recipe), there)
     return load_embedder(spec, network.device, side(sources, layer, network))
 

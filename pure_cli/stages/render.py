@@ -1,6 +1,7 @@
 """render: a figure for each neuron, with its virtual neurons on a map and in rows of what they respond to."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
@@ -14,7 +15,7 @@ from pure_cli.artifacts import Clustering, clustering_path, need_layers, read_cl
 from pure_cli.config import RenderSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.data.listing import Listing
-from pure_cli.errors import PureError, unknown
+from pure_cli.errors import PureError, UnreadableFile, unknown
 from pure_cli.files import TEMPORARY, write_whole
 from pure_cli.models.spec import parse_model
 from pure_cli.stages.cluster import cluster_fingerprint
@@ -146,7 +147,12 @@ def _jobs(layer: str, sources: Sources, clustering: Clustering, settings: Render
             )
     look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
     ending = f"{own['features']}-k{own['k']}.{settings.format}"
-    return [Job(layer, int(c), clustering, look, folder / layer / f"neuron-{c:04d}-{ending}") for c in neurons]
+    files = [folder / layer / f"neuron-{c:04d}-{ending}" for c in neurons]
+    if any(Path(os.path.normpath(file)).parents[1] != Path(os.path.normpath(folder)) for file in files):
+        raise UnreadableFile(
+            f"The virtual neurons of '{layer}' by '{own['features']}' would have figures outside of {folder}."
+        )
+    return [Job(layer, int(c), clustering, look, file) for c, file in zip(neurons, files, strict=True)]
 
 
 def _choose(

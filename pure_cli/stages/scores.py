@@ -14,6 +14,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.stages.common import Network, first_image
 from pure_cli.stages.crops import HEATMAPS_SHARE
+from pure_cli.stages.portions import Portions
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +50,7 @@ class Scores:
         self._layers, self._settings, self._listing = layers, settings, listing
         self._modules = list(dict.fromkeys(module_of(name) for name in layers))
         self.notes: list[str] = []
+        self._portions = Portions(self.notes)
         self.share = 1 if settings.by == "activation" else HEATMAPS_SHARE
         self._rules: AbstractContextManager = nullcontext()
         example = first_image(listing, network)
@@ -85,12 +87,26 @@ class Scores:
 
     def of(self, batch: Batch) -> Scored:
         """Scores of the images of a batch."""
+        parts: list[Scored] = []
+        self._portions.each(
+            len(batch.index),
+            lambda start, stop: parts.append(self._of(batch.images[start:stop], batch.index[start:stop])),
+        )
+        if len(parts) == 1:
+            return parts[0]
+        joined = {}
+        for name in parts[0]:
+            values, positions = zip(*(part[name] for part in parts), strict=True)
+            joined[name] = np.concatenate(values), np.concatenate(positions)
+        return joined
+
+    def _of(self, images: torch.Tensor, index: np.ndarray) -> Scored:
         from pure_cli.core.circuits import activations
         from pure_cli.core.references import spatial_score
 
-        inputs, pool = self._network.inputs(batch.images), self._settings.pooled
+        inputs, pool = self._network.inputs(images), self._settings.pooled
         if self._settings.by == "relevance":
-            return self._relevance(inputs, batch.index)
+            return self._relevance(inputs, index)
         found = activations(self._network.model, inputs, self._modules)
         scored = {}
         for name in self._layers:

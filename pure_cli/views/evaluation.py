@@ -34,6 +34,7 @@ from pure_cli.views.style import (
     style,
     text_width,
 )
+from pure_cli.words import printable
 
 # inches
 WIDTH = 3.4  # of one column of a paper
@@ -529,7 +530,7 @@ def _foot(figure: Figure, *parts: str) -> None:
 def _broken(name: str, room: float) -> list[str]:
     """A name on lines of at most so many inches, broken after its punctuation; a part may be longer."""
     lines = [""]
-    for part in re.findall(r"[^\s:/@,_-]*[\s:/@,_-]?", name):
+    for part in re.findall(r"[^\s:/@,_-]*[\s:/@,_-]?", printable(name)):
         if lines[-1] and text_width(lines[-1] + part, SMALL_SIZE) > room:
             lines.append("")
         lines[-1] += part

@@ -14,6 +14,7 @@ from matplotlib.textpath import TextPath
 
 from pure_cli.errors import PureError
 from pure_cli.files import write_whole
+from pure_cli.words import printable
 
 # Okabe and Ito's colours for the colour-blind (without black, yellow darkened), then three that stay apart from them.
 PALETTE = (
@@ -91,7 +92,7 @@ def text_width(text: str, size: float, weight: str = "normal") -> float:
 
 def shortened(text: str, size: float, room: float, weight: str = "normal") -> str:
     """The text, its middle replaced by an ellipsis where it is wider than the room (inches)."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     if text_width(text, size, weight) <= room:
         return text
 

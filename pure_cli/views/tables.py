@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from pure_cli.words import printable
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
@@ -141,29 +143,29 @@ class Terminal:
         from rich.table import Table
         from rich.text import Text
 
-        names = list(self.table["columns"])
+        names = list(map(printable, self.table["columns"]))
         columns, least, most = [], [], []
-        for name in names:
+        for name, heading in zip(self.table["columns"], names, strict=True):
             values = _column(self.table, name)
-            columns.append([_shown(value, _decimals(values)) for value in values])
+            columns.append([printable(_shown(value, _decimals(values))) for value in values])
             widest = max(map(cell_len, columns[-1]), default=0)
-            head = max(map(cell_len, name.split()), default=0)
+            head = max(map(cell_len, heading.split()), default=0)
             least.append(max(min(widest, WORD) if _is_text(self.table, name) else widest, head))
-            most.append(max(widest, cell_len(name)))
-        texts = [_is_text(self.table, name) for name in names]
+            most.append(max(widest, cell_len(heading)))
+        texts = [_is_text(self.table, name) for name in self.table["columns"]]
         widths = _widths(least, most, texts, options.max_width - GAP * (len(names) - 1))
 
         shown = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
-        for name, width in zip(names, widths, strict=True):
-            justify: Literal["left", "right"] = "left" if _is_text(self.table, name) else "right"
-            shown.add_column(Text(name), justify=justify, overflow="fold", width=width)
+        for heading, text, width in zip(names, texts, widths, strict=True):
+            justify: Literal["left", "right"] = "left" if text else "right"
+            shown.add_column(Text(heading), justify=justify, overflow="fold", width=width)
         for row in zip(*columns, strict=True):
             shown.add_row(*map(Text, row))
 
-        yield Text(self.table["title"], style="bold")
+        yield Text(printable(self.table["title"]), style="bold")
         yield shown
         if self.table["note"]:
-            yield Text(self.table["note"], style="dim")
+            yield Text(printable(self.table["note"]), style="dim")
         yield Text()
 
 
@@ -243,4 +245,9 @@ def _power(exponent: re.Match[str]) -> str:
 def _escaped(text: str) -> str:
     """Text as it stands, on one line."""
     parts = MINUS.sub("−", LINE_BREAK.sub(" ", text)).split("--")
-    return "-{}-".join("".join(LATEX.get(char, char) for char in part) for part in parts)
+    plain = LATEX.get
+    return "-{}-".join("".join(plain(char) or _spelled(char) for char in part) for part in parts)
+
+
+def _spelled(char: str) -> str:
+    return "".join(LATEX.get(one, one) for one in printable(char))

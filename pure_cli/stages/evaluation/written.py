@@ -75,8 +75,9 @@ class Written:
         return self._shown.get(where.key, {}).get("tables")
 
     def files(self, where: Where) -> list[str]:
-        """Names of the files of a metric that were written before."""
-        return self._shown.get(where.key, {}).get("files", [])
+        """Names of the files of a metric that were written before, in its folder whatever is noted."""
+        names = self._shown.get(where.key, {}).get("files", [])
+        return [name for name in names if Path(name).name == name]
 
     def arrays(self, where: Where) -> Callable[[str], np.ndarray]:
         """Reads the per-neuron values of a metric by their path."""

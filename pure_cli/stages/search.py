@@ -1,0 +1,110 @@
+"""The pass of collect over the images."""
+
+import time
+from typing import Any
+
+import numpy as np
+
+from pure_cli.config import CollectSettings, fingerprint
+from pure_cli.core.references import NO_IMAGE
+from pure_cli.data.listing import Listing
+from pure_cli.errors import PureError
+from pure_cli.stages.checkpoint import Checkpoint
+from pure_cli.stages.common import Network, Progress, images_at_once
+from pure_cli.stages.scores import Scored, Scores
+from pure_cli.words import counted
+from pure_cli.workspace import Store
+
+CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
+
+
+def search(
+    store: Store,
+    network: Network,
+    listing: Listing,
+    settings: CollectSettings,
+    scores: Scores,
+    key: list[Any],
+    progress: Progress,
+) -> tuple[Checkpoint, Any]:
+    """The pass over the images, from where a killed process left the same work, of which `key` says what it is.
+
+    Returns
+    -------
+    state : when all is done
+    image : (1, 3, H, W) uint8, the first that gave activations that are not finite; None where all are
+    """
+    from pure_cli.data.loader import batches, default_workers
+
+    batch_size = images_at_once(listing, network, settings.batch_size, scores.share)
+    state = Checkpoint(store, fingerprint([*key, batch_size, network.device.type]))
+    broken_image = None
+    workers = default_workers() if settings.workers is None else settings.workers
+    saved = time.perf_counter()
+    check_damage(state.damaged, listing, settings)
+    progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
+    with scores:
+        for batch in batches(listing, listing.index, network.preprocessing, batch_size, workers, state.next_chunk):
+            state.damaged += [(d.index, d.path, d.reason) for d in batch.damaged]
+            check_damage(state.damaged, listing, settings)
+            if len(batch.index):
+                broken = _compete(state.tops, scores.of(batch), batch.index, settings.n)
+                state.nan_images += int(broken.sum())
+                if broken.any() and broken_image is None:
+                    broken_image = batch.images[broken.argmax()][None].clone()
+            state.next_chunk += 1
+            if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                state.save()
+                saved = time.perf_counter()
+            progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
+    return state, broken_image
+
+
+def _compete(tops: dict[str, Any], scored: Scored, index: np.ndarray, n: int) -> np.ndarray:
+    """Let a batch of images compete for the best of every neuron, where their scores are finite.
+
+    Returns
+    -------
+    (B,) bool, which images have scores that are not
+    """
+    from pure_cli.core.references import TopImages
+
+    broken = np.zeros(len(index), bool)
+    for name, (values, positions) in scored.items():
+        finite = np.isfinite(values)
+        broken |= ~finite.all(axis=1)
+        if name not in tops:
+            tops[name] = TopImages.empty(values.shape[1], n)
+        tops[name].add(np.where(finite, values, np.nan), positions, index)
+    return broken
+
+
+def not_finite_notes(network: Network, state: Checkpoint, image: Any, layers: list[str]) -> list[str]:
+    """A sentence on the images whose activations are not finite.
+
+    Raises
+    ------
+    PureError
+        There are no others.
+    """
+    from pure_cli.models.not_finite import where_not_finite
+
+    if not state.nan_images:
+        return []
+    where = "" if image is None else where_not_finite(network.model, network.inputs(image)) or ""
+    empty = [name for name in layers if (state.tops[name].image == NO_IMAGE).all()]
+    if empty:
+        raise PureError(
+            f"No image gives the neurons of {', '.join(empty)} activations that are finite numbers. {where} "
+            "Mend the model, or pass other weights with --weights."
+        )
+    return [
+        f"{counted(state.nan_images, 'image')} gave activations that are not finite numbers (NaN or infinity); no "
+        f"neuron refers to them for it. {where}".rstrip()
+    ]
+
+
+def check_damage(damaged: list[tuple[int, str, str]], listing: Listing, settings: CollectSettings) -> None:
+    if damaged and settings.strict:
+        index, _, reason = damaged[0]
+        raise PureError(f"{listing.place(index)} cannot be read: {reason}. Mend it, or leave out --strict to skip it.")

@@ -1,0 +1,87 @@
+"""Collect's bookkeeping on a data set that is too large to have: ``python tests/benchmarks/ten_million.py [N …]``.
+
+A synthetic source lists N images, and synthetic scores stand in for the network: what is left is what grows with the
+data set. Each N runs in a process of its own. Prints seconds and the peak of memory after each step.
+"""
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pure_cli.core.references import TopImages
+from pure_cli.data.cache import Cache
+from pure_cli.data.listing import list_images
+from pure_cli.data.place import Place
+from pure_cli.data.registry import register_source
+from pure_cli.data.source import DamagedImage, Items, Raw
+from pure_cli.stages.checkpoint import Checkpoint
+from pure_cli.workspace import Store
+
+NEURONS, REFERENCES, BATCH = 256, 100, 1024
+CLASSES, DAMAGED_EVERY, SAVE_EVERY = 1000, 100_000, 500  # images; batches
+
+
+class Synthetic:
+    """Claims a file that holds a number."""
+
+    name, has_splits = "a number of images", False
+
+    def claims(self, place: Place) -> bool:
+        return place.text.endswith(".synthetic")
+
+    def list(self, place: Place, cache: Cache) -> Items:
+        count = int(place.path.read_text())
+        labels = np.arange(count) % CLASSES
+        paths = [f"n{i % CLASSES:08d}/image_{i:09d}.JPEG" for i in range(count)]
+        return Items(place.folder, paths, _nothing, labels, [str(c) for c in range(CLASSES)], np.full(count, 110_000))
+
+
+def _nothing(i: int) -> Raw:
+    raise DamagedImage("synthetic")
+
+
+def bookkeeping(count: int, folder: Path) -> Iterator[str]:
+    """Names of the steps, each when it is done."""
+    register_source(Synthetic())
+    place = folder / "images.synthetic"
+    place.write_text(str(count))
+    yield "start"
+    listing = list_images(place)
+    yield "listing"
+    assert listing.fingerprint
+    yield "fingerprint"
+    state = Checkpoint(Store(folder / "workspace"), "key")
+    state.tops["layer4"] = top = TopImages.empty(NEURONS, REFERENCES)
+    generator, positions = np.random.default_rng(0), np.zeros((BATCH, NEURONS), np.int32)
+    for start in range(0, count, BATCH):
+        index = listing.index[start : start + BATCH]
+        top.add(generator.random((len(index), NEURONS), np.float32), positions[: len(index)], index)
+        state.damaged += [(int(i), listing.paths[i], "cut short") for i in index if i % DAMAGED_EVERY == 0]
+        state.next_chunk += 1
+        if state.next_chunk % SAVE_EVERY == 0:
+            state.save()
+    yield "top-n, checkpoints"
+
+
+def main(counts: list[int]) -> None:
+    if len(counts) > 1:
+        for count in counts:
+            subprocess.run([sys.executable, __file__, str(count)], check=True)
+        return
+    print(f"{counts[0]:,} images, {NEURONS} neurons, n = {REFERENCES}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        for step in bookkeeping(counts[0], Path(folder)):
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(f"  {step:<20} {time.perf_counter() - begin:7.1f} s  {peak:7.0f} MiB at most", flush=True)
+            begin = time.perf_counter()
+
+
+if __name__ == "__main__":
+    main([int(argument) for argument in sys.argv[1:]] or [100_000, 1_000_000, 10_000_000])

@@ -1,0 +1,138 @@
+"""Where the memory runs out, batches are halved and the work goes on; the results are those of small batches."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from materials import TINY_MODEL
+
+from pure_cli import Workspace
+from pure_cli.errors import PureFailure
+from pure_cli.stages.portions import Portions, is_out_of_memory
+
+MEMORY = 5  # images that the model takes at once
+HUNGRY = (
+    TINY_MODEL
+    + """
+
+class Hungry(Tiny):
+    def forward(self, x):
+        import os
+        if len(x) > int(os.environ["HUNGRY"]):
+            if "CPU" in os.environ["HUNGRY_SAYS"]:
+                raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().forward(x)
+
+
+def hungry():
+    torch.manual_seed(0)
+    model = tiny()
+    model.__class__ = Hungry
+    return model
+"""
+)
+
+
+@pytest.fixture
+def hungry(tmp_path, monkeypatch):
+    monkeypatch.setenv("HUNGRY", str(MEMORY))
+    monkeypatch.setenv("HUNGRY_SAYS", "CUDA")
+    path = tmp_path / "hungry_model.py"
+    path.write_text(HUNGRY)
+    return f"{path}:hungry"
+
+
+def content(workspace, stage):
+    """All numbers of a file of a workspace."""
+    found = {}
+    with h5py.File(workspace / f"{stage}.h5") as file:
+        file.visititems(lambda name, node: found.update({name: node[:]}) if isinstance(node, h5py.Dataset) else None)
+    return found
+
+
+def stages(folder, model, images, batch_size):
+    """Everything that passes images through a network, in one workspace; the notes of each stage."""
+    workspace, more = Workspace(folder), {"batch_size": batch_size, "workers": 0}
+    yield workspace.collect(model=model, data=images, layer=["layer3"], n=8, **more).notes
+    yield workspace.attribute(lower_layer=["layer2"], **more).notes
+    yield workspace.embed(embedder=[f"{model}:layer3"], crop="activation", **more).notes
+
+
+@pytest.mark.parametrize("says", ["CUDA", "CPU"])
+def test_every_stage_halves_its_batches_says_so_once_and_gives_the_same(hungry, images, tmp_path, monkeypatch, says):
+    monkeypatch.setenv("HUNGRY_SAYS", says)
+    for notes in stages(tmp_path / "halved", hungry, images, 16):
+        told = [note for note in notes if "The memory was not enough for 16 images at once" in note]
+        assert 1 <= len(told) <= 2  # embed: of boxes and of vectors
+    monkeypatch.setenv("HUNGRY", "1000")
+    assert not any("memory" in note for notes in stages(tmp_path / "whole", hungry, images, 16) for note in notes)
+    for stage in ("collect", "attribute", "crops", "embed"):
+        halved, whole = content(tmp_path / "halved", stage), content(tmp_path / "whole", stage)
+        assert halved.keys() == whole.keys()
+        for name, values in whole.items():
+            if values.dtype.kind == "f":  # kernels may add up in another order where the batch is another
+                np.testing.assert_allclose(halved[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
+            else:
+                np.testing.assert_array_equal(halved[name], values, err_msg=name)
+
+
+def test_halved_relevance_is_that_of_whole_batches(hungry, images, tmp_path, monkeypatch):
+    for memory in (1000, 4):
+        monkeypatch.setenv("HUNGRY", str(memory))
+        workspace = Workspace(tmp_path / str(memory))
+        workspace.collect(
+            model=hungry,
+            data=images,
+            layer=["layer3"],
+            n=8,
+            by="relevance",
+            target="predicted",
+            batch_size=16,
+            workers=0,
+        )
+    np.testing.assert_array_equal(*(content(tmp_path / m, "collect")["layers/layer3/image"] for m in ("1000", "4")))
+
+
+def test_where_not_even_one_image_fits_a_sentence_says_so_and_what_was_there_stays(
+    hungry, images, tmp_path, monkeypatch
+):
+    list(stages(tmp_path / "w", hungry, images, 4))
+    before = content(tmp_path / "w", "attribute")
+    workspace = Workspace(tmp_path / "w")
+
+    def fail(*_):
+        raise torch.OutOfMemoryError("no")
+
+    monkeypatch.setattr("pure_cli.stages.attribute.write_batch", fail)
+    with pytest.raises(PureFailure, match="not enough for one image"):
+        workspace.attribute(lower_layer=["layer2"], batch_size=4, workers=0, force=True)
+    after = content(tmp_path / "w", "attribute")
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("fits", [1, 2, 3, 7, 8, 100])
+def test_all_of_a_batch_is_computed_once_and_in_order_whatever_fits(fits):
+    done, notes = [], []
+    portions = Portions(notes)
+
+    def compute(start, stop):
+        if stop - start > fits:
+            raise MemoryError
+        done.extend(range(start, stop))
+
+    for _ in range(3):
+        portions.each(13, compute)
+    assert done == [*range(13)] * 3
+    assert len(notes) == (fits < 13)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory():
+    def fail(start, stop):
+        raise RuntimeError("shapes do not fit")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        Portions().each(4, fail)
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60)
+    assert is_out_of_memory(caught.value)
