@@ -248,14 +248,14 @@ def _stop_at_the_end() -> None:
     import signal
 
     from pure_cli import files, workspace
-    from pure_cli.stages import checkpoint, collect, directions
+    from pure_cli.stages import checkpoint, directions, search
 
     def die(*args: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     whole = workspace.Store.replace
     workspace.Store.replace = lambda self, name: die() if name != "state" else whole(self, name)  # type: ignore
-    collect.CHECKPOINT_SECONDS = directions.CHECKPOINT_SECONDS = 0.0
+    search.CHECKPOINT_SECONDS = directions.CHECKPOINT_SECONDS = 0.0
     save = files.write_whole
     directions._Target.write = die  # type: ignore
     assert save is checkpoint.write_whole
