@@ -142,6 +142,8 @@ def _check(items: Items, source: Source, place: Place) -> None:
     for what, values in (("labels", items.labels), ("sizes", items.sizes)):
         if values is not None and len(values) != count:
             raise PureError(f"'{place.text}', read as {source.name}, has {count} images and {len(values)} {what}.")
+    if items.labels is not None and (np.asarray(items.labels).dtype.kind not in "iub" or np.min(items.labels) < -1):
+        raise PureError(f"'{place.text}', read as {source.name}, has labels that are no whole numbers from -1 up.")
     top = -1 if items.labels is None else int(np.max(items.labels))
     if items.names and top >= len(items.names):
         raise PureError(f"'{place.text}' has a label {top}, and names for the classes 0 to {len(items.names) - 1}.")

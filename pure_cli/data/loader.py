@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from pure_cli.core.cores import cores
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.data.decode import DamagedImage, decode
 from pure_cli.data.listing import Listing
-from pure_cli.errors import PureError, PureFailure
+from pure_cli.data.source import Raw
+from pure_cli.errors import PureError, PureFailure, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -82,11 +84,28 @@ def decode_one(listing: Listing, i: int, preprocessing: Preprocessing) -> np.nda
     DamagedImage
         It cannot be read.
     """
-    image = decode(listing.read(i))
+    image = decode(_raw(listing, i))
     width, height = preprocessing.resized(*image.size)
     if Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS:  # where Pillow refuses to decode
         raise DamagedImage("too long and narrow to be resized")
     return preprocessing.geometry(image)
+
+
+def _raw(listing: Listing, i: int) -> Raw:
+    """What the source gives for an item; what goes wrong in a source of one's own is said."""
+    try:
+        raw = listing.read(i)
+    except DamagedImage:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise PureFailure(f"The source of '{listing.data}' fails on {listing.place(i)}: {what}.") from error
+    if not isinstance(raw, Path | bytes | np.ndarray):
+        kind = type(raw).__name__
+        raise PureFailure(
+            f"The source of '{listing.data}' gives {kind} for {listing.place(i)}, and not a Path, bytes or an array."
+        )
+    return raw
 
 
 def batches(

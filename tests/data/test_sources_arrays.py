@@ -65,6 +65,12 @@ def test_compressed_array_is_unpacked_once(tmp_path):
     np.testing.assert_array_equal(pixels(file, cache), COLOURS[::-1])
 
 
+@pytest.mark.parametrize("labels", [LABELS[:4], np.eye(3)[LABELS]])
+def test_labels_that_are_not_one_for_each_image_are_refused(tmp_path, labels):
+    with pytest.raises(PureError, match=r"'labels' in '.*' is .*argmax"):
+        list_images(stored(tmp_path, images=COLOURS, labels=labels))
+
+
 @pytest.mark.parametrize(
     ("more", "labels", "names"),
     [
@@ -74,7 +80,6 @@ def test_compressed_array_is_unpacked_once(tmp_path):
         ({"labels": np.array(["c", "a", "b", "b", "a", "c"])}, LABELS, ("a", "b", "c")),
         ({"labels": np.array([b"c", b"a", b"b", b"b", b"a", b"c"])}, LABELS, ("a", "b", "c")),
         ({"labels": LABELS - 1}, np.maximum(LABELS - 1, -1), ()),
-        ({"labels": LABELS[:4]}, np.full(6, -1), ()),
         ({}, np.full(6, -1), ()),
     ],
 )

@@ -189,3 +189,26 @@ def test_without_pyarrow_the_error_names_the_extra(made, tmp_path, monkeypatch):
 def test_other_sources_do_without_pyarrow(made, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert len(list_images(made.folder)) == len(made.files)
+
+
+PIXEL = {"image": [b"x", b"y", b"z"]}
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([0.0, 1.0, None], [0, 1, -1]), ([True, False, True], [1, 0, 1]), ([0.0, float("nan"), 2.0], [0, -1, 2])],
+)
+def test_labels_as_pandas_writes_them(tmp_path, labels, expected):
+    pq.write_table(pa.table({**PIXEL, "y": labels}), tmp_path / "a.parquet")
+    assert list_images(tmp_path / "a.parquet").labels.tolist() == expected
+
+
+def test_files_of_other_labels_are_named(tmp_path):
+    pq.write_table(pa.table({**PIXEL, "label": [0, 1, 2]}), tmp_path / "a.parquet")
+    for odd in ({"label": ["a", "b", "c"]}, {}):
+        pq.write_table(pa.table({**PIXEL, **odd}), tmp_path / "b.parquet")
+        with pytest.raises(PureError, match=r"'label' of '.*b\.parquet'"):
+            list_images(tmp_path)
+    pq.write_table(pa.table({**PIXEL, "label": [0.5, 1, 2]}), tmp_path / "c.parquet")
+    with pytest.raises(PureError, match=r"A label is 0\.5"):
+        list_images(tmp_path / "c.parquet")

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from pure_cli import Workspace
+from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.data import Items, listing, registry
 from pure_cli.data.listing import list_images
-from pure_cli.errors import PureError
+from pure_cli.data.loader import batches
+from pure_cli.errors import PureError, PureFailure
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "data.md"
@@ -139,3 +141,39 @@ def test_no_stage_and_no_command_knows_a_source():
             imported = re.findall(r"pure_cli\.data\.sources\.(\w+)", path.read_text(encoding="utf-8"))
             assert set(imported) <= {"subset"}, path  # which is how a stage names some images of any source
     assert len(modules) > 5 and listing.Listing
+
+
+class Fails:
+    """A source whose items are wrong in some way."""
+
+    name, has_splits = "a source that fails", False
+
+    def __init__(self, read, labels=None):
+        self._read, self._labels = read, labels
+
+    def claims(self, place):
+        return place.endings == {".odd"}
+
+    def list(self, place, cache):
+        return Items(place.folder, ["one", "two"], self._read, self._labels)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("read", "says"),
+    [(lambda i: int("boom"), "fails on .*one: ValueError"), (lambda i: None, "gives NoneType for .*one")],
+)
+def test_a_source_that_fails_is_named_with_the_item(tmp_path, monkeypatch, workers, read, says):
+    (tmp_path / "a.odd").write_text("")
+    monkeypatch.setattr(registry, "_registered", [Fails(read)])
+    listing = list_images(tmp_path / "a.odd")
+    with pytest.raises(PureFailure, match=says):
+        list(batches(listing, [0, 1], Preprocessing(), 1, workers))
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [0, -2], [0.5, 1.0]])
+def test_labels_that_are_no_numbers_from_minus_one_are_refused(tmp_path, monkeypatch, labels):
+    (tmp_path / "a.odd").write_text("")
+    monkeypatch.setattr(registry, "_registered", [Fails(lambda i: b"", labels)])
+    with pytest.raises(PureError, match="a source that fails, has labels"):
+        list_images(tmp_path / "a.odd")

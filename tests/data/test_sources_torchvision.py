@@ -197,6 +197,19 @@ def test_classes_that_are_called_train_and_val_stay_classes(tmp_path):
     assert list_images(more).names == ("bus", "train", "val")
 
 
+def test_splits_without_class_folders_or_beside_other_folders_are_splits(tmp_path):
+    kaggle = files(tmp_path / "k", f"train/{TENCH}/1.jpg", f"train/{COCK}/1.jpg", "val/1.jpg", "test/1.jpg")
+    with pytest.raises(PureError, match="several splits: train, val, test"):
+        list_images(kaggle)
+    assert list_images(f"{kaggle}#train").names == (TENCH, COCK)
+    assert list_images(f"{kaggle}#val").names == ()
+    beside = files(tmp_path / "b", "train/red/1.jpg", "val/red/1.jpg", "extra/1.jpg")
+    with pytest.raises(PureError, match="several splits: train, val"):
+        list_images(beside)
+    alone = files(tmp_path / "a", f"val/{TENCH}/1.jpg")
+    assert list_images(f"{alone}#val").names == (TENCH,)
+
+
 @pytest.mark.parametrize("name", ["LOC_synset_mapping.txt", "imagenet_class_index.json", "meta.bin", "words.txt"])
 def test_readable_names_of_wordnet_ids(imagenet, name):
     before = list_images(imagenet / "train").fingerprint

@@ -50,7 +50,7 @@ class NumpyArchive:
             headers = {name.removesuffix(".npy"): _header(archive, name, file) for name in archive.namelist()}
             split, image_key, header = _image_key(place, file, headers)
             count = _check_images(file, image_key, header)
-            label_key = _label_key(headers, image_key, split, count)
+            label_key = _label_key(headers, image_key, split, count, file)
             labels, names = _labels(archive, file, label_key, _name_key(headers, count), count)
         read = Pixels(_Stored(file, image_key, header, cache))
         paths = [f"{file.name}:{f'{split}:' if split else ''}{i:05d}" for i in range(count)]
@@ -141,13 +141,25 @@ def _check_images(file: Path, key: str, header: _Header) -> int:
     return shape[0]
 
 
-def _label_key(headers: Mapping[str, _Header | None], image_key: str, split: str, count: int) -> str | None:
-    """The array with as many labels as there are images, of the same split."""
+def _label_key(headers: Mapping[str, _Header | None], image_key: str, split: str, count: int, file: Path) -> str | None:
+    """The array with as many labels as there are images, of the same split.
+
+    Raises
+    ------
+    PureError
+        There are labels, and they are not one for each image.
+    """
     wanted = [form for key in LABEL_KEYS for form in ((f"{key}_{split}", f"{split}_{key}") if split else (key,))]
     for key in wanted:
         header = headers.get(key)
         if header is not None and header.shape in ((count,), (count, 1)):
             return key
+    if odd := next((key for key in wanted if headers.get(key) is not None), None):
+        shape = " × ".join(map(str, headers[odd].shape))  # type: ignore[union-attr]
+        raise PureError(
+            f"'{odd}' in '{file}' is {shape}, and one label for each of {count} images is needed. "
+            "Of one number for each class, save .argmax(axis=1)."
+        )
     return None
 
 

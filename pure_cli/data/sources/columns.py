@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 IMAGE_COLUMNS = ("image", "img", "images", "picture", "jpg", "png")
-LABEL_COLUMNS = ("label", "labels", "fine_label", "class", "class_name", "target", "category", "cls")
+LABEL_COLUMNS = ("label", "labels", "y", "targets", "fine_label", "class", "class_name", "target", "category", "cls")
 BYTES, PATH = "bytes", "path"  # fields of an image in the way of Hugging Face
 
 
@@ -62,7 +62,10 @@ def labels_in(column: "pa.ChunkedArray", names: tuple[str, ...]) -> tuple[np.nda
     values = column.to_pylist()
     if any(isinstance(value, str) for value in values):
         return from_texts(["" if value is None else str(value) for value in values])
-    known = [UNKNOWN_LABEL if value is None or value < 0 else value for value in values]
+    values = [None if value != value else value for value in values]  # NaN, where pandas had a gap
+    if odd := next((value for value in values if value is not None and value != int(value)), None):
+        raise PureError(f"A label is {odd}. Labels are whole numbers, or names.")
+    known = [UNKNOWN_LABEL if value is None or value < 0 else int(value) for value in values]
     return np.array(known, np.int64), names
 
 
@@ -99,4 +102,5 @@ def _can_hold_labels(kind: "pa.DataType") -> bool:
 
     if pa.types.is_dictionary(kind):  # of pandas' categories
         return _can_hold_labels(kind.value_type)
-    return bool(pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return bool(number or pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -12,7 +12,16 @@ from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, Files, Items
 from pure_cli.data.synsets import readable_names
 from pure_cli.errors import PureError
 
-SPLITS = ("train", "val", "valid", "validation", "test")  # names of folders that are no classes, side by side
+SPLITS = (
+    "train",
+    "training",
+    "val",
+    "valid",
+    "validation",
+    "dev",
+    "test",
+    "testing",
+)  # names of folders that are no classes, side by side
 
 _NAMED = 4  # kinds of other files that an error counts
 
@@ -40,12 +49,16 @@ class Folder:
 
 
 def _splits(place: Place) -> list[str]:
-    """The folders train, val, test where a folder has nothing else and they have a class in common."""
+    """The folders train, val, test where they have classes in common that no other folder has, or where one has class
+    folders and another is flat; or all of them, where one is asked for."""
     there = [name for name in SPLITS if name in place.folders]
-    if len(there) < 2 or len(there) < len(place.folders):
-        return []
-    classes = [Place(str(place.path / name), place.path / name).folders for name in there]
-    return there if any(a & b for i, a in enumerate(classes) for b in classes[:i]) else []
+    if place.split in there:
+        return there
+    inside = {name: Place(str(place.path / name), place.path / name).folders for name in place.folders}
+    shared = {a for one in there for other in there if one != other for a in inside[one] & inside[other]}
+    elsewhere = any(shared & inside[name] for name in place.folders if name not in there)
+    flat = any(inside[name] for name in there) and not all(inside[name] for name in there)
+    return there if len(there) >= 2 and (flat or (shared and not elsewhere)) else []
 
 
 def _scan(root: Path) -> tuple[list[str], list[int]]:

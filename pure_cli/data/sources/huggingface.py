@@ -194,6 +194,10 @@ def _items(
     where, names = label_column(schema, features)
     labels = None
     if where is not None:
+        kinds = [s.field(where).type if where in s.names else None for s in schemas]
+        odd = next((file for file, kind in zip(files, kinds, strict=True) if kind != kinds[0]), None)
+        if odd is not None:
+            raise PureError(f"The column '{where}' of '{odd}' is not as in '{files[0]}'. Pass files of one kind.")
         labels, names = labels_in(column(where), names)
     return Items(root, read.names(root), read, labels, names, identity=identity)
 

@@ -117,7 +117,7 @@ def _field(text: str) -> str:
     """The label in a JSON text; "" where there is none."""
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     if isinstance(content, dict):
         content = next((content[name] for name in LABEL_FIELDS if name in content), None)
