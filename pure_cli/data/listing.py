@@ -16,7 +16,8 @@ from pure_cli.data.cache import Cache
 from pure_cli.data.labels import UNKNOWN_LABEL
 from pure_cli.data.place import Place, find_place, no_splits
 from pure_cli.data.registry import source_of
-from pure_cli.data.source import Items, Raw, Source
+from pure_cli.data.source import NO_TIME, Items, Raw, Source
+from pure_cli.data.spool import ROWS, numbers, parts_of
 from pure_cli.errors import PureError
 
 TEXTS = 100_000  # that are hashed at a time
@@ -40,10 +41,12 @@ class Listing:
     data : what ``--data`` said, absolute
     identity : tells a change that sizes do not
     codes : of the classes, where the names stand for codes
+    times : (N,) int64, of the last change, in nanoseconds, -1 for a listed file that is not there; None where the
+        items are no files
     """
 
     root: Path
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     labels: np.ndarray
     names: tuple[str, ...]
     sizes: np.ndarray
@@ -52,6 +55,7 @@ class Listing:
     data: str = ""
     identity: str = ""
     codes: tuple[str, ...] = ()
+    times: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -61,10 +65,10 @@ class Listing:
         """SHA-256 (hex) of paths, sizes, labels, classes, index and identity; not of `root`: a data set may move."""
         parts: list[Callable[[], Iterable[bytes]]] = [
             lambda: _blocks(self.paths),
-            lambda: [self.sizes.astype("<i8").tobytes()],
-            lambda: [self.labels.astype("<i8").tobytes()],
+            lambda: _bytes(self.sizes),
+            lambda: _bytes(self.labels),
             lambda: _blocks(self.codes or self.names),
-            lambda: [self.index.astype("<i8").tobytes()],
+            lambda: _bytes(self.index),
         ]
         digest = hashlib.sha256()
         for part in [*parts, lambda: [self.identity.encode()]] if self.identity else parts:
@@ -109,23 +113,29 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
     items = source.list(place, Cache(cache))
     _check(items, source, place)
     count = len(items.paths)
-    chosen = np.arange(count) if limit is None or limit >= count else np.arange(limit) * count // limit
+    chosen = min(limit or count, count)
     return Listing(
         root=items.root,
-        paths=tuple(items.paths),
+        paths=tuple(items.paths) if isinstance(items.paths, list) else items.paths,
         labels=_numbers(items.labels, count, UNKNOWN_LABEL),
         names=tuple(items.names),
         sizes=_numbers(items.sizes, count, NO_SIZE),
-        index=chosen.astype(np.int64),
+        index=numbers((at * count // chosen for at in _ranges(chosen)), cache),
         read=items.read,
         data=place.text,
         identity=items.identity,
         codes=tuple(items.codes),
+        times=None if items.times is None else _numbers(items.times, count, NO_TIME),
     )
 
 
-def _numbers(given: Iterable[int] | None, count: int, usual: int) -> np.ndarray:
-    return np.full(count, usual, np.int64) if given is None else np.asarray(given, dtype=np.int64)
+def _numbers(given: Sequence[int] | np.ndarray | None, count: int, usual: int) -> np.ndarray:
+    """(N,) int64; what is the same for all of them takes no memory."""
+    return np.broadcast_to(np.int64(usual), count) if given is None else np.asanyarray(given, dtype=np.int64)
+
+
+def _ranges(count: int) -> Iterator[np.ndarray]:
+    return (np.arange(start, min(start + ROWS, count), dtype=np.int64) for start in range(0, count, ROWS))
 
 
 def _check(items: Items, source: Source, place: Place) -> None:
@@ -139,18 +149,25 @@ def _check(items: Items, source: Source, place: Place) -> None:
     count = len(items.paths)
     if not count:
         raise PureError(f"There is no image in '{place.text}', read as {source.name}.")
-    for what, values in (("labels", items.labels), ("sizes", items.sizes)):
+    for what, values in (("labels", items.labels), ("sizes", items.sizes), ("times", items.times)):
         if values is not None and len(values) != count:
             raise PureError(f"'{place.text}', read as {source.name}, has {count} images and {len(values)} {what}.")
-    if items.labels is not None and (np.asarray(items.labels).dtype.kind not in "iub" or np.min(items.labels) < -1):
+    if items.labels is None:
+        return
+    labels = np.asanyarray(items.labels)
+    if labels.dtype.kind not in "iub" or min(part.min() for part in parts_of(labels)) < UNKNOWN_LABEL:
         raise PureError(f"'{place.text}', read as {source.name}, has labels that are no whole numbers from -1 up.")
-    top = -1 if items.labels is None else int(np.max(items.labels))
+    top = max(int(part.max()) for part in parts_of(labels))
     if items.names and top >= len(items.names):
         raise PureError(f"'{place.text}' has a label {top}, and names for the classes 0 to {len(items.names) - 1}.")
 
 
+def _bytes(values: np.ndarray) -> Iterator[bytes]:
+    return (part.astype("<i8").tobytes() for part in parts_of(values))
+
+
 def _blocks(texts: Sequence[str]) -> Iterator[bytes]:
-    """Texts with a zero between any two, in blocks: as a whole, ten million paths would take half a gigabyte more."""
+    """Texts with a zero between any two, in blocks: the whole of them would take half a gigabyte for ten million."""
     for start in range(0, len(texts), TEXTS):
         text = "\0".join(texts[start : start + TEXTS])
         if start:

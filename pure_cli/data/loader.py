@@ -61,6 +61,30 @@ class Batch:
     damaged: list[Damaged]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """The chunks of a pass: those from number `first` on, or every `step`-th of them. None is made before its turn."""
+
+    index: np.ndarray
+    size: int
+    first: int
+    step: int = 1
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self.index[start : start + self.size] for start in self._starts)
+
+    def dealt(self, hand: int, hands: int) -> "_Plan":
+        """What one of several takes: every `hands`-th chunk."""
+        return _Plan(self.index, self.size, self.first + hand, hands)
+
+    @property
+    def _starts(self) -> range:
+        return range(self.first * self.size, len(self.index), self.step * self.size)
+
+
 @dataclass
 class _Chunk:
     """What a worker makes of one chunk; `odd`: index and shape of the first image that is not like those before it."""
@@ -149,12 +173,12 @@ def _batches(
 ) -> Generator[Batch, None, None]:
     import torch
 
-    chunks = [index[i : i + batch_size] for i in range(start * batch_size, len(index), batch_size)]
+    plan = _Plan(index, batch_size, start)
     first = None
-    if chunks and preprocessing.crop_size is None:  # else all have one size
+    if plan and preprocessing.crop_size is None:  # else all have one size
         first = _first_size(listing, index[: start * batch_size], preprocessing)
-    source = _in_workers if workers and len(chunks) > 1 else _here
-    with contextlib.closing(source(listing, chunks, preprocessing, workers)) as loaded:
+    source = _in_workers if workers and len(plan) > 1 else _here
+    with contextlib.closing(source(listing, plan, preprocessing, workers)) as loaded:
         for chunk in loaded:
             odd = chunk.odd
             if len(chunk.index):
@@ -206,30 +230,28 @@ def _load(listing: Listing, chunk: np.ndarray, preprocessing: Preprocessing) -> 
     return _Chunk(images[: len(good)], np.array(good, dtype=np.int64), damaged, odd)
 
 
-def _here(
-    listing: Listing, chunks: list[np.ndarray], preprocessing: Preprocessing, _: int
-) -> Generator[_Chunk, None, None]:
-    for chunk in chunks:
+def _here(listing: Listing, plan: _Plan, preprocessing: Preprocessing, _: int) -> Generator[_Chunk, None, None]:
+    for chunk in plan:
         yield _load(listing, chunk, preprocessing)
 
 
 def _in_workers(
-    listing: Listing, chunks: list[np.ndarray], preprocessing: Preprocessing, workers: int
+    listing: Listing, plan: _Plan, preprocessing: Preprocessing, workers: int
 ) -> Generator[_Chunk, None, None]:
     """Deal the chunks to the workers in turn, and take them back in turn.
 
     A worker works ahead by one chunk, which waits in its pipe until it is taken: nothing piles up.
     """
-    workers = min(workers, len(chunks))
+    workers = min(workers, len(plan))
     # A fork starts at once and asks nothing of the user's script. The child only decodes: no torch, no CUDA, no files.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     pool: list[_Worker] = []
     try:
         with _starting():
             for w in range(workers):
-                worker = _Worker(context, listing, chunks[w::workers], preprocessing)
+                worker = _Worker(context, listing, plan.dealt(w, workers), preprocessing)
                 pool.append(worker)  # one by one: where a start fails, those before it have to be ended
-        for k in range(len(chunks)):
+        for k in range(len(plan)):
             yield pool[k % workers].take()
     finally:
         for worker in pool:
@@ -241,10 +263,10 @@ def _in_workers(
 class _Worker:
     """A process that decodes the chunks given to it, one after the other."""
 
-    def __init__(self, context: Any, listing: Listing, chunks: list[np.ndarray], preprocessing: Preprocessing) -> None:
+    def __init__(self, context: Any, listing: Listing, plan: _Plan, preprocessing: Preprocessing) -> None:
         self._reader, writer = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_work, args=(self._reader, writer, listing, chunks, preprocessing), daemon=True
+            target=_work, args=(self._reader, writer, listing, plan, preprocessing), daemon=True
         )
         try:
             self._process.start()
@@ -340,9 +362,7 @@ def _starting() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(
-    reader: Connection, writer: Connection, listing: Listing, chunks: list[np.ndarray], preprocessing: Preprocessing
-) -> None:
+def _work(reader: Connection, writer: Connection, listing: Listing, plan: _Plan, preprocessing: Preprocessing) -> None:
     """What a worker does. It ends when its chunks do, or when no one is there to take them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # and not what the program that was forked does then
@@ -351,7 +371,7 @@ def _work(
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     reader.close()  # else the pipe would not break when the taker is gone
     try:
-        for chunk in chunks:
+        for chunk in plan:
             _send(writer, _load(listing, chunk, preprocessing))
     except BrokenPipeError:
         pass

@@ -18,6 +18,7 @@ EXTENSIONS = (
     *(".tif", ".tiff", ".ppm", ".pgm"),
 )
 MISSING_SIZE = -1  # of a file that is listed and is not there
+NO_TIME = -1  # of the last change of such a file, or of what is no file
 
 Raw = Path | bytes | np.ndarray
 """An image before it is decoded: an image file, its content, or pixels (H, W) or (H, W, 1, 3 or 4) uint8."""
@@ -46,6 +47,8 @@ class Items:
     sizes : N sizes in bytes, so that a change is noticed; None where `identity` does that
     identity : changes when the content does
     codes : for class names that stand for codes (WordNet ids), the codes
+    times : N times of the last change in nanoseconds, for items that are files, -1 where one is not there; None where
+        there are none
     """
 
     root: Path
@@ -56,6 +59,7 @@ class Items:
     sizes: Sequence[int] | np.ndarray | None = None
     identity: str = ""
     codes: Sequence[str] = ()
+    times: Sequence[int] | np.ndarray | None = None
 
 
 class Source(Protocol):
@@ -93,7 +97,7 @@ class Files:
     """Reads items that are files."""
 
     root: Path
-    paths: tuple[str, ...]
+    paths: Sequence[str]
 
     def __call__(self, i: int) -> Path:
         return self.root / self.paths[i]

@@ -257,7 +257,7 @@ def first_image(listing: Listing, network: Network) -> torch.Tensor:
     from pure_cli.data.loader import decode_one
 
     reason = ""
-    for index in listing.index.tolist():
+    for index in map(int, listing.index):
         try:
             return torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
         except DamagedImage as error:

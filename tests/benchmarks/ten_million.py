@@ -20,6 +20,7 @@ from pure_cli.data.listing import list_images
 from pure_cli.data.place import Place
 from pure_cli.data.registry import register_source
 from pure_cli.data.source import DamagedImage, Items, Raw
+from pure_cli.data.spool import Spool
 from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.workspace import Store
 
@@ -37,9 +38,13 @@ class Synthetic:
 
     def list(self, place: Place, cache: Cache) -> Items:
         count = int(place.path.read_text())
-        labels = np.arange(count) % CLASSES
-        paths = [f"n{i % CLASSES:08d}/image_{i:09d}.JPEG" for i in range(count)]
-        return Items(place.folder, paths, _nothing, labels, [str(c) for c in range(CLASSES)], np.full(count, 110_000))
+        spool = Spool(3, cache.folder)  # as the folder of images does
+        for i in range(count):
+            spool.add(f"n{i % CLASSES:08d}/image_{i:09d}.JPEG", 110_000 + i % 1000, i, i % CLASSES)
+        sizes, times, labels = (spool.numbers(column) for column in range(3))
+        return Items(
+            place.folder, spool.texts(), _nothing, labels, [str(c) for c in range(CLASSES)], sizes, times=times
+        )
 
 
 def _nothing(i: int) -> Raw:
@@ -52,7 +57,7 @@ def bookkeeping(count: int, folder: Path) -> Iterator[str]:
     place = folder / "images.synthetic"
     place.write_text(str(count))
     yield "start"
-    listing = list_images(place)
+    listing = list_images(place, cache=folder)
     yield "listing"
     assert listing.fingerprint
     yield "fingerprint"

@@ -3,12 +3,16 @@
 import os
 import stat
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from pure_cli.data.cache import Cache
-from pure_cli.data.labels import number
+from pure_cli.data.labels import UNKNOWN_LABEL
 from pure_cli.data.place import Place, no_splits, pick_split, unreadable
-from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, Files, Items
+from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, NO_TIME, Files, Items
+from pure_cli.data.spool import Spool, parts_of
 from pure_cli.data.synsets import readable_names
 from pure_cli.errors import PureError
 
@@ -40,12 +44,20 @@ class Folder:
         if place.split is not None and not splits:
             raise no_splits(place)
         root = place.path / pick_split(place, splits) if splits else place.path
-        paths, sizes = _scan(root)
-        labels, codes = number([p.partition("/")[0] if "/" in p else "" for p in paths])
+        spool, seen = Spool(3, cache.folder), {"": UNKNOWN_LABEL}
+        for path, size, time in _scan(root):
+            name = path.partition("/")[0] if "/" in path else ""
+            spool.add(path, size, time, seen.setdefault(name, len(seen) - 1))
+        codes = tuple(sorted(seen.keys() - {""}))
+        labels = spool.numbers(2)
+        order = {name: i for i, name in enumerate(codes)}
+        in_order = np.array([*(order[name] for name in seen if name), UNKNOWN_LABEL])  # that of -1 is the last
+        for part in parts_of(labels):
+            part[:] = in_order[part]
         names = readable_names(root, codes)
-        return Items(
-            root, paths, Files(root, tuple(paths)), labels, names or codes, sizes, codes=codes if names else ()
-        )
+        paths, sizes, times = spool.texts(), spool.numbers(0), spool.numbers(1)
+        known = codes if names else ()
+        return Items(root, paths, Files(root, paths), labels, names or codes, sizes, codes=known, times=times)
 
 
 def _splits(place: Place) -> list[str]:
@@ -61,35 +73,61 @@ def _splits(place: Place) -> list[str]:
     return there if len(there) >= 2 and (flat or (shared and not elsewhere)) else []
 
 
-def _scan(root: Path) -> tuple[list[str], list[int]]:
-    """All images below a folder, sorted by path, and their sizes. Links are followed, but not into a folder above."""
-    found: list[tuple[str, int]] = []
+_Found = tuple[str, int, int]  # path, or name; bytes; time of the last change
+
+
+def _scan(root: Path) -> Iterator[_Found]:
+    """All images below a folder, sorted by path. Links are followed, but not into a folder above.
+
+    One folder at a time is in memory. The names of folders sort as if with the slash that follows them in a path.
+    """
+    count = 0
     others: Counter[str] = Counter()
-    waiting: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(str(root), "", frozenset())]
+    waiting: list[tuple[str, frozenset[tuple[int, int]]] | list[_Found]] = [("", frozenset())]
     while waiting:
-        folder, prefix, above = waiting.pop()
+        step = waiting.pop()
+        if isinstance(step, list):
+            count += len(step)
+            yield from step
+            continue
+        prefix, above = step
+        folder = str(root / prefix[:-1])
         try:
             status = os.stat(folder)  # noqa: PTH116 (a Path for each folder and file takes longer than the scan)
             identity = (status.st_dev, status.st_ino)
             if identity in above:
                 continue
-            with os.scandir(folder) as entries:
-                visible = [e for e in entries if not e.name.startswith(".")]
+            found = list(_entries(folder, prefix, others))
         except OSError as error:
             raise unreadable(folder, error) from error
-        for entry in visible:
+        found.sort()
+        run: list[_Found] = []
+        steps: list[tuple[str, frozenset[tuple[int, int]]] | list[_Found]] = [run]
+        for one in found:
+            if one[0].endswith("/"):
+                run = []
+                steps += [(one[0], above | {identity}), run]
+            else:
+                run.append(one)
+        waiting += [step for step in reversed(steps) if step]
+    if not count:
+        raise PureError(f"There is no image in '{root}': {_holds(others)}. Images end in {', '.join(EXTENSIONS)}.")
+
+
+def _entries(folder: str, prefix: str, others: Counter[str]) -> Iterator[_Found]:
+    """The images in a folder, and the folders, which end in a slash; what else is there is counted."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
             if _is_folder(entry):
-                waiting.append((entry.path, f"{prefix}{entry.name}/", above | {identity}))
+                yield f"{prefix}{entry.name}/", 0, 0
             elif entry.name.lower().endswith(EXTENSIONS):
-                size = _entry_size(entry)
-                if size is not None:
-                    found.append((prefix + entry.name, size))
+                status = _entry_status(entry)
+                if status is not None:
+                    yield prefix + entry.name, *status
             else:
                 others[Path(entry.name).suffix.lower() or "without an ending"] += 1
-    if not found:
-        raise PureError(f"There is no image in '{root}': {_holds(others)}. Images end in {', '.join(EXTENSIONS)}.")
-    found.sort()
-    return [p for p, _ in found], [size for _, size in found]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -99,13 +137,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _entry_size(entry: os.DirEntry[str]) -> int | None:
-    """Bytes of a file, -1 for a link that leads nowhere, None for what is no file (a pipe, a socket)."""
+def _entry_status(entry: os.DirEntry[str]) -> tuple[int, int] | None:
+    """Bytes and time of a file, -1 for a link that leads nowhere, None for what is no file (a pipe, a socket)."""
     try:
         status = entry.stat()
     except OSError:
-        return MISSING_SIZE
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+        return MISSING_SIZE, NO_TIME
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
 
 def _holds(others: Counter[str]) -> str:

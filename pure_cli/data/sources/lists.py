@@ -13,7 +13,7 @@ from pathlib import Path
 from pure_cli.data.cache import Cache
 from pure_cli.data.labels import from_texts
 from pure_cli.data.place import Place, unreadable
-from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, Files, Items
+from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, NO_TIME, Files, Items
 from pure_cli.errors import PureError
 
 LIST_EXTENSIONS = (".txt", ".lst", ".csv", ".tsv")
@@ -47,7 +47,8 @@ class ListOfFiles:
         rows = _read_list(file)
         paths = tuple(p for p, _ in rows)
         labels, names = from_texts([label for _, label in rows])
-        return Items(root, paths, Files(root, paths), labels, names, [_size(root, p) for p in paths])
+        sizes, times = zip(*(_status(root, p) for p in paths), strict=True)
+        return Items(root, paths, Files(root, paths), labels, names, sizes, times=times)
 
 
 def _read_list(file: Path) -> list[_Row]:
@@ -160,13 +161,14 @@ def _relative(path: str, inside: str) -> str:
     return path
 
 
-def _size(root: Path, path: str) -> int:
+def _status(root: Path, path: str) -> tuple[int, int]:
+    """Bytes and time of the last change of a file, -1 where there is none."""
     try:
         status = os.stat(f"{root}/{path}" if path[:1] != "/" else path)  # noqa: PTH116 (as above)
     except (OSError, ValueError):  # ValueError: a zero byte in the name
-        return MISSING_SIZE
-    return status.st_size if stat.S_ISREG(status.st_mode) else MISSING_SIZE
+        return MISSING_SIZE, NO_TIME
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (MISSING_SIZE, NO_TIME)
 
 
 def _exists(root: Path, path: str) -> bool:
-    return _size(root, path) != MISSING_SIZE
+    return _status(root, path)[0] != MISSING_SIZE

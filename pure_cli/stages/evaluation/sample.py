@@ -53,7 +53,7 @@ def take_sample(study: Study, count: int) -> Sample:
     collected = study.sources.collected
     listing = study.sources.listing([study.layer])
     damaged = {index for index, _, _ in collected.damaged}
-    usable = np.array([index for index in listing.index.tolist() if index not in damaged], dtype=np.int64)
+    usable = np.setdiff1d(listing.index, list(damaged))
     chosen = usable[np.arange(min(count, len(usable))) * len(usable) // min(count, len(usable))]
     network = open_network(collected, study.device)
     judge = open_judge(study.sources, study.layer, study.judge, network)
