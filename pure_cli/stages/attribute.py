@@ -29,14 +29,13 @@ from pure_cli.stages.common import (
     earlier,
     first_image,
     images_at_once,
-    lineage,
     open_network,
-    require_unchanged,
     silent,
 )
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.portions import Portions
 from pure_cli.stages.relevance_work import Job, Task, write_batch
+from pure_cli.stages.unchanged import lineage, require_unchanged
 from pure_cli.stages.unfinished import Work, drop_unneeded
 from pure_cli.workspace import Store, result_fingerprint
 

@@ -12,9 +12,10 @@ from pure_cli.artifacts import Calibration, need_layers, read_calibrations, read
 from pure_cli.config import CalibrateSettings, fingerprint
 from pure_cli.core.directions import AT, module_of
 from pure_cli.errors import PureError, UnreadableFile, first_line
-from pure_cli.stages.common import Outcome, Progress, lineage, silent
+from pure_cli.stages.common import Outcome, Progress, silent
 from pure_cli.stages.evaluation.study import Result
 from pure_cli.stages.evaluation.written import ALL, PLANTED, Where, Written, publish
+from pure_cli.stages.unchanged import lineage
 from pure_cli.workspace import Store, result_fingerprint
 
 RECIPE = "planted-recipe"  # the table of what is recommended

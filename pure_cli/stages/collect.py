@@ -17,17 +17,10 @@ from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fing
 from pure_cli.models.trust import trust
 from pure_cli.stages.asked import Named, named_directions, resolve_layers
 from pure_cli.stages.checkpoint import Checkpoint
-from pure_cli.stages.common import (
-    Network,
-    Outcome,
-    Progress,
-    changes,
-    images_of,
-    place_of,
-    silent,
-)
+from pure_cli.stages.common import Network, Outcome, Progress, images_of, place_of, silent
 from pure_cli.stages.scores import Scores
 from pure_cli.stages.search import check_damage, not_finite_notes, search
+from pure_cli.stages.unchanged import changes
 from pure_cli.workspace import Store
 
 DAMAGED_SHOWN = 5

@@ -1,4 +1,4 @@
-"""What the stages share: progress, what they report, and whether their inputs are still what they were."""
+"""What the stages share: progress, what they report, the images and the network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pure_cli.core.directions import CHANNELS, Channels, Directions
 from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, UnreadableFile
-from pure_cli.models.spec import NO_WEIGHTS, parse_model, source_fingerprint, weights_fingerprint
+from pure_cli.models.spec import NO_WEIGHTS, parse_model
 from pure_cli.models.trust import require_trusted
 from pure_cli.workspace import Store
 
@@ -65,41 +65,9 @@ class Outcome:
         return self.computed == 0
 
 
-COMPONENTS = {
-    "model": "the model",
-    "weights": "the weights",
-    "seed": "the seed of the initialisation",
-    "data": "the images",
-    "preprocessing": "the preprocessing",
-    "n": "the number of references (n)",
-    "score": "the score (--by, --pool, --rule, --target)",
-    "collect": "the references",
-    "attribute": "the relevances",
-    "embed": "the embeddings",
-}
-
-
 def place_of(path: Path | None) -> str | None:
     """Where a file or folder is, for stages that run elsewhere; the word none is no file."""
     return None if path is None else str(path) if str(path) == NO_WEIGHTS else str(path.expanduser().absolute())
-
-
-def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In words, what differs between what something was made from and what it would be made from now."""
-    names = [name for name in COMPONENTS if then.get(name) != now.get(name)]
-    inputs = [name for name in names if name not in ("collect", "attribute", "embed")]
-    return [COMPONENTS[name] for name in inputs or names]
-
-
-def origin_now(origin: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
-    """What references would be made from now, with the model and the options that made those in the workspace."""
-    return {
-        "model": source_fingerprint(parse_model(origin["model"])),
-        "weights": weights_fingerprint(origin["weights"]),
-        "seed": origin["seed"],
-        "data": listing.fingerprint,
-        "preprocessing": origin["requested"],
-    }
 
 
 def images_of(store: Store, data: str | Path, limit: int | None = None) -> Listing:
@@ -113,26 +81,6 @@ def images_of(store: Store, data: str | Path, limit: int | None = None) -> Listi
     return list_images(data, limit, store.root / DATA_CACHE)
 
 
-def require_unchanged(store: Store, collected: Collected, layers: list[str]) -> Listing:
-    """Make sure that model, weights and images are those of the references; return the images.
-
-    Raises
-    ------
-    PureError
-        Something changed, or is gone.
-    """
-    listing = images_of(store, collected.origin["data"], collected.origin["limit"])
-    now = origin_now(collected.origin, listing)
-    for layer in layers:
-        differing = changes({**collected.layers[layer].made_from, "n": None}, {**now, "n": None})
-        if differing:
-            raise PureError(
-                f"The references of '{layer}' are stale: {' and '.join(differing)} changed since they were collected. "
-                "Run `pure collect` again."
-            )
-    return listing
-
-
 def earlier(read: Callable[[Store], dict[Key, Value]], store: Store, anew: bool) -> dict[Key, Value]:
     """What an earlier run of a stage left; nothing where that cannot be read and is to be made anew."""
     try:
@@ -141,11 +89,6 @@ def earlier(read: Callable[[Store], dict[Key, Value]], store: Store, anew: bool)
         if not anew:
             raise
         return {}
-
-
-def lineage(layer: Any, stage: str, **more: Any) -> dict[str, Any]:
-    """What something made from `layer` of an earlier `stage` was made from, all the way up."""
-    return {**layer.made_from, **more, stage: layer.fingerprint}
 
 
 @dataclass

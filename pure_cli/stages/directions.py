@@ -24,9 +24,9 @@ from pure_cli.stages.common import (
     first_image,
     images_at_once,
     open_network,
-    require_unchanged,
     silent,
 )  # fmt: skip
+from pure_cli.stages.unchanged import require_unchanged
 from pure_cli.workspace import Store, result_fingerprint
 
 if TYPE_CHECKING:

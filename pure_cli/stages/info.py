@@ -8,11 +8,12 @@ from pure_cli.artifacts import Clustering, clustering_path, read_clusterings, re
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import attribute_depends_on
 from pure_cli.stages.cluster import cluster_depends_on
-from pure_cli.stages.common import changes, images_of, lineage, origin_now
+from pure_cli.stages.common import images_of
 from pure_cli.stages.evaluation.written import ALL, PLANTED
 from pure_cli.stages.judges import weights_of
 from pure_cli.stages.render import FIGURES, FigureIndex
 from pure_cli.stages.sources import Sources
+from pure_cli.stages.unchanged import changes, lineage, origin_now
 from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 

@@ -31,7 +31,8 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.attribute import attribute_fingerprint
-from pure_cli.stages.common import earlier, lineage, require_unchanged
+from pure_cli.stages.common import earlier
+from pure_cli.stages.unchanged import lineage, require_unchanged
 from pure_cli.workspace import Store
 
 EMBEDDING = "embedding"  # the data set of embed.h5 with the rows

@@ -16,10 +16,11 @@ from pure_cli.core.metrics.statistics import Estimate, shared_area, shared_mean
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.cluster import RULE
-from pure_cli.stages.common import Progress, first_image, open_network, require_unchanged
+from pure_cli.stages.common import Progress, first_image, open_network
 from pure_cli.stages.evaluation.study import Result, Table, number
 from pure_cli.stages.planted.scores import CHECKS, LEAKING, Scores, Units, kinds_for, leaks, score
 from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, make_units
+from pure_cli.stages.unchanged import require_unchanged
 from pure_cli.workspace import Store
 
 UNITS = 90  # of each kind and number of meanings, where the data have them
