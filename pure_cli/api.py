@@ -135,11 +135,11 @@ class Workspace:
 
         return self._run("render", render, config.make("render", options), progress)
 
-    def info(self) -> dict[str, Any]:
+    def info(self, verify: bool = False) -> dict[str, Any]:
         """What the workspace holds and what is stale; see `pure_cli.stages.info.info`."""
         from pure_cli.stages.info import info
 
-        return info(self.store)
+        return info(self.store, verify)
 
     def references(self, layer: str) -> dict[str, np.ndarray]:
         """The reference images of a layer: image (C, n) int64, value (C, n) float32, position (C, n) int32."""
@@ -213,10 +213,16 @@ class Workspace:
     def _run(
         self, stage: str, function: Callable[..., Outcome], settings: config.Settings, progress: Progress
     ) -> Outcome:
+        from pure_cli.artifacts import read_collected
+        from pure_cli.stages.unchanged import require_unchanged
+
         if stage != "collect":
             self.store.require("collect")  # rather than to make a folder by mistake
             self._require_same_model()
         with self.store.lock(stage, self._waiting):
+            if settings.verify and stage != "collect":
+                collected = read_collected(self.store)
+                require_unchanged(self.store, collected, list(collected.layers), verify=True)
             return function(self.store, settings, progress)
 
     def run(self, content: Mapping[str, Any]) -> list[Outcome]:

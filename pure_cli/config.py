@@ -35,6 +35,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
     force: bool = False
+    verify: bool = False
 
 
 class Running(Settings):

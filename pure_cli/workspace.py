@@ -23,7 +23,7 @@ from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.files import TEMPORARY, can_lock, disk_errors, temporary_beside, write_failure
 from pure_cli.interrupts import never_inside
 
-SCHEMA = 2  # of the files; raised when their layout changes
+SCHEMA = 3  # of the files; raised when their layout changes
 STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "evaluate")
 MADE_BY = {"crops": "embed"}  # the command that makes a file, where it has another name
 LOCK_POLL = 0.2  # seconds
@@ -37,6 +37,7 @@ UNREADABLE = (
     RuntimeError,
     AttributeError,
 )  # raised where a file is damaged
+GROWN = 1 << 10  # numbers in a block of a data set that grows
 PARTIAL = ".partial"  # folder of unfinished work
 NO_FOLDER = "The workspace {} is a file. Choose a folder with --workspace."
 
@@ -294,6 +295,18 @@ def write_array(group: h5py.Group, name: str, values: np.ndarray) -> h5py.Datase
 def empty_rows(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: str) -> h5py.Dataset:
     """A data set with a checksum, to be filled row by row of its first axis."""
     return group.create_dataset(name, shape, dtype, chunks=(1, *shape[1:]), fletcher32=True)
+
+
+def grow_array(group: h5py.Group, name: str, dtype: str) -> Callable[[np.ndarray], None]:
+    """A data set (M,) with a checksum, empty yet; what is returned appends values to it."""
+    dataset = group.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(GROWN,), fletcher32=True)
+
+    def append(values: np.ndarray) -> None:
+        start = len(dataset)
+        dataset.resize(start + len(values), axis=0)
+        dataset[start:] = values
+
+    return append
 
 
 def read_texts(dataset: h5py.Dataset) -> list[str]:

@@ -16,7 +16,15 @@ from pure_cli.artifacts.clusterings import (
     write_clusterings,
 )
 from pure_cli.artifacts.evaluations import Evaluation, read_evaluations, write_evaluation
-from pure_cli.artifacts.references import Collected, CollectedLayer, need_layers, read_collected, write_collected
+from pure_cli.artifacts.references import (
+    Collected,
+    CollectedLayer,
+    Seen,
+    need_layers,
+    read_collected,
+    read_seen,
+    write_collected,
+)
 from pure_cli.artifacts.relevances import (
     AttributedLayer,
     NewRelevances,
@@ -38,6 +46,7 @@ __all__ = [
     "NeuronRows",
     "NewRelevances",
     "NewRows",
+    "Seen",
     "add_relevances",
     "add_rows",
     "clustering_path",
@@ -53,6 +62,7 @@ __all__ = [
     "read_relevances",
     "read_rows",
     "read_rows_index",
+    "read_seen",
     "write_calibration",
     "write_clusterings",
     "write_collected",

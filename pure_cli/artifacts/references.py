@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,10 @@ import numpy as np
 from pure_cli.core.directions import Directions
 from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.errors import PureError, unknown
-from pure_cli.workspace import Store, made_from, read_texts, settings_of, stamp, write_array, write_texts
+from pure_cli.workspace import Store, grow_array, made_from, read_texts, settings_of, stamp, write_array, write_texts
+
+SEEN = "seen"
+_SEEN_ROWS = 1 << 16  # that are read at a time
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,22 @@ class CollectedLayer:
     def most_references(self) -> int:
         """How many references a neuron has at most: n, or fewer where there are fewer images."""
         return int((self.top.image != NO_IMAGE).sum(axis=1).max(initial=0))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What some of the images in use were when they were collected, or all of them.
+
+    Attributes
+    ----------
+    size : (M,) int64, in bytes, as of a listing
+    time : (M,) int64, of the last change, as of a listing; -1 where there is none
+    content : (M,) uint32, as of `pure_cli.data.content`; 0 of those that could not be read
+    """
+
+    size: np.ndarray
+    time: np.ndarray
+    content: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -126,8 +145,24 @@ def _directions(group: h5py.Group) -> Directions | None:
     return Directions(own["weight"][:], own["bias"][:], bool(own.attrs["relu"]), read_texts(own["name"]))
 
 
-def write_collected(store: Store, collected: Collected) -> None:
+def read_seen(store: Store) -> Iterator[Seen]:
+    """What the images in use were, part by part, in the order of the listing's index."""
+    with store.read("collect") as file:
+        size, time, content = (file[f"{SEEN}/{name}"] for name in ("size", "time", "content"))
+        for start in range(0, len(size), _SEEN_ROWS):
+            rows = slice(start, start + _SEEN_ROWS)
+            yield Seen(size[rows], time[rows], content[rows])
+
+
+def write_collected(store: Store, collected: Collected, seen: Iterable[Seen] | None = None) -> None:
+    """Write the file.
+
+    Parameters
+    ----------
+    seen : of all images in use, part by part; None: what the file said before
+    """
     with store.replace("collect") as file:
+        _write_seen(file, read_seen(store) if seen is None and store.has("collect") else seen or ())
         prints = {}
         for name, layer in collected.layers.items():
             group = file.create_group(f"layers/{name}")
@@ -150,6 +185,14 @@ def write_collected(store: Store, collected: Collected) -> None:
         write_texts(file, "damaged/path", [d[1] for d in collected.damaged])
         write_texts(file, "damaged/reason", [d[2] for d in collected.damaged])
         stamp(file, collected.origin, prints)
+
+
+def _write_seen(file: h5py.File, parts: Iterable[Seen]) -> None:
+    names = {"size": "i8", "time": "i8", "content": "u4"}
+    whole = {name: grow_array(file, f"{SEEN}/{name}", dtype) for name, dtype in names.items()}
+    for part in parts:
+        for name, append in whole.items():
+            append(getattr(part, name))
 
 
 def need_layers(asked: list[str] | None, there: Mapping[str, Any], command: str) -> list[str]:

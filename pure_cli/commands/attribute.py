@@ -61,6 +61,7 @@ def attribute(
     workers: opt.Workers = None,
     deterministic: opt.Deterministic = None,
     force: opt.Force = False,
+    verify: opt.Verify = False,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,

@@ -40,6 +40,7 @@ def calibrate(
     seed: opt.Seed = None,
     device: opt.DeviceName = None,
     force: opt.Force = False,
+    verify: opt.Verify = False,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,

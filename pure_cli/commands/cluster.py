@@ -43,6 +43,7 @@ def cluster(
     ] = None,
     seed: opt.Seed = None,
     force: opt.Force = False,
+    verify: opt.Verify = False,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,

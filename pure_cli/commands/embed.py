@@ -52,6 +52,7 @@ def embed(
     workers: opt.Workers = None,
     deterministic: opt.Deterministic = None,
     force: opt.Force = False,
+    verify: opt.Verify = False,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,

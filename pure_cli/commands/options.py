@@ -46,6 +46,10 @@ Json = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=HABITS, help="Errors and warnings only.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=HABITS, help="Say more about what was done.")]
 Debug = Annotated[bool, typer.Option("--debug", rich_help_panel=HABITS, help="Show the traceback of an error.")]
+Verify = Annotated[
+    bool,
+    typer.Option("--verify", rich_help_panel=HABITS, help="Read all images again: does any differ from the collected?"),
+]
 Force = Annotated[bool, typer.Option("--force", rich_help_panel=HABITS, help="Compute anew what is up to date.")]
 
 DeviceName = Annotated[

@@ -42,6 +42,7 @@ def render(
     deterministic: opt.Deterministic = None,
     batch_size: opt.BatchSize = None,
     force: opt.Force = False,
+    verify: opt.Verify = False,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,

@@ -30,6 +30,7 @@ def run(
     batch_size: opt.BatchSize = None,
     workers: opt.Workers = None,
     force: opt.Force = False,
+    verify: opt.Verify = False,
     workspace: opt.WorkspaceDir = None,
     as_json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -55,7 +56,10 @@ def run_stages(session: Session, stages: Sequence[str]) -> "list[Outcome]":
     outcomes = []
     for stage in stages:
         with session.progress(stage, UNITS[stage]) as progress:
-            outcome = getattr(session.workspace, stage)(progress=progress, **session.options(stage))
+            options = session.options(stage)
+            if outcomes:  # once is enough
+                options.pop("verify", None)
+            outcome = getattr(session.workspace, stage)(progress=progress, **options)
         session.tell(outcome, f"{outcome.computed:,} {outcome.unit}")
         outcomes.append(outcome)
     return outcomes

@@ -3,11 +3,11 @@
 Light on purpose: no torch and no PIL, so that ``pure info`` and an up-to-date stage can check a data set at once.
 """
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +70,19 @@ class Listing:
             lambda: _blocks(self.codes or self.names),
             lambda: _bytes(self.index),
         ]
-        digest = hashlib.sha256()
+        digest = sha256()
         for part in [*parts, lambda: [self.identity.encode()]] if self.identity else parts:
             digest.update(sum(map(len, part())).to_bytes(8, "little"))
             for block in part():
                 digest.update(block)
+        return digest.hexdigest()
+
+    @cached_property
+    def times_fingerprint(self) -> str:
+        """SHA-256 (hex) of the times."""
+        digest = sha256()
+        for block in () if self.times is None else _bytes(self.times):
+            digest.update(block)
         return digest.hexdigest()
 
     def path(self, i: int) -> Path:

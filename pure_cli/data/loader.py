@@ -23,6 +23,7 @@ from PIL import Image
 
 from pure_cli.core.cores import cores
 from pure_cli.core.preprocessing import Preprocessing
+from pure_cli.data.content import UNREAD, content_of
 from pure_cli.data.decode import DamagedImage, decode
 from pure_cli.data.listing import Listing
 from pure_cli.data.source import Raw
@@ -54,11 +55,14 @@ class Batch:
     images : (b, 3, H, W) uint8, after resize and crop; (0, 3, 0, 0) where all of the chunk are damaged
     index : (b,) int64, their data-set indices
     damaged : those of the chunk that are left out
+    content : (chunk,) uint32, of all of the chunk, as of `pure_cli.data.content`, 0 for damaged ones; (0,) where it was
+        not asked for
     """
 
     images: "torch.Tensor"
     index: np.ndarray
     damaged: list[Damaged]
+    content: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class _Plan:
     index: np.ndarray
     size: int
     first: int
+    with_content: bool = False
     step: int = 1
 
     def __len__(self) -> int:
@@ -78,7 +83,7 @@ class _Plan:
 
     def dealt(self, hand: int, hands: int) -> "_Plan":
         """What one of several takes: every `hands`-th chunk."""
-        return _Plan(self.index, self.size, self.first + hand, hands)
+        return _Plan(self.index, self.size, self.first + hand, self.with_content, hands)
 
     @property
     def _starts(self) -> range:
@@ -92,6 +97,7 @@ class _Chunk:
     images: np.ndarray
     index: np.ndarray
     damaged: list[Damaged]
+    content: np.ndarray
     odd: tuple[int, tuple[int, ...]] | None = None
 
 
@@ -108,7 +114,11 @@ def decode_one(listing: Listing, i: int, preprocessing: Preprocessing) -> np.nda
     DamagedImage
         It cannot be read.
     """
-    image = decode(_raw(listing, i))
+    return _decoded(_raw(listing, i), preprocessing)
+
+
+def _decoded(raw: Raw, preprocessing: Preprocessing) -> np.ndarray:
+    image = decode(raw)
     width, height = preprocessing.resized(*image.size)
     if Image.MAX_IMAGE_PIXELS and width * height > 2 * Image.MAX_IMAGE_PIXELS:  # where Pillow refuses to decode
         raise DamagedImage("too long and narrow to be resized")
@@ -139,6 +149,7 @@ def batches(
     batch_size: int,
     workers: int,
     start: int = 0,
+    with_content: bool = False,
 ) -> Generator[Batch, None, None]:
     """Go over images in chunks, in order; the same batches whatever the number of workers.
 
@@ -149,6 +160,7 @@ def batches(
     batch_size : images to a chunk; damaged ones are left out, and the chunk is so much smaller
     workers : processes that decode; 0 for this one
     start : number of the first chunk, to go on where one was stopped
+    with_content : say what was in the images, which reads their files once more
 
     Raises
     ------
@@ -165,18 +177,15 @@ def batches(
     index = np.asarray(index, dtype=np.int64)
     if index.size and not 0 <= index.min() <= index.max() < len(listing.paths):
         raise IndexError(f"data-set indices {index.min()} to {index.max()} of {len(listing.paths)} images")
-    return _batches(listing, index, preprocessing, batch_size, workers, start)
+    return _batches(listing, _Plan(index, batch_size, start, with_content), preprocessing, workers)
 
 
-def _batches(
-    listing: Listing, index: np.ndarray, preprocessing: Preprocessing, batch_size: int, workers: int, start: int
-) -> Generator[Batch, None, None]:
+def _batches(listing: Listing, plan: _Plan, preprocessing: Preprocessing, workers: int) -> Generator[Batch, None, None]:
     import torch
 
-    plan = _Plan(index, batch_size, start)
     first = None
     if plan and preprocessing.crop_size is None:  # else all have one size
-        first = _first_size(listing, index[: start * batch_size], preprocessing)
+        first = _first_size(listing, plan.index[: plan.first * plan.size], preprocessing)
     source = _in_workers if workers and len(plan) > 1 else _here
     with contextlib.closing(source(listing, plan, preprocessing, workers)) as loaded:
         for chunk in loaded:
@@ -187,7 +196,7 @@ def _batches(
                 odd = own if own[1] != first[1] else odd
             if first and odd:
                 raise _sizes_differ(listing, first, odd)
-            yield Batch(torch.from_numpy(chunk.images), chunk.index, chunk.damaged)
+            yield Batch(torch.from_numpy(chunk.images), chunk.index, chunk.damaged, chunk.content)
 
 
 def _first_size(
@@ -208,15 +217,19 @@ def _sizes_differ(listing: Listing, first: tuple[int, tuple[int, ...]], odd: tup
     )
 
 
-def _load(listing: Listing, chunk: np.ndarray, preprocessing: Preprocessing) -> _Chunk:
+def _load(listing: Listing, chunk: np.ndarray, preprocessing: Preprocessing, with_content: bool) -> _Chunk:
     """Decode one chunk, up to the first image that has another size."""
     images = np.empty((0, 3, 0, 0), dtype=np.uint8)
+    content = np.full(len(chunk) if with_content else 0, UNREAD, np.uint32)
     good: list[int] = []
     damaged: list[Damaged] = []
     odd = None
-    for i in chunk.tolist():
+    for place, i in enumerate(chunk.tolist()):
         try:
-            image = decode_one(listing, i, preprocessing)
+            raw = _raw(listing, i)
+            image = _decoded(raw, preprocessing)
+            if with_content:
+                content[place] = content_of(raw)
         except DamagedImage as error:
             damaged.append(Damaged(i, listing.paths[i], error.reason))
             continue
@@ -227,12 +240,12 @@ def _load(listing: Listing, chunk: np.ndarray, preprocessing: Preprocessing) -> 
             break
         images[len(good)] = image
         good.append(i)
-    return _Chunk(images[: len(good)], np.array(good, dtype=np.int64), damaged, odd)
+    return _Chunk(images[: len(good)], np.array(good, dtype=np.int64), damaged, content, odd)
 
 
 def _here(listing: Listing, plan: _Plan, preprocessing: Preprocessing, _: int) -> Generator[_Chunk, None, None]:
     for chunk in plan:
-        yield _load(listing, chunk, preprocessing)
+        yield _load(listing, chunk, preprocessing, plan.with_content)
 
 
 def _in_workers(
@@ -308,7 +321,7 @@ class _Worker:
 
 def _send(writer: Connection, chunk: _Chunk) -> None:
     """Put a chunk into a pipe, the pixels as they are: several times faster than pickled, or through a DataLoader."""
-    writer.send((chunk.images.shape, chunk.index, chunk.damaged, chunk.odd))
+    writer.send((chunk.images.shape, chunk.index, chunk.damaged, chunk.content, chunk.odd))
     if not chunk.images.size:
         return
     rest = chunk.images.data.cast("B")
@@ -324,8 +337,8 @@ def _receive(reader: Connection) -> "_Chunk | PureFailure | str":
     message = reader.recv()
     if isinstance(message, PureFailure | str):
         return message
-    shape, index, damaged, odd = message
-    chunk = _Chunk(np.empty(shape, dtype=np.uint8), index, damaged, odd)
+    shape, *rest_of_it = message
+    chunk = _Chunk(np.empty(shape, dtype=np.uint8), *rest_of_it)
     if not chunk.images.size:
         return chunk
     rest = chunk.images.data.cast("B")
@@ -372,7 +385,7 @@ def _work(reader: Connection, writer: Connection, listing: Listing, plan: _Plan,
     reader.close()  # else the pipe would not break when the taker is gone
     try:
         for chunk in plan:
-            _send(writer, _load(listing, chunk, preprocessing))
+            _send(writer, _load(listing, chunk, preprocessing, plan.with_content))
     except BrokenPipeError:
         pass
     except PureFailure as failure:

@@ -1,9 +1,12 @@
 """Where the pass over the images stands, kept in the workspace so that a killed one continues."""
 
 import json
-from collections.abc import Mapping
+import os
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,13 @@ import numpy as np
 
 from pure_cli.core.references import TopImages
 from pure_cli.errors import PureError
-from pure_cli.files import NO_ARCHIVE, read_archive, write_whole
+from pure_cli.files import NO_ARCHIVE, disk_errors, read_archive, write_whole
 from pure_cli.workspace import PARTIAL, Store, read_texts, write_array, write_texts
 
 STATE = "state"
+CONTENT = "content"  # file with a number for each image that was seen, which grows at its end
+_PART = 1 << 18  # bytes of it that are read at a time
+_DTYPE = np.dtype("<u4")
 
 
 class Checkpoint:
@@ -39,6 +45,7 @@ class Checkpoint:
         self.next_chunk = self.nan_images = 0
         self._key = key
         self._store = _place(store)
+        self._content, self._content_size, self._content_crc = b"", 0, 0
         with suppress(PureError), self._store.read(STATE) as file:
             if file.attrs["key"] != key:
                 return
@@ -47,6 +54,10 @@ class Checkpoint:
                 for name, group in file["layers"].items()
             }
             damaged = [tuple(entry) for entry in json.loads(read_texts(file["damaged"])[0])]
+            size, crc = (int(number) for number in file.attrs["content"])
+            if _crc(self._parts(size)) != crc:
+                return
+            self._content_size, self._content_crc = size, crc
             self.next_chunk, self.nan_images = int(file.attrs["next_chunk"]), int(file.attrs["nan_images"])
             self.tops, self.damaged = tops, damaged
 
@@ -57,8 +68,51 @@ class Checkpoint:
             return set(file["layers"])
         return set()
 
+    def add_content(self, content: np.ndarray) -> None:
+        """What was in the images of the next chunk: (B,) uint32."""
+        self._content += content.astype(_DTYPE).tobytes()
+
+    def content(self) -> Iterator[np.ndarray]:
+        """What was in all images so far: uint32, in parts that are the same however often the process was killed."""
+        waiting = b""
+        for part in chain(self._parts(self._content_size), [self._content]):
+            waiting += part
+            while len(waiting) >= _PART:
+                yield np.frombuffer(waiting[:_PART], _DTYPE)
+                waiting = waiting[_PART:]
+        if waiting:
+            yield np.frombuffer(waiting, _DTYPE)
+
+    def _parts(self, size: int) -> Iterator[bytes]:
+        """The beginning of the file."""
+        if not size:
+            return
+        with self._content_path.open("rb") as file:
+            for start in range(0, size, _PART):
+                yield file.read(min(_PART, size - start))
+
+    @property
+    def _content_path(self) -> Path:
+        return self._store.root / CONTENT
+
+    def _save_content(self) -> None:
+        """Before the state that says how much of it counts."""
+        self._store.prepare()
+        with disk_errors(self._content_path):
+            self._content_path.touch()
+            with self._content_path.open("r+b") as file:
+                file.seek(self._content_size)
+                file.write(self._content)
+                file.flush()
+                os.fsync(file.fileno())
+        self._content_crc = zlib.crc32(self._content, self._content_crc)
+        self._content_size += len(self._content)
+        self._content = b""
+
     def save(self) -> None:
+        self._save_content()
         with self._store.replace(STATE) as file:
+            file.attrs["content"] = [self._content_size, self._content_crc]
             file.attrs["key"], file.attrs["next_chunk"] = self._key, self.next_chunk
             file.attrs["nan_images"] = self.nan_images
             write_texts(file, "damaged", [json.dumps(self.damaged)])
@@ -102,6 +156,13 @@ class ArrayCheckpoint:
     @property
     def _path(self) -> Path:
         return self._store.root / PARTIAL / self._stage / f"{STATE}.npz"
+
+
+def _crc(parts: Iterator[bytes]) -> int:
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    return crc
 
 
 def _place(store: Store) -> Store:

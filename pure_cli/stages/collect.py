@@ -4,12 +4,13 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pure_cli.artifacts import Collected, CollectedLayer, read_collected, write_collected
+from pure_cli.artifacts import Collected, CollectedLayer, read_collected, read_seen, write_collected
 from pure_cli.config import SCORE_OPTIONS, CollectSettings, fingerprint
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
@@ -20,7 +21,7 @@ from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.common import Network, Outcome, Progress, images_of, place_of, silent
 from pure_cli.stages.scores import Scores
 from pure_cli.stages.search import check_damage, not_finite_notes, search
-from pure_cli.stages.unchanged import changes
+from pure_cli.stages.unchanged import Drift, changes, drift, seen_now
 from pure_cli.workspace import Store
 
 DAMAGED_SHOWN = 5
@@ -54,13 +55,16 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         store.drop_partial("collect")
     how: dict[str, Any] = {"n": settings.n, **({"score": settings.score} if settings.score else {})}
     kept = _still_valid(before, made_from, how)
+    moved = drift(store, before, listing, settings.verify) if before and kept and not settings.force else None
+    if moved and len(moved.changed):
+        kept = {}
     asked = list(dict.fromkeys(settings.layer or ([before.origin["default_layer"]] if before and kept else [])))
     named = named_directions(settings, asked, before)
     asked = [named.layer(name) for name in asked]
     if asked and not settings.force and all(_has(kept, name, named) for name in asked):
         assert before is not None
         check_damage(before.damaged, listing, settings)
-        _note_new_place(store, before, listing, settings)
+        _note_new_place(store, before, listing, settings, moved)
         if Checkpoint.layers(store) <= kept.keys():  # of a pass that was killed when all was written
             store.drop_partial("collect")
         details = {"damaged": len(before.damaged), "images": before.origin["images"]}
@@ -71,10 +75,11 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     network = replace(network, directions={name: named.of[name] for name in layers if name in named.of})
     wanted = [name for name in layers if settings.force or not _has(kept, name, named)]
     scores = Scores(network, wanted, settings, listing)
-    key = [made_from, wanted, [named.settings(name) for name in wanted], how]
+    key = [made_from, listing.times_fingerprint, wanted, [named.settings(name) for name in wanted], how]
     state, broken_image = search(store, network, listing, settings, scores, key, progress)
 
     tops, damaged = state.tops, state.damaged
+    made_from["content"] = _digest(state.content())
     untrue = not_finite_notes(network, state, broken_image, wanted)
     origin.update(data=place_of(settings.data), images=len(listing) - len(damaged), default_layer=default_layer)
     new = {
@@ -87,8 +92,10 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         )
         for name in wanted
     }
-    others = {name: layer for name, layer in kept.items() if name not in new}
-    write_collected(store, _whole(origin, {**others, **new}, listing, damaged))
+    same = _still_valid(before, made_from, how) if kept else {}
+    others = {name: layer for name, layer in same.items() if name not in new}
+    seen = seen_now(listing, state.content())
+    write_collected(store, _whole(origin, {**others, **new}, listing, damaged), seen)
     store.drop_partial("collect")
 
     notes = _replaced(before, made_from, how, wanted) + scores.notes + _damage_notes(damaged)
@@ -154,7 +161,7 @@ def _still_valid(before: Collected | None, made_from: dict[str, Any], how: dict[
     return {
         name: layer
         for name, layer in before.layers.items()
-        if _how(layer) == how and fingerprint(layer.made_from) == fingerprint(made_from)
+        if _how(layer) == how and fingerprint({**layer.made_from, **made_from}) == fingerprint(layer.made_from)
     }
 
 
@@ -178,16 +185,28 @@ def _replaced(
     return notes
 
 
-def _note_new_place(store: Store, before: Collected, listing: Listing, settings: CollectSettings) -> None:
-    """The same images, weights or model file by another name: later stages must find them."""
+def _digest(contents: Iterable[np.ndarray]) -> str:
+    """Of what is in all images."""
+    digest = sha256()
+    for content in contents:
+        digest.update(content.astype("<u4").tobytes())
+    return digest.hexdigest()
+
+
+def _note_new_place(
+    store: Store, before: Collected, listing: Listing, settings: CollectSettings, moved: Drift | None
+) -> None:
+    """The same images, weights or model file by another name or of another time: later stages must find them."""
     place = {
         "data": place_of(settings.data),
         "model": str(parse_model(settings.model)),
         "weights": place_of(settings.weights),
         "limit": settings.limit,
     }
-    if any(before.origin[key] != value for key, value in place.items()):
-        write_collected(store, replace(before, origin={**before.origin, **place}))
+    new_times = moved is not None and 0 < moved.touched == moved.compared
+    if new_times or any(before.origin[key] != value for key, value in place.items()):
+        seen = seen_now(listing, (part.content for part in read_seen(store))) if new_times else None
+        write_collected(store, replace(before, origin={**before.origin, **place}), seen)
 
 
 def open_model(

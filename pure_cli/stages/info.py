@@ -4,24 +4,34 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pure_cli.artifacts import Clustering, clustering_path, read_clusterings, read_collected, read_evaluations
+from pure_cli.artifacts import (
+    Clustering,
+    Collected,
+    clustering_path,
+    read_clusterings,
+    read_collected,
+    read_evaluations,
+)
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import attribute_depends_on
 from pure_cli.stages.cluster import cluster_depends_on
-from pure_cli.stages.common import images_of
 from pure_cli.stages.evaluation.written import ALL, PLANTED
 from pure_cli.stages.judges import weights_of
 from pure_cli.stages.render import FIGURES, FigureIndex
 from pure_cli.stages.sources import Sources
-from pure_cli.stages.unchanged import changes, lineage, origin_now
+from pure_cli.stages.unchanged import Inputs, changes, inputs_now, lineage
 from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
 UP_TO_DATE = "up to date"
 
 
-def info(store: Store) -> dict[str, Any]:
+def info(store: Store, verify: bool = False) -> dict[str, Any]:
     """Contents of a workspace, JSON-like.
+
+    Parameters
+    ----------
+    verify : compare the content of all images with what was collected
 
     Returns
     -------
@@ -54,7 +64,7 @@ def info(store: Store) -> dict[str, Any]:
         return found
     found["origin"] = collected.origin
     found["damaged"] = collected.damaged
-    stale = _collect_results(store, collected, found)
+    stale = _collect_results(store, collected, found, verify)
     sources = Sources(store)
     try:
         attributed = sources.attributed if store.has("attribute") else {}
@@ -115,23 +125,38 @@ def info(store: Store) -> dict[str, Any]:
     return found
 
 
-def _collect_results(store: Store, collected: Any, found: dict[str, Any]) -> dict[str, str | None]:
+def _collect_results(store: Store, collected: Collected, found: dict[str, Any], verify: bool) -> dict[str, str | None]:
     """Adds the references to the results; returns for every layer why it is stale, None where it is not."""
     stale: dict[str, str | None] = {}
+    now: Inputs | None = None
     try:
-        listing = images_of(store, collected.origin["data"], collected.origin["limit"])
-        now: dict[str, Any] | None = origin_now(collected.origin, listing)
+        now = inputs_now(store, collected, verify)
+        found["problems"] += _of_images(now)
     except PureError as error:
-        now = None
         found["problems"].append(f"It cannot be told whether the references are up to date: {error}")
     for name, layer in collected.layers.items():
-        why = "what they were made from cannot be read" if now is None else _changed(layer.made_from, now)
+        why: str | None = "what they were made from cannot be read"
+        if now is not None:
+            differing = now.differing(layer)
+            why = f"{' and '.join(differing)} changed" if differing else None
         stale[name] = why
         score = layer.settings.get("score", {})
         by = f", by {score.get('by', 'activation')} ({score['pool']} over space)" if score else ""
         what = f"{layer.neurons} neurons × {layer.settings['n']} references{by}"
         found["results"].append(_result("collect", name, what, why))
     return stale
+
+
+def _of_images(now: Inputs) -> Iterator[str]:
+    """Which images changed, and what cannot be told of them."""
+    drift, count = now.drift, counted(len(now.drift.changed), "image")
+    if len(drift.changed):
+        yield f"{count} changed on disk since the references were collected: {drift.names(now.listing)}."
+    if drift.compared < drift.touched:
+        yield (
+            f"{counted(drift.touched, 'image')} have another time of change than when they were collected; "
+            f"{drift.compared:,} were compared. `pure info --verify` compares all."
+        )
 
 
 def _evaluations(

@@ -44,7 +44,9 @@ def search(
     check_damage(state.damaged, listing, settings)
     progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
     with scores:
-        for batch in batches(listing, listing.index, network.preprocessing, batch_size, workers, state.next_chunk):
+        for batch in batches(
+            listing, listing.index, network.preprocessing, batch_size, workers, state.next_chunk, with_content=True
+        ):
             state.damaged += [(d.index, d.path, d.reason) for d in batch.damaged]
             check_damage(state.damaged, listing, settings)
             if len(batch.index):
@@ -52,6 +54,7 @@ def search(
                 state.nan_images += int(broken.sum())
                 if broken.any() and broken_image is None:
                     broken_image = batch.images[broken.argmax()][None].clone()
+            state.add_content(batch.content)
             state.next_chunk += 1
             if time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 state.save()

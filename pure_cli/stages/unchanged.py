@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from pure_cli.artifacts import Collected
+import numpy as np
+
+from pure_cli.artifacts import Collected, CollectedLayer, Seen, read_seen
+from pure_cli.data.content import UNREAD, contents
 from pure_cli.data.listing import Listing
+from pure_cli.data.source import NO_TIME
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.stages.common import images_of
 from pure_cli.workspace import Store
+
+COMPARED = 1000  # images whose content is compared because their time changed
+NAMED = 3  # images that changed
+_NONE = np.zeros(0, np.int64)
 
 COMPONENTS = {
     "model": "the model",
     "weights": "the weights",
     "seed": "the seed of the initialisation",
     "data": "the images",
+    "content": "the images",
     "preprocessing": "the preprocessing",
     "n": "the number of references (n)",
     "score": "the score (--by, --pool, --rule, --target)",
@@ -30,11 +40,12 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """In words, what differs between what something was made from and what it would be made from now."""
     names = [name for name in COMPONENTS if then.get(name) != now.get(name)]
     inputs = [name for name in names if name not in ("collect", "attribute", "embed")]
-    return [COMPONENTS[name] for name in inputs or names]
+    return list(dict.fromkeys(COMPONENTS[name] for name in inputs or names))
 
 
 def origin_now(origin: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
-    """What references would be made from now, with the model and the options that made those in the workspace."""
+    """What references would be made from now, but for what is in the images, with the model and the options that made
+    those in the workspace."""
     return {
         "model": source_fingerprint(parse_model(origin["model"])),
         "weights": weights_fingerprint(origin["weights"]),
@@ -44,24 +55,161 @@ def origin_now(origin: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
     }
 
 
-def require_unchanged(store: Store, collected: Collected, layers: list[str]) -> Listing:
+@dataclass(frozen=True)
+class Drift:
+    """How the images differ from those that were collected.
+
+    Attributes
+    ----------
+    changed : (M,) int64, data-set indices of those that have another size or content, or cannot be read any more
+    touched : how many have the same size and another time of change
+    compared : of how many of these the content was compared
+    """
+
+    changed: np.ndarray
+    touched: int
+    compared: int
+
+    def names(self, listing: Listing) -> str:
+        """The images that changed, the first of them by name."""
+        more = len(self.changed) - NAMED
+        named = ", ".join(listing.paths[i] for i in self.changed[:NAMED].tolist())
+        return f"{named} and {more:,} more" if more > 0 else named
+
+
+def drift(store: Store, collected: Collected, listing: Listing, verify: bool = False) -> Drift:
+    """What tells that images changed since they were collected: their size, or else their content.
+
+    The content of images that have another time of change is compared, the references first and `COMPARED` in all:
+    where a data set was copied, every image has another time.
+
+    Parameters
+    ----------
+    verify : compare the content of all images
+    """
+    changed, suspects, expected = [_NONE], [_NONE], [_NONE]
+    touched = compared = 0
+    if not _same_places(collected, listing):
+        return Drift(_NONE, 0, 0)
+    for index, seen in _in_use(store, listing):
+        other_size = listing.sizes[index] != seen.size
+        other_time = _times(listing, index) != seen.time
+        doubtful = (other_time | verify) & ~other_size & (seen.content != UNREAD)
+        touched += int((doubtful & other_time).sum())
+        changed.append(index[other_size])
+        suspects.append(index[doubtful])
+        expected.append(seen.content[doubtful].astype(np.int64))
+        if verify:
+            compared = touched
+            changed.append(_different(listing, suspects.pop(), expected.pop()))
+    doubted, content = np.concatenate(suspects), np.concatenate(expected)
+    first = np.argsort(~np.isin(doubted, collected.image_index), kind="stable")[:COMPARED]
+    changed.append(_different(listing, doubted[first], content[first]))
+    return Drift(np.sort(np.concatenate(changed)), touched, compared + len(first))
+
+
+def _different(listing: Listing, index: np.ndarray, content: np.ndarray) -> np.ndarray:
+    """Those of some images whose content is another one now."""
+    return index[contents(listing, index) != content] if len(index) else index
+
+
+def _in_use(store: Store, listing: Listing) -> Iterator[tuple[np.ndarray, Seen]]:
+    """The data-set indices in use with what was seen of them, part by part."""
+    start = 0
+    for seen in read_seen(store):
+        index = listing.index[start : start + len(seen.size)]
+        yield index, seen
+        start += len(index)
+
+
+def _same_places(collected: Collected, listing: Listing) -> bool:
+    """The references are where they were, among as many images: an index still means the same image."""
+    count = collected.origin["images"] + len(collected.damaged)
+    last = collected.image_index.max(initial=-1)
+    return (
+        len(listing) == count
+        and last < len(listing.paths)
+        and all(listing.paths[i] == p for i, p in zip(collected.image_index, collected.image_path, strict=True))
+    )
+
+
+def _times(listing: Listing, index: np.ndarray) -> np.ndarray:
+    return np.full(len(index), NO_TIME) if listing.times is None else listing.times[index]
+
+
+def seen_now(listing: Listing, contents: Iterable[np.ndarray]) -> Iterator[Seen]:
+    """What the images in use are.
+
+    Parameters
+    ----------
+    contents : of all of them, in the order of the listing's index, in parts
+    """
+    start = 0
+    for content in contents:
+        index = listing.index[start : start + len(content)]
+        yield Seen(listing.sizes[index], _times(listing, index), content)
+        start += len(content)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What references would be made from now.
+
+    Attributes
+    ----------
+    listing : the images
+    made_from : but for what is in the images
+    drift : of the images
+    """
+
+    listing: Listing
+    made_from: dict[str, Any]
+    drift: Drift
+
+    def differing(self, layer: CollectedLayer) -> list[str]:
+        """In words, what is no longer what the references of a layer were made from."""
+        content = None if len(self.drift.changed) else layer.made_from.get("content")
+        return changes(layer.made_from, {**self.made_from, "content": content})
+
+
+def inputs_now(store: Store, collected: Collected, verify: bool = False) -> Inputs:
+    """What is there of model, weights and images.
+
+    Parameters
+    ----------
+    verify : as of `drift`
+
+    Raises
+    ------
+    PureError
+        Something is gone.
+    """
+    listing = images_of(store, collected.origin["data"], collected.origin["limit"])
+    return Inputs(listing, origin_now(collected.origin, listing), drift(store, collected, listing, verify))
+
+
+def require_unchanged(store: Store, collected: Collected, layers: list[str], verify: bool = False) -> Listing:
     """Make sure that model, weights and images are those of the references; return the images.
+
+    Parameters
+    ----------
+    verify : as of `drift`
 
     Raises
     ------
     PureError
         Something changed, or is gone.
     """
-    listing = images_of(store, collected.origin["data"], collected.origin["limit"])
-    now = origin_now(collected.origin, listing)
+    now = inputs_now(store, collected, verify)
     for layer in layers:
-        differing = changes({**collected.layers[layer].made_from, "n": None}, {**now, "n": None})
+        differing = now.differing(collected.layers[layer])
         if differing:
+            names = now.drift.names(now.listing)
             raise PureError(
-                f"The references of '{layer}' are stale: {' and '.join(differing)} changed since they were collected. "
-                "Run `pure collect` again."
+                f"The references of '{layer}' are stale: {' and '.join(differing)} changed since they were collected"
+                f"{f' ({names})' if names else ''}. Run `pure collect{' --verify' if verify else ''}` again."
             )
-    return listing
+    return now.listing
 
 
 def lineage(layer: Any, stage: str, **more: Any) -> dict[str, Any]:
