@@ -10,7 +10,7 @@ import numpy as np
 
 from pure_cli.files import NO_ARCHIVE, read_archive, temporary_beside
 
-VERSION = 1  # of what is kept; another one is made anew
+VERSION = 2  # of what is kept; another one is made anew
 SAVE_SECONDS = 10.0  # at most this much of a long look is lost when the process is killed
 
 Part = dict[str, np.ndarray]
