@@ -212,9 +212,13 @@ class _Stored:
                 return np.memmap(self._file, header.dtype, "r", header.start, header.shape, order)  # type: ignore[call-overload]
             unpacked = self._cache.unpacked(self._file, self._key, ".npy", self._unpack)
             if unpacked is not None:
-                return np.load(unpacked, mmap_mode="r", allow_pickle=False)
-            with zipfile.ZipFile(self._file) as archive:
-                return _array(archive, self._file, self._key)
+                array = np.load(unpacked, mmap_mode="r", allow_pickle=False)
+            else:
+                with zipfile.ZipFile(self._file) as archive:
+                    array = _array(archive, self._file, self._key)
+            if (array.shape, array.dtype) != (header.shape, header.dtype):
+                raise ValueError("the archive changed since it was listed")
+            return array
         except (PureError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DamagedImage("the archive that it is in is damaged or gone") from error
 
