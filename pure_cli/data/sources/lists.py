@@ -55,6 +55,10 @@ def _read_list(file: Path) -> list[_Row]:
     suffix = file.suffix.lower()
     if suffix in EXTENSIONS:
         raise PureError(f"'{file}' is a single image. Pass the folder that it is in, or a list of files (.txt, .csv).")
+    if suffix == ".npy":
+        raise PureError(
+            f"'{file}' is a single array. Save it in an archive: np.savez('images.npz', images=…, labels=…)."
+        )
     if suffix not in LIST_EXTENSIONS:
         raise PureError(
             f"'{file}' is neither a folder nor a list of files, which ends in {', '.join(LIST_EXTENSIONS)}, nor .tar, "
