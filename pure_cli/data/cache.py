@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -10,7 +11,7 @@ import numpy as np
 
 from pure_cli.files import NO_ARCHIVE, read_archive, temporary_beside
 
-VERSION = 1  # of what is kept; another one is made anew
+VERSION = 2  # of what is kept; another one is made anew
 SAVE_SECONDS = 10.0  # at most this much of a long look is lost when the process is killed
 
 Part = dict[str, np.ndarray]
@@ -38,7 +39,7 @@ class Cache:
         files : in their order
         look : arrays that are joined along their first axis; the same names and types for every file
         """
-        path = self._path(kind, *files, suffix=".npz")
+        path = self.folder / f"{_plain(kind)}-{_digest(kind, *files)}.npz" if self.folder else None
         kept = _read(path, len(files)) if path else {}
         stamps = [_stamp(file) for file in files]
         found: list[Part | None] = []
@@ -57,29 +58,42 @@ class Cache:
         return [part for part in found if part is not None]
 
     def unpacked(self, file: Path, member: str, suffix: str, unpack: Callable[[BinaryIO], None]) -> Path | None:
-        """A file with the unpacked content of a compressed one, written once; None where there is no room for it."""
-        try:
-            path = self._path(member, file, suffix=suffix, stamp=_stamp(file))
-            if path is None or path.exists():
-                return path
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = temporary_beside(path)
-            try:
-                with temporary.open("wb") as out:
-                    unpack(out)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        except OSError:
-            return None
-        return path
+        """A file with the unpacked content of a compressed one, written once; None where there is no room for it.
 
-    def _path(self, kind: str, *files: Path, suffix: str, stamp: object = None) -> Path | None:
+        What was unpacked of the same file before it changed is removed.
+        """
         if self.folder is None:
             return None
-        key = "\0".join([str(VERSION), kind, str(stamp), *map(str, files)])
-        digest = sha256(key.encode("utf-8", errors="surrogatepass")).hexdigest()[:20]
-        return self.folder / f"{''.join(c if c.isalnum() else '-' for c in kind)}-{digest}{suffix}"
+        stamp = _stamp(file)
+        of_file, of_content = _digest(file), _digest(stamp)
+        path = self.folder / f"{_plain(member)}-{of_file}-{of_content}{suffix}"
+        try:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary = temporary_beside(path)
+                try:
+                    with temporary.open("wb") as out:
+                        unpack(out)
+                    temporary.replace(path)
+                finally:
+                    temporary.unlink(missing_ok=True)
+        except OSError:
+            return None
+        if _stamp(file) == stamp:  # else another process may have unpacked a newer one in the meantime
+            for other in self.folder.glob(f"[!.]*-{of_file}-*"):  # not what is being written
+                if f"-{of_file}-{of_content}" not in other.name:
+                    with suppress(OSError):  # where open files cannot be removed, the next call does
+                        other.unlink()
+        return path
+
+
+def _digest(*key: object) -> str:
+    text = "\0".join(map(str, (VERSION, *key)))
+    return sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()[:20]
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)
 
 
 def _stamp(file: Path) -> tuple[int, int]:

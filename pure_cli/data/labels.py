@@ -1,10 +1,15 @@
 """Class labels as numbers, from names or from text."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from pure_cli.errors import PureError
 
 UNKNOWN_LABEL = -1
 
+_TOO_LARGE = 2.0**63  # for 64 bits
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}(\.0*)?")  # "3.0" is what pandas writes for 3 in a column with gaps
 
 
@@ -21,3 +26,31 @@ def from_texts(texts: Sequence[str]) -> tuple[list[int], tuple[str, ...]]:
         return number(texts)
     numbers = [int(t.partition(".")[0]) if t else UNKNOWN_LABEL for t in texts]
     return [n if n >= 0 else UNKNOWN_LABEL for n in numbers], ()
+
+
+def from_numbers(values: np.ndarray, place: Callable[[int], str]) -> np.ndarray:
+    """Labels as they are (below 0: unknown); NaN, which pandas writes where there is a gap, is unknown too.
+
+    Parameters
+    ----------
+    values : (N,) bool, integer or float
+    place : where value i is, in words for the user
+
+    Returns
+    -------
+    (N,) int64
+
+    Raises
+    ------
+    PureError
+        One is no whole number of 64 bits.
+    """
+    values = values.astype(np.float64) if values.dtype.kind == "f" else values
+    odd = ~np.isnan(values) & ((values != np.floor(values)) | (np.abs(values) >= _TOO_LARGE))
+    if odd.any():
+        i = int(np.argmax(odd))
+        raise PureError(f"The label of {place(i)} is {values[i]}. Labels are whole numbers below 2^63, or names.")
+    labels = np.full(values.shape, UNKNOWN_LABEL, np.int64)
+    known = values >= 0
+    labels[known] = values[known]
+    return labels

@@ -47,7 +47,12 @@ def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def tar_shards(made: Made, folder: Path, label: str = "cls", shards: int = 3) -> Path:
-    """``part-000.tar`` and so on: the images in order, with the label in a member of that ending ("": folders)."""
+    """``part-000.tar`` and so on: the images in order, with the label in a member of that ending, or in folders.
+
+    Parameters
+    ----------
+    label : "cls", "json"; "": class folders; "txt": class folders in one folder, and captions that repeat
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if label == "cls":
         (folder / "classnames.txt").write_text("\n".join(made.names) + "\n")
@@ -55,8 +60,13 @@ def tar_shards(made: Made, folder: Path, label: str = "cls", shards: int = 3) ->
         with tarfile.open(folder / f"part-{shard:03d}.tar", "w") as tar:
             for i in indices.tolist():
                 name = made.names[made.labels[i]]
-                text = {"cls": str(made.labels[i]), "txt": name, "json": json.dumps({"id": i, "label": name}), "": ""}
-                key = f"{i:05d}" if label else f"./{name}/{i:05d}"
+                text = {
+                    "cls": str(made.labels[i]),
+                    "txt": "a digit",
+                    "json": json.dumps({"id": i, "label": name}),
+                    "": "",
+                }
+                key = {"": f"./{name}/", "txt": f"digits/{name}/"}.get(label, "") + f"{i:05d}"
                 if text[label] and i % 2:  # the order of the members of a key is not fixed
                     add(tar, f"{key}.{label}", text[label].encode())
                 add(tar, f"{key}.png", made.files[i].read_bytes())
@@ -172,7 +182,7 @@ MAKERS: dict[str, Callable[[Made, Path], Path]] = {
     "list": csv_list,
     "tar-pattern": pattern,
     "tar-json": lambda made, folder: tar_shards(made, folder, "json"),
-    "tar-txt": lambda made, folder: tar_shards(made, folder, "txt", 1) / "part-000.tar",
+    "tar-captions": lambda made, folder: tar_shards(made, folder, "txt", 1) / "part-000.tar",
     "tar-folders": lambda made, folder: tar_shards(made, folder, ""),
     "parquet": parquet,
     "saved": saved,

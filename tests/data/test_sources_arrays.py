@@ -80,6 +80,7 @@ def test_labels_that_are_not_one_for_each_image_are_refused(tmp_path, labels):
         ({"labels": np.array(["c", "a", "b", "b", "a", "c"])}, LABELS, ("a", "b", "c")),
         ({"labels": np.array([b"c", b"a", b"b", b"b", b"a", b"c"])}, LABELS, ("a", "b", "c")),
         ({"labels": LABELS - 1}, np.maximum(LABELS - 1, -1), ()),
+        ({"labels": np.where(LABELS, LABELS, np.nan)}, np.where(LABELS, LABELS, -1), ()),
         ({}, np.full(6, -1), ()),
     ],
 )
@@ -120,7 +121,9 @@ def test_float_that_is_no_brightness_is_a_damaged_image(tmp_path):
     listing = list_images(stored(tmp_path, images=values))
     (batch,) = batches(listing, listing.index, Preprocessing(resize=None, crop_size=None), 8, 0)
     assert batch.index.tolist() == [0, 3, 5]
-    assert {damaged.reason for damaged in batch.damaged} == {"numbers outside of 0 to 1"}
+    assert {damaged.reason for damaged in batch.damaged} == {
+        "numbers outside of 0 to 1 (save images as uint8, or divide floats by 255)"
+    }
 
 
 class Bomb:
@@ -137,7 +140,13 @@ class Bomb:
         ({"images": COLOURS[:0]}, "no image in"),
         ({"stuff": LABELS}, "no array 'images': it holds stuff"),
         ({"a": COLOURS, "b": COLOURS}, "no array 'images': it holds a, b"),
+        ({"images": COLOURS[:, :0]}, r"has the shape \(6, 0, 9, 3\)"),
         ({"images": np.array([Bomb()], object)}, "pickled objects or damaged"),
+        ({"images": COLOURS, "labels": np.array([Bomb()] * 6, object)}, "'labels' in '.*' are pickled objects"),
+        ({"images": COLOURS, "labels": np.array(3)}, "'labels' in '.*' is a single value"),
+        ({"images": COLOURS, "labels": LABELS + np.array([0, 0, np.inf, 0, 0, 0])}, "The label of image 2 .* is inf"),
+        ({"images": COLOURS, "labels": LABELS + np.array([0, 1e300, 0, 0, 0, 0])}, r"image 1 .* is 1e\+300"),
+        ({"images": COLOURS, "labels": np.full(6, 2**63, np.uint64)}, "image 0 .* is 9223372036854775808"),
         ({"images": COLOURS, "labels": LABELS / 3}, "Labels are whole numbers"),
         ({"images": COLOURS, "labels": LABELS.astype("datetime64[s]")}, "Labels are whole numbers"),
         (
@@ -156,6 +165,72 @@ def test_file_that_is_no_archive(tmp_path, content):
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(PureError, match=r"archive '.*a\.npz' cannot be read"):
         list_images(tmp_path / "a.npz")
+
+
+def header(descr: str = "|u1", shape: object = (4, 8, 8)) -> bytes:
+    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}}}".encode()
+    text = text.ljust(117 + len(text) // 64 * 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize(
+    "content",
+    [
+        header(shape=(10**12, 32, 32, 3)) + bytes(100),
+        header(shape=(-1, 8, 8)) + bytes(256),
+        header(shape=(4, 8, 9)) + bytes(256),
+        header() + bytes(257),
+        header(shape="(" * 5000),
+        header(shape="'''"),
+        header(descr="nonsense") + bytes(256),
+        b"",
+    ],
+    ids=["huge", "negative", "short", "long", "nested", "quote", "type", "empty"],
+)
+def test_array_that_is_not_as_its_header_says_is_named(tmp_path, content, compression):
+    good = header() + bytes(256)
+    for images, labels, words in (
+        (content, good, "images: pickled objects or damaged"),
+        (good, content, "'labels' in"),
+    ):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w", compression) as archive:
+            archive.writestr("images.npy", images)
+            archive.writestr("labels.npy", labels)
+        with pytest.raises(PureError, match=rf"a\.npz'.*{words}|{words} '.*a\.npz'.*damaged"):
+            list_images(tmp_path / "a.npz")
+
+
+def test_archive_that_claims_to_unpack_to_more_than_it_can(tmp_path):
+    shape = (10**12, 32, 32, 3)
+    content = header(shape=shape) + bytes(1000)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", content)
+        info = archive.getinfo("images.npy")
+        info.file_size = len(header(shape=shape)) + int(np.prod(shape))  # in the directory at the end
+    with pytest.raises(PureError, match="images: pickled objects or damaged"):
+        list_images(tmp_path / "a.npz")
+
+
+def test_members_that_are_no_arrays_are_left_alone(tmp_path):
+    stored(tmp_path, images=COLOURS, y=LABELS)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        for name in ("labels", "names", "../../x.npy", "/y.npy"):
+            archive.writestr(name, b"text")
+    assert list_images(tmp_path / "a.npz").labels.tolist() == LABELS.tolist()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_single_array_is_refused_with_the_way_to_save_it(tmp_path):
+    np.save(tmp_path / "a.npy", COLOURS)
+    with pytest.raises(PureError, match=r"a\.npy' is a single array\. Save it .* np\.savez"):
+        list_images(tmp_path / "a.npy")
+
+
+def test_floats_up_to_255_say_what_to_do(tmp_path, cli):
+    file = stored(tmp_path, images=COLOURS.astype(np.float32))
+    done = cli("collect", "--model", "digits", "--data", file, "-n", 4, "--workers", 0, "-w", tmp_path / "work")
+    assert done.code == 2 and "save images as uint8, or divide floats by 255" in " ".join(done.err.split())
 
 
 def test_split_where_there_is_none(tmp_path):

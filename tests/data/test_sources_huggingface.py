@@ -9,7 +9,7 @@ import pytest
 from made_sources import Made, parquet, saved, table
 
 from pure_cli.core.preprocessing import Preprocessing
-from pure_cli.data.decode import decode
+from pure_cli.data.decode import DamagedImage, decode
 from pure_cli.data.listing import list_images
 from pure_cli.data.loader import batches
 from pure_cli.data.sources import huggingface
@@ -203,6 +203,119 @@ def test_labels_as_pandas_writes_them(tmp_path, labels, expected):
     assert list_images(tmp_path / "a.parquet").labels.tolist() == expected
 
 
+@pytest.mark.parametrize("odd", [float("inf"), float("-inf"), 1.5, 1e300, 2**63])
+def test_label_that_is_no_whole_number_is_named(tmp_path, odd):
+    kind = pa.uint64() if isinstance(odd, int) else pa.float64()
+    write(tmp_path / "a.parquet", **PIXEL, label=pa.array([None, 3, 4], kind))
+    write(tmp_path / "b.parquet", **PIXEL, label=pa.array([None, 1, odd], kind))
+    with pytest.raises(PureError) as caught:
+        list_images(tmp_path)
+    assert f"'{tmp_path}/b.parquet:00002' is {odd}. Labels are whole numbers" in str(caught.value)
+
+
+TEXT = ["dog", None, "ant"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "labels", "names"),
+    [
+        ([pa.array([0, 1, None], kind) for kind in (pa.int64(), pa.int32(), pa.uint8(), pa.float32())], [0, 1, -1], ()),
+        ([pa.array(TEXT), pa.array(TEXT).dictionary_encode(), pa.array(TEXT, pa.large_string())], [1, -1, 0], TEXT),
+    ],
+    ids=["numbers", "texts"],
+)
+def test_labels_stored_in_other_ways_are_the_same_labels(tmp_path, parts, labels, names):
+    parts = [pa.nulls(3), *parts]
+    for i, part in enumerate(parts):
+        write(tmp_path / f"{i}.parquet", **PIXEL, label=part)
+    listing = list_images(tmp_path)
+    assert listing.labels.tolist() == [-1, -1, -1, *labels * (len(parts) - 1)]
+    assert listing.names == tuple(sorted(filter(None, names)))
+
+
+def test_image_column_of_every_file_holds_images(tmp_path):
+    write(tmp_path / "a.parquet", **PIXEL)
+    write(tmp_path / "b.parquet", image=[1, 2, 10**12])
+    with pytest.raises(PureError, match=r"b\.parquet' has no column 'image' of images, as '.*a\.parquet' has"):
+        list_images(tmp_path)
+
+
+def test_columns_of_one_name(tmp_path):
+    values = [pa.array(PIXEL["image"]), pa.array([1, 2, 3]), pa.array([1, 2, 3])]
+    pq.write_table(pa.Table.from_arrays(values, ["image", "label", "label"]), tmp_path / "a.parquet")
+    with pytest.raises(PureError, match=r"a\.parquet' has several columns 'label'"):
+        list_images(tmp_path / "a.parquet")
+    pq.write_table(pa.Table.from_arrays([values[0]] * 2, ["image", "image"]), tmp_path / "a.parquet")
+    with pytest.raises(PureError, match=r"no column of images.*its columns are image, image"):
+        list_images(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "names"),
+    [
+        ({"label": {"_type": "ClassLabel", "names": 5}}, [1, 0, -1], ()),
+        ({"label": {"_type": "ClassLabel", "names": ["a", "b"]}}, [1, 0, -1], ("a", "b")),
+        ({"list": {"_type": "ClassLabel", "names": ["a", "b"]}, "label": 3}, [1, 0, -1], ()),
+        ([1], [1, 0, -1], ()),
+    ],
+)
+def test_metadata_that_makes_no_sense_is_as_none(tmp_path, features, labels, names):
+    whole = pa.table({**PIXEL, "list": [[1], [2], [3]], "label": [1, 0, None]})
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(whole.replace_schema_metadata(metadata), tmp_path / "a.parquet")
+    listing = list_images(tmp_path / "a.parquet")
+    assert (listing.labels.tolist(), listing.names) == (labels, names)
+
+
+def test_text_that_is_not_valid_unicode(tmp_path):
+    text = pa.Array.from_buffers(pa.string(), 3, pa.array([b"\xff\xfe", b"near.png", None]).buffers())
+    cells = pa.StructArray.from_arrays([pa.array([b"x", None, None], pa.binary()), text], ["bytes", "path"])
+    listing = list_images(write(tmp_path / "a.parquet", image=cells, label=text))
+    assert listing.names == ("near.png", "��") and listing.labels.tolist() == [1, 0, -1]
+    with pytest.raises(DamagedImage, match="its row is damaged"):
+        listing.read(0)
+
+
+@pytest.mark.parametrize("path", ["../out.png", "/etc/hostname", "in/../../out.png", "{}/../out.png", "", None])
+def test_cell_that_names_a_file_outside_of_the_data_reads_nothing(made, tmp_path, path):
+    (tmp_path / "data" / "in").mkdir(parents=True)
+    shutil.copy(made.files[0], tmp_path / "out.png")
+    shutil.copy(made.files[0], tmp_path / "data" / "in" / "near.png")
+    path = path and path.format(tmp_path / "data")
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    inside = ["in/near.png", "./in/../in/near.png", str(tmp_path / "data" / "in" / "near.png")]
+    cells = pa.array([{"bytes": None, "path": name} for name in [path, *inside]], kind)
+    listing = list_images(write(tmp_path / "data" / "a.parquet", image=cells))
+    with pytest.raises(DamagedImage, match="outside of the data set's folder" if path else "no image in its row"):
+        listing.read(0)
+    for i in (1, 2, 3):
+        np.testing.assert_array_equal(np.asarray(decode(listing.read(i))), made.pixels[0])
+
+
+@pytest.mark.parametrize("name", ["../data/data-00000-of-00002.arrow", "/etc/hostname", "..", ""])
+def test_saved_data_set_reads_what_lies_in_it_alone(made, tmp_path, name):
+    folder = saved(made, tmp_path / "data")
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
+    with pytest.raises(PureError, match=rf"state\.json' names '{name}', which does not lie beside it"):
+        list_images(folder)
+    (folder / "dataset_dict.json").write_text(json.dumps({"splits": [name]}))
+    with pytest.raises(PureError, match=rf"dataset_dict\.json' names '{name}', which does not lie beside it"):
+        list_images(folder)
+
+
+def test_saved_column_that_points_outside_of_the_memory_is_damaged(made, tmp_path):
+    folder = saved(made, tmp_path / "data")
+    file = folder / "data-00000-of-00002.arrow"
+    offsets = np.cumsum([0, *(len(image.read_bytes()) for image in made.files[:5])]).astype("<i4")
+    wrong = offsets.copy()
+    wrong[1:5] = 2**31 - 1
+    content = file.read_bytes()
+    assert content.count(offsets.tobytes()) == 1
+    file.write_bytes(content.replace(offsets.tobytes(), wrong.tobytes()))
+    with pytest.raises(DamagedImage, match="the file that it is in is damaged"):
+        list_images(folder).read(0)
+
+
 def test_files_of_other_labels_are_named(tmp_path):
     pq.write_table(pa.table({**PIXEL, "label": [0, 1, 2]}), tmp_path / "a.parquet")
     for odd in ({"label": ["a", "b", "c"]}, {}):
@@ -210,5 +323,5 @@ def test_files_of_other_labels_are_named(tmp_path):
         with pytest.raises(PureError, match=r"'label' of '.*b\.parquet'"):
             list_images(tmp_path)
     pq.write_table(pa.table({**PIXEL, "label": [0.5, 1, 2]}), tmp_path / "c.parquet")
-    with pytest.raises(PureError, match=r"A label is 0\.5"):
+    with pytest.raises(PureError, match=r"The label of '.*c\.parquet:00000' is 0\.5\. Labels are whole numbers"):
         list_images(tmp_path / "c.parquet")

@@ -82,7 +82,17 @@ def test_subset_of_any_source(made, other, tmp_path):
     np.testing.assert_array_equal(pixels, made.pixels[index])
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"data": "gone", "index": "x", "label": []}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", "[" * 100_000, '{"data": "gone", "index": "x", "label": []}'),
+        *('{"data": 3, "index": [0], "label": [0]}', '{"data": "gone", "index": [1e400], "label": [0]}'),
+        *(
+            '{"data": "a", "index": [1000000000000000000000000000000], "label": [0]}',
+            '{"data": "a", "index": [0], "label": [null]}',
+        ),
+    ],
+)
 def test_damaged_subset(tmp_path, content):
     (tmp_path / "a.subset").write_text(content)
     with pytest.raises(PureError, match=r"subset '.*' cannot be read"):

@@ -5,11 +5,11 @@ is compressed (``np.savez_compressed``) is unpacked once into the cache beside t
 Pickled objects are never read.
 """
 
+import math
 import re
 import shutil
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.lib import format as npy
 
 from pure_cli.data.cache import Cache
 from pure_cli.data.handles import Handles
-from pure_cli.data.labels import UNKNOWN_LABEL, from_texts
+from pure_cli.data.labels import from_numbers, from_texts
 from pure_cli.data.place import Place, no_splits, pick_split
 from pure_cli.data.source import DamagedImage, Items
 from pure_cli.errors import PureError, first_line
@@ -30,7 +30,9 @@ LABEL_KEYS = ("labels", "label", "y", "Y", "targets", "target")
 NAME_KEYS = ("names", "class_names", "classes", "label_names")
 SPLITS = ("train", "val", "valid", "validation", "test")
 CHANNELS = (1, 3, 4)
+DEFLATED_MOST = 1032  # bytes that one of a deflated member can become (zlib's technical details); more is a lie
 
+_MEMBER = ".npy"  # how the names of the arrays end in the archive
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip's member: lengths of its name and of its extra field
 _SPLIT = re.compile(rf"(?:({'|'.join(SPLITS)})_(\w+)|(\w+)_({'|'.join(SPLITS)}))")
 
@@ -47,14 +49,15 @@ class NumpyArchive:
     def list(self, place: Place, cache: Cache) -> Items:
         (file,) = place.files
         with _opened(file) as archive:
-            headers = {name.removesuffix(".npy"): _header(archive, name, file) for name in archive.namelist()}
+            names = [name for name in archive.namelist() if name.endswith(_MEMBER)]
+            headers = {name.removesuffix(_MEMBER): _header(archive, name, file) for name in names}
             split, image_key, header = _image_key(place, file, headers)
             count = _check_images(file, image_key, header)
             label_key = _label_key(headers, image_key, split, count, file)
-            labels, names = _labels(archive, file, label_key, _name_key(headers, count), count)
+            labels, classes = _labels(archive, file, label_key, _name_key(headers, count), count)
         read = Pixels(_Stored(file, image_key, header, cache))
         paths = [f"{file.name}:{f'{split}:' if split else ''}{i:05d}" for i in range(count)]
-        return Items(file.parent, paths, read, labels, names, identity=f"{header.crc:08x}")
+        return Items(file.parent, paths, read, labels, classes, identity=f"{header.crc:08x}")
 
 
 @dataclass(frozen=True)
@@ -71,30 +74,34 @@ class _Header:
 def _opened(file: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # of a damaged file, zipfile raises many things
         raise PureError(f"The archive '{file}' cannot be read ({first_line(error)}). Save it again.") from error
 
 
 def _header(archive: zipfile.ZipFile, name: str, file: Path) -> _Header | None:
-    """The header of a member; None where that is no array of numbers or texts."""
+    """The header of a member; None where that is no array of numbers or texts, or not as long as it says."""
     info = archive.getinfo(name)
     try:
         with archive.open(name) as member:
             shape, fortran, dtype = _read_header(member)  # type: ignore[arg-type]
             length = member.tell()
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
+        whole = not dtype.hasobject and length + math.prod(shape) * dtype.itemsize == info.file_size
+        start = _start(info, file) if info.compress_type == zipfile.ZIP_STORED else None
+    except Exception:  # of a damaged member, zipfile and NumPy raise many things
         return None
-    if dtype.hasobject:
+    if not whole or info.file_size > info.compress_size * (DEFLATED_MOST if start is None else 1):
         return None
-    start = None
-    if info.compress_type == zipfile.ZIP_STORED:
-        with file.open("rb") as content:
-            content.seek(info.header_offset)
-            start = (
-                info.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(content.read(_LOCAL_HEADER.size)))
-            )
-        start += length
-    return _Header(shape, dtype, fortran, info.CRC, start)
+    return _Header(shape, dtype, fortran, info.CRC, None if start is None else start + length)
+
+
+def _start(info: zipfile.ZipInfo, file: Path) -> int:
+    """Where in the file a member begins that is stored as it is."""
+    with file.open("rb") as content:
+        content.seek(info.header_offset)
+        start = info.header_offset + _LOCAL_HEADER.size + sum(_LOCAL_HEADER.unpack(content.read(_LOCAL_HEADER.size)))
+        if start + info.file_size > file.stat().st_size:
+            raise ValueError("cut short")
+        return start
 
 
 def _read_header(member: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
@@ -119,7 +126,7 @@ def _image_key(place: Place, file: Path, headers: Mapping[str, _Header | None]) 
         raise no_splits(place)
     if plain is None:
         like = [key for key, h in usable.items() if h.dtype == np.uint8 and len(h.shape) in (3, 4)]
-        if len(like) != 1:
+        if len(like) != 1 or any(key in headers for key in IMAGE_KEYS):  # there, and not usable
             objects = [key for key, header in headers.items() if header is None]
             what = f" ({', '.join(objects)}: pickled objects or damaged, which are not read)" if objects else ""
             raise PureError(
@@ -134,7 +141,11 @@ def _check_images(file: Path, key: str, header: _Header) -> int:
     kind, shape = header.dtype, header.shape
     if kind != np.uint8 and kind.kind not in "bf":
         raise PureError(f"'{key}' in '{file}' is {kind}. Images are uint8, or floats from 0 to 1.")
-    if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in CHANNELS and shape[1] not in CHANNELS):
+    if (
+        len(shape) not in (3, 4)
+        or 0 in shape[1:]
+        or (len(shape) == 4 and shape[3] not in CHANNELS and shape[1] not in CHANNELS)
+    ):
         raise PureError(
             f"'{key}' in '{file}' has the shape {shape}. Images are (N, H, W), (N, H, W, 3) or (N, 3, H, W)."
         )
@@ -154,8 +165,14 @@ def _label_key(headers: Mapping[str, _Header | None], image_key: str, split: str
         header = headers.get(key)
         if header is not None and header.shape in ((count,), (count, 1)):
             return key
-    if odd := next((key for key in wanted if headers.get(key) is not None), None):
-        shape = " × ".join(map(str, headers[odd].shape))  # type: ignore[union-attr]
+    if odd := next((key for key in wanted if key in headers), None):
+        header = headers[odd]
+        if header is None:
+            raise PureError(
+                f"'{odd}' in '{file}' are pickled objects, which are not read, or damaged. "
+                "Save them as numbers or as texts (.astype(str))."
+            )
+        shape = " × ".join(map(str, header.shape)) or "a single value"
         raise PureError(
             f"'{odd}' in '{file}' is {shape}, and one label for each of {count} images is needed. "
             "Of one number for each class, save .argmax(axis=1)."
@@ -180,10 +197,9 @@ def _labels(
     labels = _array(archive, file, label_key).reshape(count)
     if labels.dtype.kind in "US":
         return from_texts(_texts(labels))
-    whole = labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)))
-    if not whole:
+    if labels.dtype.kind not in "iubf":
         raise PureError(f"'{label_key}' in '{file}' is {labels.dtype}. Labels are whole numbers, or names.")
-    return np.where(labels < 0, UNKNOWN_LABEL, labels).astype(np.int64), names
+    return from_numbers(labels, lambda i: f"image {i} in '{label_key}' of '{file}'"), names
 
 
 def _texts(array: np.ndarray) -> list[str]:
@@ -192,9 +208,9 @@ def _texts(array: np.ndarray) -> list[str]:
 
 def _array(archive: zipfile.ZipFile, file: Path, key: str) -> np.ndarray:
     try:
-        with archive.open(f"{key}.npy") as member:
+        with archive.open(f"{key}{_MEMBER}") as member:
             return np.asarray(npy.read_array(member, allow_pickle=False))
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # of a damaged member, zipfile and NumPy raise many things
         raise PureError(f"'{key}' in '{file}' is damaged ({first_line(error)}). Save it again.") from error
 
 
@@ -212,14 +228,18 @@ class _Stored:
                 return np.memmap(self._file, header.dtype, "r", header.start, header.shape, order)  # type: ignore[call-overload]
             unpacked = self._cache.unpacked(self._file, self._key, ".npy", self._unpack)
             if unpacked is not None:
-                return np.load(unpacked, mmap_mode="r", allow_pickle=False)
-            with zipfile.ZipFile(self._file) as archive:
-                return _array(archive, self._file, self._key)
-        except (PureError, ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                array = np.load(unpacked, mmap_mode="r", allow_pickle=False)
+            else:
+                with zipfile.ZipFile(self._file) as archive:
+                    array = _array(archive, self._file, self._key)
+            if (array.shape, array.dtype) != (header.shape, header.dtype):
+                raise ValueError("the archive changed since it was listed")
+            return array
+        except Exception as error:  # as above
             raise DamagedImage("the archive that it is in is damaged or gone") from error
 
     def _unpack(self, out: BinaryIO) -> None:
-        with zipfile.ZipFile(self._file) as archive, archive.open(f"{self._key}.npy") as member:
+        with zipfile.ZipFile(self._file) as archive, archive.open(f"{self._key}{_MEMBER}") as member:
             shutil.copyfileobj(member, out, 1 << 20)
 
 
@@ -248,5 +268,5 @@ class Pixels:
             return pixels
         values = pixels.astype(np.float32)
         if not (values >= 0).all() or not (values <= 1).all():  # so that NaN is no number either
-            raise DamagedImage("numbers outside of 0 to 1")
+            raise DamagedImage("numbers outside of 0 to 1 (save images as uint8, or divide floats by 255)")
         return np.rint(values * 255).astype(np.uint8)

@@ -20,7 +20,16 @@ from pure_cli.data.cache import Cache
 from pure_cli.data.handles import Handles
 from pure_cli.data.place import Place, no_splits, pick_split
 from pure_cli.data.source import EXTENSIONS, DamagedImage, Items
-from pure_cli.data.sources.columns import features_of, image_column, image_in, label_column, labels_in
+from pure_cli.data.sources.columns import (
+    GAPS,
+    features_of,
+    holds_images,
+    image_column,
+    image_in,
+    kind_of_labels,
+    label_column,
+    labels_in,
+)
 from pure_cli.errors import PureError, first_line
 
 if TYPE_CHECKING:
@@ -75,16 +84,21 @@ def _mapped(file: Path) -> "pa.Table":
         return pa.ipc.open_file(source).read_all()
 
 
+def _cells(file: Path, column: str) -> "pa.ChunkedArray":
+    """A column of a file that is mapped into memory; a damaged one could point outside of the memory."""
+    cells = _mapped(file)[column]
+    cells.validate(full=True)
+    return cells
+
+
 @dataclass(frozen=True)
 class _Mapped:
     """Columns of saved data sets."""
 
     files: list[Path]
 
-    def __call__(self, column: str) -> "pa.ChunkedArray":
-        import pyarrow as pa
-
-        return pa.chunked_array([chunk for file in self.files for chunk in _guarded(_mapped, file)[column].chunks])
+    def __call__(self, column: str) -> "list[pa.Array]":
+        return [chunk for file in self.files for chunk in _guarded(lambda path: _cells(path, column), file).chunks]
 
 
 # --- Parquet
@@ -146,11 +160,9 @@ class _Columns:
 
     files: list[Path]
 
-    def __call__(self, column: str) -> "pa.ChunkedArray":
-        import pyarrow as pa
-
+    def __call__(self, column: str) -> "list[pa.Array]":
         tables = [_guarded(lambda path: _parquet(path).read([column], use_threads=False), file) for file in self.files]
-        return pa.chunked_array([chunk for table in tables for chunk in table[column].chunks])
+        return [chunk for table in tables for chunk in table[column].chunks]
 
 
 def _footer(file: Path) -> bytes:
@@ -173,33 +185,46 @@ def _items(
     schemas: "list[pa.Schema]",
     features: dict[str, Any] | None,
     identity: str,
-    column: Callable[[str], "pa.ChunkedArray"],
+    column: Callable[[str], "list[pa.Array]"],
 ) -> Items:
     """The items of tables of one kind.
 
     Parameters
     ----------
     schemas : of each file
-    features : what is known of the columns; None: what the schema says
-    column : gives the values of a column
+    features : what is known of the columns; where it is nothing, what the schema says
+    column : gives the values of a column of all files
     """
     if not files:
         raise PureError(f"There is no row in '{root}'. Save the data set again.")
     schema = schemas[0]
-    features = features_of(schema) if features is None else features
+    features = features if isinstance(features, dict) else features_of(schema)
     read.column = image_column(schema, features, f"'{files[0]}'")
-    odd = next((f for f, s in zip(files, schemas, strict=True) if read.column not in s.names), None)
+    odd = next((f for f, s in zip(files, schemas, strict=True) if not holds_images(s, read.column)), None)
     if odd is not None:
-        raise PureError(f"'{odd}' has no column '{read.column}', as '{files[0]}' has. Pass files of one kind.")
-    where, names = label_column(schema, features)
+        raise PureError(
+            f"'{odd}' has no column '{read.column}' of images, as '{files[0]}' has. Pass files of one kind."
+        )
+    where, names = next((found for s in schemas if (found := label_column(s, features))[0]), (None, ()))
+    rows = read.names(root)
     labels = None
     if where is not None:
-        kinds = [s.field(where).type if where in s.names else None for s in schemas]
-        odd = next((file for file, kind in zip(files, kinds, strict=True) if kind != kinds[0]), None)
-        if odd is not None:
-            raise PureError(f"The column '{where}' of '{odd}' is not as in '{files[0]}'. Pass files of one kind.")
-        labels, names = labels_in(column(where), names)
-    return Items(root, read.names(root), read, labels, names, identity=identity)
+        _require_one_kind(files, schemas, where)
+        labels, names = labels_in(column(where), names, lambda i: f"'{root / rows[i]}'")
+    return Items(root, rows, read, labels, names, identity=identity)
+
+
+def _require_one_kind(files: list[Path], schemas: "list[pa.Schema]", column: str) -> None:
+    """Files may differ in how they store labels, and not in whether they are numbers or texts."""
+    twice = next((file for file, s in zip(files, schemas, strict=True) if s.names.count(column) > 1), None)
+    if twice is not None:
+        raise PureError(f"'{twice}' has several columns '{column}'. Leave one of them.")
+    at = [s.get_field_index(column) for s in schemas]  # -1 where it is not there
+    kinds = [kind_of_labels(s.field(i).type) if i >= 0 else None for s, i in zip(schemas, at, strict=True)]
+    like = next((i for i, kind in enumerate(kinds) if kind not in (GAPS, None)), 0)
+    odd = next((file for file, kind in zip(files, kinds, strict=True) if kind not in (GAPS, kinds[like])), None)
+    if odd is not None:
+        raise PureError(f"The column '{column}' of '{odd}' is not as in '{files[like]}'. Pass files of one kind.")
 
 
 class _Rows:
@@ -221,7 +246,11 @@ class _Rows:
     def __call__(self, i: int) -> bytes | Path:
         part = int(np.searchsorted(self._first, i, side="right")) - 1
         cells = self._images((self._parts[part], self.column))
-        return image_in(cells[i - int(self._first[part])].as_py(), self._folder)
+        try:
+            cell = cells[i - int(self._first[part])].as_py()
+        except (LookupError, ValueError) as error:  # fewer rows than the file says, a path that is no text
+            raise DamagedImage("its row is damaged") from error
+        return image_in(cell, self._folder)
 
     def names(self, root: Path) -> list[str]:
         """``train.parquet:00017`` for the row 17 of a file."""
@@ -243,7 +272,7 @@ def _images(key: "tuple[Any, str]") -> "pa.ChunkedArray":
         if isinstance(part, tuple):
             file, group = part
             return _parquet(file).read_row_group(group, columns=[column], use_threads=False)[column]
-        return _mapped(part)[column]
+        return _cells(part, column)
     except Exception as error:  # of a damaged file, pyarrow raises many things
         what = "row group" if isinstance(part, tuple) else "file"
         raise DamagedImage(f"the {what} that it is in is damaged or gone") from error
@@ -265,11 +294,17 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _names(file: Path, key: str) -> list[str]:
-    """A list of names in a JSON file, or of objects with a file's name."""
+    """A list of names in a JSON file, or of objects with a file's name; of what lies beside it."""
     try:
-        return [str(entry["filename"] if isinstance(entry, dict) else entry) for entry in _json(file)[key]]
+        names = [str(entry["filename"] if isinstance(entry, dict) else entry) for entry in _json(file)[key]]
     except (KeyError, TypeError) as error:
         raise PureError(f"'{file}' is damaged: it has no '{key}'. Save the data set again.") from error
+    if not names:
+        raise PureError(f"'{file}' is damaged: its '{key}' are none. Save the data set again.")
+    odd = next((name for name in names if name != Path(name).name or name in ("", "..")), None)
+    if odd is not None:
+        raise PureError(f"'{file}' names '{odd}', which does not lie beside it. Save the data set again.")
+    return names
 
 
 def _require_pyarrow() -> None:

@@ -4,6 +4,7 @@ and label, by the names in the header or by place); paths are relative to the fo
 import codecs
 import csv
 import io
+import itertools
 import os
 import re
 import stat
@@ -26,7 +27,9 @@ LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", 
 _ENDING = "|".join(re.escape(e) for e in EXTENSIONS)
 _PATH_AND_LABEL = re.compile(rf"(.*(?:{_ENDING}))\s+(\S.*)", re.IGNORECASE)
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_LINE_END = re.compile(r"\r?\n|\r(?!\n)")  # and no other ones, which names of files may have in them
 _HEAD = 1 << 16  # bytes of a list that are looked at to see whether it is text
+_END = "\x1e"  # behind the last line, so that a quote which swallows it is found
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _Row = tuple[str, str]  # path, label ("" where there is none)
@@ -56,6 +59,10 @@ def _read_list(file: Path) -> list[_Row]:
     suffix = file.suffix.lower()
     if suffix in EXTENSIONS:
         raise PureError(f"'{file}' is a single image. Pass the folder that it is in, or a list of files (.txt, .csv).")
+    if suffix == ".npy":
+        raise PureError(
+            f"'{file}' is a single array. Save it in an archive: np.savez('images.npz', images=…, labels=…)."
+        )
     if suffix not in LIST_EXTENSIONS:
         raise PureError(
             f"'{file}' is neither a folder nor a list of files, which ends in {', '.join(LIST_EXTENSIONS)}, nor .tar, "
@@ -84,9 +91,9 @@ def _read_text(file: Path) -> str:
     except OSError as error:
         raise unreadable(file, error) from error
     try:
-        if data.startswith(_UTF16):
-            return data.decode("utf-16")
-        if not _NOT_TEXT.search(data[:_HEAD]):
+        if data.startswith(_UTF16) and "\0" not in (text := data.decode("utf-16")):
+            return text
+        if not _NOT_TEXT.search(data[:_HEAD]) and b"\0" not in data:
             return data.decode("utf-8-sig", errors="surrogateescape")  # the way in which Python names files
     except UnicodeDecodeError:
         pass
@@ -95,7 +102,7 @@ def _read_text(file: Path) -> str:
 
 def _lines(text: str, root: Path) -> Iterator[_Row]:
     """The rows of a plain list: the whole line where that is a file or ends like an image, else path and label."""
-    for raw in text.replace("\r\n", "\n").split("\n"):
+    for raw in _LINE_END.split(text):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
@@ -118,13 +125,13 @@ def _table(text: str, delimiter: str, root: Path) -> Iterator[_Row]:
     """The rows of a table: columns by the names of its header, else the first and the second."""
     at_path, at_label = 0, 1
     header_possible = True
-    for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
-        if not any(cell.strip() for cell in cells):
+    cells: list[str] = []
+    for cells in csv.reader(itertools.chain(io.StringIO(text, newline=""), [_END]), delimiter=delimiter):
+        if cells == [_END] or not any(map(str.strip, cells)):
             continue
-        is_image = any(cell.strip().lower().endswith(EXTENSIONS) for cell in cells)
-        if cells[0].lstrip().startswith("#") and not is_image:
+        if cells[0].lstrip().startswith("#") and not _names_image(cells):
             continue
-        if header_possible and not is_image and (columns := _columns(cells)):
+        if header_possible and not _names_image(cells) and (columns := _columns(cells)):
             at_path, at_label = columns
         else:
             path = cells[at_path] if at_path < len(cells) else ""
@@ -135,6 +142,12 @@ def _table(text: str, delimiter: str, root: Path) -> Iterator[_Row]:
             if stripped:
                 yield stripped, label.strip()
         header_possible = False
+    if cells != [_END]:
+        raise csv.Error("a quote is opened and not closed")
+
+
+def _names_image(cells: list[str]) -> bool:
+    return any(cell.strip().lower().endswith(EXTENSIONS) for cell in cells)
 
 
 def _columns(cells: list[str]) -> tuple[int, int] | None:

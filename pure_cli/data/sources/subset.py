@@ -33,8 +33,11 @@ class Subset:
         (file,) = place.files
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            data, index, label = content["data"], np.array(content["index"], np.int64), content["label"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            data, *numbers = content["data"], content["index"], content["label"]
+            index, label = (np.array(each, np.int64).reshape(-1) for each in numbers)
+            if not isinstance(data, str):
+                raise TypeError("data is no text")
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise PureError(f"The subset '{file}' cannot be read. Make it again.") from error
         of = list_images(data, cache=cache.folder)
         if len(index) and not 0 <= index.min() <= index.max() < len(of.paths):

@@ -3,11 +3,13 @@
 Random access: a tar is read through once for where each image begins and how long it is, which the cache keeps beside
 the workspace; an item is then one seek and one read. A compressed tar has no such thing and is refused.
 
-The label is in the member ``.cls``, else in a field of ``.json``, else ``.txt``, else it is the folder in the key. A
-file ``classnames.txt`` or ``classes.txt`` beside the shards names the classes 0, 1, … line by line.
+The label is in the member ``.cls``, else in a field of ``.json``, else it is the folder in the key, below those that
+all keys have in common. A file ``classnames.txt`` or ``classes.txt`` beside the shards names the classes 0, 1, … line
+by line.
 """
 
 import json
+import os
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,16 @@ LABEL_FIELDS = ("label", "labels", "class", "cls", "class_name", "class_id", "ta
 NAME_FILES = ("classnames.txt", "classes.txt")
 LONGEST_LABEL = 1 << 16  # bytes of a member that may hold one
 
+SPARSE, NOWHERE, SYMBOLIC = -1, -2, -3  # instead of where an image begins
+UNREADABLE = {
+    SPARSE: "a sparse file in its tar (make the tar without --sparse)",
+    NOWHERE: "a link that leads nowhere in its tar",
+    SYMBOLIC: "a symbolic link in its tar (make the tar with --dereference)",
+}
+
+_BLANK = " \t\r\n\0"  # around labels
 _BLOCK = 512  # bytes, of which a tar is made
+_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # how compressed files begin
 
 
 class WebDataset:
@@ -43,10 +54,7 @@ class WebDataset:
         files = place.files_ending(".tar") or place.files_ending(*COMPRESSED)
         packed = next((file for file in files if not file.name.lower().endswith(".tar")), None)
         if packed is not None:
-            raise PureError(
-                f"'{packed}' is compressed, so that no image in it can be read without all before it. Unpack it to a "
-                ".tar (gunzip, unxz, …): images hardly get smaller anyway."
-            )
+            raise _compressed(packed)
         shards = cache.parts("tar", files, _index)
         paths = [f"{place.relative(f)}:{key}" for f, s in zip(files, shards, strict=True) for key in unpack(s["name"])]
         if not paths:
@@ -62,54 +70,84 @@ class _Item:
     """Members of one key."""
 
     name: str = ""  # of the image
+    rank: tuple[bool, int, str] = (True, len(EXTENSIONS), "")  # the lowest one is the image
     start: int = 0
     size: int = 0
-    whole: bool = False  # the ending of the image is all that follows the key ("jpg", not "left.jpg")
     cls: str | None = None
     json: str | None = None
-    txt: str | None = None
 
 
 def _index(file: Path) -> Part:
-    """Where the images of a shard are, and what is said of them: start, size, and texts name, label, caption."""
-    items: dict[str, _Item] = {}
+    """Where the images of a shard are, and what is said of them: start (or why there is none), size, name, label."""
     try:
-        with tarfile.open(file, "r:") as tar:
-            while (member := tar.next()) is not None:
-                if member.isfile():
-                    _note(items, member, tar)
-                tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them, for a look by name
-            _require_end(tar, file)
-    except tarfile.TarError as error:
-        raise PureError(f"The shard '{file}' is damaged ({first_line(error)}). Fetch it again.") from error
+        items, linked = _scan(file, frozenset())
+        if linked:  # rare, so that the places of all other members need not be kept
+            items, _ = _scan(file, frozenset(linked))
     except OSError as error:
         raise unreadable(file, error) from error
+    except Exception as error:  # of a damaged tar, tarfile raises many things
+        if _is_compressed(file):
+            raise _compressed(file) from error
+        raise PureError(f"The shard '{file}' is damaged ({first_line(error)}). Fetch it again.") from error
     found = [item for item in items.values() if item.name]
     return {
         "start": np.array([item.start for item in found], np.int64),
         "size": np.array([item.size for item in found], np.int64),
         "name": pack([item.name for item in found]),
         "label": pack([item.cls if item.cls is not None else item.json or "" for item in found]),
-        "caption": pack([item.txt or "" for item in found]),
     }
 
 
-def _note(items: dict[str, _Item], member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
+def _scan(file: Path, linked: frozenset[str]) -> tuple[dict[str, _Item], set[str]]:
+    """The items of a tar by their keys, and the names that its hard links lead to.
+
+    Parameters
+    ----------
+    linked : names whose places are kept for the hard links that follow; other links lead nowhere
+    """
+    items: dict[str, _Item] = {}
+    places: dict[str, tuple[int, int]] = {}
+    leads_to: set[str] = set()
+    with tarfile.open(file, "r:") as tar, file.open("rb") as content:
+        end = os.fstat(content.fileno()).st_size
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them, for a look by name
+            if member.size < 0 or not member.offset < tar.offset <= end:
+                raise tarfile.ReadError(f"the member at byte {member.offset:,} is cut short or broken")
+            if member.islnk():
+                leads_to.add(_clean(member.linkname))
+                place = places.get(_clean(member.linkname), (NOWHERE, 0))
+            elif member.issym():
+                place = (SYMBOLIC, 0)
+            elif member.isfile():
+                place = (SPARSE, 0) if member.issparse() else (member.offset_data, member.size)
+            else:
+                continue
+            name = _clean(member.name)
+            if name in linked:
+                places[name] = place
+            _note(items, name, place, content)
+        _require_end(tar, content)
+    return items, leads_to
+
+
+def _note(items: dict[str, _Item], name: str, place: tuple[int, int], content: BinaryIO) -> None:
     """Put a member to those of its key: all of its path before the first dot of the name."""
-    folder, slash, name = _clean(member.name).rpartition("/")
-    key, _, ending = name.partition(".")
+    folder, slash, last = name.rpartition("/")
+    key, _, ending = last.partition(".")
     ending = ending.lower()
     if not key:  # hidden
         return
     item = items.setdefault(folder + slash + key, _Item())
+    start, size = place
     if f".{ending}".endswith(EXTENSIONS):
-        whole = f".{ending}" in EXTENSIONS
-        if whole >= item.whole:  # of two alike, the later one counts, as in any tar
-            item.name, item.start, item.size = _clean(member.name), member.offset_data, member.size
-            item.whole = whole
-    elif ending in ("cls", "json", "txt") and member.size <= LONGEST_LABEL:
-        content = tar.extractfile(member)
-        text = content.read().decode("utf-8", "replace").strip() if content else ""
+        kind = next(i for i, extension in enumerate(EXTENSIONS) if f".{ending}".endswith(extension))
+        rank = (f".{ending}" not in EXTENSIONS, kind, name)
+        if rank <= item.rank:  # of two of one name, the later one counts, as in any tar
+            item.name, item.rank, item.start, item.size = name, rank, start, size
+    elif ending in ("cls", "json") and start >= 0 and size <= LONGEST_LABEL:
+        content.seek(start)
+        text = content.read(size).decode("utf-8", "replace").strip(_BLANK)
         setattr(item, ending, _field(text) if ending == "json" else text)
 
 
@@ -121,34 +159,50 @@ def _field(text: str) -> str:
         return ""
     if isinstance(content, dict):
         content = next((content[name] for name in LABEL_FIELDS if name in content), None)
-    return str(content) if isinstance(content, int | str) and not isinstance(content, bool) else ""
+    if isinstance(content, float) and content.is_integer():
+        content = int(content)
+    label = str(content) if isinstance(content, int | str) and not isinstance(content, bool) else ""
+    return label.encode("utf-8", "replace").decode()  # half of an emoji is no text
 
 
-def _require_end(tar: tarfile.TarFile, file: Path) -> None:
+def _require_end(tar: tarfile.TarFile, content: BinaryIO) -> None:
     """A tar ends with zeros or with its file; Python takes a broken header for the end, too."""
-    with file.open("rb") as content:
-        content.seek(tar.offset)
-        if any(content.read(_BLOCK)):
-            raise tarfile.ReadError(f"what lies at byte {tar.offset:,} is no member")
+    content.seek(tar.offset)
+    if any(content.read(_BLOCK)):
+        raise tarfile.ReadError(f"what lies at byte {tar.offset:,} is no member")
 
 
 def _clean(name: str) -> str:
     return name.removeprefix("./")
 
 
+def _is_compressed(file: Path) -> bool:
+    with file.open("rb") as content:
+        return content.read(_BLOCK).startswith(_MAGIC)
+
+
+def _compressed(file: Path) -> PureError:
+    return PureError(
+        f"'{file}' is compressed, so that no image in it can be read without all before it. Unpack it to a "
+        ".tar (gunzip, unxz, …): images hardly get smaller anyway."
+    )
+
+
 def _labels(shards: list[Part], place: Place) -> tuple[list[int], tuple[str, ...]]:
     """Labels of all items, and class names."""
     texts = [text for shard in shards for text in unpack(shard["label"])]
     if not any(texts):
-        texts = [text for shard in shards for text in unpack(shard["caption"])]
-        known = [text for text in texts if text]
-        if len(set(known)) == len(known) and len(known) > 1:  # each says something else: they are captions
-            texts = []
-    if not any(texts):
-        keys = [text for shard in shards for text in unpack(shard["name"])]
-        return number([key.partition("/")[0] if "/" in key else "" for key in keys])
+        return number(_class_folders([name for shard in shards for name in unpack(shard["name"])]))
     labels, names = from_texts(texts)
     return labels, names or _names_beside(place.folder, max(labels))
+
+
+def _class_folders(names: list[str]) -> list[str]:
+    """The first folder in each name that is not the same in all of them; "" where there is none."""
+    folders = [[part for part in name.split("/")[:-1] if part not in ("", ".", "..")] for name in names]
+    first, last = min(folders), max(folders)  # what these two have in common, all have
+    common = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return [parts[common] if len(parts) > common else "" for parts in folders]
 
 
 def _names_beside(folder: Path, top: int) -> tuple[str, ...]:
@@ -177,10 +231,12 @@ class _Members:
 
     def __call__(self, i: int) -> bytes:
         shard = int(np.searchsorted(self._first, i, side="right")) - 1
-        size = int(self._sizes[i])
+        start, size = int(self._starts[i]), int(self._sizes[i])
+        if start in UNREADABLE:
+            raise DamagedImage(UNREADABLE[start])
         try:
             file = self._open(self._files[shard])
-            file.seek(int(self._starts[i]))
+            file.seek(start)
             content = file.read(size)
         except OSError as error:
             raise DamagedImage(f"its shard cannot be read: {(error.strerror or str(error)).lower()}") from error
