@@ -53,7 +53,7 @@ def run(
 
 def run_stages(session: Session, stages: Sequence[str]) -> "list[Outcome]":
     """Stages in order with the session's options, each told as it ends."""
-    outcomes = []
+    outcomes: list[Outcome] = []
     for stage in stages:
         with session.progress(stage, UNITS[stage]) as progress:
             options = session.options(stage)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 
 import h5py
 import numpy as np
@@ -110,6 +111,18 @@ def test_an_image_that_is_gone_or_cannot_be_read_any_more_counts_as_changed(fini
     image = finished.image(3)
     image.unlink()
     refused(finished.pure("attribute", "-w", tmp_path / "other"), "the images changed", image.name)
+
+
+def test_an_image_that_changed_in_a_tar_is_named(study, refused, tmp_path):
+    *_, other, image = sorted(study.data.rglob("*.png"), key=lambda path: path.stat().st_size)
+    content = other.read_bytes().ljust(image.stat().st_size, b"\0")
+    pack = ["tar", "--sort=name", "-cf", tmp_path / "a.tar", "-C", study.data, "."]
+    subprocess.run(pack, check=True)
+    workspace = ("-w", tmp_path / "of-a-tar")
+    assert study.pure("collect", *study.inputs, "--data", tmp_path / "a.tar", "--workers", 0, *workspace).code == 0
+    image.write_bytes(content)
+    subprocess.run(pack, check=True)
+    refused(study.pure("attribute", *workspace), "the images changed", image.name, "Run `pure collect` again")
 
 
 def test_what_a_layer_found_before_is_dropped_where_a_later_pass_sees_other_images(finished):

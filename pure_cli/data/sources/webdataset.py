@@ -61,8 +61,10 @@ class WebDataset:
             raise PureError(f"There is no image in '{place.text}'. Images end in {', '.join(EXTENSIONS)}.")
         sizes, starts = (np.concatenate([shard[part] for shard in shards]) for part in ("size", "start"))
         labels, names = _labels(shards, place)
-        read = _Members(files, np.cumsum([0, *(len(shard["size"]) for shard in shards)]), starts, sizes)
-        return Items(place.folder, paths, read, labels, names, sizes)
+        counts = [len(shard["size"]) for shard in shards]
+        times = np.repeat([file.stat().st_mtime_ns for file in files], counts)
+        read = _Members(files, np.cumsum([0, *counts]), starts, sizes)
+        return Items(place.folder, paths, read, labels, names, sizes, times=times)
 
 
 @dataclass
