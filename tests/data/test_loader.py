@@ -305,7 +305,7 @@ def test_error_of_the_program_in_a_worker_is_shown_with_its_place(tmp_path, monk
         raise KeyError("a bug")
 
     listing = pictures(tmp_path, 4)
-    monkeypatch.setattr(loader, "decode_one", wrong)  # the workers are forks and have it too
+    monkeypatch.setattr(loader, "_decoded", wrong)  # the workers are forks and have it too
     with pytest.raises(RuntimeError, match="a bug"):
         list(batches(listing, listing.index, Preprocessing(crop_size=8), 1, 2))
     assert not children()
