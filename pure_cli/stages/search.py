@@ -1,6 +1,8 @@
 """The pass of collect over the images."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from pure_cli.config import CollectSettings, fingerprint
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
-from pure_cli.errors import PureError
+from pure_cli.errors import PureError, PureFailure
 from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.common import Network, Progress, images_at_once
 from pure_cli.stages.scores import Scored, Scores
@@ -43,14 +45,16 @@ def search(
     saved = time.perf_counter()
     check_damage(state.damaged, listing, settings)
     progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
-    with scores:
+    with scores, _saved_when_it_fails(state):
         for batch in batches(
             listing, listing.index, network.preprocessing, batch_size, workers, state.next_chunk, with_content=True
         ):
-            state.damaged += [(d.index, d.path, d.reason) for d in batch.damaged]
-            check_damage(state.damaged, listing, settings)
-            if len(batch.index):
-                broken = _compete(state.tops, scores.of(batch), batch.index, settings.n)
+            damaged = [(d.index, d.path, d.reason) for d in batch.damaged]
+            check_damage(damaged, listing, settings)
+            scored = scores.of(batch) if len(batch.index) else {}
+            state.damaged += damaged
+            if scored:
+                broken = _compete(state.tops, scored, batch.index, settings.n)
                 state.nan_images += int(broken.sum())
                 if broken.any() and broken_image is None:
                     broken_image = batch.images[broken.argmax()][None].clone()
@@ -61,6 +65,17 @@ def search(
                 saved = time.perf_counter()
             progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
     return state, broken_image
+
+
+@contextmanager
+def _saved_when_it_fails(state: Checkpoint) -> Iterator[None]:
+    """Keep what was done before a worker died, or the memory of the device ran out."""
+    try:
+        yield
+    except PureFailure:
+        with suppress(PureFailure):  # the disk may be what fails
+            state.save()
+        raise
 
 
 def _compete(tops: dict[str, Any], scored: Scored, index: np.ndarray, n: int) -> np.ndarray:
