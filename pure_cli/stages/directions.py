@@ -26,6 +26,7 @@ from pure_cli.stages.common import (
     open_network,
     silent,
 )  # fmt: skip
+from pure_cli.stages.portions import Portions
 from pure_cli.stages.unchanged import require_unchanged
 from pure_cli.workspace import Store, result_fingerprint
 
@@ -242,30 +243,37 @@ def _pass(
 
     from pure_cli.core.circuits import activations
     from pure_cli.core.layout import channels_first
-    from pure_cli.data.loader import batches, default_workers
+    from pure_cli.data.loader import Batch, batches, default_workers
 
     settings, index = work.settings, work.index
     network = work.network.ready(first_image(work.listing, work.network), list(seen))
     workers = default_workers() if settings.workers is None else settings.workers
     chunks, damaged, broken = _restored(seen, state)
+    notes: list[str] = []
+    portions = Portions(notes)
     saved = time.perf_counter()
     progress(min(chunks * size, len(index)), len(index))
     for batch in batches(work.listing, index, network.preprocessing, size, workers, chunks):
         damaged += len(batch.damaged)
-        if len(batch.index):
-            found = activations(network.model, network.inputs(batch.images), list(seen))
-            values = {name: channels_first(found[name]) for name in seen}
+        parts: list[tuple[np.ndarray, dict[str, torch.Tensor]]] = []
+
+        def compute(begin: int, end: int, batch: Batch = batch, parts: list[Any] = parts) -> None:
+            found = activations(network.model, network.inputs(batch.images[begin:end]), list(seen))
+            parts.append((batch.index[begin:end], {name: channels_first(found[name]) for name in seen}))
+
+        portions.each(len(batch.index), compute)
+        for shown, values in parts:
             finite = torch.stack([value.isfinite().all(dim=(1, 2)) for value in values.values()]).all(dim=0)
             broken += int((~finite).sum())
             for name, value in values.items():
-                seen[name].add(value[finite], batch.index[finite.cpu().numpy()])
+                seen[name].add(value[finite], shown[finite.cpu().numpy()])
         chunks += 1
         if time.perf_counter() - saved > CHECKPOINT_SECONDS:
             _save(seen, state, (chunks, damaged, broken))
             saved = time.perf_counter()
         progress(min(chunks * size, len(index)), len(index))
     said = ((damaged, "could not be read and were skipped."), (broken, "gave activations that are not finite numbers."))
-    return [f"{count} image{'s' if count > 1 else ''} {what}" for count, what in said if count]
+    return [*notes, *(f"{count} image{'s' if count > 1 else ''} {what}" for count, what in said if count)]
 
 
 def _restored(seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint) -> tuple[int, int, int]:

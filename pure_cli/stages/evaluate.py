@@ -71,6 +71,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
             result = None
             if found is None:
                 result = _compute(metric)(study)
+                notes += study.notes
                 found = [{**table.as_dict(), "judge": judge} for table in result.tables]
                 written.add(where, result, found, own, made_from)
                 outcome.computed += 1

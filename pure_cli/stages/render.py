@@ -21,6 +21,7 @@ from pure_cli.models.spec import parse_model
 from pure_cli.stages.cluster import cluster_fingerprint
 from pure_cli.stages.common import Network, Outcome, Progress, first_image, open_network, silent
 from pure_cli.stages.crops import HEATMAPS_SHARE, WHOLE, Look
+from pure_cli.stages.portions import Portions
 from pure_cli.stages.sources import Sources
 from pure_cli.workspace import Store
 
@@ -67,6 +68,7 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
             index.add(job)
             progress(done, len(wanted))
         outcome.notes += dict.fromkeys(note for notes in painter.misfits.values() for note in notes)
+        outcome.notes += painter.notes
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
@@ -194,12 +196,15 @@ class Painter:
     Attributes
     ----------
     misfits : layer to what the rule of its heatmaps does not fit
+    notes : what else the user should know
     """
 
     def __init__(self, sources: Sources, listing: Listing, network: Network, settings: RenderSettings):
         self._sources, self._collected = sources, sources.collected
         self._listing, self._network, self._settings = listing, network, settings
         self.misfits: dict[str, list[str]] = {}
+        self.notes: list[str] = []
+        self._portions = Portions(self.notes)
 
     def paint(self, job: Job) -> None:
         """Draw one figure and save it."""
@@ -280,9 +285,16 @@ class Painter:
                     first = batch.damaged[0]
                     raise PureError(f"{self._listing.place(first.index)} cannot be read any more ({first.reason}).")
                 count = len(batch.index)
-                maps: Any = [None] * count
+                maps: list[Any] = [None] * count
+
+                def compute(
+                    begin: int, end: int, images: Any = batch.images, done: int = done, maps: Any = maps
+                ) -> None:
+                    look.at(images[begin:end])
+                    neuron = np.full(end - begin, job.neuron)
+                    maps[begin:end] = look.maps(neuron, positions[done + begin : done + end], last=True)
+
                 if self._settings.crop != WHOLE:
-                    look.at(batch.images)
-                    maps = look.maps(np.full(count, job.neuron), positions[done : done + count], last=True)
+                    self._portions.each(count, compute)
                 yield from zip(slots[done : done + count].tolist(), batch.images, maps, strict=True)
                 done += count

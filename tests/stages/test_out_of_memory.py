@@ -1,13 +1,20 @@
 """Where the memory runs out, batches are halved and the work goes on; the results are those of small batches."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
 import torch
 from materials import TINY_MODEL
+from safetensors.numpy import load_file
 
 from pure_cli import Workspace
+from pure_cli.artifacts import read_collected
+from pure_cli.data.listing import list_images
 from pure_cli.errors import PureFailure
+from pure_cli.stages.common import open_network
+from pure_cli.stages.planted.units import look
 from pure_cli.stages.portions import Portions, is_out_of_memory
 
 MEMORY = 5  # images that the model takes at once
@@ -57,17 +64,22 @@ def stages(folder, model, images, batch_size):
     yield workspace.collect(model=model, data=images, layer=["layer3"], n=8, **more).notes
     yield workspace.attribute(lower_layer=["layer2"], **more).notes
     yield workspace.embed(embedder=[f"{model}:layer3"], crop="activation", **more).notes
+    yield workspace.directions("pca", layer=["layer2"], m=4, **more).notes
+    workspace.embed(embedder=["pixels"], workers=0)
+    workspace.cluster(k=[2])
+    yield workspace.evaluate(metric=["ms"], judge="pixels", k=[2], sample=30).notes
+    yield workspace.render(neurons="0-3", crop="activation", format="png", batch_size=16).notes
 
 
 @pytest.mark.parametrize("says", ["CUDA", "CPU"])
 def test_every_stage_halves_its_batches_says_so_once_and_gives_the_same(hungry, images, tmp_path, monkeypatch, says):
     monkeypatch.setenv("HUNGRY_SAYS", says)
     for notes in stages(tmp_path / "halved", hungry, images, 16):
-        told = [note for note in notes if "The memory was not enough for 16 images at once" in note]
+        told = [note for note in notes if re.search(r"The memory was not enough for (8|16|30) images at once", note)]
         assert 1 <= len(told) <= 2  # embed: of boxes and of vectors
     monkeypatch.setenv("HUNGRY", "1000")
     assert not any("memory" in note for notes in stages(tmp_path / "whole", hungry, images, 16) for note in notes)
-    for stage in ("collect", "attribute", "crops", "embed"):
+    for stage in ("collect", "attribute", "crops", "embed", "evaluate"):
         halved, whole = content(tmp_path / "halved", stage), content(tmp_path / "whole", stage)
         assert halved.keys() == whole.keys()
         for name, values in whole.items():
@@ -75,6 +87,24 @@ def test_every_stage_halves_its_batches_says_so_once_and_gives_the_same(hungry, 
                 np.testing.assert_allclose(halved[name], values, rtol=1e-4, atol=1e-5, err_msg=name)
             else:
                 np.testing.assert_array_equal(halved[name], values, err_msg=name)
+    halved, whole = (load_file(tmp_path / name / "directions/layer2/pca-4.safetensors") for name in ("halved", "whole"))
+    for name, values in whole.items():
+        np.testing.assert_allclose(halved[name], values, rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_calibrate_looks_at_the_images_in_halves_too(hungry, images, tmp_path, monkeypatch):
+    passes = []
+    for memory in ("5", "1000"):
+        monkeypatch.setenv("HUNGRY", memory)
+        workspace = Workspace(tmp_path / memory)
+        workspace.collect(model=hungry, data=images, layer=["layer3"], n=8, workers=0, batch_size=4)
+        network = open_network(read_collected(workspace.store), "cpu")
+        passes.append(look(network, list_images(images), "layer3", "layer3.0.bn2", lambda _: None))
+    halved, whole = passes
+    np.testing.assert_array_equal(halved.image, whole.image)
+    np.testing.assert_allclose(halved.mean, whole.mean, rtol=1e-4, atol=1e-6)
+    for name, highest in whole.highest.items():
+        np.testing.assert_allclose(halved.highest[name], highest, rtol=1e-4, atol=1e-6)
 
 
 def test_halved_relevance_is_that_of_whole_batches(hungry, images, tmp_path, monkeypatch):

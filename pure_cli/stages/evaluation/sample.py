@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from pure_cli.errors import PureError
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
 from pure_cli.stages.common import images_at_once, open_network
 from pure_cli.stages.judges import open_judge
+from pure_cli.stages.portions import Portions
 
 if TYPE_CHECKING:
     from pure_cli.stages.evaluation.study import Study
@@ -66,14 +68,15 @@ def take_sample(study: Study, count: int) -> Sample:
         raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")
     activation, embedding = [], []
     virtual: dict[tuple[str, int], list[np.ndarray]] = {(kind, k): [] for kind in kinds for k in study.ks}
-    batch_size = images_at_once(listing, network, None)
-    done = 0
-    for batch in batches(listing, chosen, network.preprocessing, batch_size, default_workers()):
-        pixels = batch.images.permute(0, 2, 3, 1).numpy()
-        embedding.append(judge.embed(torch.stack([judge.preprocess(image) for image in pixels])).cpu().numpy())
-        inputs, neurons = network.inputs(batch.images), network.neurons(study.layer)
+    batch_size, portions = images_at_once(listing, network, None), Portions(study.notes)
+
+    def compute(begin: int, end: int, images: torch.Tensor) -> None:
+        images = images[begin:end]
+        pixels = images.permute(0, 2, 3, 1).numpy()
+        embedded = judge.embed(torch.stack([judge.preprocess(image) for image in pixels])).cpu().numpy()
+        inputs, neurons = network.inputs(images), network.neurons(study.layer)
         circuits = Circuits(network.model, inputs, module_of(study.layer), lower_layers, neurons=neurons)
-        activation.append(circuits.firing.amax(dim=-1).float().cpu().numpy()[:, study.neurons])
+        fired = circuits.firing.amax(dim=-1).float().cpu().numpy()[:, study.neurons]
         firing = channels_first(circuits.activation).clamp(min=0)
         means = {name: values.cpu().numpy() for name, values in circuits.lower_mean().items()}
         whole = {
@@ -81,11 +84,11 @@ def take_sample(study: Study, count: int) -> Sample:
             "activation-mean": firing.mean(dim=-1).cpu().numpy(),
             **{name: joined([means[one] for one in lower[name]]) for name in kinds if lower[name]},
         }
-        found = {key: np.zeros((len(batch.index), len(study.neurons)), np.int16) for key in virtual}
+        found = {key: np.zeros((end - begin, len(study.neurons)), np.int16) for key in virtual}
         for i, neuron in enumerate(study.neurons.tolist()):
             points = dict(whole)
             if attributed:
-                which = torch.full((len(batch.index),), neuron, device=network.device)
+                which = torch.full((end - begin,), neuron, device=network.device)
                 where = circuits.firing[:, neuron].argmax(dim=-1) if settings.get("position") == "max" else None
                 summed = circuits.summed(which, last=i == len(study.neurons) - 1, positions=where)
                 parts = {name: normalised_arrays(values) for name, values in summed.items()}
@@ -94,8 +97,14 @@ def take_sample(study: Study, count: int) -> Sample:
                         points[name] = joined([transformed(*parts[one], kind.transform) for one in lower[name]])
             for name, k in virtual:
                 found[name, k][:, i] = _nearest(study, name, k, neuron, points[name])
+        embedding.append(embedded)
+        activation.append(fired)
         for key, values in found.items():
             virtual[key].append(values)
+
+    done = 0
+    for batch in batches(listing, chosen, network.preprocessing, batch_size, default_workers()):
+        portions.each(len(batch.index), partial(compute, images=batch.images))
         done += len(batch.index)
         study.progress(done, len(chosen))
     return Sample(

@@ -29,6 +29,7 @@ class Study:
         paper's, in the judge's scale
     sample : images of the whole data set to look at too, where a metric can
     device : where to run networks
+    notes : gets what the user should know
     """
 
     sources: Sources
@@ -43,6 +44,7 @@ class Study:
     device: str
     clusterings: dict[str, Clustering]
     progress: Progress
+    notes: list[str] = field(default_factory=list)
 
     def clustering(self, features: str, k: int) -> Clustering:
         return self.clusterings[clustering_path(self.layer, features, k)]

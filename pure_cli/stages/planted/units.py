@@ -27,6 +27,7 @@ from pure_cli.stages.attribute import attribute
 from pure_cli.stages.collect import collect, remembered_options
 from pure_cli.stages.common import Network, first_image, images_at_once, images_of
 from pure_cli.stages.pairs import Plan
+from pure_cli.stages.portions import Portions
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -101,13 +102,17 @@ def look(network: Network, listing: Listing, module: str, before: str | None, pr
     image, mean = [], []
     highest: dict[str, list[np.ndarray]] = {name: [] for name in modules}
     size = images_at_once(listing, network, None)
+    portions = Portions()
     for batch in batches(listing, listing.index, network.preprocessing, size, default_workers()):
-        if len(batch.index):
-            found = activations(ready.model, ready.inputs(batch.images), modules, _highest_and_mean)
+
+        def compute(begin: int, end: int, images: torch.Tensor = batch.images) -> None:
+            found = activations(ready.model, ready.inputs(images[begin:end]), modules, _highest_and_mean)
             for name in modules:
                 highest[name].append(found[name][0])
-            image.append(batch.index)
             mean.append(found[module][1])
+
+        portions.each(len(batch.index), compute)
+        image.append(batch.index)
         progress(size)
     return Pass(
         np.concatenate(image), np.concatenate(mean), {name: np.concatenate(part) for name, part in highest.items()}
@@ -291,16 +296,18 @@ def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: N
     listing, plan = images_of(store, collected.origin["data"]), Plan.of(top.image)
     found = np.zeros((top.image.size, 2), np.float32)
     size = images_at_once(listing, network, None)
-    start = 0
+    start, portions = 0, Portions()
     for batch in batches(listing, plan.images, network.preprocessing, size, default_workers()):
-        output = activations(network.model, network.inputs(batch.images), [module])[module]
-        flat, stop = channels_first(output).cpu().numpy(), start + len(batch.index)
-        for place in range(start, stop):
-            pairs = np.arange(plan.offsets[place], plan.offsets[place] + plan.counts[place])
-            rows, slots = plan.neuron_row[pairs], plan.slot[pairs]
-            channels = np.array([parts[row] for row in rows.tolist()])
-            position = top.position[rows, slots].clip(min=0)
-            values = flat[place - start][channels, position[:, None]]
-            found[plan.row(pairs)] = values * weight[rows[:, None], channels]
-        start = stop
+
+        def compute(begin: int, end: int, start: int = start, images: torch.Tensor = batch.images) -> None:
+            output = activations(network.model, network.inputs(images[begin:end]), [module])[module]
+            for place, flat in enumerate(channels_first(output).cpu().numpy(), start + begin):
+                pairs = np.arange(plan.offsets[place], plan.offsets[place] + plan.counts[place])
+                rows, slots = plan.neuron_row[pairs], plan.slot[pairs]
+                channels = np.array([parts[row] for row in rows.tolist()])
+                values = flat[channels, top.position[rows, slots].clip(min=0)[:, None]]
+                found[plan.row(pairs)] = values * weight[rows[:, None], channels]
+
+        portions.each(len(batch.index), compute)
+        start += len(batch.index)
     return found.reshape(*top.image.shape, 2)
