@@ -42,3 +42,8 @@ def test_joined_layers_stand_side_by_side():
     one, two = np.ones((2, 3)), np.zeros((2, 1))
     assert joined([one]) is one
     np.testing.assert_array_equal(joined([one, two]), [[1, 1, 1, 0]] * 2)
+
+
+def test_where_names_each_lower_layer_once():
+    assert Kind.of("pure@layer2+layer1+layer2").where == "@layer2+layer1"
+    assert Kind.of("pure").where == "" == Kind.of("clip").where

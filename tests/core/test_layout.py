@@ -11,6 +11,7 @@ from pure_cli.core.layout import (
     channels_second,
     ends_dense,
     grid_of,
+    has_map,
     is_map,
     like_activation,
 )
@@ -109,3 +110,16 @@ def test_tokens_by_heads_are_no_map():
     for extent in ((7, 7), (7, 5), (35, 33), (3, 1), (14, 10)):
         assert is_map(extent, SQUARE)
     assert is_map((14, 7), (224, 112))
+
+
+def test_what_is_no_activation_is_left_as_it_is():
+    numbers, several = torch.ones(3), (torch.ones(2, 2), torch.ones(2, 2))
+    assert channels_second(numbers, SQUARE) is numbers
+    assert channels_second(several, SQUARE) is several
+
+
+@pytest.mark.parametrize(
+    ("extent", "there"), [((7, 7), True), ((196,), True), ((197,), True), ((103,), False), ((2, 3, 4), False)]
+)
+def test_positions_that_are_places_of_the_image(extent, there):
+    assert has_map(extent, SQUARE) is there
