@@ -269,3 +269,13 @@ def test_channels_that_come_last_are_found_in_images_of_any_proportions(tokens):
     _, found = forward_through(model, images, ["lower"])
     for other in (seen, found["lower"].detach()):
         torch.testing.assert_close(other.flatten(2).mean(dim=2), means)
+
+
+def test_relevance_at_one_position_is_that_of_the_others_left_out(tiny, pixels):
+    circuits = Circuits(tiny, pixels, "layer3", ["layer2"])
+    which = torch.tensor([3, 5, 4])
+    parts = [circuits.summed(which, positions=torch.full((3,), p))["layer2"] for p in range(circuits.firing.shape[2])]
+    torch.testing.assert_close(sum(parts), circuits.summed(which)["layer2"], rtol=1e-4, atol=1e-5)
+    flat = Circuits(tiny, pixels, "hidden", ["layer2"])
+    nowhere = flat.summed(which, positions=torch.full((3,), -1))["layer2"]
+    torch.testing.assert_close(nowhere, flat.summed(which)["layer2"], rtol=0, atol=0)

@@ -94,3 +94,11 @@ def test_points_that_differ_by_rounding_are_one():
     assert (found[2:, :2] > 1).all() and found[2, 3] == pytest.approx(4 + 1 + 9)
     apart = squared_distances(inner_products(points * [[1], [1 + 1e-4], [1], [1]]))
     assert apart[0, 1] == pytest.approx(3e-8, rel=1e-2)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e6])
+def test_the_unit_of_the_features_does_not_matter(unit):
+    points = sets(10)
+    found, expected = split([own * unit for own in points], 3, range(10)), split(points, 3, range(10))
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_array_equal(found.sure, expected.sure)
