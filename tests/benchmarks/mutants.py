@@ -22,7 +22,8 @@ from importlib.machinery import SourceFileLoader
 from importlib.util import spec_from_loader
 from pathlib import Path
 
-os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}  # a fork has only the thread that forked
+# A fork has only the thread that forked, and what OpenMP began before it cannot go on.
+os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "NUMBA_THREADING_LAYER": "workqueue"}
 
 HERE = Path(__file__).parents[2]
 CORE, TESTS = HERE / "pure_cli" / "core", HERE / "tests" / "core"

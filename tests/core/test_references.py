@@ -219,3 +219,8 @@ def test_scores_pooled_over_space_and_where_they_are_highest():
         assert half.tolist() == [expected] and half.dtype == torch.float32
     values, positions = spatial_score(torch.tensor([[1.0, -2]]), "sum")
     assert (values.tolist(), positions.tolist()) == ([[1, -2]], [[NO_POSITION] * 2])
+
+
+def test_places_without_an_image_are_as_the_files_have_them():
+    empty = TopImages.empty(2, 3)
+    assert (empty.image == -1).all() and (empty.position == -1).all() and (empty.value == -np.inf).all()
