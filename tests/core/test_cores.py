@@ -4,7 +4,7 @@ from pure_cli.core.cores import cores
 
 
 def test_cores_are_those_that_the_process_may_use(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {2, 5, 7}, raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", {0: {2, 5, 7}}.get, raising=False)
     assert cores() == 3
 
 

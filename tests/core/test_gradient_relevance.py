@@ -1,8 +1,10 @@
 """Input × gradient that starts with relevance, against the same written out with two halves of the network."""
 
+import numpy as np
 import pytest
 import torch
 
+from pure_cli.core.directions import Directions
 from pure_cli.core.gradient_relevance import GradientCircuits, GradientHeatmaps, as_gradient
 
 
@@ -17,8 +19,8 @@ def below(model, pixels):
 
 
 def test_the_gradient_times_the_activation_is_the_relevance():
-    relevance, activation = torch.tensor([6.0, -6, 5, 0]), torch.tensor([2.0, 3, 0, -1])
-    assert as_gradient(relevance, activation).tolist() == [3, -2, 0, 0]
+    relevance, activation = torch.tensor([5.0, -6, 5, 0]), torch.tensor([2.0, 3, 0, -1])
+    assert as_gradient(relevance, activation).tolist() == [2.5, -2, 0, 0]
 
 
 @pytest.mark.parametrize("neuron", [3, 4, 5])
@@ -37,3 +39,15 @@ def test_a_heatmap_is_pixel_times_gradient_of_one_position(tiny, pixels, positio
         (gradient,) = torch.autograd.grad(fired.sum(), images)
         found = GradientHeatmaps(tiny, pixels, "layer3").at(torch.full((4,), neuron), torch.full((4,), position))
         torch.testing.assert_close(found, (gradient * images.detach()).sum(dim=1), rtol=1e-4, atol=1e-6)
+
+
+def test_a_direction_starts_with_what_each_channel_adds(tiny, pixels):
+    weight = np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32)
+    block = tiny.layer3[0]
+    h = below(tiny, pixels).detach().requires_grad_()
+    output = block.bn2(block.conv2(block.relu1(block.bn1(block.conv1(h)))))
+    fired = torch.einsum("c,bchw->bhw", torch.from_numpy(weight[0]), output).clamp(min=0)
+    (gradient,) = torch.autograd.grad(fired.sum(), h)
+    own = Directions(weight, np.zeros(1, np.float32))
+    found = GradientCircuits(tiny, pixels, "layer3.0.bn2", ["layer2"], neurons=own).summed(torch.zeros(4).long())
+    torch.testing.assert_close(found["layer2"], (gradient * h.detach()).sum(dim=(2, 3)), rtol=1e-4, atol=1e-5)
