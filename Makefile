@@ -8,7 +8,7 @@ JOBS ?= 2
 # One thread for each of the test processes: two that share the cores are many times slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: install demo test check bench clean
+.PHONY: install demo test check coverage mutation bench clean
 
 install: $(READY)
 
@@ -30,10 +30,19 @@ check: install
 	$(BIN)/mypy
 	$(PYTEST)
 
+# Lines and branches of core/ and of the store: below 95 % it fails (pyproject.toml).
+coverage: install
+	$(PYTEST) tests/core tests/test_workspace.py --cov
+
+# One small fault at a time in core/: how many the tests find (docs/trust.md).
+mutation: install
+	$(BIN)/python -m pip install --quiet "cosmic-ray>=8.3"
+	$(BIN)/python tests/benchmarks/mutants.py $(MODULES)
+
 SHARED ?= ../shared
 bench: install
 	$(BIN)/python tests/benchmarks/run.py $(SHARED)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis pure-demo
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage pure-demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

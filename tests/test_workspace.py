@@ -619,3 +619,74 @@ def test_package_opens_hdf5_in_one_place_only():
     root = Path(__file__).parents[1] / "pure_cli"
     opening = [path.name for path in root.rglob("*.py") if "h5py.File(" in textwrap.dedent(path.read_text())]
     assert opening == ["workspace.py"]
+
+
+# --- what a workspace cannot be
+
+
+def test_workspace_that_is_not_there_or_no_folder_is_told_before_a_read(tmp_path):
+    with pytest.raises(PureError, match=r"There is no workspace .*nowhere\. Run `pure collect` first"):
+        Store(tmp_path / "nowhere").require("collect")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PureError, match=r"The workspace .*file is a file\. Choose a folder"):
+        Store(tmp_path / "file").require("collect")
+
+
+def test_file_of_an_older_pure_is_to_be_made_again(store):
+    with h5py.File(store.path("collect"), "r+") as file:
+        file.attrs["schema"] = SCHEMA - 1
+    with pytest.raises(UnreadableFile, match=rf"older pure \(schema {SCHEMA - 1}\).*`pure collect --force` and its"):
+        read(store)
+
+
+def test_file_that_refers_to_others_is_not_followed(store, tmp_path):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["text"] = np.arange(3)
+    with h5py.File(store.path("collect"), "r+") as file:
+        file["more/elsewhere"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "/text")
+    with pytest.raises(UnreadableFile, match=r"refers to other places \('/more/elsewhere'\)"):
+        read(store)
+
+
+def test_a_file_without_an_old_one_is_written_from_nothing(store):
+    found = []
+    store.rewrite("cluster", lambda new, old: (found.append(old), write_array(new, "value", np.ones(3)))[0])
+    store.rewrite("cluster", lambda new, old: (found.append(old["value"][0]), write_array(new, "value", np.ones(3)))[0])
+    assert found == [None, 1]
+
+
+def refused(error):
+    def call(*arguments, **settings):
+        raise error
+
+    return call
+
+
+def test_what_the_system_refuses_is_told(store, tmp_path, monkeypatch):
+    """As root the tests may read and write everything: here the system calls say that they may not."""
+    with monkeypatch.context() as system:
+        system.setattr(os, "access", lambda path, mode: False)
+        with pytest.raises(PureError, match=rf"{store.root} may not be written: permission denied"):
+            store.prepare()
+    with monkeypatch.context() as system:
+        system.setattr("pure_cli.workspace.Input", refused(PermissionError(13, "Permission denied")))
+        with pytest.raises(PureError, match=r"collect\.h5 may not be read: permission denied"):
+            read(store)
+    with monkeypatch.context() as system:
+        system.setattr(Path, "mkdir", refused(OSError(28, "No space left on device")))
+        with pytest.raises(PureError, match=r"new cannot be made: No space left on device\."):
+            Store(tmp_path / "new").prepare()
+    with monkeypatch.context() as system:
+        system.setattr("pure_cli.workspace.FileLock.acquire", refused(OSError(5, "Input/output error")))
+        with pytest.raises(PureError, match="cannot be locked: Input/output error"), store.lock("collect"):
+            pass
+    assert value_of(store) == 1
+
+
+def test_a_disk_without_locks_is_worked_on_with_a_note(store, monkeypatch):
+    monkeypatch.setattr("pure_cli.workspace.can_lock", lambda path: False)
+    said = []
+    with store.lock("collect", said.append):
+        write(store, 2)
+    assert value_of(store) == 2
+    assert len(said) == 1 and said[0].startswith(f"The disk of {store.root} has no file locks.")

@@ -1,6 +1,10 @@
 """The map of a neuron's references: from many dimensions to the two of a figure."""
 
+import inspect
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 
@@ -55,10 +59,28 @@ def _umap(features: np.ndarray, seed: int) -> np.ndarray | None:
 
         mapper = UMAP(n_neighbors=NEIGHBORS, min_dist=MIN_DIST, random_state=seed, n_jobs=1)
         try:
-            return np.asarray(mapper.fit_transform(features), dtype=np.float64)
+            with _seeded_eigenvectors(seed):
+                return np.asarray(mapper.fit_transform(features), dtype=np.float64)
         except (ValueError, TypeError, ArithmeticError, RuntimeError, np.linalg.LinAlgError):
             # Whichever of numpy, scipy and scikit-learn meets the odd graph first says so in its own way.
             return None
+
+
+@contextmanager
+def _seeded_eigenvectors(seed: int) -> Iterator[None]:
+    """A context in which scipy's solver, which UMAP gives no seed, starts again with the same numbers each time.
+
+    It starts again where many points are equal: their graph has few different eigenvalues.
+    """
+    from scipy.sparse import linalg
+
+    own = linalg.eigsh
+    if "rng" in inspect.signature(own).parameters:  # from scipy 1.17 on
+        linalg.eigsh = partial(own, rng=seed)
+    try:
+        yield
+    finally:
+        linalg.eigsh = own
 
 
 def _principal_axes(features: np.ndarray) -> np.ndarray:

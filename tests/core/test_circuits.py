@@ -5,10 +5,19 @@ import pytest
 import torch
 from crp.attribution import CondAttribution
 from crp.concepts import ChannelConcept
+from torch import nn
 from zennit.composites import EpsilonPlusFlat
 from zennit.core import Composite
 
-from pure_cli.core.circuits import Circuits, Heatmaps, activation_maps, activations, forward_to
+from pure_cli.core.circuits import (
+    Circuits,
+    Heatmaps,
+    activation_maps,
+    activations,
+    forward_through,
+    forward_to,
+    normalised_arrays,
+)
 from pure_cli.models.rules import COMPOSITES, canonizers_for, composite_for, zennit_composite
 
 
@@ -191,3 +200,82 @@ def test_activation_maps_are_enlarged_activations():
     assert found[0, 0, 0] == 0  # what is negative does not excite
     assert found[0, 3, 3] == 4
     assert found[0, 3, 1] == pytest.approx(2.5)
+
+
+def test_means_over_space_of_the_lower_layers(tiny, pixels):
+    found = Circuits(tiny, pixels, "fc", ["layer2", "hidden"]).lower_mean()
+    plain = activations(tiny, pixels, ["layer2", "hidden"], torch.clone)
+    torch.testing.assert_close(found["layer2"], plain["layer2"].mean(dim=(2, 3)))
+    torch.testing.assert_close(found["hidden"], plain["hidden"])
+
+
+def test_relevance_is_kept_with_its_l1_norm(tiny, pixels):
+    summed = torch.tensor([[3.0, -1, 0], [0, 0, 0]])
+    relevance, norm = normalised_arrays(summed)
+    np.testing.assert_allclose(relevance, [[0.75, -0.25, 0], [0, 0, 0]])
+    np.testing.assert_allclose(norm, [4, 1e-10])
+
+
+def test_a_whole_pass_has_a_graph_from_its_layers_on(tiny, pixels):
+    expected = tiny(pixels)
+    output, found = forward_through(tiny, pixels, ["layer2", "hidden"])
+    torch.testing.assert_close(output, expected, rtol=0, atol=0)
+    (whole,) = torch.autograd.grad(output.sum(), found["layer2"], retain_graph=True)
+    (part,) = torch.autograd.grad(output.sum(), found["hidden"])
+    torch.testing.assert_close(part, (tiny.fc.weight.sum(dim=0) * (found["hidden"] > 0)).detach())
+    assert whole.shape == found["layer2"].shape and whole.any()
+    assert found["layer2"].is_leaf and not pixels.requires_grad
+
+
+def test_changed_lower_activations_are_what_the_layer_is_computed_of(tiny, pixels):
+    doubled, lower = forward_to(tiny, pixels, "layer3", ["layer2"], lambda output: output * 2)
+    plain = activations(tiny, pixels, ["layer2"], torch.clone)["layer2"]
+    torch.testing.assert_close(lower["layer2"].detach(), plain * 2)
+    torch.testing.assert_close(doubled.detach(), tiny.layer3(plain * 2).detach())
+
+
+class ChannelsLast(nn.Module):
+    """Maps (B, h, w, C), or the same as tokens (B, T, C), of images that are wider than high."""
+
+    def __init__(self, tokens):
+        super().__init__()
+        torch.manual_seed(0)
+        self.tokens = tokens
+        self.patches = nn.Conv2d(3, 5, 4, 4)
+        self.lower, self.layer = nn.Sequential(nn.Linear(5, 5), nn.Tanh()), nn.Linear(5, 5)
+        self.head = nn.Linear(5, 2)
+
+    def forward(self, x):
+        maps = self.patches(x).permute(0, 2, 3, 1)
+        return self.head(self.layer(self.lower(maps.flatten(1, 2) if self.tokens else maps)).flatten(1, -2).mean(dim=1))
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_channels_that_come_last_are_found_in_images_of_any_proportions(tokens):
+    model = ChannelsLast(tokens).eval().requires_grad_(False)
+    images = torch.randn(3, 3, 16, 32, generator=torch.Generator().manual_seed(1))
+    maps = model.patches(images).permute(0, 2, 3, 1)
+    h = model.lower(maps.flatten(1, 2) if tokens else maps).requires_grad_()
+    a = model.layer(h)
+    circuits = Circuits(model, images, "layer", ["lower"])
+    for neuron in range(5):
+        (gradient,) = torch.autograd.grad((a[..., neuron].clamp(min=0) ** 2).sum() / 2, h, retain_graph=True)
+        expected = (gradient * h.detach()).flatten(1, -2).sum(dim=1)
+        found = circuits.summed(torch.full((3,), neuron))["lower"]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    means = h.detach().flatten(1, -2).mean(dim=1)
+    torch.testing.assert_close(circuits.lower_mean()["lower"], means)
+    seen = activations(model, images, ["lower"], torch.clone)["lower"]
+    _, found = forward_through(model, images, ["lower"])
+    for other in (seen, found["lower"].detach()):
+        torch.testing.assert_close(other.flatten(2).mean(dim=2), means)
+
+
+def test_relevance_at_one_position_is_that_of_the_others_left_out(tiny, pixels):
+    circuits = Circuits(tiny, pixels, "layer3", ["layer2"])
+    which = torch.tensor([3, 5, 4])
+    parts = [circuits.summed(which, positions=torch.full((3,), p))["layer2"] for p in range(circuits.firing.shape[2])]
+    torch.testing.assert_close(sum(parts), circuits.summed(which)["layer2"], rtol=1e-4, atol=1e-5)
+    flat = Circuits(tiny, pixels, "hidden", ["layer2"])
+    nowhere = flat.summed(which, positions=torch.full((3,), -1))["layer2"]
+    torch.testing.assert_close(nowhere, flat.summed(which)["layer2"], rtol=0, atol=0)

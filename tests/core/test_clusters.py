@@ -7,7 +7,7 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from pure_cli.core.clusters import renumbered, virtual_neurons
+from pure_cli.core.clusters import renumbered, silhouette, virtual_neurons
 
 ALL = np.ones(60, bool)
 
@@ -77,3 +77,21 @@ def test_degenerate_features_give_fewer_clusters_and_no_warning(features, k, siz
         found = virtual_neurons(features.astype(np.float32), np.ones(len(features), bool), k, 0)
     assert found.sizes.tolist() == sizes
     assert found.labels.max() == len(sizes) - 1
+
+
+def test_fewer_different_references_than_clusters_are_each_a_cluster():
+    found = virtual_neurons(np.repeat(np.eye(3), 2, axis=0), np.ones(6, bool), 5, 0)
+    assert found.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.silhouette == 1
+
+
+def test_silhouette_where_it_is_not_plain():
+    def mean(points, labels):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return silhouette(np.abs(np.subtract.outer(points, points)).astype(float), np.array(labels))
+
+    assert np.isnan(mean([1, 2, 3], [0, 1, 2]))  # only single ones
+    assert np.isnan(mean([1, 2, 3], [0, 0, 0]))
+    assert mean([4, 4, 4, 4], [0, 0, 1, 1]) == 0  # all in one place
+    assert mean([0, 2, 9], [0, 0, 1]) == pytest.approx(((9 - 2) / 9 + (7 - 2) / 7 + 0) / 3)

@@ -114,3 +114,54 @@ def test_negative_activations_count_as_zero_for_nonnegative_components(positive)
     np.testing.assert_array_equal(nonnegative(signed, 4, 0).weight, nonnegative(signed.clip(min=0), 4, 0).weight)
     with pytest.raises(PureError, match="0 of the positions drawn have positive"):
         nonnegative(-positive, 4, 0)
+
+
+@pytest.mark.parametrize("make", [lambda: Moments(CHANNELS), lambda: Sample(4, 3)])
+def test_going_on_from_what_was_kept_comes_to_the_same(activations, make):
+    whole, begun, later = make(), make(), make()
+    whole.add(activations, np.arange(IMAGES))
+    begun.add(activations[:15], np.arange(15))
+    later.restore({name: values.copy() for name, values in begun.state().items()})
+    later.add(activations[15:], np.arange(15, IMAGES))
+    expected, found = whole.components(3), later.components(3)
+    np.testing.assert_allclose(found.component, expected.component, atol=1e-9)
+    np.testing.assert_allclose(found.share, expected.share, rtol=1e-9)
+    assert later.negative == whole.negative
+
+
+def test_a_sample_knows_how_much_of_it_is_negative():
+    sample = Sample(2, 0)
+    assert sample.negative == 0 and sample.vectors.shape[0] == 0
+    sample.restore(sample.state())
+    assert sample.negative == 0
+    sample.add(torch.tensor([[[-1.0, -1, -1]], [[0, 2, 3]]]), np.arange(2))
+    assert sample.negative == 0.5
+
+
+def test_a_single_vector_has_no_components():
+    with pytest.raises(PureError, match="the same everywhere"):
+        principal(moments(torch.tensor([[[3.0], [4.0]]]), 1), 1)
+
+
+def test_two_vectors_have_the_component_between_them():
+    found = principal(moments(torch.tensor([[[3.0, 6.0], [4.0, 8.0]]]), 1), 1)
+    np.testing.assert_allclose(found.component, [[3 / 5, 4 / 5]])
+    assert found.explained == pytest.approx(1)
+
+
+@pytest.mark.parametrize("m", [2, 6])
+def test_shares_of_nonnegative_components_are_what_each_puts_together(positive, m):
+    found = nonnegative(positive, m, 0)
+    model = NMF(m, init="nndsvda", max_iter=300, random_state=0)
+    amounts = model.fit_transform(positive).astype(float)
+    parts = sorted((np.outer(amounts[:, i], model.components_[i]).sum() for i in range(m)), reverse=True)
+    np.testing.assert_allclose(found.share, np.array(parts) / sum(parts), rtol=1e-4)
+    rest = positive - amounts @ model.components_
+    assert found.explained == pytest.approx(1 - (rest**2).sum() / (positive.astype(float) ** 2).sum(), abs=1e-4)
+    assert found.explained < 1
+
+
+def test_as_many_vectors_as_components_are_enough():
+    assert nonnegative(np.eye(3, dtype=np.float32) + 0.1, 3, 0).component.shape == (3, 3)
+    with pytest.raises(PureError, match="2 of the positions drawn have positive"):
+        nonnegative(np.array([[1.0, 0], [0, 2], [-1, 0]], np.float32), 3, 0)

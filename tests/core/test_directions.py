@@ -101,3 +101,7 @@ def test_relevance_at_one_position_is_that_of_the_others_left_out(tiny, pixels):
 def test_the_module_of_a_layer_of_directions():
     assert module_of("units@layer3") == "layer3" == module_of("layer3")
     assert CHANNELS.read(torch.ones(1)).item() == 1
+
+
+def test_there_are_as_many_as_rows_of_weights():
+    assert len(random_directions(3)) == 4

@@ -38,7 +38,18 @@ def test_transforms_by_hand():
     np.testing.assert_allclose(transformed(relevance, norm, "sqrt-l2"), [[0.8, -0.6, 0], [0, 0, 0]], atol=1e-7)
 
 
+def test_shares_of_weak_relevances_add_up_to_less_than_one_and_their_roots_have_length_one_all_the_same():
+    """The norm that they were divided by has 1e-10 added."""
+    weak = np.array([[0.32, -0.18, 0]])
+    np.testing.assert_allclose(transformed(weak, np.array([2e-10]), "sqrt-l2"), [[0.8, -0.6, 0]], rtol=1e-6)
+
+
 def test_joined_layers_stand_side_by_side():
     one, two = np.ones((2, 3)), np.zeros((2, 1))
     assert joined([one]) is one
     np.testing.assert_array_equal(joined([one, two]), [[1, 1, 1, 0]] * 2)
+
+
+def test_where_names_each_lower_layer_once():
+    assert Kind.of("pure@layer2+layer1+layer2").where == "@layer2+layer1"
+    assert Kind.of("pure").where == "" == Kind.of("clip").where

@@ -114,3 +114,12 @@ def test_candidates_lead_to_the_layer_and_are_not_the_layer_itself(net, pixels):
     assert {"block:relu", "block:relu.1", "stem"} <= set(found)
     assert "block.shared:relu.1" not in found  # the layer's own output
     assert found[-1] == "stem"
+
+
+def test_functions_are_shown_with_their_first_argument(net, pixels):
+    shown = {}
+    with functions(net, lambda name, output, first: shown.update({name: first})):
+        net(pixels)
+    stem = torch.relu(net.stem(pixels))
+    second = F.relu(net.block.second(F.relu(net.block.first(stem))))
+    torch.testing.assert_close(shown["block:mul"], second, rtol=0, atol=0)  # and not the 1

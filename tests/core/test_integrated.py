@@ -63,3 +63,9 @@ def test_positions_and_fewer_images(tiny, pixels):
 
 def test_points_are_exact_for_a_polynomial():
     assert sum(weight * at**9 for at, weight in points(5)) == pytest.approx(1 / 10)
+
+
+def test_a_layer_without_space_has_one_position(tiny, pixels):
+    circuits = IntegratedCircuits(tiny, pixels, "hidden", ["layer2"])
+    nowhere = circuits.summed(NEURONS, positions=torch.full((6,), -1))["layer2"]
+    torch.testing.assert_close(nowhere, circuits.summed(NEURONS)["layer2"], rtol=0, atol=0)

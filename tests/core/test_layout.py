@@ -11,6 +11,7 @@ from pure_cli.core.layout import (
     channels_second,
     ends_dense,
     grid_of,
+    has_map,
     is_map,
     like_activation,
 )
@@ -100,7 +101,10 @@ def test_where_a_map_is_as_long_as_it_has_channels_the_layers_before_tell():
     assert axis_of(maps, (32, 32)) == 0
     assert axis_of(maps, (32, 32), dense=True) == 2
     assert axis_of(maps.permute(0, 3, 1, 2), (32, 32), dense=True) == 0  # moved to the front after the dense layer
+    assert axis_of(maps.permute(0, 1, 3, 2), (32, 32), dense=True) == 0  # no layer leaves channels in the middle
     assert axis_of(torch.randn(2, 8, 7, 7), (28, 28), dense=True) == 0  # the shape tells
+    many = nn.Sequential(*[nn.Conv2d(8, 8, 1)] * 9, nn.ReLU(), nn.Linear(8, 8))
+    assert not ends_dense(many, "9") and ends_dense(many, "10")  # in the order of the network, not of the names
 
 
 def test_tokens_by_heads_are_no_map():
@@ -109,3 +113,17 @@ def test_tokens_by_heads_are_no_map():
     for extent in ((7, 7), (7, 5), (35, 33), (3, 1), (14, 10)):
         assert is_map(extent, SQUARE)
     assert is_map((14, 7), (224, 112))
+    assert is_map((3, 9), SQUARE) and not is_map((4, 9), SQUARE)  # only the smallest may have any proportions
+
+
+def test_what_is_no_activation_is_left_as_it_is():
+    numbers, several = torch.ones(3), (torch.ones(2, 2), torch.ones(2, 2))
+    assert channels_second(numbers, SQUARE) is numbers
+    assert channels_second(several, SQUARE) is several
+
+
+@pytest.mark.parametrize(
+    ("extent", "there"), [((7, 7), True), ((196,), True), ((197,), True), ((103,), False), ((2, 3, 4), False)]
+)
+def test_positions_that_are_places_of_the_image(extent, there):
+    assert has_map(extent, SQUARE) is there

@@ -108,3 +108,50 @@ def test_the_gap_statistic_is_that_of_a_plain_loop():
     own = np.cov(points.T)
     drawn = np.mean([np.trace(np.cov(cloud.T)) for cloud in clouds])
     assert drawn == pytest.approx(np.trace(own), rel=0.3)
+
+
+def test_wrong_settings_are_told():
+    points, whole = [circuits(1, 0, 0)], [np.ones(100, bool)]
+    with pytest.raises(ValueError, match="at least one null, got 0"):
+        list(meanings(points, whole, 0, 0, ["gap"]))
+    with pytest.raises(ValueError, match=r"unknown rules \{'elbow'\}"):
+        list(meanings(points, whole, 0, 5, ["gap", "elbow"]))
+
+
+def test_strength_of_a_split_written_out():
+    """Tibshirani and Walther 2005, with scikit-learn: pairs of a test cluster that the training centroids keep."""
+    from sklearn.cluster import KMeans
+
+    from pure_cli.core.kmeans import inner_products
+    from pure_cli.core.meanings import _strength
+
+    found = []
+    for seed in range(12):
+        points = circuits(3, 1.5, seed, n=60)
+        order = np.random.default_rng(seed).permutation(60)
+        train, test = order[:30], order[30:]
+        model = KMeans(3, n_init=10, random_state=0).fit(points[train])
+        theirs, predicted = KMeans(3, n_init=10, random_state=0).fit_predict(points[test]), model.predict(points[test])
+        each = []
+        for cluster in range(3):
+            own = np.flatnonzero(theirs == cluster)
+            pairs = [predicted[i] == predicted[j] for i in own for j in own if i != j]
+            each.append(np.mean(pairs) if pairs else 0.0)
+        found.append(_strength(inner_products(points), points, train, test, 3, 0))
+        assert found[-1] == pytest.approx(min(each))
+    assert len(set(found)) > 5
+
+
+def test_a_split_into_single_references_has_no_strength():
+    from pure_cli.core.kmeans import inner_products
+    from pure_cli.core.meanings import _strength
+
+    points = np.array([[0.0], [0.1], [0.2], [9], [0], [0.1], [0.2], [9]])
+    assert _strength(inner_products(points), points, np.arange(4), np.arange(4, 8), 2, 0) == 0
+
+
+def test_many_clusters_of_few_references_are_not_halved():
+    """Of eight references the halves have four each, too few for four or five clusters."""
+    points = np.repeat(np.eye(2, 4) * 50, 4, axis=0) + np.random.default_rng(0).normal(size=(8, 4))
+    (found,) = judged([points], ("prediction-strength",))
+    assert found.k["prediction-strength"] in (1, 2)

@@ -122,3 +122,8 @@ def test_wrong_arguments_are_refused():
         chance(np.zeros(3, int), np.zeros(3, int), 0, 0)
     with pytest.raises(ValueError, match="a label and a class of each"):
         agreement(np.zeros(3, int), np.zeros(4, int))
+
+
+def test_many_labellings_at_once_are_refused():
+    with pytest.raises(ValueError, match="a label and a class of each"):
+        agreement(np.zeros((2, 3), int), np.zeros((2, 3), int))

@@ -123,3 +123,28 @@ def test_nothing_to_correlate_is_not_a_number(neurons):
 def test_different_numbers_of_neurons_are_refused():
     with pytest.raises(ValueError, match="got 2, 3 and 2"):
         correlation(np.zeros((2, 4, 1)), np.zeros((3, 4, 1)), np.zeros((2, 4), bool), seed=0)
+
+
+def test_the_first_fifty_references_count_in_thirty_subsets_as_in_the_paper():
+    features, judge, present = spaces(6, 61, 55)
+    found = correlation(features, judge, present, seed=0)
+    assert len(found.values) == 30
+    order = np.random.default_rng(0).permutation(61)[:60].reshape(30, 2)
+    expected = [pearsonr(*pooled(features[own], judge[own], present[own], 50)).statistic for own in order]
+    np.testing.assert_allclose(found.values, expected, rtol=1e-9)
+
+
+def test_two_pairs_are_enough():
+    """Of two neurons with two references each."""
+    features, judge = np.array([[[0.0], [1]], [[0], [3]]]), np.array([[[0.0], [5]], [[0], [2]]])
+    found = correlation(features, judge, np.ones((2, 2), bool), seed=0, subsets=1)
+    assert (found.pairs, found.left_out) == (2, 0)
+    assert found.mean == pytest.approx(-1)
+
+
+def test_the_unit_of_the_spaces_does_not_matter():
+    features, judge, present = spaces(7, 3)
+    expected = correlation(features.astype(float), judge, present, seed=0).values
+    for unit in (1e-12, 1e12):
+        found = correlation(features.astype(float) * unit, judge / unit, present, seed=0)
+        np.testing.assert_allclose(found.values, expected, rtol=1e-9)

@@ -8,7 +8,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from pure_cli.core.clusters import virtual_neurons
-from pure_cli.core.metrics.stability import bootstrap_stability, seed_stability
+from pure_cli.core.kmeans import inner_products
+from pure_cli.core.metrics.stability import _centred, bootstrap_stability, seed_stability
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -79,3 +80,26 @@ def test_wrong_arguments_are_refused():
         seed_stability(cloud(0), 2, [0])
     with pytest.raises(ValueError, match="one sample, got 0"):
         bootstrap_stability(cloud(0), 2, 0, 0)
+
+
+def test_inner_products_of_samples_are_about_the_mean_of_each():
+    points = cloud(5, 20, apart=3) + 7
+    drawn = np.random.default_rng(0).integers(0, 20, (4, 20))
+    found = _centred(inner_products(points)[drawn[:, :, None], drawn[:, None]])
+    np.testing.assert_allclose(found, [inner_products(points[own]) for own in drawn], atol=1e-10)
+
+
+def test_references_go_to_the_nearest_that_was_drawn_where_each_is_a_cluster():
+    """Samples have fewer different references than there are clusters; the empty ones draw none."""
+    points = np.array([[0.0], [1], [10], [100]])
+    generator, expected = np.random.default_rng(3), []
+    for _ in range(8):
+        drawn = np.unique(generator.integers(0, 4, 4))
+        nearest = [min(drawn, key=lambda other: abs(points[other, 0] - point)) for point in points[:, 0]]
+        expected.append(adjusted_rand_score(range(4), nearest))
+    assert bootstrap_stability(points, 4, 3, samples=8) == pytest.approx(np.mean(expected))
+
+
+def test_one_sample_and_two_references_are_enough():
+    assert bootstrap_stability(cloud(1, apart=30), 2, 0, samples=1) == 1
+    assert seed_stability(cloud(6, 2), 2, [0, 1]) == (1, 1)

@@ -146,3 +146,21 @@ def test_areas_are_scikit_learns():
     assert (nothing.mean, nothing.low, nothing.high) == (0, 0, 0)
     assert ahead.mean == pytest.approx(second.mean - first.mean)
     assert ahead.low < ahead.mean < ahead.high and second.low < second.mean < second.high <= 1
+
+
+def test_intervals_are_those_of_a_loop_over_samples():
+    """Each thing as often as all of its parts were drawn."""
+    generator = np.random.default_rng(3)
+    values, score, positive = generator.normal(size=8), generator.normal(size=8), np.arange(8) % 2 == 0
+    parts = [(i % 5, (i + 1 + i // 5) % 5) for i in range(8)]
+    means, areas = [], []
+    for drawn in np.random.default_rng(7).multinomial(5, np.full(5, 1 / 5), 300):
+        own = [i for i, (a, b) in enumerate(parts) for _ in range(drawn[a] * drawn[b])]
+        means += [values[own].mean()] if own else []
+        both = positive[own].any() and not positive[own].all()
+        areas += [area_under_curve(score[own], positive[own])] if both else []
+    found = shared_mean(values, parts, 7, level=0.8, samples=300)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.1, 0.9])))
+    assert len(means) < 300  # some samples hold nothing
+    area, _ = shared_area([score], positive, parts, 7, level=0.8, samples=300)
+    assert (area.low, area.high) == pytest.approx(tuple(np.quantile(areas, [0.1, 0.9])))

@@ -89,6 +89,7 @@ def test_dict_goes_through_json_and_back():
         ({"mean": [0.1, 0.2]}, "three numbers"),
         ({"mean": [0.1, 0.2, float("nan")]}, "--mean"),
         ({"std": [0.1, 0.2, 0.0]}, "--std"),
+        ({"std": [0.1, 0.2, -0.1]}, "--std has to be above 0"),
         ({"std": "abc"}, "three numbers"),
         ({"resized": 3}, "'resize'"),
     ],

@@ -48,6 +48,9 @@ ODD = {
     "two values": np.repeat(random(2), 25, axis=0),
     "three values of four": np.repeat(random(3), 4, axis=0),
     "two values of five points": random(2)[[0, 0, 0, 1, 1]],
+    "pairs": np.repeat(random(50), 2, axis=0),
+    "equally far from each other": np.eye(60),
+    "some equal, far from the others": np.concatenate([random(60) + 9, np.zeros((12, 8))]),
     "mostly constant": np.concatenate([np.ones((30, 8)), random(1)]),
     "tiny": random(20, scale=1e-30),
     "huge": random(20, scale=1e30),
@@ -98,3 +101,19 @@ def test_failure_inside_umap_falls_back_to_the_principal_axes(monkeypatch):
     monkeypatch.setattr(umap.UMAP, "fit_transform", broken)
     plane = random(12, 2)
     np.testing.assert_allclose(distances(project(plane, seed=0)), distances(plane), atol=1e-9)
+
+
+def test_scipy_is_left_as_it_was(monkeypatch):
+    import umap
+    from scipy.sparse import linalg
+
+    before = linalg.eigsh
+    project(two_clusters(20), seed=0)
+    assert linalg.eigsh is before
+
+    def broken(self, features):
+        raise ValueError
+
+    monkeypatch.setattr(umap.UMAP, "fit_transform", broken)
+    project(two_clusters(20), seed=0)
+    assert linalg.eigsh is before

@@ -207,3 +207,20 @@ def test_signs_are_kept_and_not_a_number_stays():
     values, _ = spatial_score(activation)
     assert values[0, 0] == -1.0
     assert torch.isnan(values[0, 1])
+
+
+def test_scores_pooled_over_space_and_where_they_are_highest():
+    maps = torch.tensor([[[[1.0, 4], [4, -3]], [[-2, -1], [-5, -4]]]])  # (B, C, H, W)
+    for pool, expected in (("max", [4, -1]), ("mean", [1.5, -3]), ("sum", [6, -12])):
+        values, positions = spatial_score(maps, pool)
+        assert values.tolist() == [expected] and values.dtype == torch.float32
+        assert positions.tolist() == [[1, 1]]
+        half, _ = spatial_score(maps.half(), pool)
+        assert half.tolist() == [expected] and half.dtype == torch.float32
+    values, positions = spatial_score(torch.tensor([[1.0, -2]]), "sum")
+    assert (values.tolist(), positions.tolist()) == ([[1, -2]], [[NO_POSITION] * 2])
+
+
+def test_places_without_an_image_are_as_the_files_have_them():
+    empty = TopImages.empty(2, 3)
+    assert (empty.image == -1).all() and (empty.position == -1).all() and (empty.value == -np.inf).all()

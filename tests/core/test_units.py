@@ -48,6 +48,7 @@ def test_main_channels_hold_half_of_the_weight():
     assert main_channels(np.array([0.1, -4, 2, 1, 0.5])).tolist() == [1]
     assert main_channels(np.array([1.0, -1, 1, 1])).tolist() == [0, 1]
     assert main_channels(np.array([0, 0.2, 0, 5])).tolist() == [1, 3]
+    assert main_channels(np.array([1, 3, 2, 2.5])).tolist() == [1, 3]  # 3 of 8.5 are less than half
 
 
 @pytest.fixture
@@ -83,3 +84,24 @@ def test_gradient_alone_is_relevance_at_the_mean_activation(tiny, pixels):
     ]
     found = gradient_alone(tiny, same, "layer3", ["layer2"], own, 0)["layer2"]
     torch.testing.assert_close(found, expected)
+
+
+def test_constant_activations_are_the_mean_over_images_at_each_place():
+    activation = torch.randn(3, 4, 2, 5, generator=torch.Generator().manual_seed(0))
+    found = constant(activation)
+    assert found.shape == activation.shape
+    for image in range(3):
+        torch.testing.assert_close(found[image], sum(activation) / 3)
+
+
+def test_probes_are_scikit_learns_on_features_of_variance_one():
+    from sklearn.linear_model import LogisticRegression
+
+    generator = np.random.default_rng(1)
+    labels = np.arange(120) % 3
+    features = generator.normal(size=(120, 4)) * [1, 2, 3, 9] + np.eye(4)[labels] + 5
+    scale = np.sqrt(np.mean([np.var(column) for column in features.T]))
+    theirs = LogisticRegression(max_iter=1000).fit(features / scale, labels == 2)
+    found = learned_unions(features, labels, [(2,)])
+    np.testing.assert_allclose(found.weight[0], theirs.coef_[0] / scale, rtol=1e-4)
+    np.testing.assert_allclose(found.bias[0], theirs.intercept_[0], rtol=1e-4)
