@@ -87,25 +87,49 @@ def drift(store: Store, collected: Collected, listing: Listing, verify: bool = F
     ----------
     verify : compare the content of all images
     """
-    changed, suspects, expected = [_NONE], [_NONE], [_NONE]
-    touched = compared = 0
-    if not _same_places(collected, listing):
-        return Drift(_NONE, 0, 0)
-    for index, seen in _in_use(store, listing):
+    changed, touched, compared = [_NONE], 0, 0
+    references, others = _Suspects(), _Suspects()
+    for index, seen in _in_use(store, listing) if _same_places(collected, listing) else ():
         other_size = listing.sizes[index] != seen.size
         other_time = _times(listing, index) != seen.time
-        doubtful = (other_time | verify) & ~other_size & (seen.content != UNREAD)
-        touched += int((doubtful & other_time).sum())
+        known = ~other_size & (seen.content != UNREAD)
         changed.append(index[other_size])
-        suspects.append(index[doubtful])
-        expected.append(seen.content[doubtful].astype(np.int64))
+        touched += int((known & other_time).sum())
         if verify:
             compared = touched
-            changed.append(_different(listing, suspects.pop(), expected.pop()))
-    doubted, content = np.concatenate(suspects), np.concatenate(expected)
-    first = np.argsort(~np.isin(doubted, collected.image_index), kind="stable")[:COMPARED]
-    changed.append(_different(listing, doubted[first], content[first]))
-    return Drift(np.sort(np.concatenate(changed)), touched, compared + len(first))
+            changed.append(_different(listing, index[known], seen.content[known]))
+            continue
+        is_reference = np.isin(index, collected.image_index)
+        references.add(index, seen.content, known & other_time & is_reference)
+        others.add(index, seen.content, known & other_time & ~is_reference)
+    for suspects in (references, others):
+        looked_at = suspects.spread(COMPARED - compared)
+        compared += len(looked_at[0])
+        changed.append(_different(listing, *looked_at))
+    return Drift(np.sort(np.concatenate(changed)), touched, compared)
+
+
+class _Suspects:
+    """Images that may have changed, and what was in them: some of each part where they are many."""
+
+    def __init__(self) -> None:
+        self._index, self._content = [_NONE], [_NONE]
+
+    def add(self, index: np.ndarray, content: np.ndarray, which: np.ndarray) -> None:
+        chosen = _spread(np.flatnonzero(which), COMPARED)
+        self._index.append(index[chosen])
+        self._content.append(content[chosen].astype(np.int64))
+
+    def spread(self, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Index and content of some of them."""
+        index, content = np.concatenate(self._index), np.concatenate(self._content)
+        chosen = _spread(np.arange(len(index)), most)
+        return index[chosen], content[chosen]
+
+
+def _spread(values: np.ndarray, most: int) -> np.ndarray:
+    """At most so many, evenly spread."""
+    return values if len(values) <= most else values[np.arange(most) * len(values) // most]
 
 
 def _different(listing: Listing, index: np.ndarray, content: np.ndarray) -> np.ndarray:
