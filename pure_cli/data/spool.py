@@ -121,8 +121,14 @@ def parts_of(values: np.ndarray) -> Iterator[np.ndarray]:
     """Numbers in parts; what was mapped into memory for one is given back after it."""
     for start in range(0, len(values), ROWS):
         yield values[start : start + ROWS]
-        if isinstance(values, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
-            values._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+        give_back(values)
+
+
+def give_back(*arrays: np.ndarray | None) -> None:
+    """Let go of what was mapped into memory of some arrays; they are read again where they are used again."""
+    for one in arrays:
+        if isinstance(one, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+            one._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class _Tape:

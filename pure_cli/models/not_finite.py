@@ -44,7 +44,7 @@ def _sentence(name: str, module: nn.Module) -> str:
     broken = [key for key, values in own if not _finite(values)]
     where = f"'{name}' ({type(module).__name__})" if name else f"the end of the model ({type(module).__name__})"
     if broken:
-        return f"They begin at {where}, whose {' and '.join(broken)} already hold some: the weights are broken."
+        return f"They begin at {where}, with some in its {' and '.join(broken)} already: the weights are broken."
     return f"They begin at {where}, whose own weights are sound."
 
 

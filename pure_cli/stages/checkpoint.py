@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.core.references import TopImages
+from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.errors import PureError
 from pure_cli.files import NO_ARCHIVE, disk_errors, read_archive, write_whole
 from pure_cli.workspace import PARTIAL, Store, read_texts, write_array, write_texts
@@ -36,13 +36,15 @@ class Checkpoint:
     tops : layer to its best images so far
     damaged : (index, path, reason) of images that could not be read
     next_chunk : chunks of images that are done
-    nan_images : images that gave activations that are not numbers
+    nan_images : how many images gave activations that are not finite numbers
+    nan_image : data-set index of the first of them; -1 where there is none
     """
 
     def __init__(self, store: Store, key: str):
         self.tops: dict[str, TopImages] = {}
         self.damaged: list[tuple[int, str, str]] = []
         self.next_chunk = self.nan_images = 0
+        self.nan_image = NO_IMAGE
         self._key = key
         self._store = _place(store)
         self._content, self._content_size, self._content_crc = b"", 0, 0
@@ -59,6 +61,7 @@ class Checkpoint:
                 return
             self._content_size, self._content_crc = size, crc
             self.next_chunk, self.nan_images = int(file.attrs["next_chunk"]), int(file.attrs["nan_images"])
+            self.nan_image = int(file.attrs["nan_image"])
             self.tops, self.damaged = tops, damaged
 
     @staticmethod
@@ -114,7 +117,7 @@ class Checkpoint:
         with self._store.replace(STATE) as file:
             file.attrs["content"] = [self._content_size, self._content_crc]
             file.attrs["key"], file.attrs["next_chunk"] = self._key, self.next_chunk
-            file.attrs["nan_images"] = self.nan_images
+            file.attrs["nan_images"], file.attrs["nan_image"] = self.nan_images, self.nan_image
             write_texts(file, "damaged", [json.dumps(self.damaged)])
             file.create_group("layers")
             for name, top in self.tops.items():

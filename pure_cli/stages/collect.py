@@ -13,6 +13,7 @@ import numpy as np
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, read_seen, write_collected
 from pure_cli.config import SCORE_OPTIONS, CollectSettings, fingerprint
 from pure_cli.data.listing import Listing
+from pure_cli.data.spool import give_back
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.models.trust import trust
@@ -76,11 +77,11 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     wanted = [name for name in layers if settings.force or not _has(kept, name, named)]
     scores = Scores(network, wanted, settings, listing)
     key = [made_from, listing.times_fingerprint, wanted, [named.settings(name) for name in wanted], how]
-    state, broken_image = search(store, network, listing, settings, scores, key, progress)
+    state = search(store, network, listing, settings, scores, key, progress)
 
     tops, damaged = state.tops, state.damaged
     made_from["content"] = _digest(state.content())
-    untrue = not_finite_notes(network, state, broken_image, wanted)
+    untrue = not_finite_notes(network, state, listing, wanted)
     origin.update(data=place_of(settings.data), images=len(listing) - len(damaged), default_layer=default_layer)
     new = {
         name: CollectedLayer(
@@ -242,15 +243,9 @@ def _whole(
 ) -> Collected:
     used = np.unique(np.concatenate([layer.top.image.ravel() for layer in layers.values()]))
     used = used[used >= 0]
-    return Collected(
-        origin,
-        layers,
-        used,
-        [listing.paths[index] for index in used.tolist()],
-        listing.labels[used],
-        list(listing.names),
-        damaged,
-    )
+    paths, labels = [listing.paths[index] for index in used.tolist()], listing.labels[used]
+    give_back(listing.labels)
+    return Collected(origin, layers, used, paths, labels, list(listing.names), damaged)
 
 
 def _damage_notes(damaged: list[tuple[int, str, str]]) -> list[str]:

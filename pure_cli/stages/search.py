@@ -28,19 +28,18 @@ def search(
     scores: Scores,
     key: list[Any],
     progress: Progress,
-) -> tuple[Checkpoint, Any]:
+) -> Checkpoint:
     """The pass over the images, from where a killed process left the same work, of which `key` says what it is.
 
     Returns
     -------
-    state : when all is done
-    image : (1, 3, H, W) uint8, the first that gave activations that are not finite; None where all are
+    Checkpoint
+        When all is done.
     """
     from pure_cli.data.loader import batches, default_workers
 
     batch_size = images_at_once(listing, network, settings.batch_size, scores.share)
     state = Checkpoint(store, fingerprint([*key, batch_size, network.device.type]))
-    broken_image = None
     workers = default_workers() if settings.workers is None else settings.workers
     saved = time.perf_counter()
     check_damage(state.damaged, listing, settings)
@@ -56,15 +55,15 @@ def search(
             if scored:
                 broken = _compete(state.tops, scored, batch.index, settings.n)
                 state.nan_images += int(broken.sum())
-                if broken.any() and broken_image is None:
-                    broken_image = batch.images[broken.argmax()][None].clone()
+                if broken.any() and state.nan_image == NO_IMAGE:
+                    state.nan_image = int(batch.index[broken.argmax()])
             state.add_content(batch.content)
             state.next_chunk += 1
             if time.perf_counter() - saved > CHECKPOINT_SECONDS:
                 state.save()
                 saved = time.perf_counter()
             progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
-    return state, broken_image
+    return state
 
 
 @contextmanager
@@ -97,7 +96,7 @@ def _compete(tops: dict[str, Any], scored: Scored, index: np.ndarray, n: int) ->
     return broken
 
 
-def not_finite_notes(network: Network, state: Checkpoint, image: Any, layers: list[str]) -> list[str]:
+def not_finite_notes(network: Network, state: Checkpoint, listing: Listing, layers: list[str]) -> list[str]:
     """A sentence on the images whose activations are not finite.
 
     Raises
@@ -105,11 +104,15 @@ def not_finite_notes(network: Network, state: Checkpoint, image: Any, layers: li
     PureError
         There are no others.
     """
+    import torch
+
+    from pure_cli.data.loader import decode_one
     from pure_cli.models.not_finite import where_not_finite
 
     if not state.nan_images:
         return []
-    where = "" if image is None else where_not_finite(network.model, network.inputs(image)) or ""
+    image = torch.from_numpy(decode_one(listing, state.nan_image, network.preprocessing))[None]
+    where = where_not_finite(network.model, network.inputs(image)) or ""
     empty = [name for name in layers if (state.tops[name].image == NO_IMAGE).all()]
     if empty:
         raise PureError(

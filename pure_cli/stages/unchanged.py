@@ -12,6 +12,7 @@ from pure_cli.artifacts import Collected, CollectedLayer, Seen, read_seen
 from pure_cli.data.content import UNREAD, contents
 from pure_cli.data.listing import Listing
 from pure_cli.data.source import NO_TIME
+from pure_cli.data.spool import give_back
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.stages.common import images_of
@@ -141,9 +142,10 @@ def _in_use(store: Store, listing: Listing) -> Iterator[tuple[np.ndarray, Seen]]
     """The data-set indices in use with what was seen of them, part by part."""
     start = 0
     for seen in read_seen(store):
-        index = listing.index[start : start + len(seen.size)]
+        index = np.array(listing.index[start : start + len(seen.size)])
         yield index, seen
         start += len(index)
+        give_back(listing.index, listing.sizes, listing.times)
 
 
 def _same_places(collected: Collected, listing: Listing) -> bool:
@@ -173,6 +175,7 @@ def seen_now(listing: Listing, contents: Iterable[np.ndarray]) -> Iterator[Seen]
         index = listing.index[start : start + len(content)]
         yield Seen(listing.sizes[index], _times(listing, index), content)
         start += len(content)
+        give_back(listing.index, listing.sizes, listing.times)
 
 
 @dataclass(frozen=True)

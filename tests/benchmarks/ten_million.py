@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pure_cli.artifacts import CollectedLayer, read_collected, write_collected
 from pure_cli.core.references import TopImages
 from pure_cli.data.cache import Cache
 from pure_cli.data.listing import list_images
@@ -22,6 +23,8 @@ from pure_cli.data.registry import register_source
 from pure_cli.data.source import DamagedImage, Items, Raw
 from pure_cli.data.spool import Spool
 from pure_cli.stages.checkpoint import Checkpoint
+from pure_cli.stages.collect import _whole
+from pure_cli.stages.unchanged import drift, seen_now
 from pure_cli.workspace import Store
 
 NEURONS, REFERENCES, BATCH = 256, 100, 1024
@@ -61,17 +64,28 @@ def bookkeeping(count: int, folder: Path) -> Iterator[str]:
     yield "listing"
     assert listing.fingerprint
     yield "fingerprint"
-    state = Checkpoint(Store(folder / "workspace"), "key")
+    store = Store(folder / "workspace")
+    state = Checkpoint(store, "key")
     state.tops["layer4"] = top = TopImages.empty(NEURONS, REFERENCES)
     generator, positions = np.random.default_rng(0), np.zeros((BATCH, NEURONS), np.int32)
     for start in range(0, count, BATCH):
         index = listing.index[start : start + BATCH]
         top.add(generator.random((len(index), NEURONS), np.float32), positions[: len(index)], index)
         state.damaged += [(int(i), listing.paths[i], "cut short") for i in index if i % DAMAGED_EVERY == 0]
+        state.add_content(index + 1)
         state.next_chunk += 1
         if state.next_chunk % SAVE_EVERY == 0:
             state.save()
     yield "top-n, checkpoints"
+    layer = CollectedLayer(top, [], (NEURONS, 7, 7), {"layer": "layer4", "n": REFERENCES}, {"data": "d"})
+    origin = {"images": count - len(state.damaged)}
+    write_collected(
+        store, _whole(origin, {"layer4": layer}, listing, state.damaged), seen_now(listing, state.content())
+    )
+    yield "collect.h5"
+    found = drift(store, read_collected(store), listing)
+    assert not found.touched and not len(found.changed)
+    yield "unchanged?"
 
 
 def main(counts: list[int]) -> None:

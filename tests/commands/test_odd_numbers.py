@@ -12,7 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from pure_cli.errors import PureFailure
 from pure_cli.models.not_finite import where_not_finite
+from pure_cli.stages.scores import Scores
 
 
 def strictly(study, command, *options):
@@ -36,7 +38,7 @@ def test_broken_checkpoint_is_told_with_the_layer_where_it_begins(study, refused
     spoil(study, "layer2.0.conv2.weight", value)
     answer = study.collect()
     refused(answer, "No image gives the neurons of layer3 activations that are finite")
-    assert "begin at 'layer2.0.conv2' (Conv2d), whose weight already hold some" in answer.err
+    assert "begin at 'layer2.0.conv2' (Conv2d), with some in its weight already" in answer.err
     assert not study.file("collect").exists()
 
 
@@ -56,6 +58,22 @@ def test_one_broken_neuron_is_told_and_the_others_are_as_before(study):
         strictly(study, command, *(("--workers", 0) if command == "attribute" else ()))
     with h5py.File(study.file("attribute")) as file:
         assert np.isfinite(file["layers/layer3/relevance/layer2"][:]).all()
+
+
+def test_the_layer_is_named_where_another_process_met_the_broken_images(study, refused, monkeypatch):
+    spoil(study, "layer3.0.shortcut.bias", float("nan"), 3)
+    scored = Scores.of
+
+    def fail(self, batch):
+        if 12 in batch.index:
+            raise PureFailure("The memory of the device is not enough.")
+        return scored(self, batch)
+
+    monkeypatch.setattr(Scores, "of", fail)
+    refused(study.collect("--batch-size", 4), "not enough", code=1)
+    monkeypatch.setattr(Scores, "of", scored)
+    told = study.collect("--batch-size", 4).err
+    assert "24 images gave activations that are not finite numbers" in told and "begin at 'layer3.0.shortcut'" in told
 
 
 def values(study):
