@@ -201,7 +201,7 @@ def _by_bic(products: np.ndarray, ks: Sequence[int], seed: int) -> int:
     values, vectors = np.linalg.eigh(products)
     largest = values[::-1][:COMPONENTS].clip(min=0)
     points = vectors[:, ::-1][:, :COMPONENTS] * np.sqrt(largest)
-    points = points[:, largest > 0]
+    points = points[:, largest > largest[0] * len(products) * np.finfo(float).eps]  # the others are rounding alone
     n, d = points.shape
     own = inner_products(points)[None]
     within = [np.trace(own[0])] + [float(_within(own, labels_of(own, [points], k, np.array([seed])))[0]) for k in ks]

@@ -216,7 +216,7 @@ def test_image_deleted_between_the_stages(study, refused):
 def test_image_damaged_between_the_stages(study, refused):
     image = study.to("collect").image(0)
     image.write_bytes(bytes(image.stat().st_size))
-    refused(study.pure("attribute", "--workers", 0), image, "pure collect --force", code=1)
+    refused(study.pure("attribute", "--workers", 0), "the images changed", image.name, "Run `pure collect` again")
 
 
 def test_data_folder_gone_between_the_stages(study, refused):

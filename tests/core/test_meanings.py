@@ -1,9 +1,12 @@
 """How many meanings: Gaussian circuits with a known number of clusters, overlap and noise."""
 
+import math
+
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 
-from pure_cli.core.meanings import RULES, meanings
+from pure_cli.core.meanings import RULES, _by_bic, _by_gap, meanings
 
 
 def circuits(count, apart, seed, n=100, dimensions=40, spread=1.0):
@@ -155,3 +158,39 @@ def test_many_clusters_of_few_references_are_not_halved():
     points = np.repeat(np.eye(2, 4) * 50, 4, axis=0) + np.random.default_rng(0).normal(size=(8, 4))
     (found,) = judged([points], ("prediction-strength",))
     assert found.k["prediction-strength"] in (1, 2)
+
+
+def test_the_gap_rule_is_tibshiranis_with_few_null_sets_too():
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        within = np.exp(generator.normal(size=(5, 3)) / 4)  # k = 1 … 5; the neuron and two null sets
+        gap, error = [], []
+        for row in np.log(within):
+            null = row[1:]
+            gap.append(null.mean() - row[0])
+            error.append(math.sqrt(((null - null.mean()) ** 2).mean()) * math.sqrt(1 + 1 / len(null)))
+        k = next((k for k in range(1, 5) if gap[k - 1] >= gap[k] - error[k]), 5)
+        assert _by_gap(within) == k
+
+
+def test_bic_is_that_of_gaussians_of_one_variance_written_out():
+    generator = np.random.default_rng(1)
+    chosen = []
+    for trial in range(40):
+        count, d, gap = int(generator.integers(1, 4)), int(generator.integers(1, 5)), generator.uniform(1, 5)
+        middle = generator.normal(size=(count, d)) * gap
+        points = np.concatenate([generator.normal(size=(8, d)) + m for m in middle])
+        points -= points.mean(axis=0)
+        bic = []
+        for k in (1, 2, 3, 4):
+            labels = KMeans(k, n_init=20, random_state=0).fit(points).labels_
+            n, sizes = len(points), np.bincount(labels)
+            squares = sum(((points[labels == c] - points[labels == c].mean(axis=0)) ** 2).sum() for c in range(k))
+            variance = squares / (d * (n - k))
+            likelihood = sum(size * math.log(size / n) for size in sizes)
+            likelihood += -n * d / 2 * math.log(2 * math.pi * variance) - d * (n - k) / 2
+            bic.append(k * (d + 1) * math.log(n) - 2 * likelihood)
+        ours = _by_bic(points @ points.T, [2, 3, 4], 0)
+        assert ours == np.argmin(bic) + 1 or bic[ours - 1] - min(bic) < 0.5, trial  # another local optimum of k-means
+        chosen.append(ours)
+    assert set(chosen) >= {1, 2, 3}
