@@ -1,5 +1,6 @@
 """The command line: names the subcommands, nothing else."""
 
+import os
 import sys
 from io import TextIOWrapper
 from typing import Annotated
@@ -48,6 +49,9 @@ def _pure(
 
 def main() -> None:
     """The console script."""
+    if sys.stdout is None or sys.stderr is None:  # closed by whoever started it
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 (for as long as the process lives)
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # for a terminal that knows no ✓
     app()

@@ -29,6 +29,7 @@ NO_ARCHIVE = (
     zipfile.BadZipFile,
     zlib.error,
 )  # raised by `read_archive` where there is none, or a damaged one
+_PART = 1 << 20  # bytes that are read at a time
 TEMPORARY = ".tmp"  # how the name of a file that is being written ends; it begins with a dot
 
 
@@ -78,6 +79,34 @@ def can_lock(path: Path) -> bool:
     except OSError as error:
         return error.errno not in NO_LOCKS
     return True
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether the disk was mounted so that nothing can be written to it."""
+    return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def file_crc(path: Path) -> int:
+    """The CRC-32 of a file.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    """
+    crc = 0
+    with path.open("rb", buffering=0) as file:
+        while part := file.read(_PART):
+            crc = zlib.crc32(part, crc)
+    return crc
+
+
+def crc_or_none(path: Path) -> int | None:
+    """The CRC-32 of a file; None where it cannot be read."""
+    try:
+        return file_crc(path)
+    except OSError:
+        return None
 
 
 @contextmanager

@@ -20,13 +20,14 @@ from pure_cli import __version__
 from pure_cli.checked import Input, Output, foreign_content
 from pure_cli.config import fingerprint
 from pure_cli.errors import PureError, UnreadableFile, first_line
-from pure_cli.files import TEMPORARY, can_lock, disk_errors, temporary_beside, write_failure
+from pure_cli.files import TEMPORARY, can_lock, disk_errors, is_read_only, temporary_beside, write_failure
 from pure_cli.interrupts import never_inside
 
 SCHEMA = 3  # of the files; raised when their layout changes
 STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "evaluate")
 MADE_BY = {"crops": "embed"}  # the command that makes a file, where it has another name
 LOCK_POLL = 0.2  # seconds
+READ_AT_ONCE = 1 << 20  # bytes
 ODD_NAMES = "surrogateescape"  # file names that are no UTF-8 keep their bytes
 FORMAT = ("v110", "v110")  # of HDF5: the first whose own structures have checksums; older readers are rare by now
 UNREADABLE = (
@@ -57,7 +58,8 @@ class Store:
         return self.root / f"{name}.h5"
 
     def has(self, name: str) -> bool:
-        return self.path(name).exists()
+        path = self.path(name)
+        return path.is_file() or path.is_dir()  # a pipe would keep whoever opens it waiting
 
     def require_folder(self) -> None:
         """Make sure that there is a workspace.
@@ -117,6 +119,19 @@ class Store:
             except UNREADABLE as error:
                 raise UnreadableFile(f"{path} is damaged ({first_line(error)}). {remake}") from error
 
+    def check(self, name: str) -> None:
+        """Read a file of the workspace from its beginning to its end, and hold it against its checksums.
+
+        Raises
+        ------
+        PureError
+            It is missing, or damaged.
+        """
+        buffer = bytearray(READ_AT_ONCE)
+        with self.read(name), Input(self.path(name)) as content:
+            while content.readinto(buffer):
+                pass
+
     @contextmanager
     def replace(self, name: str) -> Iterator[h5py.File]:
         """Write a new file that takes the old one's place, as a whole, when the block ends well.
@@ -170,11 +185,15 @@ class Store:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
+            there = next(path for path in (self.root, *self.root.parents) if path.exists())
+            if there != self.root:
+                raise PureError(f"No workspace can lie in {there}, which is a file. Choose a folder.") from None
             raise PureError(NO_FOLDER.format(self.root)) from None
         except OSError as error:
             raise PureError(f"The workspace {self.root} cannot be made: {error.strerror}.") from None
         if not os.access(self.root, os.W_OK):
-            raise PureError(f"The workspace {self.root} may not be written: permission denied.")
+            why = "the disk is read-only" if is_read_only(self.root) else "permission denied"
+            raise PureError(f"The workspace {self.root} may not be written: {why}.")
 
     @contextmanager
     def lock(self, stage: str, waiting: Callable[[str], None] = lambda _: None) -> Iterator[None]:
@@ -183,9 +202,12 @@ class Store:
         The lock belongs to the operating system and ends with the process that held it, however that ended.
         """
         self.prepare()
-        lock = FileLock(self.root / ".lock")
+        place = self.root / ".lock"
+        if place.exists() and not place.is_file():
+            raise PureError(f"{place} is no file, and nothing that pure made. Remove it.")
+        lock = FileLock(place)
         owner = self.root / ".lock-owner"
-        if not can_lock(self.root / ".lock"):
+        if not can_lock(place):
             waiting(f"The disk of {self.root} has no file locks. Let no two commands work on it at the same time.")
             yield
             return

@@ -1,5 +1,6 @@
 """What every command does the same way: options and config file together, progress, errors, how results are told."""
 
+import errno
 import functools
 import json
 import os
@@ -45,6 +46,7 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
         try:
             with stops_when_asked(STOPPED):
                 command(*args, **options)
+                sys.stdout.flush()
         except PureError as error:
             fail(f"Error: {error}", error.exit_code)
         except KeyboardInterrupt:
@@ -57,6 +59,11 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
         except MemoryError:
             fail("Error: the memory is not enough. Try a smaller --batch-size and fewer --workers.", 1)
         except Exception as error:
+            from pure_cli.files import DISK_FULL
+
+            if isinstance(error, OSError) and error.errno in (*DISK_FULL, errno.EIO):
+                where = f"'{error.filename}'" if error.filename else "standard output, or a temporary file,"
+                fail(f"Error: {where} cannot be written: {(error.strerror or '').lower()}.", 1)
             fail(
                 f"Error: pure failed in a way that it should not ({type(error).__name__}: {first_line(error)}). "
                 "Run it with --debug to see where.",

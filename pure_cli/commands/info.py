@@ -42,7 +42,8 @@ def info(
         if found["damaged"]:
             session.say(f"  damaged  {len(found['damaged'])} images could not be read (--damaged lists them)")
     for name, size in found["files"].items():
-        session.say(f"  {name + '.h5':<14} {size / 1e6:,.1f} MB")
+        unread = "  (not read as a whole; --verify does)" if name in found["unchecked"] else ""
+        session.say(f"  {name + '.h5':<14} {size / 1e6:,.1f} MB{unread}")
     if found["results"]:
         table = Table("stage", "layer", "holds", "status", box=None, header_style="bold", padding=(0, 2, 0, 0))
         for result in found["results"]:

@@ -1,10 +1,14 @@
-"""Memory that is kept for what comes next."""
+"""Memory that is kept for what comes next, and memory that ran out."""
 
 import ctypes
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # glibc's numbers for the parameters of mallopt
 LARGEST_KEPT = 1 << 30  # bytes; larger blocks come from the system each time
 NEVER = (1 << 31) - 1
+NO_MEMORY = (
+    *("DefaultCPUAllocator", "can't allocate memory", "not enough memory", "out of memory"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)  # torch says so in a RuntimeError, of many kinds
 
 
 def keep_memory() -> bool:
@@ -24,3 +28,12 @@ def keep_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # another C library, or no Unix
         return False
     return bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT)) and bool(mallopt(TRIM_THRESHOLD, NEVER))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no more memory, on a device or in the machine."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)

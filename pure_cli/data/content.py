@@ -8,9 +8,9 @@ import numpy as np
 
 from pure_cli.data.listing import Listing
 from pure_cli.data.source import DamagedImage, Raw
+from pure_cli.files import file_crc
 
 UNREAD = 0  # of an image that cannot be read
-_PART = 1 << 20  # bytes of a file that are looked at at a time
 _READERS = 8  # threads: a disk far away has many at once
 
 
@@ -22,16 +22,13 @@ def content_of(raw: Raw) -> int:
     DamagedImage
         The file cannot be read.
     """
-    crc = 0
     if isinstance(raw, bytes):
         crc = zlib.crc32(raw)
     elif isinstance(raw, np.ndarray):
         crc = zlib.crc32(np.ascontiguousarray(raw).data.cast("B"), zlib.crc32(repr(raw.shape).encode()))
     else:
         try:
-            with raw.open("rb", buffering=0) as file:
-                while part := file.read(_PART):
-                    crc = zlib.crc32(part, crc)
+            crc = file_crc(raw)
         except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
             raise DamagedImage("it cannot be read") from error
     return crc or 1

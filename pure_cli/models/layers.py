@@ -10,6 +10,7 @@ from torch import nn
 from pure_cli.core.circuits import activations, forward_to
 from pure_cli.core.hooks import FUNCTION, function_of, functions, is_function
 from pure_cli.core.layout import axis_of, ends_dense, is_map
+from pure_cli.core.memory import is_out_of_memory
 from pure_cli.errors import PureError, first_line, unknown
 
 SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
@@ -62,11 +63,11 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
     names = {module: name for name, module in model.named_modules() if name}
     found: dict[str, Layer] = {}
     size = (image.shape[-2], image.shape[-1])
-    pair = image.expand(2, -1, -1, -1)  # that windows or heads take the place of images is seen with two alone
+    shown = image
 
     def add(name: str, kind: str, output: object, calls: int) -> None:
         layer = Layer(name, kind, None, calls)
-        if isinstance(output, torch.Tensor) and 2 <= output.ndim <= 4 and len(output) == len(pair):
+        if isinstance(output, torch.Tensor) and 2 <= output.ndim <= 4 and len(output) == len(shown):
             dense = len(set(output.shape[1:])) == 1 and ends_dense(model, name)
             seen = Layer(name, kind, tuple(output.shape[1:]), calls, axis_of(output, size, dense))
             layer = seen if len(seen.extent) != 2 or is_map(seen.extent, size) else layer
@@ -83,8 +84,16 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
 
     handles = [module.register_forward_hook(note) for module in names]
     try:
-        with torch.no_grad(), functions(model, note_function):
-            model(pair)
+        for count in (2, 1):  # that windows or heads take the place of images is seen with two; one is a last resort
+            shown = image.expand(count, -1, -1, -1)
+            found.clear()
+            try:
+                with torch.no_grad(), functions(model, note_function):
+                    model(shown)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if count == 1 or not is_out_of_memory(error):
+                    raise
     except Exception as error:
         raise PureError(
             f"The model fails on an image of {size[1]} × {size[0]} pixels: {type(error).__name__}: "

@@ -24,6 +24,8 @@ from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
 UP_TO_DATE = "up to date"
+CHECKED = 1 << 26  # bytes of a file that is read as a whole each time
+WRITTEN_TO = {"calibrate": "evaluate"}  # the files of results, where they have another name than their stage
 
 
 def info(store: Store, verify: bool = False) -> dict[str, Any]:
@@ -31,12 +33,13 @@ def info(store: Store, verify: bool = False) -> dict[str, Any]:
 
     Parameters
     ----------
-    verify : compare the content of all images with what was collected
+    verify : compare the content of all images with what was collected, and read all files of the workspace as a whole
 
     Returns
     -------
     dict with "workspace", "files" (name, bytes), "origin", "results": a list of dicts with "stage", "layer", "what",
-    "status"; "damaged" images, "unfinished" work, and "problems" with files that cannot be read
+    "status"; "damaged" images, "unfinished" work, "problems" with files that cannot be read, and "unchecked" files,
+    which are too large to be read as a whole each time
 
     Raises
     ------
@@ -44,6 +47,36 @@ def info(store: Store, verify: bool = False) -> dict[str, Any]:
         No such workspace.
     """
     store.require_folder()
+    problems = _damaged_files(store, verify)
+    found = _contents(store, verify)
+    found["problems"] = list(dict.fromkeys([*problems.values(), *found["problems"]]))
+    found["unchecked"] = [] if verify else [name for name, size in found["files"].items() if size > CHECKED]
+    for result in found["results"]:
+        file = WRITTEN_TO.get(result["stage"], result["stage"])
+        if file in problems:
+            why = f"{store.path(file).name} is damaged"
+            result.update(_result(result["stage"], result["layer"], result["what"], why))
+    return found
+
+
+def _damaged_files(store: Store, verify: bool) -> dict[str, str]:
+    """What is wrong with files of the workspace: small ones are read as a whole, large ones opened."""
+    problems = {}
+    for name in STAGE_FILES:
+        if store.has(name):
+            try:
+                if verify or store.path(name).stat().st_size <= CHECKED:
+                    store.check(name)
+                else:
+                    with store.read(name):
+                        pass
+            except PureError as error:
+                problems[name] = str(error)
+    return problems
+
+
+def _contents(store: Store, verify: bool) -> dict[str, Any]:
+    """What the files say, as far as they can be read."""
     found: dict[str, Any] = {
         "workspace": str(store.root),
         "files": {name: store.path(name).stat().st_size for name in STAGE_FILES if store.has(name)},

@@ -5,13 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 
+from pure_cli.core.memory import is_out_of_memory
 from pure_cli.errors import PureFailure
 from pure_cli.words import counted
-
-NO_MEMORY = (
-    *("DefaultCPUAllocator", "can't allocate memory", "not enough memory", "out of memory"),
-    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
-)  # torch says so in a RuntimeError, of many kinds
 
 
 class Portions:
@@ -79,12 +75,3 @@ class Portions:
                 "A smaller --batch-size saves the attempt."
             )
             self._notes = None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is no more memory, on a device or in the machine."""
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)

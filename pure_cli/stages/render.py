@@ -16,7 +16,7 @@ from pure_cli.config import RenderSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, UnreadableFile, unknown
-from pure_cli.files import TEMPORARY, write_whole
+from pure_cli.files import TEMPORARY, crc_or_none, file_crc, write_whole
 from pure_cli.models.spec import parse_model
 from pure_cli.stages.cluster import cluster_fingerprint
 from pure_cli.stages.common import Network, Outcome, Progress, first_image, open_network, silent
@@ -111,11 +111,11 @@ class FigureIndex:
         return (entry for key, entry in self._entries.items() if (self.folder / key).is_file())
 
     def has(self, job: Job) -> bool:
-        """The figure is there, and is the one that would be drawn now."""
-        return self._entries.get(self._key(job.file)) == job.entry and job.file.is_file()
+        """The figure is there as it was drawn, and is the one that would be drawn now."""
+        return self._entries.get(self._key(job.file)) == {**job.entry, "crc": crc_or_none(job.file)}
 
     def add(self, job: Job) -> None:
-        self._entries[self._key(job.file)] = job.entry
+        self._entries[self._key(job.file)] = {**job.entry, "crc": file_crc(job.file)}
         write_whole(self.folder / INDEX, json.dumps(self._entries, indent=1, sort_keys=True))
 
     def _key(self, file: Path) -> str:

@@ -204,11 +204,23 @@ def test_whole_line_that_is_a_file_wins_over_a_label(tmp_path):
 def test_absolute_paths_stay_outside_of_the_root_and_become_relative_within(tmp_path):
     make(tmp_path / "far", "a.jpg")
     make(tmp_path / "near", "b.jpg")
-    (tmp_path / "near/list.txt").write_text(f"{tmp_path}/far/a.jpg 1\n{tmp_path}/near/b.jpg 2\n../far/a.jpg 3\n")
+    (tmp_path / "near/list.txt").write_text(f"{tmp_path}/far/a.jpg 1\n{tmp_path}/near/b.jpg 2\n")
     listing = list_images(tmp_path / "near/list.txt")
-    assert listing.paths == (f"{tmp_path}/far/a.jpg", "b.jpg", "../far/a.jpg")
-    assert [listing.path(i).read_bytes() for i in range(3)] == [b"x"] * 3
-    assert listing.sizes.tolist() == [1, 1, 1]
+    assert listing.paths == (f"{tmp_path}/far/a.jpg", "b.jpg")
+    assert [listing.path(i).read_bytes() for i in range(2)] == [b"x"] * 2
+    assert listing.sizes.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("path", ["../far/a.jpg", "b/../../far/a.jpg", "./../far/a.jpg", "../near/../far/a.jpg"])
+def test_a_path_of_a_list_that_climbs_out_of_its_folder_is_refused(tmp_path, path):
+    make(tmp_path / "far", "a.jpg")
+    make(tmp_path / "near", "b/c.jpg", "..odd/d.jpg")
+    (tmp_path / "near/list.txt").write_text("b/../b/c.jpg\n..odd/d.jpg\n")
+    assert list_images(tmp_path / "near/list.txt").sizes.tolist() == [1, 2]
+    for name in ("list.txt", "list.csv"):
+        (tmp_path / "near" / name).write_text(f"b/c.jpg\n{path}\n")
+        with pytest.raises(PureError, match=r"leads out of its folder\. Write the whole path"):
+            list_images(tmp_path / "near" / name)
 
 
 TABLE = [("a.jpg", "cat"), ("b, c.jpg", "dog"), ("line\nbreak.jpg", "cat")]

@@ -11,11 +11,12 @@ from safetensors.numpy import load_file
 
 from pure_cli import Workspace
 from pure_cli.artifacts import read_collected
+from pure_cli.core.memory import is_out_of_memory
 from pure_cli.data.listing import list_images
 from pure_cli.errors import PureFailure
 from pure_cli.stages.common import open_network
 from pure_cli.stages.planted.units import look
-from pure_cli.stages.portions import Portions, is_out_of_memory
+from pure_cli.stages.portions import Portions
 
 MEMORY = 5  # images that the model takes at once
 HUNGRY = (
@@ -105,6 +106,11 @@ def test_calibrate_looks_at_the_images_in_halves_too(hungry, images, tmp_path, m
     np.testing.assert_allclose(halved.mean, whole.mean, rtol=1e-4, atol=1e-6)
     for name, highest in whole.highest.items():
         np.testing.assert_allclose(halved.highest[name], highest, rtol=1e-4, atol=1e-6)
+
+
+def test_a_network_that_takes_one_image_at_a_time_is_enough(hungry, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HUNGRY", "1")
+    assert len(list(stages(tmp_path / "one", hungry, images, 4))) == 6
 
 
 def test_halved_relevance_is_that_of_whole_batches(hungry, images, tmp_path, monkeypatch):

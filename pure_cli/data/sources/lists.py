@@ -82,7 +82,14 @@ def _read_list(file: Path) -> list[_Row]:
             f"The list '{file}' names no image. It should hold a path to a line, and a label after it if there is one."
         )
     inside = f"{root.as_posix().rstrip('/')}/"
-    return [(_relative(path, inside), label) for path, label in rows]
+    found = [(_relative(path, inside), label) for path, label in rows]
+    beyond = next((path for path, _ in found if ".." in path and os.path.normpath(path).split("/")[0] == ".."), None)
+    if beyond is not None:
+        raise PureError(
+            f"The list '{file}' names '{beyond}', which leads out of its folder. Write the whole path (/…), or put the "
+            "list into a folder above its images."
+        )
+    return found
 
 
 def _read_text(file: Path) -> str:

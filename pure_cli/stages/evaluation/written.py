@@ -1,7 +1,7 @@
 """Where the results of evaluate are written: ``evaluate.h5``, ``evaluate.json``, tables and figures."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ import numpy as np
 
 from pure_cli.artifacts import read_evaluations, write_evaluation
 from pure_cli.config import fingerprint
-from pure_cli.files import disk_errors, write_whole
+from pure_cli.files import crc_or_none, disk_errors, write_whole
 from pure_cli.stages.common import earlier
 from pure_cli.stages.evaluation.study import Result
 from pure_cli.workspace import Store
@@ -74,6 +74,11 @@ class Written:
             return None
         return self._shown.get(where.key, {}).get("tables")
 
+    def intact(self, where: Where, names: Iterable[str]) -> bool:
+        """Whether files of a metric are as they were written."""
+        sums, folder = self._shown.get(where.key, {}).get("crc", {}), self._store.root / where.folder
+        return all(name in sums and crc_or_none(folder / name) == sums[name] for name in names)
+
     def files(self, where: Where) -> list[str]:
         """Names of the files of a metric that were written before, in its folder whatever is noted."""
         names = self._shown.get(where.key, {}).get("files", [])
@@ -107,7 +112,9 @@ class Written:
         return bool(self._shown.get(where.key, {}).get("complete"))
 
     def set_files(self, where: Where, names: list[str]) -> None:
-        self._shown[where.key] |= {"files": sorted(names), "complete": True}
+        folder = self._store.root / where.folder
+        sums = {name: crc_or_none(folder / name) for name in sorted(names)}
+        self._shown[where.key] |= {"files": sorted(names), "crc": sums, "complete": True}
         self._save()
 
     def _save(self) -> None:
@@ -137,7 +144,7 @@ def publish(
             texts[f"{stem}.tex"] = partial(as_latex, {**table, "name": label})
     before = written.files(where)
     anew = anew or not written.complete(where)
-    if not anew and all((folder / name).exists() for name in [*before, *texts]):
+    if not anew and written.intact(where, [*before, *texts]):
         return
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
