@@ -69,11 +69,11 @@ def test_labels_of_mixed_kinds_are_names(listed):
 
 
 def test_devices_and_folders_and_text_files_are_damaged_and_never_waited_for(listed):
-    listing = listed("a.png\n/dev/zero\n/dev/stdin\n.\n../../../../../../../../etc/passwd\n/etc/passwd\n" + "x" * 5000)
+    listing = listed("a.png\n/dev/zero\n/dev/stdin\n.\n/etc/passwd\n" + "x" * 5000)
     (batch,) = batches(listing, listing.index, Preprocessing(resize=None, crop_size=None), 8, 0)
     assert batch.index.tolist() == [0]
     reasons = [damaged.reason for damaged in batch.damaged]
-    assert reasons[:5] == ["not a file", "not a file", "a folder, not an image", "not an image", "not an image"]
+    assert reasons[:4] == ["not a file", "not a file", "a folder, not an image", "not an image"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
