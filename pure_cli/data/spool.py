@@ -14,6 +14,7 @@ import numpy as np
 IN_MEMORY = 1 << 24  # bytes of a list that are kept in memory before it goes to the disk
 BLOCK = 64  # texts that are read from the disk at a time
 ROWS = 1 << 16  # numbers that are written at a time
+PICKED = 1 << 11  # numbers that are read at a time from anywhere
 
 
 class Spool:
@@ -122,6 +123,15 @@ def parts_of(values: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(values), ROWS):
         yield values[start : start + ROWS]
         give_back(values)
+
+
+def picked(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Some of many numbers: of those on the disk, the pages of a few at a time are in memory."""
+    parts = [np.zeros(0, values.dtype)]
+    for start in range(0, len(index), PICKED):
+        parts.append(np.array(values[index[start : start + PICKED]]))
+        give_back(values)
+    return np.concatenate(parts)
 
 
 def give_back(*arrays: np.ndarray | None) -> None:

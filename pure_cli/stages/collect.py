@@ -13,7 +13,7 @@ import numpy as np
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, read_seen, write_collected
 from pure_cli.config import SCORE_OPTIONS, CollectSettings, fingerprint
 from pure_cli.data.listing import Listing
-from pure_cli.data.spool import give_back
+from pure_cli.data.spool import picked
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.models.trust import trust
@@ -243,8 +243,7 @@ def _whole(
 ) -> Collected:
     used = np.unique(np.concatenate([layer.top.image.ravel() for layer in layers.values()]))
     used = used[used >= 0]
-    paths, labels = [listing.paths[index] for index in used.tolist()], listing.labels[used]
-    give_back(listing.labels)
+    paths, labels = [listing.paths[index] for index in used.tolist()], picked(listing.labels, used)
     return Collected(origin, layers, used, paths, labels, list(listing.names), damaged)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pure_cli.data import spool
 from pure_cli.data.listing import list_images
-from pure_cli.data.spool import Spool, Texts, numbers, parts_of
+from pure_cli.data.spool import Spool, Texts, numbers, parts_of, picked
 from tests.data.test_listing import make
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "ten_million.py"
@@ -107,6 +107,13 @@ def test_parts_of_numbers_are_all_of_them(where):
     for part in parts_of(whole):
         part += 1
     assert np.concatenate(list(parts_of(whole))).tolist() == list(range(1, 28))
+
+
+def test_picked_numbers_are_those_at_their_places(where, monkeypatch):
+    monkeypatch.setattr(spool, "PICKED", 3)
+    whole = numbers([np.arange(0, 100, 5)])
+    assert picked(whole, np.array([7, 0, 19, 7])).tolist() == [35, 0, 95, 35]
+    assert picked(whole, np.array([], np.int64)).tolist() == []
 
 
 def test_a_folder_reads_the_same_from_disk_and_from_memory(monkeypatch, tmp_path):
