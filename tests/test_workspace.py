@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 from materials import make_images
 from processes import PATIENCE, Lab, wait_until
 
+from pure_cli import workspace
 from pure_cli.errors import PureError, PureFailure, UnreadableFile
 from pure_cli.scratch import Scratch
 from pure_cli.workspace import (
     SCHEMA,
     Store,
     empty_rows,
+    grow_array,
     made_from,
     read_texts,
     settings_of,
@@ -690,3 +692,40 @@ def test_a_disk_without_locks_is_worked_on_with_a_note(store, monkeypatch):
         write(store, 2)
     assert value_of(store) == 2
     assert len(said) == 1 and said[0].startswith(f"The disk of {store.root} has no file locks.")
+
+
+def test_a_file_is_checked_from_its_beginning_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(workspace, "READ_AT_ONCE", 10_000)
+    store = Store(tmp_path)
+    with store.replace("cluster") as file:
+        write_array(file, "values", np.arange(100_000))
+    store.check("cluster")
+    whole = store.path("cluster").read_bytes()
+    for place in range(100_000, len(whole) - 30_000, 150_000):
+        store.path("cluster").write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(UnreadableFile, match=r"cluster\.h5 is .*pure cluster --force"):
+            store.check("cluster")
+
+
+def test_an_array_that_grows_holds_all_that_was_appended(tmp_path):
+    store, random = Store(tmp_path), np.random.default_rng(0)
+    parts = [random.integers(0, 1 << 30, count) for count in (0, 1, 3000, 1024, 5)]
+    with store.replace("cluster") as file:
+        append = grow_array(file, "deep/values", "i8")
+        for part in parts:
+            append(part)
+    with store.read("cluster") as file:
+        assert file["deep/values"][:].tolist() == np.concatenate(parts).tolist()
+        assert file["deep/values"].fletcher32
+
+
+def test_a_pipe_in_the_place_of_the_lock_is_told(tmp_path):
+    os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(PureError, match=r"\.lock is no file.*Remove it"), Store(tmp_path).lock("cluster"):
+        pass
+
+
+def test_a_workspace_below_a_file_names_the_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PureError, match=r"No workspace can lie in .*file, which is a file"):
+        Store(tmp_path / "file" / "a" / "b").prepare()

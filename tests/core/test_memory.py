@@ -2,6 +2,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from pure_cli.core.memory import is_out_of_memory
 
 FREED = """
 import ctypes, sys
@@ -38,3 +41,12 @@ def test_another_c_library_is_left_alone(monkeypatch):
 
         monkeypatch.setattr(ctypes, "CDLL", none)
         assert keep_memory() is False
+
+
+def test_a_lack_of_memory_is_known_in_all_the_ways_in_which_torch_says_it():
+    with pytest.raises(RuntimeError) as of_torch:
+        torch.empty(1 << 60)
+    for error in (of_torch.value, torch.OutOfMemoryError("no"), MemoryError(), RuntimeError("CUDA out of memory.")):
+        assert is_out_of_memory(error)
+    for other in (RuntimeError("shapes do not fit"), ValueError("out of memory"), KeyError("x")):
+        assert not is_out_of_memory(other)
