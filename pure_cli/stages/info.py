@@ -168,10 +168,7 @@ def _collect_results(store: Store, collected: Collected, found: dict[str, Any], 
     except PureError as error:
         found["problems"].append(f"It cannot be told whether the references are up to date: {error}")
     for name, layer in collected.layers.items():
-        why: str | None = "what they were made from cannot be read"
-        if now is not None:
-            differing = now.differing(layer)
-            why = f"{' and '.join(differing)} changed" if differing else None
+        why = "what they were made from cannot be read" if now is None else _why(now.differing(layer))
         stale[name] = why
         score = layer.settings.get("score", {})
         by = f", by {score.get('by', 'activation')} ({score['pool']} over space)" if score else ""
@@ -228,7 +225,11 @@ def _evaluations(
 
 
 def _changed(then: dict[str, Any], now: dict[str, Any]) -> str | None:
-    differing = changes(then, now)
+    return _why(changes(then, now))
+
+
+def _why(differing: list[str]) -> str | None:
+    """In words, that these changed; None where nothing did."""
     return f"{' and '.join(differing)} changed" if differing else None
 
 
