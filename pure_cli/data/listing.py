@@ -36,13 +36,13 @@ class Listing:
     labels : (N,) int64, -1 where unknown
     names : class names, ``names[label]``; empty where there are none (integer labels of a list, flat folder)
     sizes : (N,) int64, in bytes; -1 for a listed file that is not there
+    times : (N,) int64, of the last change, in nanoseconds; -1 for a listed file that is not there, and for items that
+        are no files
     index : (M,) int64, ascending: the data-set indices in use. An index means the same image whatever the limit.
     read : gives the raw image of a data-set index; `pure_cli.data.decode` makes pixels of it
     data : what ``--data`` said, absolute
     identity : tells a change that sizes do not
     codes : of the classes, where the names stand for codes
-    times : (N,) int64, of the last change, in nanoseconds, -1 for a listed file that is not there; None where the
-        items are no files
     """
 
     root: Path
@@ -50,12 +50,12 @@ class Listing:
     labels: np.ndarray
     names: tuple[str, ...]
     sizes: np.ndarray
+    times: np.ndarray
     index: np.ndarray
     read: Callable[[int], Raw]
     data: str = ""
     identity: str = ""
     codes: tuple[str, ...] = ()
-    times: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -81,7 +81,7 @@ class Listing:
     def times_fingerprint(self) -> str:
         """SHA-256 (hex) of the times."""
         digest = sha256()
-        for block in () if self.times is None else _bytes(self.times):
+        for block in _bytes(self.times):
             digest.update(block)
         return digest.hexdigest()
 
@@ -128,12 +128,12 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
         labels=_numbers(items.labels, count, UNKNOWN_LABEL),
         names=tuple(items.names),
         sizes=_numbers(items.sizes, count, NO_SIZE),
+        times=_numbers(items.times, count, NO_TIME),
         index=numbers((at * count // chosen for at in _ranges(chosen)), cache),
         read=items.read,
         data=place.text,
         identity=items.identity,
         codes=tuple(items.codes),
-        times=None if items.times is None else _numbers(items.times, count, NO_TIME),
     )
 
 

@@ -134,7 +134,7 @@ def picked(values: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def give_back(*arrays: np.ndarray | None) -> None:
+def give_back(*arrays: np.ndarray) -> None:
     """Let go of what was mapped into memory of some arrays; they are read again where they are used again."""
     for one in arrays:
         if isinstance(one, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):

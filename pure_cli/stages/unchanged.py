@@ -11,7 +11,6 @@ import numpy as np
 from pure_cli.artifacts import Collected, CollectedLayer, Seen, read_seen
 from pure_cli.data.content import UNREAD, contents
 from pure_cli.data.listing import Listing
-from pure_cli.data.source import NO_TIME
 from pure_cli.data.spool import give_back
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
@@ -92,7 +91,7 @@ def drift(store: Store, collected: Collected, listing: Listing, verify: bool = F
     references, others = _Suspects(), _Suspects()
     for index, seen in _in_use(store, listing) if _same_places(collected, listing) else ():
         other_size = listing.sizes[index] != seen.size
-        other_time = _times(listing, index) != seen.time
+        other_time = listing.times[index] != seen.time
         known = ~other_size & (seen.content != UNREAD)
         changed.append(index[other_size])
         touched += int((known & other_time).sum())
@@ -159,10 +158,6 @@ def _same_places(collected: Collected, listing: Listing) -> bool:
     )
 
 
-def _times(listing: Listing, index: np.ndarray) -> np.ndarray:
-    return np.full(len(index), NO_TIME) if listing.times is None else listing.times[index]
-
-
 def seen_now(listing: Listing, contents: Iterable[np.ndarray]) -> Iterator[Seen]:
     """What the images in use are.
 
@@ -173,7 +168,7 @@ def seen_now(listing: Listing, contents: Iterable[np.ndarray]) -> Iterator[Seen]
     start = 0
     for content in contents:
         index = listing.index[start : start + len(content)]
-        yield Seen(listing.sizes[index], _times(listing, index), content)
+        yield Seen(listing.sizes[index], listing.times[index], content)
         start += len(content)
         give_back(listing.index, listing.sizes, listing.times)
 

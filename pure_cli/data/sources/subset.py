@@ -43,8 +43,8 @@ class Subset:
         if len(index) and not 0 <= index.min() <= index.max() < len(of.paths):
             raise PureError(f"'{data}' has fewer images than when the subset '{file}' was made. Make it again.")
         paths = [of.paths[i] for i in index.tolist()]
-        times = None if of.times is None else of.times[index]
-        return Items(of.root, paths, _Picked(of.read, index), label, (), of.sizes[index], of.identity, times=times)
+        read, sizes, times = _Picked(of.read, index), of.sizes[index], of.times[index]
+        return Items(of.root, paths, read, label, (), sizes, of.identity, times=times)
 
 
 def subset(data: str, index: np.ndarray, labels: np.ndarray) -> str:
