@@ -49,7 +49,8 @@ def random():
 def top_images(random, channels, n=REFERENCES):
     image = np.stack([random.choice(IMAGES, n, replace=False) for _ in range(channels)]).astype(np.int64)
     value = -np.sort(-random.normal(size=(channels, n)).astype(np.float32), axis=1)
-    return TopImages(value, image, random.integers(0, 49, (channels, n)).astype(np.int32))
+    mean = random.normal(size=(channels, n)).astype(np.float32)
+    return TopImages(value, image, random.integers(0, 49, (channels, n)).astype(np.int32), mean)
 
 
 def references(random) -> Collected:
@@ -80,7 +81,7 @@ def test_references_come_back_as_they_were(store, random):
     np.testing.assert_array_equal(found.image_label, written.image_label)
     assert found.layers.keys() == written.layers.keys()
     for name, layer in written.layers.items():
-        for part in ("value", "image", "position"):
+        for part in ("value", "image", "position", "mean"):
             np.testing.assert_array_equal(getattr(found.layers[name].top, part), getattr(layer.top, part))
         for part in ("lower_layers", "shape", "settings", "made_from"):
             assert getattr(found.layers[name], part) == getattr(layer, part)

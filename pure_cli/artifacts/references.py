@@ -30,6 +30,7 @@ class CollectedLayer:
     shape : of the layer's output for one image, its channels first
     settings, made_from : what the result depends on
     directions : what its neurons are, where they are no channels
+    fires_above : scores above it are of images that excite a neuron
     """
 
     top: TopImages
@@ -39,6 +40,12 @@ class CollectedLayer:
     made_from: dict[str, Any]
     fingerprint: str = ""
     directions: Directions | None = None
+    fires_above: float = 0.0
+
+    @cached_property
+    def tied(self) -> np.ndarray:
+        """(C,) how many of the references that excite a neuron share their score with another."""
+        return self.top.tied(self.fires_above)
 
     @property
     def neurons(self) -> int:
@@ -111,13 +118,14 @@ def read_collected(store: Store) -> Collected:
             if name in (".", ".."):  # it would lead figures and tables out of their folders
                 raise ValueError(f"'{name}' is no layer")
             layers[name] = CollectedLayer(
-                TopImages(group["value"][:], group["image"][:], group["position"][:]),
+                _top(group),
                 read_texts(group["lower_layers"]),
                 tuple(int(size) for size in group.attrs["shape"]),
                 settings_of(group),
                 made_from(group),
                 group.attrs["fingerprint"],
                 _directions(group),
+                float(group.attrs.get("fires_above", 0.0)),
             )
         images, damaged = file["images"], file["damaged"]
         return Collected(
@@ -136,6 +144,12 @@ def read_collected(store: Store) -> Collected:
                 )
             ),
         )
+
+
+def _top(group: h5py.Group) -> TopImages:
+    value, image = group["value"][:], group["image"][:]
+    mean = group["mean"][:] if "mean" in group else np.full(value.shape, np.nan, np.float32)
+    return TopImages(value, image, group["position"][:], mean)
 
 
 def _directions(group: h5py.Group) -> Directions | None:
@@ -169,6 +183,8 @@ def write_collected(store: Store, collected: Collected, seen: Iterable[Seen] | N
             write_array(group, "image", layer.top.image)
             write_array(group, "value", np.where(layer.top.image == NO_IMAGE, 0, layer.top.value))
             write_array(group, "position", layer.top.position)
+            write_array(group, "mean", layer.top.mean)
+            group.attrs["fires_above"] = layer.fires_above
             write_texts(group, "lower_layers", layer.lower_layers)
             group.attrs["shape"] = layer.shape
             if layer.directions:

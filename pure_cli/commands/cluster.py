@@ -85,6 +85,8 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
     chosen = any("p" in row for row in table["neurons"])
     columns = [("neuron", "right"), ("sizes", "left"), ("silhouette", "right"), ("distance", "right")]
     columns += [("polysemanticity", "right"), ("p", "right")] if chosen else []
+    tied = any(row["tied"] for row in table["neurons"])
+    columns += [("tied", "right")] if tied else []
     for name, justify in columns:
         shown.add_column(name, justify=justify)  # type: ignore[arg-type]
     named = any(_classes(virtual["classes"]) for row in table["neurons"] for virtual in row["virtual_neurons"])
@@ -98,11 +100,14 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
             _number(row["silhouette"]),
             _number(row["distance"]),
             *([_number(row["polysemanticity"]), _number(row["p"])] if chosen else []),
+            *([str(row["tied"] or "")] if tied else []),
         ]
         if named:
             cells.append(" | ".join(_classes(v["classes"]) for v in virtual))
         shown.add_row(*map(escaped, cells))
     session.output.print(shown)
+    if tied:
+        session.output.print("tied: references whose score another has too; their order says nothing.", soft_wrap=True)
     left = len(table["neurons"]) - rows
     if left > 0:
         session.output.print(f"… and {left} more: --json shows all, cluster.h5 holds them.", soft_wrap=True)

@@ -4,7 +4,7 @@ The network runs to the lowest of the lower layers without a graph and from ther
 pass then serves one neuron of every image in the batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ from torch import nn
 from pure_cli.core.directions import CHANNELS, Channels
 from pure_cli.core.hooks import Hook, hooked
 from pure_cli.core.layout import as_map, axis_of, channels_first, channels_second, ends_dense
+from pure_cli.core.saturation import Bound
 
 L1_EPSILON = 1e-10  # added to the norm, as in PURE
 
@@ -30,6 +31,7 @@ def forward_to(
     layer: str,
     lower_layers: Sequence[str] = (),
     change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    bound: Bound | None = None,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Run a network until `layer`, with a graph from the first of `lower_layers` on.
 
@@ -40,10 +42,11 @@ def forward_to(
     layer : name of the module or function at which to stop; names as in `pure_cli.core.hooks`
     lower_layers : names of those whose outputs are wanted too
     change : what the layer is computed of in place of each of these outputs
+    bound : a nonlinearity that the layer ends with, to stop before
 
     Returns
     -------
-    activation : the output of `layer`, its channels on axis 1
+    activation : the output of `layer`, or what goes into its `bound`, its channels on axis 1
     lower : the outputs of the lower layers that ran before it, each part of the graph, their channels on axis 1
     """
     found: dict[str, torch.Tensor] = {}
@@ -55,7 +58,7 @@ def forward_to(
         raise _Reached
 
     begins = {name: _begins_at(name, size, ends_dense(model, name), lower, change) for name in lower_layers}
-    hooks = {**begins, layer: stop}
+    hooks = {**begins, bound.source if bound else layer: stop}
     with torch.set_grad_enabled(images.requires_grad), hooked(model, hooks), suppress(_Reached):
         model(images)
     return found[layer], lower
@@ -99,11 +102,36 @@ def _begins_at(
     return hook
 
 
+@dataclass(frozen=True)
+class Firing:
+    """What a layer gives and how its neurons fire.
+
+    Attributes
+    ----------
+    activation, firing, ranked : as of `Circuits`, firing in the layout of the layer
+    """
+
+    activation: torch.Tensor
+    firing: torch.Tensor
+    ranked: torch.Tensor
+
+    @classmethod
+    def of(cls, end: torch.Tensor, neurons: Channels = CHANNELS, bound: Bound | None = None) -> "Firing":
+        """Parameters: the layer's output, or what goes into its bound; what its neurons are; the bound."""
+        end = end.detach()
+        activation = bound.output(end) if bound else end
+        if bound and neurons is CHANNELS:
+            return cls(activation, bound.lifted(end), end)
+        read = neurons.read(activation)
+        return cls(activation, read, read)
+
+
 def activations(
     model: nn.Module,
     images: torch.Tensor,
     layers: Sequence[str],
-    read: Callable[[torch.Tensor], Any] = lambda output: output,
+    read: Callable[[str, torch.Tensor], Any] = lambda name, output: output,
+    bounds: Mapping[str, Bound] | None = None,
 ) -> dict[str, Any]:
     """Outputs of several layers, running the network no further than the last of them needs.
 
@@ -112,8 +140,9 @@ def activations(
     model : in eval mode
     images : (B, 3, H, W) float
     layers : names of modules or functions, each of which runs once
-    read : what is made of each output, its channels on axis 1, as soon as it is there; what follows may change it in
-        place
+    read : what is made of each layer's name and output, its channels on axis 1, as soon as it is there; what follows
+        may change it in place
+    bounds : of the layers that end with one: what goes in is read in place of their outputs
 
     Returns
     -------
@@ -124,13 +153,14 @@ def activations(
 
     def keep(name: str) -> Hook:
         def hook(output: torch.Tensor) -> None:
-            found[name] = read(channels_second(output, size, ends_dense(model, name)))
+            found[name] = read(name, channels_second(output, size, ends_dense(model, name)))
             if len(found) == len(layers):
                 raise _Reached
 
         return hook
 
-    with torch.inference_mode(), hooked(model, {name: keep(name) for name in layers}), suppress(_Reached):
+    hooks = {bounds[name].source if bounds and name in bounds else name: keep(name) for name in layers}
+    with torch.inference_mode(), hooked(model, hooks), suppress(_Reached):
         model(images)
     return found
 
@@ -148,16 +178,19 @@ class Circuits:
     lrp : the gradients are relevances already, since a composite of LRP rules is registered with the model;
         otherwise they are multiplied with the activations of the lower layer
     neurons : what the neurons of the layer are
+    bound : a nonlinearity that the layer ends with
 
     Attributes
     ----------
     activation : the output of `layer`, detached
-    firing : (B, C, S) activations of its neurons
+    firing : (B, C, S) activations of its neurons; of channels behind a bound, what they would be without it
+    ranked : (B, C, …) what images are ranked by: activations of the neurons; of channels behind a bound, what goes in
 
     Notes
     -----
     Dreyer et al. 2024 (arXiv 2404.06453), section 3; equal to zennit-crp's ``CondAttribution`` with
-    ``init_rel=lambda a: a.clamp(min=0)``.
+    ``init_rel=lambda a: a.clamp(min=0)``. Behind a bound the backward pass begins without it, at
+    `saturation.Bound.lifted`: where the layer is not saturated, that is the layer.
     """
 
     model: nn.Module
@@ -166,13 +199,30 @@ class Circuits:
     lower_layers: Sequence[str]
     lrp: bool = False
     neurons: Channels = CHANNELS
+    bound: Bound | None = None
     activation: torch.Tensor = field(init=False)
     firing: torch.Tensor = field(init=False)
+    ranked: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self._output, self._lower = forward_to(self.model, self.images, self.layer, self.lower_layers)
-        self.activation = self._output.detach()
-        self.firing = channels_first(self.neurons.read(self.activation))
+        end, self._lower = self._run(self.images, self.lower_layers)
+        seen = Firing.of(end, self.neurons, self.bound)
+        self.activation, self.firing, self.ranked = seen.activation, channels_first(seen.firing), seen.ranked
+        self._output = self._begin(end)
+
+    def _run(
+        self,
+        images: torch.Tensor,
+        lower_layers: Sequence[str],
+        change: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """As `forward_to`, up to the layer or its bound."""
+        return forward_to(self.model, images, self.layer, lower_layers, change, self.bound)
+
+    def _begin(self, end: torch.Tensor) -> torch.Tensor:
+        """Of what goes into the bound, where the backward pass begins: relevance goes through a nonlinearity as it is,
+        gradients as if it had no upper bound."""
+        return end if self.bound is None or self.lrp else self.bound.lifted(end)
 
     def relevance(
         self, which: torch.Tensor, last: bool = False, positions: torch.Tensor | None = None
@@ -249,6 +299,7 @@ class Heatmaps:
     images : (B, 3, H, W) float
     layer : whose neurons are asked about
     neurons : what they are
+    bound : a nonlinearity that the layer ends with: relevance goes through it as it is
 
     Notes
     -----
@@ -260,12 +311,13 @@ class Heatmaps:
     images: torch.Tensor
     layer: str
     neurons: Channels = CHANNELS
+    bound: Bound | None = None
 
     def __post_init__(self) -> None:
         self._pixels = self.images.detach().requires_grad_()
-        self._output, _ = forward_to(self.model, self._pixels, self.layer)
-        self._activation = self._output.detach()
-        self._firing = channels_first(self.neurons.read(self._activation))
+        self._output, _ = forward_to(self.model, self._pixels, self.layer, bound=self.bound)
+        seen = Firing.of(self._output, self.neurons, self.bound)
+        self._activation, self._firing = seen.activation, channels_first(seen.firing)
 
     def at(self, channels: torch.Tensor, positions: torch.Tensor, last: bool = False) -> torch.Tensor:
         """Relevance of the pixels for one neuron of each image, at one position.

@@ -13,14 +13,17 @@ class GradientCircuits(Circuits):
     """
 
     def _start(self, which: torch.Tensor, fired: torch.Tensor) -> torch.Tensor:
-        return as_gradient(self.neurons.start(self.activation, which, fired, lrp=True), self.activation)
+        return as_gradient(self.neurons.start(self.activation, which, fired, lrp=True), self._output.detach())
+
+    def _begin(self, end: torch.Tensor) -> torch.Tensor:
+        return end  # relevance goes through a nonlinearity as it is
 
 
 class GradientHeatmaps(Heatmaps):
     """Heatmaps whose relevance is pixel × gradient."""
 
     def _start(self, which: torch.Tensor, fired: torch.Tensor) -> torch.Tensor:
-        return as_gradient(super()._start(which, fired), self._activation)
+        return as_gradient(super()._start(which, fired), self._output.detach())
 
     def _relevance(self, gradient: torch.Tensor) -> torch.Tensor:
         return gradient * self._pixels.detach()

@@ -2,7 +2,8 @@
 
 A module goes by its name in ``model.named_modules()``. A function that a module's own code calls goes by the module's
 name, a colon, and the function's name, with a number from the second call on: ``layer4.1:relu``, ``layer4.1:relu.1``.
-So one call of a module that runs several times has a name too: ``layer4.1.relu:relu.1``.
+So one call of a module that runs several times has a name too: ``layer4.1.relu:relu.1``. What goes into a module or a
+function as its first argument goes by that name and ``<``: ``layer4.1.relu<``.
 """
 
 from __future__ import annotations
@@ -10,15 +11,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 FUNCTION = ":"  # between a module's name and that of a function
+INPUT = "<"  # after a name: what goes in, and not what comes out
+
+
+class Call(NamedTuple):
+    """A call of a function of torch."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    named: Mapping[str, Any]
+
+    @property
+    def first(self) -> Any:
+        """The first argument, by its place or by the name that torch gives it."""
+        return self.arguments[0] if self.arguments else self.named.get("input", self.named.get("self"))
+
+
 Hook = Callable[[torch.Tensor], torch.Tensor | None]
-Show = Callable[[str, torch.Tensor, Any], torch.Tensor | None]
+Show = Callable[[str, torch.Tensor, Call], torch.Tensor | None]
+Before = Callable[[str, torch.Tensor], None]
 SAME = {"iadd": "add"}  # functions by another name
 
 
@@ -35,6 +53,7 @@ def function_of(name: str) -> str:
 @contextmanager
 def hooked(model: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
     """A context in which every output named by `hooks` is shown to its hook, and replaced by what that returns, if any.
+    An input is shown before it is used, and stays as it is.
 
     Raises
     ------
@@ -45,16 +64,31 @@ def hooked(model: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
     called = {name: hook for name, hook in hooks.items() if is_function(name)}
     with ExitStack() as stack:
         for name, hook in hooks.items():
-            if name not in called:
+            if name in called:
+                continue
+            if name.endswith(INPUT):
+                stack.callback(modules[name[:-1]].register_forward_pre_hook(_of_input(hook)).remove)
+            else:
                 stack.callback(modules[name].register_forward_hook(_of_module(hook)).remove)
         if called:
             within = {name.partition(FUNCTION)[0] for name in called}
 
-            def show(name: str, output: torch.Tensor, _: Any) -> torch.Tensor | None:
+            def show(name: str, output: torch.Tensor, _: Call) -> torch.Tensor | None:
                 return called[name](output) if name in called else None
 
-            stack.enter_context(functions(model, show, within))
+            def before(name: str, first: torch.Tensor) -> None:
+                if name + INPUT in called:
+                    called[name + INPUT](first)
+
+            stack.enter_context(functions(model, show, within, before))
         yield
+
+
+def _of_input(hook: Hook) -> Callable[[nn.Module, Any], None]:
+    def show(module: nn.Module, inputs: Any) -> None:
+        hook(inputs[0])
+
+    return show
 
 
 def _of_module(hook: Hook) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor | None]:
@@ -62,13 +96,16 @@ def _of_module(hook: Hook) -> Callable[[nn.Module, Any, torch.Tensor], torch.Ten
 
 
 @contextmanager
-def functions(model: nn.Module, show: Show, within: Collection[str] | None = None) -> Iterator[None]:
+def functions(
+    model: nn.Module, show: Show, within: Collection[str] | None = None, before: Before | None = None
+) -> Iterator[None]:
     """A context in which the output of every function that modules call is shown, with its name, and may be replaced.
 
     Parameters
     ----------
-    show : takes name, output and first argument; what it returns, if anything, takes the output's place
+    show : takes name, output and call; what it returns, if anything, takes the output's place
     within : names of the modules whose own calls matter; all where none is given
+    before : takes name and first argument, before the function is called
     """
     modules = dict(model.named_modules())
     tracked = dict(modules)
@@ -89,28 +126,32 @@ def functions(model: nn.Module, show: Show, within: Collection[str] | None = Non
         for name, module in tracked.items():
             stack.callback(module.register_forward_pre_hook(enter(name)).remove)
             stack.callback(module.register_forward_hook(leave).remove)
-        stack.enter_context(_Calls(running, show, within))
+        stack.enter_context(_Calls(running, show, within, before))
         yield
 
 
 class _Calls(TorchFunctionMode):
     """Sees every function of torch that is called, and knows in which module that was."""
 
-    def __init__(self, running: list[str], show: Show, within: Collection[str] | None):
+    def __init__(self, running: list[str], show: Show, within: Collection[str] | None, before: Before | None):
         super().__init__()
-        self._running, self._show, self._within = running, show, within
+        self._running, self._show, self._within, self._before = running, show, within, before
         self._calls: Counter[str] = Counter()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        if not isinstance(output, torch.Tensor) or not self._running:
-            return output
-        module = self._running[-1]
-        if self._within is not None and module not in self._within:
-            return output
+        call = Call(func, args, kwargs or {})
+        module = self._running[-1] if self._running else None
+        if module is None or (self._within is not None and module not in self._within):
+            return func(*args, **call.named)
         function = getattr(func, "__name__", "").strip("_")
         name = f"{module}{FUNCTION}{SAME.get(function, function)}"
-        call = self._calls[name]
+        earlier = self._calls[name]
+        own = f"{name}.{earlier}" if earlier else name
+        if self._before is not None and isinstance(call.first, torch.Tensor):
+            self._before(own, call.first)
+        output = func(*args, **call.named)
+        if not isinstance(output, torch.Tensor):
+            return output
         self._calls[name] += 1
-        replaced = self._show(f"{name}.{call}" if call else name, output, args[0] if args else None)
+        replaced = self._show(own, output, call)
         return output if replaced is None else replaced

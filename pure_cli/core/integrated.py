@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pure_cli.core.circuits import Circuits, forward_to
+from pure_cli.core.circuits import Circuits
 from pure_cli.core.layout import channels_first
 
 STEPS = 32  # points of Gauss and Legendre between zero and the activation, one forward and backward pass each
@@ -41,8 +41,8 @@ class IntegratedCircuits(Circuits):
             def part(output: torch.Tensor, share: float = share) -> torch.Tensor:
                 return output * share
 
-            output, lower = forward_to(self.model, self.images[: len(start)], self.layer, [name], part)
-            (gradient,) = torch.autograd.grad(output, lower[name], start)
+            end, lower = self._run(self.images[: len(start)], [name], part)
+            (gradient,) = torch.autograd.grad(self._begin(end), lower[name], start)
             total += weight * gradient
         return channels_first(total.float() * whole.float()).sum(dim=-1)
 

@@ -14,6 +14,7 @@ STARTS = 10  # the best of which is kept
 STEPS = 300  # at most
 TOLERANCE = 1e-4  # of the shift of the centroids, in parts of the variance
 SAME = 1e-13  # squared distance, in parts of the mean one, below which two points are one
+EQUAL = 1e-12  # difference of two inertias, in parts of the variance, that is rounding: the earlier start is taken
 REPACK = 0.7  # of the starts still going, below which the others are put aside
 ELEMENTS = 320_000  # numbers in an array at a time: what fits into the cache of a core
 
@@ -133,7 +134,9 @@ def _k_means(products: np.ndarray, dimensions: int, k: int, seeds: np.ndarray) -
             )
             here, which, going, own, centroids = here[rows], which[kept], going[kept], own[kept], centroids.of(kept)
     sure[here] = False  # those that find no rest
-    return Split(labels[np.arange(sets), inertia.argmin(axis=1)], sure)
+    rounding = EQUAL * np.trace(products, axis1=1, axis2=2)[:, None]
+    best = (inertia <= inertia.min(axis=1, keepdims=True) + rounding).argmax(axis=1)
+    return Split(labels[np.arange(sets), best], sure)
 
 
 @dataclass(frozen=True)

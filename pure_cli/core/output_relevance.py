@@ -55,7 +55,9 @@ def output_relevance(
     return relevances
 
 
-def relevance_score(activation: torch.Tensor, relevance: torch.Tensor, pool: str) -> tuple[torch.Tensor, torch.Tensor]:
+def relevance_score(
+    activation: torch.Tensor, relevance: torch.Tensor, pool: str
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Score of every channel in every image by relevance, as a share of that of the layer's channels.
 
     Parameters
@@ -67,6 +69,7 @@ def relevance_score(activation: torch.Tensor, relevance: torch.Tensor, pool: str
     -------
     values : (B, C) float32; not above zero where the channel does not fire
     positions : (B, C) int64, where the relevance is highest
+    means : (B, C) float32, over space
 
     Notes
     -----
@@ -75,7 +78,7 @@ def relevance_score(activation: torch.Tensor, relevance: torch.Tensor, pool: str
     """
     from pure_cli.core.references import spatial_score
 
-    values, positions = spatial_score(relevance, pool)
+    values, positions, means = spatial_score(relevance, pool)
     values = values / (values.abs().sum(dim=1, keepdim=True) + NORM_EPSILON)
     fires = channels_first(activation).amax(dim=-1) > 0
-    return torch.where(fires, values, values.clamp(max=0)), positions
+    return torch.where(fires, values, values.clamp(max=0)), positions, means

@@ -16,7 +16,7 @@ NO_IMAGE = -1
 NO_POSITION = -1
 
 
-def spatial_score(activation: torch.Tensor, pool: str = "max") -> tuple[torch.Tensor, torch.Tensor]:
+def spatial_score(activation: torch.Tensor, pool: str = "max") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Score of every neuron in every image: its activation pooled over space, and where it is highest.
 
     Parameters
@@ -28,14 +28,37 @@ def spatial_score(activation: torch.Tensor, pool: str = "max") -> tuple[torch.Te
     -------
     values : (B, C) float32
     positions : (B, C) int64, flat index over space of the first maximum; -1 where the layer has no space
+    means : (B, C) float32, over space: of images with equal values, the one with the higher mean comes first
     """
     flat = channels_first(activation)
     values, positions = flat.max(dim=-1)
+    means = flat.float().mean(dim=-1)
     if pool != "max":
-        values = flat.float().mean(dim=-1) if pool == "mean" else flat.float().sum(dim=-1)
+        values = means if pool == "mean" else flat.float().sum(dim=-1)
     if activation.ndim == 2:
         positions = positions.fill_(NO_POSITION)
-    return values.float(), positions
+    return values.float(), positions, means
+
+
+def scrambled(index: np.ndarray) -> np.ndarray:
+    """A hash of data-set indices, as uint64: an order that has nothing to do with that of the listing.
+
+    Parameters
+    ----------
+    index : int64 of any shape, not negative
+
+    Returns
+    -------
+    uint64 of the same shape, different for different indices
+
+    Notes
+    -----
+    The finaliser of SplitMix64 (Steele, Lea and Flood 2014), which is a bijection.
+    """
+    mixed = index.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 @dataclass
@@ -45,13 +68,16 @@ class TopImages:
     Attributes
     ----------
     value : (C, n) float32, highest first, -inf where there is no image
-    image : (C, n) int64, data-set index, -1 where there is none; of equal scores the lower index comes first
+    image : (C, n) int64, data-set index, -1 where there is none; of equal scores the higher mean over space comes
+        first, then the lower `scrambled` index
     position : (C, n) int32, flat index of the maximum over space, -1 where there is none
+    mean : (C, n) float32, mean over space, 0 where there is no image; NaN where a file does not say it
     """
 
     value: np.ndarray
     image: np.ndarray
     position: np.ndarray
+    mean: np.ndarray
 
     @classmethod
     def empty(cls, channels: int, n: int) -> TopImages:
@@ -59,9 +85,28 @@ class TopImages:
             np.full((channels, n), -np.inf, np.float32),
             np.full((channels, n), NO_IMAGE, np.int64),
             np.full((channels, n), NO_POSITION, np.int32),
+            np.zeros((channels, n), np.float32),
         )
 
-    def add(self, values: np.ndarray, positions: np.ndarray, images: np.ndarray) -> None:
+    def tied(self, above: float = 0.0) -> np.ndarray:
+        """How many references of each neuron share their score with another: their order says nothing.
+
+        Parameters
+        ----------
+        above : only scores above it count, those of images that excite the neuron
+
+        Returns
+        -------
+        (C,) int64
+        """
+        counts = (self.image != NO_IMAGE) & (self.value > above)
+        same = (self.value[:, 1:] == self.value[:, :-1]) & counts[:, 1:] & counts[:, :-1]
+        shared = np.zeros(self.value.shape, bool)
+        shared[:, 1:] |= same
+        shared[:, :-1] |= same
+        return shared.sum(axis=1)
+
+    def add(self, values: np.ndarray, positions: np.ndarray, images: np.ndarray, means: np.ndarray) -> None:
         """Let a batch of images compete.
 
         Parameters
@@ -69,6 +114,7 @@ class TopImages:
         values : (B, C) float32 scores; NaN never wins a place
         positions : (B, C) int
         images : (B,) int64 data-set indices, none of them added before
+        means : (B, C) float32, means over space
         """
         scores = np.where(np.isnan(values), -np.inf, values).T.astype(np.float32)
         # only the neurons for which some image reaches the last place so far need sorting
@@ -79,6 +125,7 @@ class TopImages:
                 scores[hopeful],
                 np.broadcast_to(images, (len(hopeful), len(images))),
                 positions.T[hopeful],
+                np.nan_to_num(means.T[hopeful], nan=0.0),
             )
 
     def merge(self, other: TopImages) -> None:
@@ -90,16 +137,17 @@ class TopImages:
         """
         if other.value.shape != self.value.shape:
             raise ValueError(f"the best of {other.value.shape} cannot be merged into the best of {self.value.shape}")
-        self._compete(np.arange(len(self.value)), other.value, other.image, other.position)
+        self._compete(np.arange(len(self.value)), other.value, other.image, other.position, other.mean)
 
-    def _compete(self, channels: np.ndarray, value: np.ndarray, image: np.ndarray, position: np.ndarray) -> None:
+    def _compete(
+        self, channels: np.ndarray, value: np.ndarray, image: np.ndarray, position: np.ndarray, mean: np.ndarray
+    ) -> None:
         n = self.value.shape[1]
         value = np.concatenate([self.value[channels], value], axis=1)
-        image = np.concatenate([self.image[channels], image], axis=1)
-        position = np.concatenate([self.position[channels], position], axis=1)
-        image = np.where(value == -np.inf, NO_IMAGE, image)
-        position = np.where(value == -np.inf, NO_POSITION, position)
-        order = np.lexsort((image, -value), axis=1)[:, :n]
-        self.value[channels] = np.take_along_axis(value, order, axis=1)
-        self.image[channels] = np.take_along_axis(image, order, axis=1)
-        self.position[channels] = np.take_along_axis(position, order, axis=1)
+        none = value == -np.inf
+        image = np.where(none, NO_IMAGE, np.concatenate([self.image[channels], image], axis=1))
+        position = np.where(none, NO_POSITION, np.concatenate([self.position[channels], position], axis=1))
+        mean = np.where(none, 0, np.concatenate([self.mean[channels], mean], axis=1)).astype(np.float32)
+        order = np.lexsort((scrambled(image), -mean, -value), axis=1)[:, :n]
+        for own, every in ((self.value, value), (self.image, image), (self.position, position), (self.mean, mean)):
+            own[channels] = np.take_along_axis(every, order, axis=1)

@@ -8,7 +8,7 @@ import zennit.types
 from torch import nn
 
 from pure_cli.core.circuits import activations, forward_to
-from pure_cli.core.hooks import FUNCTION, function_of, functions, is_function
+from pure_cli.core.hooks import FUNCTION, Call, function_of, functions, is_function
 from pure_cli.core.layout import axis_of, ends_dense, is_map
 from pure_cli.core.memory import is_out_of_memory
 from pure_cli.errors import PureError, first_line, unknown
@@ -78,7 +78,7 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
         name = names[module]
         add(name, type(module).__name__, output, found.pop(name).calls + 1 if name in found else 1)
 
-    def note_function(name: str, output: torch.Tensor, _: object) -> None:
+    def note_function(name: str, output: torch.Tensor, _: Call) -> None:
         if function_of(name) in SHOWN_FUNCTIONS:
             add(name, FUNCTION_KIND, output, 1)
 
@@ -166,43 +166,6 @@ def check_leads_to(model: nn.Module, image: torch.Tensor, layer: str, lower_laye
             ) from None
         if gradient is None:
             raise PureError(message)
-
-
-def pre_activation(model: nn.Module, image: torch.Tensor, layer: str) -> str | None:
-    """What goes into the ReLU that a layer ends with: the name of the module or function that gives it.
-
-    None where the layer does not end with a ReLU.
-    """
-    names = {module: name for name, module in model.named_modules() if name}
-    made_by: dict[int, str] = {}  # the last to give a tensor, by its id
-    rectified: dict[int, str | None] = {}  # ids of the outputs of ReLUs
-    alive: list[torch.Tensor] = []  # so that no id is given again
-    found: list[str | None] = []
-
-    def note(name: str, output: torch.Tensor, first: object, relu: bool) -> None:
-        alive.extend(part for part in (output, first) if isinstance(part, torch.Tensor))
-        if relu:
-            rectified[id(output)] = made_by.get(id(first))
-        elif id(output) != id(first) or id(output) not in rectified:
-            made_by[id(output)] = name
-        if name == layer:
-            found.append(rectified.get(id(output)))
-
-    def of_module(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        if isinstance(output, torch.Tensor):
-            note(names[module], output, inputs[0] if inputs else None, isinstance(module, nn.ReLU))
-
-    def of_function(name: str, output: torch.Tensor, first: object) -> None:
-        note(name, output, first, function_of(name) == "relu")
-
-    handles = [module.register_forward_hook(of_module) for module in names]
-    try:
-        with torch.no_grad(), functions(model, of_function):
-            model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found[0] if found else None
 
 
 def candidates(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> list[str]:

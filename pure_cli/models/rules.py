@@ -25,6 +25,7 @@ from pure_cli.core.circuits import Circuits, Heatmaps, forward_to
 from pure_cli.core.directions import CHANNELS, Channels
 from pure_cli.core.gradient_relevance import GradientCircuits, GradientHeatmaps
 from pure_cli.core.integrated import IntegratedCircuits
+from pure_cli.core.saturation import Bound
 from pure_cli.models.attention_rules import ATTENTION_RULES
 from pure_cli.models.canonizers import MergeSeenBatchNorm, RuleFunctions, canonizers_for, plain_linear
 from pure_cli.models.function_rules import RELEVANCE_RULES
@@ -116,16 +117,22 @@ def circuits_for(
     layer: str,
     lower_layers: Sequence[str],
     neurons: Channels = CHANNELS,
+    bound: Bound | None = None,
 ) -> Circuits:
     """Circuits by a rule, inside of `in_force`; parameters as of `pure_cli.core.circuits.Circuits`."""
-    return RULES[rule].circuits(model, images, layer, lower_layers, RULES[rule].hooks, neurons)
+    return RULES[rule].circuits(model, images, layer, lower_layers, RULES[rule].hooks, neurons, bound)
 
 
 def heatmaps_for(
-    rule: str, model: nn.Module, images: torch.Tensor, layer: str, neurons: Channels = CHANNELS
+    rule: str,
+    model: nn.Module,
+    images: torch.Tensor,
+    layer: str,
+    neurons: Channels = CHANNELS,
+    bound: Bound | None = None,
 ) -> Heatmaps:
     """Heatmaps by a rule of LRP, inside of `in_force`; parameters as of `pure_cli.core.circuits.Heatmaps`."""
-    return (Heatmaps if RULES[rule].hooks else GradientHeatmaps)(model, images, layer, neurons)
+    return (Heatmaps if RULES[rule].hooks else GradientHeatmaps)(model, images, layer, neurons, bound)
 
 
 def heatmap_rule(model: nn.Module, repeats: bool = False) -> str:

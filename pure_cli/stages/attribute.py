@@ -174,6 +174,7 @@ def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLaye
 
 def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dict[str, int], int]:
     """Channels of every lower layer and of the layer, once it is clear that each leads to it."""
+    from pure_cli.models.ends import check_before
     from pure_cli.models.layers import check_layer, check_leads_to, check_rules, list_layers
     from pure_cli.models.rules import RULES
 
@@ -185,6 +186,9 @@ def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dic
     for name in [*job.lower_layers, module_of(job.layer)]:
         widths[name] = check_layer(name, layers).channels
     check_leads_to(network.model, image, module_of(job.layer), job.lower_layers)
+    bound = network.bound_of(job.layer, first_image(listing, network))
+    if bound is not None:
+        check_before(network.model, image, module_of(job.layer), job.lower_layers, bound)
     return widths, widths.pop(module_of(job.layer))
 
 

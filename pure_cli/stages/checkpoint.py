@@ -18,6 +18,7 @@ from pure_cli.files import NO_ARCHIVE, disk_errors, read_archive, write_whole
 from pure_cli.workspace import PARTIAL, Store, read_texts, write_array, write_texts
 
 STATE = "state"
+TOP = ("value", "image", "position", "mean")
 CONTENT = "content"  # file with a number for each image that was seen, which grows at its end
 _PART = 1 << 18  # bytes of it that are read at a time
 _DTYPE = np.dtype("<u4")
@@ -51,10 +52,7 @@ class Checkpoint:
         with suppress(PureError), self._store.read(STATE) as file:
             if file.attrs["key"] != key:
                 return
-            tops = {
-                name: TopImages(group["value"][:], group["image"][:], group["position"][:])
-                for name, group in file["layers"].items()
-            }
+            tops = {name: TopImages(*(group[part][:] for part in TOP)) for name, group in file["layers"].items()}
             damaged = [tuple(entry) for entry in json.loads(read_texts(file["damaged"])[0])]
             size, crc = (int(number) for number in file.attrs["content"])
             if _crc(self._parts(size)) != crc:
@@ -121,7 +119,7 @@ class Checkpoint:
             write_texts(file, "damaged", [json.dumps(self.damaged)])
             file.create_group("layers")
             for name, top in self.tops.items():
-                for part in ("value", "image", "position"):
+                for part in TOP:
                     write_array(file, f"layers/{name}/{part}", getattr(top, part))
 
 

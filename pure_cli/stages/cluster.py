@@ -222,9 +222,10 @@ def tables(store: Store, settings: ClusterSettings) -> list[dict[str, Any]]:
     Returns
     -------
     list of dicts with "layer", "features", "k", and "neurons": dicts with "neuron", "name" (of a direction, else ""),
-    "silhouette", "distance" (None where there are not two virtual neurons) and "virtual_neurons": dicts with "name",
-    "size", and "classes", the most frequent class names with their counts; and where k is auto "polysemanticity" and
-    "p", of `pure_cli.core.meanings.Meanings`
+    "tied" (how many references share their score with another, so that their order says nothing), "silhouette",
+    "distance" (None where there are not two virtual neurons) and "virtual_neurons": dicts with "name", "size", and
+    "classes", the most frequent class names with their counts; and where k is auto "polysemanticity" and "p", of
+    `pure_cli.core.meanings.Meanings`
     """
     sources, clusterings = Sources(store), read_clusterings(store)
     collected, found = sources.collected, []
@@ -256,6 +257,7 @@ def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) 
         **chosen,
         "neuron": neuron,
         "name": collected.layers[layer].name_of(neuron),
+        "tied": int(collected.layers[layer].tied[neuron]),
         "silhouette": _finite(clustering.silhouette[row]),
         "distance": _finite(clustering.distance[row]),
         "virtual_neurons": [

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,7 +23,11 @@ from pure_cli.stages.common import Network, Outcome, Progress, images_of, place_
 from pure_cli.stages.scores import Scores
 from pure_cli.stages.search import check_damage, not_finite_notes, search
 from pure_cli.stages.unchanged import Drift, changes, drift, seen_now
+from pure_cli.words import counted
 from pure_cli.workspace import Store
+
+if TYPE_CHECKING:
+    from pure_cli.core.saturation import Bound
 
 DAMAGED_SHOWN = 5
 PREPROCESSING = ("resize", "crop_size", "interpolation", "mean", "std")
@@ -87,9 +91,10 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         name: CollectedLayer(
             tops[name],
             *layers[name],
-            {"layer": name, **how, **named.settings(name)},
+            {"layer": name, **how, **named.settings(name), **_ranked_by(scores.bounds.get(name))},
             made_from,
             directions=named.of.get(name),
+            fires_above=scores.bounds[name].fires_above if name in scores.bounds else 0.0,
         )
         for name in wanted
     }
@@ -100,6 +105,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     store.drop_partial("collect")
 
     notes = _replaced(before, made_from, how, wanted) + scores.notes + _damage_notes(damaged)
+    notes += [note for name in wanted if (note := _tie_note(name, new[name]))]
     notes += [untold] if untold else []
     if random_weights:
         which = "those that its function makes" if settings.weights is None else "untrained (--weights none)"
@@ -162,8 +168,15 @@ def _still_valid(before: Collected | None, made_from: dict[str, Any], how: dict[
     return {
         name: layer
         for name, layer in before.layers.items()
-        if _how(layer) == how and fingerprint({**layer.made_from, **made_from}) == fingerprint(layer.made_from)
+        if _how(layer) == how
+        and fingerprint({**layer.made_from, **made_from}) == fingerprint(layer.made_from)
+        and not _ordered_by_listing(layer)
     }
+
+
+def _ordered_by_listing(layer: CollectedLayer) -> bool:
+    """Whether equal scores may be in the order of the listing, as earlier versions left them."""
+    return bool(np.isnan(layer.top.mean).any() and layer.tied.any())
 
 
 def _how(layer: CollectedLayer) -> dict[str, Any]:
@@ -180,10 +193,31 @@ def _replaced(
     notes = []
     for name, layer in before.layers.items():
         differing = changes({**layer.made_from, **_how(layer)}, {**made_from, **how})
+        if not differing and name in wanted and _ordered_by_listing(layer):
+            differing = ["the order of equal scores"]
         if differing:
             fate = "replaced" if name in wanted else "dropped"
             notes.append(f"The earlier references of '{name}' were {fate}: {' and '.join(differing)} changed.")
     return notes
+
+
+def _ranked_by(bound: "Bound | None") -> dict[str, Any]:
+    """What the references of channels depend on that are ranked by what goes into a nonlinearity."""
+    return {"ranked_by": {"function": bound.name, "input_at": bound.source}} if bound else {}
+
+
+def _tie_note(name: str, layer: CollectedLayer) -> str | None:
+    """A sentence on references whose order says nothing."""
+    tied = layer.tied
+    count = int((tied > 0).sum())
+    if not count:
+        return None
+    share = tied.sum() / max(1, (layer.top.value > layer.fires_above).sum())
+    return (
+        f"{count:,} of the {counted(layer.neurons, 'neuron')} of '{name}' have references with equal scores "
+        f"({share:.0%} of all references): these are in order of the mean over space, then by a hash of the image's "
+        "number."
+    )
 
 
 def _digest(contents: Iterable[np.ndarray]) -> str:

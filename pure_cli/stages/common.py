@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pure_cli.artifacts import Collected
-from pure_cli.core.directions import CHANNELS, Channels, Directions
+from pure_cli.core.directions import CHANNELS, Channels, Directions, module_of
 from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, UnreadableFile
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pure_cli.core.preprocessing import Preprocessing
+    from pure_cli.core.saturation import Bound
 
 PIXELS_PER_BATCH = {"cpu": 16 * 224 * 224, "cuda": 256 * 224 * 224, "mps": 64 * 224 * 224}
 DATA_CACHE = "data-index"  # folder in the workspace; may be deleted at any time
@@ -99,6 +100,7 @@ class Network:
     ----------
     precision : of its numbers, once it was made ready
     directions : by layer, what its neurons are where they are no channels
+    bounds : by module, the bounded nonlinearity that it ends with, of those that were looked at
     """
 
     model: nn.Module
@@ -106,6 +108,7 @@ class Network:
     preprocessing: Preprocessing
     precision: torch.dtype | None = None
     directions: Mapping[str, Directions] = field(default_factory=dict)
+    bounds: dict[str, Bound | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.device.type == "cpu":
@@ -114,6 +117,20 @@ class Network:
     def neurons(self, layer: str) -> Channels:
         """What the neurons of a layer are."""
         return self.directions.get(layer, CHANNELS)
+
+    def bound_of(self, layer: str, example: torch.Tensor) -> Bound | None:
+        """The bounded nonlinearity that a layer ends with.
+
+        Parameters
+        ----------
+        example : (1, 3, H, W) uint8
+        """
+        from pure_cli.models.ends import upper_bound
+
+        module = module_of(layer)
+        if module not in self.bounds:
+            self.bounds[module] = upper_bound(self.model, self.inputs(example), module)
+        return self.bounds[module]
 
     def ready(self, example: torch.Tensor, keep: Collection[str], precision: str = "float32") -> Network:
         """A copy that is as fast as it gets: batch norm merged, channels last in memory, numbers of `precision`.

@@ -132,6 +132,7 @@ class Look:
         elif not has_map(check_layer(self._layer, layers).extent, (example.shape[-2], example.shape[-1])):
             raise PureError(f"The neurons of '{layer}' have no map over space. Use --crop crp or --crop none.")
         self._crop, self._example = crop, example
+        self._bound = network.bound_of(layer, example) if crop == "crp" else None
 
     def __enter__(self) -> "Look":
         self._rules.__enter__()
@@ -159,7 +160,9 @@ class Look:
         inputs = self._network.inputs(images)
         self._size = (inputs.shape[-2], inputs.shape[-1])
         if self._crop == "crp":
-            self._heatmaps = heatmaps_for(self._rule, self._network.model, inputs, self._layer, self._neurons)
+            self._heatmaps = heatmaps_for(
+                self._rule, self._network.model, inputs, self._layer, self._neurons, self._bound
+            )
         else:
             whole = activations(self._network.model, inputs, [self._layer])[self._layer]
             self._activation = self._neurons.read(whole)

@@ -173,6 +173,10 @@ def _collect_results(store: Store, collected: Collected, found: dict[str, Any], 
         score = layer.settings.get("score", {})
         by = f", by {score.get('by', 'activation')} ({score['pool']} over space)" if score else ""
         what = f"{layer.neurons} neurons × {layer.settings['n']} references{by}"
+        if ranked := layer.settings.get("ranked_by"):
+            what += f", by what goes into {ranked['function']}"
+        if tied := int((layer.tied > 0).sum()):
+            what += f", {tied:,} with equal scores"
         found["results"].append(_result("collect", name, what, why))
     return stale
 

@@ -82,7 +82,15 @@ def write_batch(
 
     job, plan, names, neurons = task.job, task.plan, task.names, np.array(task.work.neurons, dtype=np.int64)
     layer, which = module_of(job.layer), np.arange(*bounds)
-    circuits = circuits_for(settings.rule, network.model, inputs, layer, job.lower_layers, network.neurons(job.layer))
+    circuits = circuits_for(
+        settings.rule,
+        network.model,
+        inputs,
+        layer,
+        job.lower_layers,
+        network.neurons(job.layer),
+        network.bounds[layer],
+    )
     firing = _finite(channels_first(circuits.activation).float().clamp(min=0))
     work.write("max", which, firing.amax(dim=-1).cpu().numpy())
     work.write("mean", which, firing.mean(dim=-1).cpu().numpy())

@@ -19,10 +19,11 @@ from pure_cli.stages.portions import Portions
 if TYPE_CHECKING:
     import torch
 
+    from pure_cli.core.saturation import Bound
     from pure_cli.data.loader import Batch
 
-Scored = dict[str, tuple[np.ndarray, np.ndarray]]
-"""Layer to values (B, C) float32 and positions (B, C) int."""
+Scored = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Layer to values (B, C) float32, positions (B, C) int, and means over space (B, C) float32."""
 
 
 class Scores:
@@ -39,6 +40,7 @@ class Scores:
     ----------
     notes : what the user should know
     share : how much more memory an image takes than in a plain forward pass
+    bounds : by layer, the bounded nonlinearity that it ends with and by whose input its channels are ranked
 
     Raises
     ------
@@ -54,7 +56,12 @@ class Scores:
         self.share = 1 if settings.by == "activation" else HEATMAPS_SHARE
         self._rules: AbstractContextManager = nullcontext()
         example = first_image(listing, network)
+        self.bounds: dict[str, Bound] = {}
         if settings.by == "activation":
+            self._bounds = {module: bound for module in self._modules if (bound := network.bound_of(module, example))}
+            by_input = [name for name in layers if AT not in name and module_of(name) in self._bounds]
+            self.bounds = {name: self._bounds[name] for name in by_input if settings.pooled == "max"}
+            self.notes += [_told(name, bound) for name, bound in self.bounds.items()]
             self._network = network.ready(example, self._modules)
             return
         if any(AT in name for name in layers):
@@ -96,22 +103,34 @@ class Scores:
             return parts[0]
         joined = {}
         for name in parts[0]:
-            values, positions = zip(*(part[name] for part in parts), strict=True)
-            joined[name] = np.concatenate(values), np.concatenate(positions)
+            values, positions, means = zip(*(part[name] for part in parts), strict=True)
+            joined[name] = np.concatenate(values), np.concatenate(positions), np.concatenate(means)
         return joined
 
     def _of(self, images: torch.Tensor, index: np.ndarray) -> Scored:
         from pure_cli.core.circuits import activations
-        from pure_cli.core.references import spatial_score
 
-        inputs, pool = self._network.inputs(images), self._settings.pooled
+        inputs = self._network.inputs(images)
         if self._settings.by == "relevance":
             return self._relevance(inputs, index)
-        found = activations(self._network.model, inputs, self._modules)
+        found = activations(self._network.model, inputs, self._modules, self._read, self._bounds)
+        return _on_cpu({name: found[module_of(name)][name] for name in self._layers})
+
+    def _read(self, module: str, end: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Scores of all neurons in a module, by their layer, from its output or what goes into its bound."""
+        from pure_cli.core.circuits import Firing
+        from pure_cli.core.references import spatial_score
+
         scored = {}
         for name in self._layers:
-            scored[name] = spatial_score(self._network.neurons(name).read(found[module_of(name)]), pool)
-        return _on_cpu(scored)
+            if module_of(name) == module:
+                neurons, bound, pool = self._network.neurons(name), self._bounds.get(module), self._settings.pooled
+                firing = Firing.of(end, neurons, bound)
+                scored[name] = spatial_score(firing.ranked, pool)
+                if bound and pool != "max":  # a sum over space is of what the layer gives
+                    values, *_ = spatial_score(neurons.read(firing.activation), pool)
+                    scored[name] = values, *scored[name][1:]
+        return scored
 
     def _relevance(self, inputs: torch.Tensor, images: np.ndarray) -> Scored:
         import torch
@@ -153,5 +172,12 @@ class Scores:
         return output.shape[1]
 
 
-def _on_cpu(scored: Mapping[str, tuple[torch.Tensor, torch.Tensor]]) -> Scored:
-    return {name: (values.cpu().numpy(), positions.cpu().numpy()) for name, (values, positions) in scored.items()}
+def _told(layer: str, bound: Bound) -> str:
+    return (
+        f"'{layer}' ends with {bound.name}, which gives {bound.highest:g} at most: its neurons are ranked by what "
+        "goes into it."
+    )
+
+
+def _on_cpu(scored: Mapping[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> Scored:
+    return {name: tuple(part.cpu().numpy() for part in parts) for name, parts in scored.items()}  # type: ignore[misc]

@@ -87,12 +87,12 @@ def _compete(tops: dict[str, Any], scored: Scored, index: np.ndarray, n: int) ->
     from pure_cli.core.references import TopImages
 
     broken = np.zeros(len(index), bool)
-    for name, (values, positions) in scored.items():
+    for name, (values, positions, means) in scored.items():
         finite = np.isfinite(values)
         broken |= ~finite.all(axis=1)
         if name not in tops:
             tops[name] = TopImages.empty(values.shape[1], n)
-        tops[name].add(np.where(finite, values, np.nan), positions, index)
+        tops[name].add(np.where(finite, values, np.nan), positions, index, means)
     return broken
 
 

@@ -214,8 +214,8 @@ class Sources:
 
     def excites(self, layer: str, neuron: int) -> np.ndarray:
         """Which references (n,) of a neuron excite it at all."""
-        top = self.collected.layers[layer].top
-        return (top.image[neuron] != NO_IMAGE) & (top.value[neuron] > 0)
+        source = self.collected.layers[layer]
+        return (source.top.image[neuron] != NO_IMAGE) & (source.top.value[neuron] > source.fires_above)
 
     def listing(self, layers: list[str]) -> Listing:
         """The images of the data set, once it is clear that the references are up to date."""

@@ -132,9 +132,9 @@ def collect_pure(name: str, shared: Path, work: Path, count: int | None = None) 
         for start in range(0, len(images), size):
             batch = images[start : start + size]
             found = activations(ready.model, ready.inputs(batch), [layer])[layer]
-            values, positions = (part.cpu().numpy() for part in spatial_score(found))
+            values, positions, means = (part.cpu().numpy() for part in spatial_score(found))
             top = top or TopImages.empty(values.shape[1], 100)
-            top.add(values, positions, np.arange(start, start + len(batch)))
+            top.add(values, positions, np.arange(start, start + len(batch)), means)
         assert top is not None
         return {"image": top.image, "value": top.value}
 

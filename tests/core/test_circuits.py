@@ -204,7 +204,7 @@ def test_activation_maps_are_enlarged_activations():
 
 def test_means_over_space_of_the_lower_layers(tiny, pixels):
     found = Circuits(tiny, pixels, "fc", ["layer2", "hidden"]).lower_mean()
-    plain = activations(tiny, pixels, ["layer2", "hidden"], torch.clone)
+    plain = activations(tiny, pixels, ["layer2", "hidden"], lambda _, output: output.clone())
     torch.testing.assert_close(found["layer2"], plain["layer2"].mean(dim=(2, 3)))
     torch.testing.assert_close(found["hidden"], plain["hidden"])
 
@@ -229,7 +229,7 @@ def test_a_whole_pass_has_a_graph_from_its_layers_on(tiny, pixels):
 
 def test_changed_lower_activations_are_what_the_layer_is_computed_of(tiny, pixels):
     doubled, lower = forward_to(tiny, pixels, "layer3", ["layer2"], lambda output: output * 2)
-    plain = activations(tiny, pixels, ["layer2"], torch.clone)["layer2"]
+    plain = activations(tiny, pixels, ["layer2"], lambda _, output: output.clone())["layer2"]
     torch.testing.assert_close(lower["layer2"].detach(), plain * 2)
     torch.testing.assert_close(doubled.detach(), tiny.layer3(plain * 2).detach())
 
@@ -265,7 +265,7 @@ def test_channels_that_come_last_are_found_in_images_of_any_proportions(tokens):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
     means = h.detach().flatten(1, -2).mean(dim=1)
     torch.testing.assert_close(circuits.lower_mean()["lower"], means)
-    seen = activations(model, images, ["lower"], torch.clone)["lower"]
+    seen = activations(model, images, ["lower"], lambda _, output: output.clone())["lower"]
     _, found = forward_through(model, images, ["lower"])
     for other in (seen, found["lower"].detach()):
         torch.testing.assert_close(other.flatten(2).mean(dim=2), means)

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from pure_cli.core.circuits import Circuits, activations, forward_to
 from pure_cli.core.hooks import functions, hooked
-from pure_cli.models.layers import candidates, check_layer, list_layers, pre_activation
+from pure_cli.models.ends import pre_activation
+from pure_cli.models.layers import candidates, check_layer, list_layers
 
 
 class Block(nn.Module):
@@ -118,7 +119,7 @@ def test_candidates_lead_to_the_layer_and_are_not_the_layer_itself(net, pixels):
 
 def test_functions_are_shown_with_their_first_argument(net, pixels):
     shown = {}
-    with functions(net, lambda name, output, first: shown.update({name: first})):
+    with functions(net, lambda name, output, call: shown.update({name: call.first})):
         net(pixels)
     stem = torch.relu(net.stem(pixels))
     second = F.relu(net.block.second(F.relu(net.block.first(stem))))

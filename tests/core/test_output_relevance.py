@@ -60,10 +60,10 @@ def test_a_layer_that_does_not_lead_to_the_outputs_is_told(pixels):
 def test_scores_are_shares_of_the_layer_and_those_of_silent_channels_not_above_zero():
     activation = torch.tensor([[[1.0, 0], [-1, -2], [0, 0]]])  # (B, C, S): fires, negative, silent
     relevance = torch.tensor([[[3.0, -1], [4, 1], [-3, -5]]])
-    values, positions = relevance_score(activation, relevance, "max")
+    values, positions, _ = relevance_score(activation, relevance, "max")
     torch.testing.assert_close(values, torch.tensor([[0.3, 0.0, -0.3]]))
     assert positions.tolist() == [[0, 0, 0]]
-    values, _ = relevance_score(activation, relevance, "sum")
+    values, *_ = relevance_score(activation, relevance, "sum")
     torch.testing.assert_close(values, torch.tensor([[2 / 15, 0.0, -8 / 15]]))
-    nothing, _ = relevance_score(activation, torch.zeros_like(relevance), "max")
+    nothing, *_ = relevance_score(activation, torch.zeros_like(relevance), "max")
     assert not nothing.any()

@@ -13,7 +13,7 @@ from pure_cli.core.features import Kind, joined, transformed
 from pure_cli.data.loader import batches, default_workers
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
-from pure_cli.stages.common import images_at_once, open_network
+from pure_cli.stages.common import first_image, images_at_once, open_network
 from pure_cli.stages.judges import open_judge
 from pure_cli.stages.portions import Portions
 
@@ -58,6 +58,7 @@ def take_sample(study: Study, count: int) -> Sample:
     usable = np.setdiff1d(listing.index, list(damaged))
     chosen = usable[np.arange(min(count, len(usable))) * len(usable) // min(count, len(usable))]
     network = open_network(collected, study.device)
+    network.bound_of(study.layer, first_image(listing, network))
     judge = open_judge(study.sources, study.layer, study.judge, network)
     kinds = {kind: Kind.of(kind) for kind in study.features if not Kind.of(kind).is_embedding}
     lower = {kind: study.source(kind).lower_layers for kind in kinds}
@@ -75,8 +76,9 @@ def take_sample(study: Study, count: int) -> Sample:
         pixels = images.permute(0, 2, 3, 1).numpy()
         embedded = judge.embed(torch.stack([judge.preprocess(image) for image in pixels])).cpu().numpy()
         inputs, neurons = network.inputs(images), network.neurons(study.layer)
-        circuits = Circuits(network.model, inputs, module_of(study.layer), lower_layers, neurons=neurons)
-        fired = circuits.firing.amax(dim=-1).float().cpu().numpy()[:, study.neurons]
+        module = module_of(study.layer)
+        circuits = Circuits(network.model, inputs, module, lower_layers, neurons=neurons, bound=network.bounds[module])
+        fired = channels_first(circuits.ranked).amax(dim=-1).float().cpu().numpy()[:, study.neurons]
         firing = channels_first(circuits.activation).clamp(min=0)
         means = {name: values.cpu().numpy() for name, values in circuits.lower_mean().items()}
         whole = {

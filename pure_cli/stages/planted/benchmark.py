@@ -118,7 +118,8 @@ def run(
     PureError
         Too few images, or a layer of directions.
     """
-    from pure_cli.models.layers import candidates, pre_activation
+    from pure_cli.models.ends import pre_activation
+    from pure_cli.models.layers import candidates
 
     collected = read_collected(store)
     listing = grouped(require_unchanged(store, collected, [layer]), grouping)

@@ -119,7 +119,7 @@ def look(network: Network, listing: Listing, module: str, before: str | None, pr
     )
 
 
-def _highest_and_mean(activation: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _highest_and_mean(_: str, activation: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Over space, of each channel."""
     from pure_cli.core.layout import channels_first
 
