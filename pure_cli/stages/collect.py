@@ -22,8 +22,8 @@ from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.common import Network, Outcome, Progress, images_of, place_of, silent
 from pure_cli.stages.scores import Scores
 from pure_cli.stages.search import check_damage, not_finite_notes, search
+from pure_cli.stages.ties import tie_note
 from pure_cli.stages.unchanged import Drift, changes, drift, seen_now
-from pure_cli.words import counted
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     store.drop_partial("collect")
 
     notes = _replaced(before, made_from, how, wanted) + scores.notes + _damage_notes(damaged)
-    notes += [note for name in wanted if (note := _tie_note(name, new[name]))]
+    notes += [note for name in wanted if (note := tie_note(name, new[name], listing, network.preprocessing))]
     notes += [untold] if untold else []
     if random_weights:
         which = "those that its function makes" if settings.weights is None else "untrained (--weights none)"
@@ -204,20 +204,6 @@ def _replaced(
 def _ranked_by(bound: "Bound | None") -> dict[str, Any]:
     """What the references of channels depend on that are ranked by what goes into a nonlinearity."""
     return {"ranked_by": {"function": bound.name, "input_at": bound.source}} if bound else {}
-
-
-def _tie_note(name: str, layer: CollectedLayer) -> str | None:
-    """A sentence on references whose order says nothing."""
-    tied = layer.tied
-    count = int((tied > 0).sum())
-    if not count:
-        return None
-    share = tied.sum() / max(1, (layer.top.value > layer.fires_above).sum())
-    return (
-        f"{count:,} of the {counted(layer.neurons, 'neuron')} of '{name}' have references with equal scores "
-        f"({share:.0%} of all references): these are in order of the mean over space, then by a hash of the image's "
-        "number."
-    )
 
 
 def _digest(contents: Iterable[np.ndarray]) -> str:

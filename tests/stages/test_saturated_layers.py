@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from pure_cli import Workspace
@@ -182,3 +183,16 @@ def test_each_of_several_layers_is_read_before_what_follows_changes_it_in_place(
     both.collect(data=images, layer=["bn1", "layer3"], n=5, pool="mean", workers=0)
     alone.collect(data=images, layer=["bn1"], n=5, pool="mean", workers=0)
     np.testing.assert_allclose(both.references("bn1")["value"], alone.references("bn1")["value"], atol=1e-6)
+
+
+def test_a_picture_that_is_in_the_data_twice_is_named(tmp_path, images):
+    folder = tmp_path / "twice"
+    for i, path in enumerate(listed(images)[:20]):
+        (folder / "a").mkdir(parents=True, exist_ok=True)
+        (folder / "a" / f"{i}.png").write_bytes(path.read_bytes())
+    (folder / "b").mkdir()
+    Image.open(folder / "a/0.png").save(folder / "b/again.bmp")
+    workspace = Workspace(tmp_path / "w", model=network(nn.ReLU6()))
+    outcome = workspace.collect(data=folder, layer="body", n=21, workers=0)
+    (note,) = [note for note in outcome.notes if "equal scores" in note]
+    assert "since a picture is in the data twice: a/0.png and b/again.bmp." in note
