@@ -147,7 +147,11 @@ class TopImages:
         none = value == -np.inf
         image = np.where(none, NO_IMAGE, np.concatenate([self.image[channels], image], axis=1))
         position = np.where(none, NO_POSITION, np.concatenate([self.position[channels], position], axis=1))
-        mean = np.where(none, 0, np.concatenate([self.mean[channels], mean], axis=1)).astype(np.float32)
-        order = np.lexsort((scrambled(image), -mean, -value), axis=1)[:, :n]
+        mean = np.where(none, 0, np.concatenate([self.mean[channels], mean], axis=1, dtype=np.float32))
+        order = np.argsort(-value, axis=1, kind="stable")
+        first = np.take_along_axis(value, order[:, : n + 1], axis=1)
+        tied = np.flatnonzero(((first[:, 1:] == first[:, :-1]) & (first[:, 1:] > -np.inf)).any(axis=1))
+        order[tied] = np.lexsort((scrambled(image[tied]), -mean[tied], -value[tied]), axis=1)
+        order = order[:, :n]
         for own, every in ((self.value, value), (self.image, image), (self.position, position), (self.mean, mean)):
             own[channels] = np.take_along_axis(every, order, axis=1)
