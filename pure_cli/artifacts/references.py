@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,7 @@ class CollectedLayer:
     settings, made_from : what the result depends on
     directions : what its neurons are, where they are no channels
     fires_above : scores above it are of images that excite a neuron
+    twins : (T, 2) int64, data-set indices of references with equal scores that are one picture
     """
 
     top: TopImages
@@ -41,11 +42,12 @@ class CollectedLayer:
     fingerprint: str = ""
     directions: Directions | None = None
     fires_above: float = 0.0
+    twins: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
 
     @cached_property
     def tied(self) -> np.ndarray:
-        """(C,) how many of the references that excite a neuron share their score with another."""
-        return self.top.tied(self.fires_above)
+        """(C,) how many of the references that excite a neuron share their score with another picture."""
+        return self.top.tied(self.fires_above, self.twins)
 
     @property
     def neurons(self) -> int:
@@ -126,6 +128,7 @@ def read_collected(store: Store) -> Collected:
                 group.attrs["fingerprint"],
                 _directions(group),
                 float(group.attrs.get("fires_above", 0.0)),
+                group["twins"][:] if "twins" in group else np.zeros((0, 2), np.int64),
             )
         images, damaged = file["images"], file["damaged"]
         return Collected(
@@ -184,6 +187,7 @@ def write_collected(store: Store, collected: Collected, seen: Iterable[Seen] | N
             write_array(group, "value", np.where(layer.top.image == NO_IMAGE, 0, layer.top.value))
             write_array(group, "position", layer.top.position)
             write_array(group, "mean", layer.top.mean)
+            write_array(group, "twins", layer.twins)
             group.attrs["fires_above"] = layer.fires_above
             write_texts(group, "lower_layers", layer.lower_layers)
             group.attrs["shape"] = layer.shape

@@ -88,19 +88,26 @@ class TopImages:
             np.zeros((channels, n), np.float32),
         )
 
-    def tied(self, above: float = 0.0) -> np.ndarray:
+    def tied(self, above: float = 0.0, twins: np.ndarray | None = None) -> np.ndarray:
         """How many references of each neuron share their score with another: their order says nothing.
 
         Parameters
         ----------
         above : only scores above it count, those of images that excite the neuron
+        twins : (T, 2) data-set indices of images that are one picture, whose scores are equal by right
 
         Returns
         -------
         (C,) int64
         """
         counts = (self.image != NO_IMAGE) & (self.value > above)
+        picture = self.image
+        if twins is not None and len(twins):
+            picture = picture.copy()
+            for first, again in sorted(twins.tolist(), reverse=True):  # the last first, so that chains end at one
+                picture[picture == again] = first
         same = (self.value[:, 1:] == self.value[:, :-1]) & counts[:, 1:] & counts[:, :-1]
+        same &= picture[:, 1:] != picture[:, :-1]
         shared = np.zeros(self.value.shape, bool)
         shared[:, 1:] |= same
         shared[:, :-1] |= same

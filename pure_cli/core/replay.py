@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from pure_cli.core.circuits import forward_to
+from pure_cli.core.circuits import Firing, forward_to
 from pure_cli.core.directions import Channels
 from pure_cli.core.layout import channels_first
+from pure_cli.core.saturation import Bound
 
 
 def constant(activation: torch.Tensor) -> torch.Tensor:
@@ -28,16 +29,22 @@ def shuffled(order: np.ndarray) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def gradient_alone(
-    model: nn.Module, images: torch.Tensor, layer: str, lower_layers: Sequence[str], neurons: Channels, which: int
+    model: nn.Module,
+    images: torch.Tensor,
+    layer: str,
+    lower_layers: Sequence[str],
+    neurons: Channels,
+    which: int,
+    bound: Bound | None = None,
 ) -> dict[str, torch.Tensor]:
     """Relevances of one neuron with each image's own backward pass, times the mean activation of all images.
 
     What is left of the meanings is which ReLUs above the lower layer let through. Parameters and result as of
     `replayed`.
     """
-    output, parts = forward_to(model, images, layer, lower_layers)
-    start = _start(output.detach(), neurons, which)
-    gradients = torch.autograd.grad(output, [parts[name] for name in lower_layers], start)
+    end, parts = forward_to(model, images, layer, lower_layers, bound=bound)
+    start = _start(end.detach(), neurons, which, bound)
+    gradients = torch.autograd.grad(_begin(end, bound), [parts[name] for name in lower_layers], start)
     found = {}
     for lower, gradient in zip(lower_layers, gradients, strict=True):
         mean = channels_first(parts[lower].detach()).mean(dim=0, keepdim=True)
@@ -53,6 +60,7 @@ def replayed(
     neurons: Channels,
     which: int,
     change: Callable[[torch.Tensor], torch.Tensor],
+    bound: Bound | None = None,
 ) -> dict[str, torch.Tensor]:
     """Relevances of one neuron with changed activations of the lower layers, each of them alone.
 
@@ -62,22 +70,29 @@ def replayed(
     images : (B, 3, H, W) float
     layer, neurons, which : the layer, what its neurons are, and one of them
     change : from the activations (B, …) of a lower layer to those of which the layer is computed
+    bound : a nonlinearity that the layer ends with
 
     Returns
     -------
     dict of lower layer to (B, D) float32, gradient × activation summed over space
     """
-    output, _ = forward_to(model, images, layer)
-    start = _start(output, neurons, which)
+    end, _ = forward_to(model, images, layer, bound=bound)
+    start = _start(end, neurons, which, bound)
     found = {}
     for lower in lower_layers:
-        changed, parts = forward_to(model, images, layer, [lower], change)
-        (gradient,) = torch.autograd.grad(changed, parts[lower], start)
+        changed, parts = forward_to(model, images, layer, [lower], change, bound)
+        (gradient,) = torch.autograd.grad(_begin(changed, bound), parts[lower], start)
         found[lower] = (channels_first(gradient) * channels_first(parts[lower].detach())).float().sum(dim=-1)
     return found
 
 
-def _start(output: torch.Tensor, neurons: Channels, which: int) -> torch.Tensor:
+def _begin(end: torch.Tensor, bound: Bound | None) -> torch.Tensor:
+    """Where the graph of the backward pass begins: without the bound."""
+    return bound.lifted(end) if bound else end
+
+
+def _start(end: torch.Tensor, neurons: Channels, which: int, bound: Bound | None) -> torch.Tensor:
     """Where the backward pass of one neuron begins, for all images."""
-    fired = channels_first(neurons.read(output))[:, which].clamp(min=0)
-    return neurons.start(output, torch.full((len(output),), which, device=output.device), fired)
+    seen = Firing.of(end, neurons, bound)
+    fired = channels_first(seen.firing)[:, which].clamp(min=0)
+    return neurons.start(seen.activation, torch.full((len(end),), which, device=end.device), fired)

@@ -22,7 +22,7 @@ from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.common import Network, Outcome, Progress, images_of, place_of, silent
 from pure_cli.stages.scores import Scores
 from pure_cli.stages.search import check_damage, not_finite_notes, search
-from pure_cli.stages.ties import tie_note
+from pure_cli.stages.ties import same_pictures, tie_notes
 from pure_cli.stages.unchanged import Drift, changes, drift, seen_now
 from pure_cli.workspace import Store
 
@@ -95,6 +95,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
             made_from,
             directions=named.of.get(name),
             fires_above=scores.bounds[name].fires_above if name in scores.bounds else 0.0,
+            twins=same_pictures(tops[name], listing, network.preprocessing),
         )
         for name in wanted
     }
@@ -105,7 +106,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     store.drop_partial("collect")
 
     notes = _replaced(before, made_from, how, wanted) + scores.notes + _damage_notes(damaged)
-    notes += [note for name in wanted if (note := tie_note(name, new[name], listing, network.preprocessing))]
+    notes += tie_notes(new, listing)
     notes += [untold] if untold else []
     if random_weights:
         which = "those that its function makes" if settings.weights is None else "untrained (--weights none)"

@@ -156,6 +156,8 @@ def test_references_that_share_their_score_are_counted_where_they_excite():
     assert top.tied().tolist() == [3, 0, 0, 2]
     assert top.tied(above=6).tolist() == [0, 0, 0, 0]
     assert top.tied(above=-np.inf).tolist() == [3, 0, 4, 2]
+    assert top.tied(twins=np.array([[1, 2]])).tolist()[1:] == [0, 0, 0]  # these two are one picture
+    assert top.tied(twins=np.array([[1, 2], [0, 1]])).tolist() == [0, 0, 0, 0]
     assert TopImages.empty(1, 3).tied(-np.inf).tolist() == [0]
 
 

@@ -194,5 +194,6 @@ def test_a_picture_that_is_in_the_data_twice_is_named(tmp_path, images):
     Image.open(folder / "a/0.png").save(folder / "b/again.bmp")
     workspace = Workspace(tmp_path / "w", model=network(nn.ReLU6()))
     outcome = workspace.collect(data=folder, layer="body", n=21, workers=0)
-    (note,) = [note for note in outcome.notes if "equal scores" in note]
-    assert "since a picture is in the data twice: a/0.png and b/again.bmp." in note
+    assert any("in the data twice, and counts twice: a/0.png and b/again.bmp." in note for note in outcome.notes)
+    assert not any("equal scores" in note for note in outcome.notes)
+    assert "equal scores" not in workspace.info()["results"][0]["what"]

@@ -239,14 +239,15 @@ class _Bench:
         if not self._lower:
             return {}
         (batch,) = batches(self._listing, images, self._network.preprocessing, len(images), 0)
+        module = module_of(self._made.layer)
         where = (
-            self._network.model, self._network.inputs(batch.images), module_of(self._made.layer), self._lower,
-            self._directions, neuron,
+            self._network.model, self._network.inputs(batch.images), module, self._lower, self._directions, neuron
         )  # fmt: skip
+        bound = self._network.bound_of(module, batch.images[:1])
         found = {
-            CONSTANT: replayed(*where, constant),
-            SHUFFLED: replayed(*where, shuffled(order)),
-            GRADIENT: gradient_alone(*where),
+            CONSTANT: replayed(*where, constant, bound),
+            SHUFFLED: replayed(*where, shuffled(order), bound),
+            GRADIENT: gradient_alone(*where, bound),
         }
         return {
             check: {name: normalised_arrays(summed) for name, summed in parts.items()} for check, parts in found.items()
