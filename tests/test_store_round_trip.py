@@ -46,12 +46,12 @@ def test_texts_come_back_also_as_names_that_are_no_utf_8(tmp_path_factory, value
 def test_an_unfinished_pass_goes_on_with_what_it_had(tmp_path_factory, values, damaged, chunks):
     store = Store(tmp_path_factory.mktemp("store"))
     top = TopImages.empty(3, 4)
-    top.add(values, np.zeros(values.shape, np.int32), np.arange(len(values)))
+    top.add(values, np.zeros(values.shape, np.int32), np.arange(len(values)), values)
     state = Checkpoint(store, "key")
     state.tops["layer"], state.damaged, state.next_chunk = top, damaged, chunks
     state.save()
     again = Checkpoint(store, "key")
     assert (again.damaged, again.next_chunk) == (damaged, chunks)
-    for part in ("value", "image", "position"):
+    for part in ("value", "image", "position", "mean"):
         np.testing.assert_array_equal(getattr(again.tops["layer"], part), getattr(top, part))
     assert not Checkpoint(store, "another").tops

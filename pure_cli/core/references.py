@@ -32,12 +32,19 @@ def spatial_score(activation: torch.Tensor, pool: str = "max") -> tuple[torch.Te
     """
     flat = channels_first(activation)
     values, positions = flat.max(dim=-1)
-    means = flat.float().mean(dim=-1)
+    means = flat.mean(dim=-1, dtype=_precise(flat)).float()  # the same however the memory is laid out
     if pool != "max":
-        values = means if pool == "mean" else flat.float().sum(dim=-1)
+        values = flat.float().mean(dim=-1) if pool == "mean" else flat.float().sum(dim=-1)
     if activation.ndim == 2:
         positions = positions.fill_(NO_POSITION)
     return values.float(), positions, means
+
+
+def _precise(values: torch.Tensor) -> torch.dtype:
+    """The most precise kind of number that the device of `values` adds up in."""
+    import torch
+
+    return torch.float32 if values.device.type == "mps" else torch.float64
 
 
 def scrambled(index: np.ndarray) -> np.ndarray:
