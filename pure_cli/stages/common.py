@@ -128,9 +128,11 @@ class Network:
         """
         import torch
 
+        from pure_cli.core.structure import same_channels
         from pure_cli.models.fuse import fuse_batch_norm
 
         model, precise = copy.deepcopy(self.model), getattr(torch, precision)
+        same_channels(model, self.model)
         fuse_batch_norm(model, self.inputs(example), keep)
         model.to(memory_format=torch.channels_last, dtype=precise)  # type: ignore[call-overload]
         return replace(self, model=model, precision=precise)
