@@ -60,7 +60,8 @@ def hooked(model: nn.Module, hooks: Mapping[str, Hook]) -> Iterator[None]:
 def main_tensor(output: Any) -> torch.Tensor | None:
     """The tensor that a module gives, or the first of a tuple: what goes on, with attention and the like behind it.
 
-    None where that is no tensor, or another of the tuple has the same shape: then there is no telling which goes on.
+    None where that is no tensor, or where there is no telling which goes on: another has the same shape, or several are
+    activations.
     """
     if isinstance(output, torch.Tensor):
         return output
@@ -68,7 +69,8 @@ def main_tensor(output: Any) -> torch.Tensor | None:
     if not isinstance(first, torch.Tensor):
         return None
     others = [part for part in output[1:] if isinstance(part, torch.Tensor) and part is not first]
-    return None if any(part.shape == first.shape for part in others) else first
+    alike = any(part.shape == first.shape for part in others) or sum(part.ndim > 2 for part in others) > 1
+    return None if alike else first
 
 
 def _of_module(hook: Hook) -> Callable[[nn.Module, Any, Any], Any]:

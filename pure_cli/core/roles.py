@@ -249,6 +249,8 @@ def _cut(role: Role, start: int, size: int, whole: int) -> Role:
     """The role of an axis of which a part is left."""
     if size == whole or not isinstance(role, Patches):
         return role
+    if start + size <= role.first or start >= role.first + role.rows * role.columns:
+        return None  # those beside the grid
     first = role.first - start
     return role._replace(first=first) if first >= 0 and size >= first + role.rows * role.columns else NO_GRID
 
