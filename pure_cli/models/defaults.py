@@ -21,6 +21,7 @@ from pure_cli.models.layers import Layer, NoGradient, check_leads_to
 
 HALVED = 4  # positions that a stride of two leaves one of
 ONE_PART = 0.9  # of the layers with weights: a child that holds more is not one part of the chain, but the chain
+_LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 WHOLE = 0.5  # a child without positions that holds more is the network, and what it is in a wrapper
 
 
@@ -78,39 +79,45 @@ def lower_layer_of(model: nn.Module, image: torch.Tensor, layer: str, layers: li
     """
     order = [other.name for other in layers]
     usable = {other.name for other in layers[: order.index(layer)] if other.calls == 1 and other.shape}
-    first_of_stage = _is_block(model, layer) and isinstance(_module(model, _parent(layer)), _LISTS)
     with suppress(NoGradient):  # which matters when relevances are asked for
-        for lower in dict.fromkeys(_nearest(layer, order, first_of_stage)):
+        for lower in dict.fromkeys(_nearest(model, layer, order)):
             inside = lower.startswith((f"{layer}.", f"{layer}{FUNCTION}"))
             if lower in usable and not inside and mixes_channels(model, image, layer, lower):
                 return [lower]
     return []
 
 
-def _nearest(layer: str, order: list[str], is_block: bool) -> Iterator[str]:
+def _nearest(model: nn.Module, layer: str, order: list[str]) -> Iterator[str]:
     """Names that may stand for the layer below one, the likeliest first."""
+    modules = dict(model.named_modules())
+
+    def parent_of(name: str) -> str:
+        """The module whose code calls a module or a function; "" for the network itself."""
+        module, colon, _ = name.partition(FUNCTION)
+        own_code = colon and any(True for _ in modules[module].children())  # or one call of a shared module
+        return module if own_code else module.rpartition(".")[0]
+
+    parents = {name: parent_of(name) for name in order}
 
     def beside(name: str) -> list[str]:
-        return [other for other in reversed(order) if other != name and _parent(other) == _parent(name)]
+        there = parent_of(name)
+        return [other for other in reversed(order) if other != name and parents[other] == there]
 
     yield from beside(layer)
-    parent = _parent(layer)
-    if is_block and parent:
-        yield from beside(parent)
+    parent = parent_of(layer)
+    if layer in modules and _is_block(modules[layer]) and isinstance(modules[parent], _LISTS):
+        stage = parent
+        while stage:
+            yield from beside(stage)
+            stage = "" if stage in parents else parent_of(stage)  # of a list that is only gone through, its module
     while parent:
         inside = layer.removeprefix(parent)
         yield from (f"{other}{inside}" for other in beside(parent))
-        parent = _parent(parent)
-    parent = _parent(layer)
+        parent = parent_of(parent)
+    parent = parent_of(layer)
     while parent:
         yield from beside(parent)
-        parent = _parent(parent)
-
-
-def _parent(name: str) -> str:
-    """The module that a module or a function's call is in; "" for the network itself."""
-    module, colon, _ = name.partition(FUNCTION)
-    return module if colon else name.rpartition(".")[0]
+        parent = parent_of(parent)
 
 
 def mixes_channels(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> bool:
@@ -136,9 +143,6 @@ def chain(model: nn.Module, layers: list[Layer]) -> list[Layer]:
     between these are left out.
     """
     return [part.layer for part in _Network(model, layers).chain()]
-
-
-_LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
 class _Network:
@@ -212,7 +216,7 @@ class _Network:
             gives = self._last_in(name) if traced else layer
             if gives and len(gives.shape or ()) > 1:
                 found.append(Part(name, gives))
-            elif not gives or not gives.shape or len(self._held(name)) > WHOLE * len(self._held_by(parent)):
+            elif not gives or len(self._held(name)) > WHOLE * len(self._held_by(parent)) or self._sequences(name):
                 found += self._children(name)
         return found
 
@@ -243,14 +247,9 @@ class _Network:
         return [found for own, _ in module.named_children() for found in self._sequences(f"{name}.{own}")]
 
 
-def _module(model: nn.Module, name: str) -> nn.Module | None:
-    return dict(model.named_modules()).get(name)
-
-
-def _is_block(model: nn.Module, name: str) -> bool:
+def _is_block(module: nn.Module) -> bool:
     """Whether a module holds several layers with weights."""
-    module = _module(model, name)
-    return module is not None and sum(map(_own_weights, module.modules())) > 1
+    return sum(map(_own_weights, module.modules())) > 1
 
 
 def _own_weights(module: nn.Module) -> bool:
