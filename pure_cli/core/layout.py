@@ -2,8 +2,8 @@
 
 Networks lay their activations out in several ways: maps with channels first (B, C, h, w) or last (B, h, w, C), tokens
 (B, T, C), seldom (B, C, T), and vectors (B, C). Everything here works on activations whose channels are on axis 1;
-`channels_second` makes them so: by what the user said, by what the layers do (`pure_cli.core.structure`), and where both
-are silent by their shape and the size of the images.
+`channels_second` makes them so: by what the user said, by what the layers do (`pure_cli.core.structure`), and where
+both are silent by their shape and the size of the images.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def channel_axis(shape: tuple[int, ...], size: tuple[int, int]) -> int:
 
 
 def told_by_shape(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
-    """Whether `channel_axis` has but one answer: for vectors, and for maps that have the image's proportions in one way.
+    """Whether `channel_axis` has but one answer: for vectors, and maps that have the image's proportions in one way.
 
     How many tokens there are tells nothing: any number may be that of channels.
     """

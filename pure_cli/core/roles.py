@@ -235,7 +235,7 @@ def _view(call: _Call) -> None:
             source = next((i for i, own in enumerate(strides) if stride and own == stride), None)
             stepped = [i for i, own in enumerate(strides) if stride and stride % own == 0 and size > 1]
             if source is not None:
-                axes.append(_cut(roles.axes[source], starts[source], size, tensor.shape[source]))
+                axes.append(_cut(roles.axes[source], starts[source], int(size), tensor.shape[source]))
             elif stepped and roles.axes[stepped[0]] in (ROWS, COLUMNS, CHANNELS):
                 axes.append(roles.axes[stepped[0]])
             else:
@@ -268,7 +268,9 @@ def _picked_by_index(call: _Call) -> None:
     parts, roles = _parts(call.args[1]), roles_of(call.inputs[0])
     lists = [i for i, part in enumerate(parts) if not _basic(part)]
     plain = all(part == slice(None) for part in parts if _basic(part))
-    flat = isinstance(parts[lists[0]], torch.Tensor) and parts[lists[0]].ndim == 1 and not parts[lists[0]].dtype.is_complex
+    flat = (
+        isinstance(parts[lists[0]], torch.Tensor) and parts[lists[0]].ndim == 1 and not parts[lists[0]].dtype.is_complex
+    )
     if len(lists) == 1 and plain and flat:
         call.give([_shuffled(r) if i == lists[0] else r for i, r in enumerate(roles.axes)], roles)
 

@@ -5,7 +5,7 @@ What was found out about a network is kept with it, and goes into its copies, so
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +16,7 @@ from pure_cli.core.roles import Roles, followed, roles_of
 
 FOUND, SAID = "_pure_channels_found", "_pure_channels_said"  # attributes of a model: name of a layer to `ends_dense`
 FUNCTION_KIND = "function"
+LAST = "last"
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,15 @@ def learn(model: nn.Module, images: torch.Tensor) -> None:
         observe(model, images[:1].expand(2, -1, -1, -1))
 
 
-def say(model: nn.Module, dense: Mapping[str, bool]) -> None:
-    """Say where the channels of some layers are; that counts more than what is seen."""
-    model.__dict__[SAID] = dict(dense)
+def say(model: nn.Module, axes: Mapping[str, str], layers: Iterable[str]) -> None:
+    """Say where the channels of some layers are; that counts more than what is seen.
+
+    Parameters
+    ----------
+    axes : name of a layer to "first" or "last"; "" for all of `layers`
+    """
+    whole = {**dict.fromkeys(layers, axes[""]), **axes} if "" in axes else axes
+    model.__dict__[SAID] = {layer: axis == LAST for layer, axis in whole.items() if layer}
 
 
 def said(model: nn.Module) -> Mapping[str, bool]:

@@ -1,5 +1,6 @@
 """The layers of a network as one pass over an image shows them: names, shapes, order, and what leads to what."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -80,9 +81,11 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
                 if count == 1 or not is_out_of_memory(error):
                     raise
     except Exception as error:
+        own = own_size(model)
+        advice = f"It is made for {own} pixels: --resize {own} --crop-size {own}." if own else ""
         raise PureError(
             f"The model fails on an image of {size[1]} × {size[0]} pixels: {type(error).__name__}: "
-            f"{first_line(error)}. Check --resize and --crop-size."
+            f"{first_line(error)}. {advice or 'Check --resize and --crop-size.'}"
         ) from error
     found = {}
     for name, one in seen.layers.items():
@@ -95,6 +98,21 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
             found[name] = layer
     modules = dict(model.named_modules())
     return [layer for layer in found.values() if not _is_within(layer, found, modules)]
+
+
+def own_size(model: nn.Module) -> int | None:
+    """The side of the images that a network says it is made for, as those of timm, torchvision and Hugging Face do."""
+    for module in model.modules():
+        for holder, name in (
+            (module, "image_size"),
+            (module, "img_size"),
+            (getattr(module, "config", None), "image_size"),
+        ):
+            size = getattr(holder, name, None)
+            size = size[0] if isinstance(size, tuple | list) and len(set(size)) == 1 else size
+            if isinstance(size, int):
+                return size
+    return None
 
 
 def _layer(name: str, seen: Seen, dense: bool | None, size: tuple[int, int], grids: set[tuple[int, int]]) -> Layer:
@@ -110,7 +128,7 @@ def _layer(name: str, seen: Seen, dense: bool | None, size: tuple[int, int], gri
     if len(shape) == 2:
         return replace(layer, grid=_grid(layer.extent[0], places[0], size, grids))
     by_heads = any(isinstance(role, Patches) or role == NO_GRID for role in places)
-    return none if len(shape) == 3 and (by_heads or not is_map(layer.extent, size)) else layer
+    return none if len(shape) == 3 and (by_heads or not is_map((layer.extent[0], layer.extent[1]), size)) else layer
 
 
 def _grid(tokens: int, role: Role, size: tuple[int, int], grids: set[tuple[int, int]]) -> Patches | None:
@@ -128,8 +146,24 @@ def _is_within(layer: Layer, found: dict[str, Layer], modules: dict[str, nn.Modu
     return own and module in found and found[module].calls == 1
 
 
-def check_layer(name: str, layers: list[Layer]) -> Layer:
+def unclear(layers: list[Layer], names: Iterable[str]) -> list[str]:
+    """A sentence for each of some layers whose channels may be on another axis than the one that was taken."""
+    wanted = set(names)
+    return [
+        f"What the layers do does not tell which axis of '{layer.name}' ({' × '.join(map(str, layer.shape))}) has the "
+        f"channels; the {'first' if layer.axis == 0 else 'last'} was taken. --channels-axis "
+        f"{layer.name}={'last' if layer.axis == 0 else 'first'} takes the other."
+        for layer in layers
+        if layer.name in wanted and layer.shape and not layer.sure
+    ]
+
+
+def check_layer(name: str, layers: list[Layer], model: nn.Module | None = None) -> Layer:
     """The layer of that name, if neurons can be read there.
+
+    Parameters
+    ----------
+    model : tells a layer that is not there from one that did not run
 
     Raises
     ------
@@ -137,6 +171,10 @@ def check_layer(name: str, layers: list[Layer]) -> Layer:
         No such layer (the nearest are named), one that did not run, ran more than once, or gives no single tensor.
     """
     by_name = {layer.name: layer for layer in layers}
+    module = dict(model.named_modules()).get(name) if model and name else None
+    if name not in by_name and module is not None and type(module).forward is not nn.Module.forward:
+        raise PureError(f"The layer '{name}' does not run for every image: not for the first one, which was tried. "
+                        "Choose one that always runs.")  # fmt: skip
     if name not in by_name:
         raise unknown("layer", name, by_name, "`pure collect --list-layers` shows them all.")
     layer = by_name[name]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pure_cli.artifacts import Collected
-from pure_cli.core.directions import CHANNELS, Channels, Directions
+from pure_cli.core.directions import CHANNELS, Channels, Directions, module_of
 from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, UnreadableFile
@@ -164,6 +164,7 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
     PureError
         Building it again gives other weights, or runs a file that the user did not name.
     """
+    from pure_cli.core.structure import say
     from pure_cli.models.load import device_of, load_model, remembered_preprocessing
     from pure_cli.models.weights import state_fingerprint
 
@@ -177,6 +178,7 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
             f"{origin['model']} has other weights now than when the references were collected. "
             "Save its weights, pass them with --weights, and run `pure collect` again."
         )
+    say(model, origin.get("channels_axis", {}), map(module_of, collected.layers))
     target = device_of(device, deterministic)
     directions = {name: layer.directions for name, layer in collected.layers.items() if layer.directions}
     return Network(model.to(target), target, preprocessing, directions=directions)
