@@ -90,9 +90,9 @@ class Workspace:
 
         Returns
         -------
-        dict with "layers", a list of name, kind, shape (without the batch; None for no single tensor) and calls, in
-        the order in which they finish, and with "default" and "default_lower", the layers that stand in when none is
-        named
+        dict with "layers", a list of name, kind, shape (without the batch; None for no single tensor), channels and
+        calls, in the order in which they finish, and with "default" and "default_lower", the layers that stand in when
+        none is named
         """
         from pure_cli.stages.layers import list_layers
 

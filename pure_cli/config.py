@@ -132,8 +132,9 @@ class CollectSettings(Running):
     interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    channels_axis: list[str] | None = None
 
-    _layer = field_validator("layer", mode="before")(_as_list)
+    _layer = field_validator("layer", "channels_axis", mode="before")(_as_list)
     _mean_std = field_validator("mean", "std", mode="before")(_as_colours)
 
     @model_validator(mode="after")
@@ -142,6 +143,19 @@ class CollectSettings(Running):
             if getattr(self, name) is not None and self.by == "activation":
                 raise ValueError(f"--{name} is for --by relevance")
         return self
+
+    @field_validator("channels_axis")
+    @classmethod
+    def _first_or_last(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and any(part.rpartition("=")[2] not in ("first", "last") for part in value):
+            raise ValueError("each must be first or last, or LAYER=first or LAYER=last")
+        return value
+
+    @property
+    def channels(self) -> dict[str, str]:
+        """Layer to the axis of its channels, as the user says; "" for the layers whose neurons are looked at."""
+        parts = [part.rpartition("=") for part in self.channels_axis or ()]
+        return {layer: axis for layer, _, axis in parts}
 
     @property
     def pooled(self) -> str:

@@ -69,6 +69,15 @@ def collect(
             help="Of a sparse autoencoder: what it adds up, or what its latents read. [default: decoder]",
         ),
     ] = None,
+    channels_axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--channels-axis",
+            metavar="AXIS",
+            help="Which axis of its output has a layer's channels, first or last behind the images: of the layers of "
+            "--layer, or LAYER=AXIS of any; repeat for several. [default: what the layers in it work along]",
+        ),
+    ] = None,
     n: Annotated[
         int | None,
         typer.Option("-n", "--references", metavar="N", help="Reference images for each neuron. [default: 100]"),

@@ -15,8 +15,9 @@ from torch import nn
 
 from pure_cli.core.directions import CHANNELS, Channels
 from pure_cli.core.hooks import Hook, hooked
-from pure_cli.core.layout import as_map, axis_of, channels_first, channels_second, ends_dense
+from pure_cli.core.layout import Patches, as_map, axis_of, channels_first, channels_second
 from pure_cli.core.saturation import Bound
+from pure_cli.core.structure import ends_dense, learn
 
 L1_EPSILON = 1e-10  # added to the norm, as in PURE
 
@@ -52,6 +53,7 @@ def forward_to(
     found: dict[str, torch.Tensor] = {}
     lower: dict[str, torch.Tensor] = {}
     size = (images.shape[-2], images.shape[-1])
+    learn(model, images)
 
     def stop(output: torch.Tensor) -> None:
         found[layer] = channels_second(output, size, ends_dense(model, layer))
@@ -76,6 +78,7 @@ def forward_through(
     """
     found: dict[str, torch.Tensor] = {}
     size = (images.shape[-2], images.shape[-1])
+    learn(model, images)
     hooks = {name: _begins_at(name, size, ends_dense(model, name), found) for name in layers}
     with torch.no_grad(), hooked(model, hooks):
         return model(images), found
@@ -84,7 +87,7 @@ def forward_through(
 def _begins_at(
     name: str,
     size: tuple[int, int],
-    dense: bool,
+    dense: bool | None,
     found: dict[str, torch.Tensor],
     change: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> Hook:
@@ -150,6 +153,7 @@ def activations(
     """
     found: dict[str, Any] = {}
     size = (images.shape[-2], images.shape[-1])
+    learn(model, images)
 
     def keep(name: str) -> Hook:
         def hook(output: torch.Tensor) -> None:
@@ -348,7 +352,9 @@ class Heatmaps:
         return gradient
 
 
-def activation_maps(activation: torch.Tensor, channels: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def activation_maps(
+    activation: torch.Tensor, channels: torch.Tensor, size: tuple[int, int], grid: Patches | None = None
+) -> torch.Tensor:
     """Where one neuron of each image fires, enlarged to the image: far cheaper than a heatmap, and coarser.
 
     Parameters
@@ -356,6 +362,7 @@ def activation_maps(activation: torch.Tensor, channels: torch.Tensor, size: tupl
     activation : (B, C, h, w) or (B, C, T) of a layer's neurons
     channels : (m,) int64 with m <= B
     size : (H, W) of the images
+    grid : where tokens lie on the image
 
     Returns
     -------
@@ -366,7 +373,7 @@ def activation_maps(activation: torch.Tensor, channels: torch.Tensor, size: tupl
     ValueError
         The positions are no grid over the image.
     """
-    chosen = as_map(activation[torch.arange(len(channels), device=channels.device), channels].clamp(min=0), size)
+    chosen = as_map(activation[torch.arange(len(channels), device=channels.device), channels].clamp(min=0), grid)
     if chosen is None:
         raise ValueError(f"activations of shape {tuple(activation.shape)} are no map over the image")
     return torch.nn.functional.interpolate(chosen[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]

@@ -91,8 +91,34 @@ def _of_input(hook: Hook) -> Callable[[nn.Module, Any], None]:
     return show
 
 
-def _of_module(hook: Hook) -> Callable[[nn.Module, Any, torch.Tensor], torch.Tensor | None]:
-    return lambda module, inputs, output: hook(output)
+def main_tensor(output: Any) -> torch.Tensor | None:
+    """The tensor that a module gives, or the first of a tuple: what goes on, with attention and the like behind it.
+
+    None where that is no tensor, or where there is no telling which goes on: another has the same shape, or several are
+    activations.
+    """
+    if isinstance(output, torch.Tensor):
+        return output
+    first = output[0] if isinstance(output, tuple) and output else None
+    if not isinstance(first, torch.Tensor):
+        return None
+    others = [part for part in output[1:] if isinstance(part, torch.Tensor) and part is not first]
+    alike = any(part.shape == first.shape for part in others) or sum(part.ndim > 2 for part in others) > 1
+    return None if alike else first
+
+
+def _of_module(hook: Hook) -> Callable[[nn.Module, Any, Any], Any]:
+    def shown(module: nn.Module, inputs: Any, output: Any) -> Any:
+        tensor = main_tensor(output)
+        if tensor is None or tensor is output:
+            return hook(output)
+        changed = hook(tensor)
+        if changed is None:
+            return None
+        parts = (changed, *(changed if part is tensor else part for part in output[1:]))
+        return type(output)(*parts) if hasattr(output, "_fields") else parts
+
+    return shown
 
 
 @contextmanager

@@ -2,57 +2,76 @@
 
 Networks lay their activations out in several ways: maps with channels first (B, C, h, w) or last (B, h, w, C), tokens
 (B, T, C), seldom (B, C, T), and vectors (B, C). Everything here works on activations whose channels are on axis 1;
-`channels_second` makes them so, by their shape and the size of the images alone.
+`channels_second` makes them so: by what the user said, by what the layers do (`pure_cli.core.structure`), and where
+both are silent by their shape and the size of the images.
 """
 
 from __future__ import annotations
 
 from math import log
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
 MOST_STRETCH = 1.5  # of a map against its image: kernels without padding shorten its sides by unlike parts
 SMALL = 4  # positions; shorter maps may have any proportions by rounding
 MOST_PREFIX = 8  # tokens before those of the image: for the class, for distillation, registers
 
 
-def channel_axis(shape: tuple[int, ...], size: tuple[int, int], otherwise: int = 0) -> int:
-    """Which axis of an activation has the channels.
+class Patches(NamedTuple):
+    """Tokens that are the cells of a map, row by row, with `first` others in front."""
+
+    rows: int
+    columns: int
+    first: int = 0
+
+
+def channel_axis(shape: tuple[int, ...], size: tuple[int, int]) -> int:
+    """Which axis of an activation has the channels, by its shape: the last resort.
 
     Parameters
     ----------
     shape : without the batch: (C,), (T, C), (C, T), (C, h, w) or (h, w, C)
     size : (H, W) of the images, in pixels
-    otherwise : the axis of a map of which shape and size do not tell
 
     Returns
     -------
     int
-        Index into `shape`. Of a map, the axis that leaves two with the proportions of the image; of tokens, the axis
-        that is not as long as a grid over the image, the last where both or none are.
+        Index into `shape`. Of a map, the axis that leaves two with the proportions of the image, the first where both
+        do; of tokens, the axis that is not as long as a grid over the image, the last where both or none are.
     """
     if len(shape) == 3:
         first, last = _stretch(shape[1:], size), _stretch(shape[:2], size)
-        return otherwise if first == last else 0 if first < last else 2
+        return 0 if first <= last else 2
     if len(shape) == 2:
         return 0 if grid_of(shape[1], size) and not grid_of(shape[0], size) else 1
     return 0
 
 
-def axis_of(activation: torch.Tensor, size: tuple[int, int], dense: bool = False) -> int:
-    """As `channel_axis`, for an activation (B, …). Where its map is as long as it has channels, `dense` tells, which is
-    `ends_dense`: such layers leave the channels side by side in memory, wherever the axis went then."""
-    otherwise = 0
-    if activation.ndim == 4 and dense:
-        otherwise = min(range(3), key=lambda axis: activation.stride(axis + 1))
-        otherwise = 0 if otherwise == 1 else otherwise
-    return channel_axis(tuple(activation.shape[1:]), size, otherwise)
+def told_by_shape(shape: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Whether `channel_axis` has but one answer: for vectors, and maps that have the image's proportions in one way.
+
+    How many tokens there are tells nothing: any number may be that of channels.
+    """
+    if len(shape) == 3:
+        return _stretch(shape[1:], size) != _stretch(shape[:2], size)
+    return len(shape) != 2
 
 
-def channels_second(activation: torch.Tensor, size: tuple[int, int], dense: bool = False) -> torch.Tensor:
+def axis_of(activation: torch.Tensor, size: tuple[int, int], dense: bool | None = None) -> int:
+    """As `channel_axis`, for an activation (B, …) of a layer of which it may be known where its channels are.
+
+    Parameters
+    ----------
+    dense : as of `ends_dense`
+    """
+    if dense is None:
+        return channel_axis(tuple(activation.shape[1:]), size)
+    return activation.ndim - 2 if dense else 0
+
+
+def channels_second(activation: torch.Tensor, size: tuple[int, int], dense: bool | None = None) -> torch.Tensor:
     """A view of an activation (B, …) with the channels on axis 1; what is no activation (a number for each image,
     several tensors) is left as it is.
 
@@ -60,7 +79,7 @@ def channels_second(activation: torch.Tensor, size: tuple[int, int], dense: bool
     ----------
     activation : what a module or function gave
     size : (H, W) of the images
-    dense : as of `axis_of`
+    dense : as of `ends_dense`
     """
     if not hasattr(activation, "movedim") or activation.ndim < 2:
         return activation
@@ -86,7 +105,7 @@ def like_activation(values: torch.Tensor, activation: torch.Tensor) -> torch.Ten
     return values.reshape(len(values), values.shape[1], *activation.shape[2:])
 
 
-def grid_of(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
+def grid_of(tokens: int, size: tuple[int, int]) -> Patches | None:
     """The grid of equal square patches whose tokens these may be, behind at most 8 others.
 
     Parameters
@@ -96,26 +115,26 @@ def grid_of(tokens: int, size: tuple[int, int]) -> tuple[int, int] | None:
 
     Returns
     -------
-    (h, w), the largest that leaves at most 8 tokens over, or None where there is none
+    The largest that leaves at most 8 tokens over, or None where there is none
     """
     height, width = size
-    best: tuple[int, int] | None = None
+    best: Patches | None = None
     for side in range(1, min(height, width) + 1):
         h, w = height // side, width // side
         if 0 <= tokens - h * w <= MOST_PREFIX and height % side == width % side == 0:
-            return h, w
+            return Patches(h, w, tokens - h * w)
         if best is None and h * w == tokens:
-            best = h, w  # patches that leave a rest at the far edges
+            best = Patches(h, w)  # patches that leave a rest at the far edges
     return best
 
 
-def as_map(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor | None:
+def as_map(values: torch.Tensor, grid: Patches | None) -> torch.Tensor | None:
     """What positions hold, laid out as the image is.
 
     Parameters
     ----------
     values : (m, …) with one axis or two for the positions
-    size : (H, W) of the images
+    grid : where tokens lie on the image
 
     Returns
     -------
@@ -123,34 +142,9 @@ def as_map(values: torch.Tensor, size: tuple[int, int]) -> torch.Tensor | None:
     """
     if values.ndim == 3:
         return values
-    grid = grid_of(values.shape[1], size) if values.ndim == 2 else None
-    return None if grid is None else values[:, -grid[0] * grid[1] :].reshape(len(values), *grid)
-
-
-def has_map(extent: tuple[int, ...], size: tuple[int, int]) -> bool:
-    """Whether positions (h, w) or (T,) are places of an image of `size` (H, W), as `as_map` lays them out."""
-    return len(extent) == 2 or (len(extent) == 1 and grid_of(extent[0], size) is not None)
-
-
-def ends_dense(model: nn.Module, name: str) -> bool:
-    """Whether the last layer with weights within a module, or before one without, works along the last axis.
-
-    Parameters
-    ----------
-    name : of a module, or of a function as in `pure_cli.core.hooks`
-    """
-    from torch import nn
-
-    module = name.partition(":")[0]
-    last, seen = False, False
-    for other, part in model.named_modules():
-        within = other == module or other.startswith(f"{module}.") or not module
-        if seen and not within:
-            break
-        seen = seen or within
-        if type(part).__module__.startswith("torch.nn.") and any(True for _ in part.parameters(recurse=False)):
-            last = isinstance(part, nn.Linear | nn.LayerNorm)
-    return last
+    if values.ndim != 2 or grid is None:
+        return None
+    return values[:, grid.first :][:, : grid.rows * grid.columns].reshape(len(values), grid.rows, grid.columns)
 
 
 def is_map(extent: tuple[int, int], size: tuple[int, int]) -> bool:

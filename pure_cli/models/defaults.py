@@ -7,18 +7,37 @@ network of a single resolution (vision transformers, mixers) it is the part befo
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from math import prod
 
 import torch
 from torch import nn
 
 from pure_cli.core.circuits import forward_to
+from pure_cli.core.hooks import FUNCTION
 from pure_cli.core.layout import channels_first
 from pure_cli.errors import PureError
 from pure_cli.models.layers import Layer, NoGradient, check_leads_to
 
 HALVED = 4  # positions that a stride of two leaves one of
 ONE_PART = 0.9  # of the layers with weights: a child that holds more is not one part of the chain, but the chain
+_LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+WHOLE = 0.5  # a child without positions that holds more is the network, and what it is in a wrapper
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module of a chain.
+
+    Attributes
+    ----------
+    name : of the module
+    layer : what it gives: the module's own output; of one that is never called, as where a network was traced, what
+        the last call in it gives
+    """
+
+    name: str
+    layer: Layer
 
 
 def default_layers(model: nn.Module, image: torch.Tensor, layers: list[Layer]) -> tuple[str, str]:
@@ -35,13 +54,14 @@ def default_layers(model: nn.Module, image: torch.Tensor, layers: list[Layer]) -
     PureError
         The network has no two such parts: the user has to name the layers.
     """
-    parts = [part for part in chain(model, layers) if part.calls == 1]
+    network = _Network(model, layers)
+    parts = [part for part in network.chain() if part.layer.calls == 1]
     if len(parts) >= 2:
-        *before, layer = parts
-        stages = [part for part in before[1:] if _resolution(part) != _resolution(layer)]
+        *before, last = parts
+        stages = [part for part in before[1:] if network.resolution(part) != network.resolution(last)]
         for lower in [*reversed(stages), *reversed(before)]:
-            if mixes_channels(model, image, layer.name, lower.name):
-                return layer.name, lower.name
+            if mixes_channels(model, image, last.layer.name, lower.layer.name):
+                return last.layer.name, lower.layer.name
     raise PureError(
         "This network has no stages that pure recognises. Name a layer with --layer, and one below it with "
         "--lower-layer; `pure collect --list-layers` shows them."
@@ -52,34 +72,52 @@ def lower_layer_of(model: nn.Module, image: torch.Tensor, layer: str, layers: li
     """A layer that leads to one and mixes channels on the way, the nearest of its kind.
 
     The parts beside it come first (``blocks.10`` for ``blocks.11``), then what has the same name in the block before
-    (``blocks.10.mlp.act`` for ``blocks.11.mlp.act``), then the parts beside the block that it is in.
+    (``blocks.10.mlp.act`` for ``blocks.11.mlp.act``), then the parts beside the block that it is in. The first block of
+    a stage is led to by the stage before. Nothing inside of a layer lies below it.
 
     Parameters as of `default_layers`; an empty list where there is none.
     """
     order = [other.name for other in layers]
     usable = {other.name for other in layers[: order.index(layer)] if other.calls == 1 and other.shape}
     with suppress(NoGradient):  # which matters when relevances are asked for
-        for lower in dict.fromkeys(_nearest(layer, order)):
-            if lower in usable and mixes_channels(model, image, layer, lower):
+        for lower in dict.fromkeys(_nearest(model, layer, order)):
+            inside = lower.startswith((f"{layer}.", f"{layer}{FUNCTION}"))
+            if lower in usable and not inside and mixes_channels(model, image, layer, lower):
                 return [lower]
     return []
 
 
-def _nearest(layer: str, order: list[str]) -> Iterator[str]:
+def _nearest(model: nn.Module, layer: str, order: list[str]) -> Iterator[str]:
     """Names that may stand for the layer below one, the likeliest first."""
-    parent, _, own = layer.rpartition(".")
-    yield from reversed([name for name in order if name.rpartition(".")[0] == parent])
-    inside = own
+    modules = dict(model.named_modules())
+
+    def parent_of(name: str) -> str:
+        """The module whose code calls a module or a function; "" for the network itself."""
+        module, colon, _ = name.partition(FUNCTION)
+        own_code = colon and any(True for _ in modules[module].children())  # or one call of a shared module
+        return module if own_code else module.rpartition(".")[0]
+
+    parents = {name: parent_of(name) for name in order}
+
+    def beside(name: str) -> list[str]:
+        there = parent_of(name)
+        return [other for other in reversed(order) if other != name and parents[other] == there]
+
+    yield from beside(layer)
+    parent = parent_of(layer)
+    if layer in modules and _is_block(modules[layer]) and isinstance(modules[parent], _LISTS):
+        stage = parent
+        while stage:
+            yield from beside(stage)
+            stage = "" if stage in parents else parent_of(stage)  # of a list that is only gone through, its module
     while parent:
-        above, _, part = parent.rpartition(".")
-        beside = list(reversed([name for name in order if name.rpartition(".")[0] == above and name != parent]))
-        yield from (f"{name}.{inside}" for name in beside)
-        parent, inside = above, f"{part}.{inside}"
-    parent = layer.rpartition(".")[0]
+        inside = layer.removeprefix(parent)
+        yield from (f"{other}{inside}" for other in beside(parent))
+        parent = parent_of(parent)
+    parent = parent_of(layer)
     while parent:
-        above = parent.rpartition(".")[0]
-        yield from reversed([name for name in order if name.rpartition(".")[0] == above and name != parent])
-        parent = above
+        yield from beside(parent)
+        parent = parent_of(parent)
 
 
 def mixes_channels(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> bool:
@@ -100,47 +138,118 @@ def chain(model: nn.Module, layers: list[Layer]) -> list[Layer]:
     """The parts of a network that follow one another, in their order.
 
     They are the children of the model, or of that child of it that holds nearly all of the weights; a sequence with
-    several resolutions stands for its parts. Where some are blocks of several layers, single layers between these are
-    left out.
+    several resolutions stands for its parts, and so does the only sequence of blocks. Modules that give no single
+    tensor, and networks in a wrapper, stand for their children. Where some are blocks of several layers, single layers
+    between these are left out.
     """
-    by_name = {layer.name: layer for layer in layers}
-    order = {name: i for i, name in enumerate(by_name)}
-    weights = [name for name, module in model.named_modules() if name in by_name and _own_weights(module)]
-
-    def held(name: str) -> list[str]:
-        return [other for other in weights if other == name or other.startswith(f"{name}.")]
-
-    parent = ""
-    while True:
-        children = [name for name in _children(model, parent, by_name) if len(by_name[name].shape or ()) > 1]
-        parts = [part for name in children for part in _stages_within(model, name, by_name) if held(part)]
-        parts = _before_pooling(sorted(parts, key=order.__getitem__), by_name)
-        blocks = [name for name in parts if any(other != name for other in held(name))]
-        total = sum(len(held(name)) for name in parts)
-        largest = max(blocks, key=lambda name: len(held(name)), default="")
-        if largest and len(held(largest)) > ONE_PART * total:
-            parent = largest
-            continue
-        return [by_name[name] for name in (blocks if len(blocks) >= 2 else parts)]
+    return [part.layer for part in _Network(model, layers).chain()]
 
 
-def _stages_within(model: nn.Module, name: str, by_name: dict[str, Layer]) -> list[str]:
-    """The parts of a sequence that runs through several resolutions; otherwise the part itself."""
-    if not isinstance(model.get_submodule(name), nn.Sequential):
-        return [name]
-    own = [child for child in _children(model, name, by_name) if len(by_name[child].shape or ()) > 1]
-    return own if len({_resolution(by_name[child]) for child in own}) > 1 else [name]
+class _Network:
+    """The modules of a network that ran, with the layers that they hold."""
+
+    def __init__(self, model: nn.Module, layers: list[Layer]):
+        self._model, self._layers = model, layers
+        self._by_name = {layer.name: layer for layer in layers}
+        self._order = {name: i for i, name in enumerate(self._by_name)}
+        self._weights = [
+            name for name, module in model.named_modules() if name in self._by_name and _own_weights(module)
+        ]
+
+    def chain(self) -> list[Part]:
+        """As of `chain`."""
+        parent = ""
+        while True:
+            parts = [part for child in self._children(parent) for part in self._stages_within(child)]
+            parts = _before_pooling(sorted((part for part in parts if self._held(part.name)), key=self._place))
+            sequences = [(part, self._sequences(part.name)) for part in parts]
+            found = [(part, own) for part, own in sequences if own]
+            if len(found) == 1 and len(found[0][1]) == 1:
+                return self._of_sequence(parts, *found[0])
+            blocks = [part for part in parts if self._is_block(part.name)]
+            total = sum(len(self._held(part.name)) for part in parts)
+            largest = max(blocks, key=lambda part: len(self._held(part.name)), default=None)
+            if largest and len(self._held(largest.name)) > ONE_PART * total:
+                parent = largest.name
+                continue
+            return blocks if len(blocks) >= 2 else parts
+
+    def resolution(self, part: Part) -> int:
+        """Positions that a part works at; what comes behind its blocks, as where a stage ends with a stride, does not
+        count."""
+        sequences = self._sequences(part.name)
+        own = self._children(sequences[0]) if len(sequences) == 1 else []
+        return _resolution(own[-1].layer if own else part.layer)
+
+    def _of_sequence(self, parts: list[Part], part: Part, sequences: list[str]) -> list[Part]:
+        """The chain where one part has all the blocks: these, behind the parts before."""
+        place = parts.index(part)
+        own = _before_pooling([*parts[:place], *self._children(sequences[0])])
+        later = [other for other in parts[place + 1 :] if self._is_block(other.name)]
+        whole = [*own, *later]
+        blocks = [other for other in whole if self._is_block(other.name)]
+        return blocks if len(blocks) >= 2 else whole
+
+    def _place(self, part: Part) -> int:
+        return self._order[part.layer.name]
+
+    def _held(self, name: str) -> list[str]:
+        return [other for other in self._weights if other == name or other.startswith(f"{name}.")]
+
+    def _is_block(self, name: str) -> bool:
+        return any(other != name for other in self._held(name))
+
+    def _stages_within(self, part: Part) -> list[Part]:
+        """The parts of a sequence that runs through several resolutions; otherwise the part itself."""
+        if not isinstance(self._model.get_submodule(part.name), nn.Sequential):
+            return [part]
+        own = self._children(part.name)
+        return own if len({_resolution(child.layer) for child in own}) > 1 else [part]
+
+    def _children(self, parent: str) -> list[Part]:
+        """The children that give activations with positions; of those that give none, theirs."""
+        found = []
+        for own, child in self._model.get_submodule(parent).named_children():
+            name = f"{parent}.{own}" if parent else own
+            layer = self._by_name.get(name)
+            traced = layer is None and type(child) is nn.Module
+            gives = self._last_in(name) if traced else layer
+            if gives and len(gives.shape or ()) > 1:
+                found.append(Part(name, gives))
+            elif not gives or len(self._held(name)) > WHOLE * len(self._held_by(parent)) or self._sequences(name):
+                found += self._children(name)
+        return found
+
+    def _held_by(self, parent: str) -> list[str]:
+        return self._held(parent) if parent else self._weights
+
+    def _last_in(self, name: str) -> Layer | None:
+        """What the last call in a module gives that was taken apart when its network was traced: the calls of
+        functions are the network's own then."""
+        inside = [i for i, layer in enumerate(self._layers) if layer.name.startswith(f"{name}.")]
+        if not inside:
+            return None
+        stop = inside[-1] + 1
+        while stop < len(self._layers) and self._layers[stop].name.startswith(FUNCTION):
+            stop += 1
+        usable = (layer for layer in reversed(self._layers[inside[0] : stop]) if layer.calls == 1 and layer.shape)
+        return next(usable, None)
+
+    def _sequences(self, name: str) -> list[str]:
+        """Sequences of blocks of one kind in a module, or the module itself; not those within blocks."""
+        module = self._model.get_submodule(name)
+        if isinstance(module, _LISTS):
+            blocks = [part for part in self._children(name) if self._held(part.name)]
+            kinds = {type(self._model.get_submodule(part.name)) for part in blocks}
+            alike = len(kinds) == 1 and all(self._is_block(part.name) for part in blocks)
+            if alike and (len(blocks) > 1 or not self._sequences(blocks[0].name)):
+                return [name] if not isinstance(module, nn.Sequential) or kinds != {nn.Sequential} else []
+        return [found for own, _ in module.named_children() for found in self._sequences(f"{name}.{own}")]
 
 
-def _children(model: nn.Module, parent: str, by_name: dict[str, Layer]) -> Iterator[str]:
-    """Names of the children that ran; of a list that is only gone through, its own."""
-    module = model.get_submodule(parent) if parent else model
-    for own, child in module.named_children():
-        name = f"{parent}.{own}" if parent else own
-        if name in by_name:
-            yield name
-        elif isinstance(child, nn.ModuleList | nn.ModuleDict | nn.Sequential):
-            yield from _children(model, name, by_name)
+def _is_block(module: nn.Module) -> bool:
+    """Whether a module holds several layers with weights."""
+    return sum(map(_own_weights, module.modules())) > 1
 
 
 def _own_weights(module: nn.Module) -> bool:
@@ -148,17 +257,18 @@ def _own_weights(module: nn.Module) -> bool:
 
 
 def _resolution(layer: Layer) -> int:
-    return prod(layer.extent)
+    """Positions; a class token beside those of the image makes no other resolution."""
+    return layer.grid.rows * layer.grid.columns if layer.grid else prod(layer.extent)
 
 
-def _before_pooling(parts: list[str], by_name: dict[str, Layer]) -> list[str]:
+def _before_pooling(parts: list[Part]) -> list[Part]:
     """Those parts, in their order, that come before all positions are pooled into one.
 
     A stride halves small maps to a single position, too: on small images that is the last stage of many networks.
     """
-    kept: list[str] = []
-    for name in parts:
-        before = _resolution(by_name[kept[-1]]) if kept else 1
-        if _resolution(by_name[name]) > 1 or before <= HALVED:
-            kept.append(name)
+    kept: list[Part] = []
+    for part in parts:
+        before = _resolution(kept[-1].layer) if kept else 1
+        if _resolution(part.layer) > 1 or before <= HALVED:
+            kept.append(part)
     return kept

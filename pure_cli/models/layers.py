@@ -1,23 +1,25 @@
 """The layers of a network as one pass over an image shows them: names, shapes, order, and what leads to what."""
 
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import zennit.types
 from torch import nn
 
 from pure_cli.core.circuits import activations, forward_to
-from pure_cli.core.hooks import FUNCTION, Call, function_of, functions, is_function
-from pure_cli.core.layout import axis_of, ends_dense, is_map
+from pure_cli.core.hooks import FUNCTION, function_of, is_function
+from pure_cli.core.layout import Patches, channel_axis, grid_of, is_map, told_by_shape
 from pure_cli.core.memory import is_out_of_memory
+from pure_cli.core.roles import NO_GRID, Role
+from pure_cli.core.structure import FUNCTION_KIND, Seen, ends_dense, observe, said
 from pure_cli.errors import PureError, first_line, unknown
 
 SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
                    "hardtanh", "sigmoid", "tanh", "softplus", "add", "cat")  # fmt: skip
 ACTIVATION_FUNCTIONS = SHOWN_FUNCTIONS[:-2]
 ACTIVATION_MODULES = ("ReLU", "ReLU6", "LeakyReLU", "ELU", "GELU", "SiLU", "Mish", "Hardswish", "Hardtanh", "Softplus")
-FUNCTION_KIND = "function"
 PROBE_SIZE = 224  # pixels, where neither the preprocessing nor an image says otherwise
 
 
@@ -33,6 +35,8 @@ class Layer:
         each image
     calls : how often one pass calls it
     axis : which axis of `shape` has the channels
+    sure : what the layers do, or the user, or a shape that can be read in one way only, says so
+    grid : where its tokens lie on the image; None where they are no tokens, or lie nowhere
     """
 
     name: str
@@ -40,6 +44,8 @@ class Layer:
     shape: tuple[int, ...] | None
     calls: int
     axis: int = 0
+    sure: bool = True
+    grid: Patches | None = None
 
     @property
     def extent(self) -> tuple[int, ...]:
@@ -51,6 +57,11 @@ class Layer:
         """How many neurons it has; 0 where there is no telling."""
         return self.shape[self.axis] if self.shape else 0
 
+    @property
+    def has_map(self) -> bool:
+        """Whether its positions are places of the image."""
+        return len(self.extent) == 2 or self.grid is not None
+
 
 def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
     """Every named module in the order in which it finished, and the functions that change activations in between.
@@ -60,50 +71,72 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
     model : in eval mode
     image : (1, 3, H, W) float
     """
-    names = {module: name for name, module in model.named_modules() if name}
-    found: dict[str, Layer] = {}
     size = (image.shape[-2], image.shape[-1])
-    shown = image
-
-    def add(name: str, kind: str, output: object, calls: int) -> None:
-        layer = Layer(name, kind, None, calls)
-        if isinstance(output, torch.Tensor) and 2 <= output.ndim <= 4 and len(output) == len(shown):
-            dense = len(set(output.shape[1:])) == 1 and ends_dense(model, name)
-            seen = Layer(name, kind, tuple(output.shape[1:]), calls, axis_of(output, size, dense))
-            layer = seen if len(seen.extent) != 2 or is_map(seen.extent, size) else layer
-        if layer.shape or kind != FUNCTION_KIND:
-            found[name] = layer
-
-    def note(module: nn.Module, _: object, output: object) -> None:
-        name = names[module]
-        add(name, type(module).__name__, output, found.pop(name).calls + 1 if name in found else 1)
-
-    def note_function(name: str, output: torch.Tensor, _: Call) -> None:
-        if function_of(name) in SHOWN_FUNCTIONS:
-            add(name, FUNCTION_KIND, output, 1)
-
-    handles = [module.register_forward_hook(note) for module in names]
     try:
         for count in (2, 1):  # that windows or heads take the place of images is seen with two; one is a last resort
-            shown = image.expand(count, -1, -1, -1)
-            found.clear()
             try:
-                with torch.no_grad(), functions(model, note_function):
-                    model(shown)
+                seen = observe(model, image.expand(count, -1, -1, -1))
                 break
             except (RuntimeError, MemoryError) as error:
                 if count == 1 or not is_out_of_memory(error):
                     raise
     except Exception as error:
+        own = own_size(model)
+        advice = f"It is made for {own} pixels: --resize {own} --crop-size {own}." if own else ""
         raise PureError(
             f"The model fails on an image of {size[1]} × {size[0]} pixels: {type(error).__name__}: "
-            f"{first_line(error)}. Check --resize and --crop-size."
+            f"{first_line(error)}. {advice or 'Check --resize and --crop-size.'}"
         ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
+    found = {}
+    for name, one in seen.layers.items():
+        if one.kind == FUNCTION_KIND and function_of(name) not in SHOWN_FUNCTIONS:
+            continue
+        layer = _layer(name, one, ends_dense(model, name), size, seen.grids)
+        if name in said(model):
+            layer = replace(layer, sure=True)
+        if layer.shape or one.kind != FUNCTION_KIND:
+            found[name] = layer
     modules = dict(model.named_modules())
     return [layer for layer in found.values() if not _is_within(layer, found, modules)]
+
+
+def own_size(model: nn.Module) -> int | None:
+    """The side of the images that a network says it is made for, as those of timm, torchvision and Hugging Face do."""
+    for module in model.modules():
+        for holder, name in (
+            (module, "image_size"),
+            (module, "img_size"),
+            (getattr(module, "config", None), "image_size"),
+        ):
+            size = getattr(holder, name, None)
+            size = size[0] if isinstance(size, tuple | list) and len(set(size)) == 1 else size
+            if isinstance(size, int):
+                return size
+    return None
+
+
+def _layer(name: str, seen: Seen, dense: bool | None, size: tuple[int, int], grids: set[tuple[int, int]]) -> Layer:
+    """What a pass showed of a module or function, with its positions."""
+    none = Layer(name, seen.kind, None, seen.calls)
+    if seen.shape is None:
+        return none
+    shape = seen.shape[1:]
+    axis = channel_axis(shape, size) if dense is None else len(shape) - 1 if dense else 0
+    sure = len(shape) == 1 or (told_by_shape(shape, size) if dense is None else not seen.roles.torn)
+    places = [role for i, role in enumerate(seen.roles.axes[1:]) if i != axis]
+    layer = Layer(name, seen.kind, shape, seen.calls, axis, sure)
+    if len(shape) == 2:
+        return replace(layer, grid=_grid(layer.extent[0], places[0], size, grids))
+    by_heads = any(isinstance(role, Patches) or role == NO_GRID for role in places)
+    return none if len(shape) == 3 and (by_heads or not is_map((layer.extent[0], layer.extent[1]), size)) else layer
+
+
+def _grid(tokens: int, role: Role, size: tuple[int, int], grids: set[tuple[int, int]]) -> Patches | None:
+    """Where tokens lie on the image: as the pass showed it, or by their number where it showed nothing."""
+    if role is not None:
+        return role if isinstance(role, Patches) else None
+    grid = grid_of(tokens, size)
+    return grid if grid and (not grids or (grid.rows, grid.columns) in grids) else None
 
 
 def _is_within(layer: Layer, found: dict[str, Layer], modules: dict[str, nn.Module]) -> bool:
@@ -113,8 +146,24 @@ def _is_within(layer: Layer, found: dict[str, Layer], modules: dict[str, nn.Modu
     return own and module in found and found[module].calls == 1
 
 
-def check_layer(name: str, layers: list[Layer]) -> Layer:
+def unclear(layers: list[Layer], names: Iterable[str]) -> list[str]:
+    """A sentence for each of some layers whose channels may be on another axis than the one that was taken."""
+    wanted = set(names)
+    return [
+        f"What the layers do does not tell which axis of '{layer.name}' ({' × '.join(map(str, layer.shape))}) has the "
+        f"channels; the {'first' if layer.axis == 0 else 'last'} was taken. --channels-axis "
+        f"{layer.name}={'last' if layer.axis == 0 else 'first'} takes the other."
+        for layer in layers
+        if layer.name in wanted and layer.shape and not layer.sure
+    ]
+
+
+def check_layer(name: str, layers: list[Layer], model: nn.Module | None = None) -> Layer:
     """The layer of that name, if neurons can be read there.
+
+    Parameters
+    ----------
+    model : tells a layer that is not there from one that did not run
 
     Raises
     ------
@@ -122,6 +171,10 @@ def check_layer(name: str, layers: list[Layer]) -> Layer:
         No such layer (the nearest are named), one that did not run, ran more than once, or gives no single tensor.
     """
     by_name = {layer.name: layer for layer in layers}
+    module = dict(model.named_modules()).get(name) if model and name else None
+    if name not in by_name and module is not None and type(module).forward is not nn.Module.forward:
+        raise PureError(f"The layer '{name}' does not run for every image: not for the first one, which was tried. "
+                        "Choose one that always runs.")  # fmt: skip
     if name not in by_name:
         raise unknown("layer", name, by_name, "`pure collect --list-layers` shows them all.")
     layer = by_name[name]

@@ -1,5 +1,6 @@
 """Which layers and neurons a run of collect is about."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pure_cli.artifacts import Collected
@@ -77,12 +78,18 @@ def named_directions(settings: CollectSettings, asked: list[str], before: Collec
 
 
 def resolve_layers(
-    network: Network, listing: Listing, spec: ModelSpec, asked: list[str], named: Named
-) -> tuple[dict[str, tuple[list[str], tuple[int, ...]]], str]:
-    """Layer to (its default lower layers, the shape of its neurons' activations), and the layer that stands in when
-    none is named."""
+    network: Network, listing: Listing, spec: ModelSpec, asked: list[str], named: Named, axes: Mapping[str, str]
+) -> tuple[dict[str, tuple[list[str], tuple[int, ...]]], str, list[str]]:
+    """Layer to (its default lower layers, the shape of its neurons' activations), the layer that stands in when none is
+    named, and what is not clear about them, in sentences.
+
+    Parameters
+    ----------
+    axes : of the channels, as the user says; see `pure_cli.core.structure.say`
+    """
+    from pure_cli.core.structure import say
     from pure_cli.models.defaults import default_layers, lower_layer_of
-    from pure_cli.models.layers import check_layer, list_layers
+    from pure_cli.models.layers import check_layer, list_layers, unclear
 
     image = network.inputs(first_image(listing, network))
     there = list_layers(network.model, image)
@@ -93,9 +100,15 @@ def resolve_layers(
             raise
         default, default_lower = module_of(asked[0]), ""
     found = {}
-    for name in asked or [named.layer(default)]:
+    names = asked or [named.layer(default)]
+    if axes:
+        say(network.model, axes, map(module_of, names))
+        there = list_layers(network.model, image)
+        for name in filter(None, axes):
+            check_layer(name, there, network.model)
+    for name in names:
         module = module_of(name)
-        layer = check_layer(module, there)
+        layer = check_layer(module, there, network.model)
         lower = preset_lower_layers(str(spec), module)
         lower = lower or ([default_lower] if module == default and default_lower else [])
         neurons = layer.channels
@@ -111,4 +124,5 @@ def resolve_layers(
                 )  # fmt: skip
             neurons = len(directions)
         found[name] = (lower or lower_layer_of(network.model, image, module, there), (neurons, *layer.extent))
-    return found, default
+    told = [*map(module_of, names), *(name for lowers, _ in found.values() for name in lowers)]
+    return found, default, unclear(there, told)

@@ -72,7 +72,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     if jobs:
         network = open_network(collected, settings.device, settings.deterministic)
         tasks = [_task(job, store, network, collected, listing, settings) for job in jobs]
-        outcome.notes += _misfits(network, jobs, listing, settings.rule)
+        outcome.notes += _misfits(network, jobs, listing, settings.rule) + _unclear(network, jobs, collected, listing)
         done, total = 0, sum(task.plan.pairs for task in tasks)
         for task in tasks:
             for pairs in _run(task, store, network, collected, listing, settings, outcome.notes):
@@ -184,7 +184,7 @@ def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dic
         check_rules(network.model, layers, module_of(job.layer))
     widths = {}
     for name in [*job.lower_layers, module_of(job.layer)]:
-        widths[name] = check_layer(name, layers).channels
+        widths[name] = check_layer(name, layers, network.model).channels
     check_leads_to(network.model, image, module_of(job.layer), job.lower_layers)
     bound = network.bound_of(job.layer, first_image(listing, network))
     if bound is not None:
@@ -200,6 +200,15 @@ def _misfits(network: Network, jobs: list[Job], listing: Listing, rule: str) -> 
     modules = dict.fromkeys(module_of(job.layer) for job in jobs)
     found = dict.fromkeys(missing_canonizer(rule, network.model, image, module) for module in modules)
     return [sentence for sentence in found if sentence is not None]
+
+
+def _unclear(network: Network, jobs: list[Job], collected: Collected, listing: Listing) -> list[str]:
+    """What is not clear about lower layers of which collect did not tell."""
+    from pure_cli.models.layers import list_layers, unclear
+
+    told = {lower for layer in collected.layers.values() for lower in layer.lower_layers}
+    new = {lower for job in jobs for lower in job.lower_layers} - told
+    return unclear(list_layers(network.model, network.inputs(first_image(listing, network))), new) if new else []
 
 
 def _run(

@@ -59,6 +59,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     if settings.force:
         store.drop_partial("collect")
     how: dict[str, Any] = {"n": settings.n, **({"score": settings.score} if settings.score else {})}
+    how |= {"channels_axis": settings.channels} if settings.channels else {}
     kept = _still_valid(before, made_from, how)
     moved = drift(store, before, listing, settings.verify) if before and kept and not settings.force else None
     if moved and len(moved.changed):
@@ -76,7 +77,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         return Outcome("collect", asked, 0, "images", [], time.perf_counter() - start, details)
 
     network, origin = open_model(spec, settings, requested, seed)
-    layers, default_layer = resolve_layers(network, listing, spec, asked, named)
+    layers, default_layer, unclear = resolve_layers(network, listing, spec, asked, named, settings.channels)
     network = replace(network, directions={name: named.of[name] for name in layers if name in named.of})
     wanted = [name for name in layers if settings.force or not _has(kept, name, named)]
     scores = Scores(network, wanted, settings, listing)
@@ -105,7 +106,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     write_collected(store, _whole(origin, {**others, **new}, listing, damaged), seen)
     store.drop_partial("collect")
 
-    notes = _replaced(before, made_from, how, wanted) + scores.notes + _damage_notes(damaged)
+    notes = _replaced(before, made_from, how, wanted) + scores.notes + unclear + _damage_notes(damaged)
     notes += tie_notes(new, listing)
     notes += [untold] if untold else []
     if random_weights:
@@ -134,7 +135,9 @@ def remembered_options(store: Store) -> dict[str, Any]:
     origin = collected.origin
     requested = {name: value for name, value in origin["requested"].items() if value is not None}
     kept = {name: origin[name] for name in ("model", "data", "weights", "seed", "limit", "n")}
-    return {**kept, **requested, **origin.get("score", {}), "layer": list(collected.layers)}
+    axes = [f"{layer}={axis}" if layer else axis for layer, axis in origin.get("channels_axis", {}).items()]
+    channels = {"channels_axis": axes} if axes else {}
+    return {**kept, **requested, **channels, **origin.get("score", {}), "layer": list(collected.layers)}
 
 
 def _previous(store: Store, spec: ModelSpec, force: bool) -> Collected | None:
@@ -182,7 +185,7 @@ def _ordered_by_listing(layer: CollectedLayer) -> bool:
 
 def _how(layer: CollectedLayer) -> dict[str, Any]:
     """How the references of a layer were chosen, whatever its neurons are."""
-    return {key: layer.settings[key] for key in ("n", "score") if key in layer.settings}
+    return {key: layer.settings[key] for key in ("n", "score", "channels_axis") if key in layer.settings}
 
 
 def _replaced(
@@ -255,6 +258,7 @@ def open_model(
         "requested": requested,
         "preprocessing": preprocessing.as_dict(),
         "state": state_fingerprint(model),
+        **({"channels_axis": settings.channels} if settings.channels else {}),
     }
     return Network(model.to(device), device, preprocessing), origin
 

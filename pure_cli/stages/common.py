@@ -145,9 +145,11 @@ class Network:
         """
         import torch
 
+        from pure_cli.core.structure import same_channels
         from pure_cli.models.fuse import fuse_batch_norm
 
         model, precise = copy.deepcopy(self.model), getattr(torch, precision)
+        same_channels(model, self.model)
         fuse_batch_norm(model, self.inputs(example), keep)
         model.to(memory_format=torch.channels_last, dtype=precise)  # type: ignore[call-overload]
         return replace(self, model=model, precision=precise)
@@ -179,6 +181,7 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
     PureError
         Building it again gives other weights, or runs a file that the user did not name.
     """
+    from pure_cli.core.structure import say
     from pure_cli.models.load import device_of, load_model, remembered_preprocessing
     from pure_cli.models.weights import state_fingerprint
 
@@ -192,6 +195,7 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
             f"{origin['model']} has other weights now than when the references were collected. "
             "Save its weights, pass them with --weights, and run `pure collect` again."
         )
+    say(model, origin.get("channels_axis", {}), map(module_of, collected.layers))
     target = device_of(device, deterministic)
     directions = {name: layer.directions for name, layer in collected.layers.items() if layer.directions}
     return Network(model.to(target), target, preprocessing, directions=directions)

@@ -117,7 +117,6 @@ class Look:
     """
 
     def __init__(self, network: Network, layer: str, crop: str, example: "torch.Tensor"):
-        from pure_cli.core.layout import has_map
         from pure_cli.models.layers import check_layer, list_layers, repeated
         from pure_cli.models.rules import heatmap_rule, in_force
 
@@ -127,9 +126,11 @@ class Look:
         self._activation: Any = None
         layers = list_layers(network.model, network.inputs(example))
         self._rule = heatmap_rule(network.model, repeated(network.model, layers, self._layer) is not None)
+        own = check_layer(self._layer, layers)
+        self._grid = own.grid
         if crop == "crp":
             self._rules = in_force(self._rule, network.model)
-        elif not has_map(check_layer(self._layer, layers).extent, (example.shape[-2], example.shape[-1])):
+        elif not own.has_map:
             raise PureError(f"The neurons of '{layer}' have no map over space. Use --crop crp or --crop none.")
         self._crop, self._example = crop, example
         self._bound = network.bound_of(layer, example) if crop == "crp" else None
@@ -188,7 +189,7 @@ class Look:
         if self._crop == "crp":
             where = torch.from_numpy(positions.astype(np.int64)).to(device)
             return self._heatmaps.at(which, where, last).cpu()
-        return activation_maps(self._activation, which, self._size).cpu()
+        return activation_maps(self._activation, which, self._size, self._grid).cpu()
 
 
 def _depends_on(sources: Sources, layer: str, crop: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pure_cli.config import CollectSettings
+from pure_cli.core.directions import module_of
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, parse_model
 from pure_cli.stages.collect import PREPROCESSING, open_model
@@ -14,20 +15,24 @@ def list_layers(settings: CollectSettings) -> dict[str, Any]:
     """Names, kinds and shapes of all layers that run, and the default ones; see `pure_cli.Workspace.list_layers`."""
     import torch
 
+    from pure_cli.core.structure import say
     from pure_cli.models import layers as model_layers
     from pure_cli.models.defaults import default_layers
 
     requested = settings.model_dump(mode="json", include=set(PREPROCESSING))
     settings = settings.model_copy(update={"weights": Path(NO_WEIGHTS), "device": "cpu"})  # layers need no download
     network, _ = open_model(parse_model(settings.model), settings, requested, settings.seed)
-    size = network.preprocessing.crop_size or model_layers.PROBE_SIZE
+    say(network.model, settings.channels, map(module_of, settings.layer or ()))
+    size = network.preprocessing.crop_size or model_layers.own_size(network.model) or model_layers.PROBE_SIZE
     image = network.inputs(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     found = model_layers.list_layers(network.model, image)
     default = default_lower = None
     with suppress(PureError):
         default, default_lower = default_layers(network.model, image, found)
     return {
-        "layers": [{"name": x.name, "kind": x.kind, "shape": x.shape, "calls": x.calls} for x in found],
+        "layers": [
+            {"name": x.name, "kind": x.kind, "shape": x.shape, "channels": x.channels, "calls": x.calls} for x in found
+        ],
         "default": default,
         "default_lower": default_lower,
     }

@@ -30,6 +30,7 @@ COMPONENTS = {
     "preprocessing": "the preprocessing",
     "n": "the number of references (n)",
     "score": "the score (--by, --pool, --rule, --target)",
+    "channels_axis": "the axis of the channels (--channels-axis)",
     "collect": "the references",
     "attribute": "the relevances",
     "embed": "the embeddings",

@@ -42,7 +42,9 @@ def main() -> None:
 def row(family: Family, data: Path) -> tuple[str, ...]:
     """The line of a family: what the commands said, or the first error."""
     with tempfile.TemporaryDirectory() as folder:
-        collect = ["--model", family.model, "--weights", "none", "--data", str(data), "--limit", str(IMAGES)]
+        weights = ["--weights", family.weights] if family.weights else []
+        own = [] if family.weights else ["--resize", str(family.size), "--crop-size", str(family.size)]
+        collect = ["--model", family.model, *weights, *own, "--data", str(data), "--limit", str(IMAGES)]
         commands = [
             ["collect", *collect, "-n", str(N)],
             ["attribute", "--neurons", NEURONS],
@@ -52,8 +54,8 @@ def row(family: Family, data: Path) -> tuple[str, ...]:
         for command in commands:
             done = run([*command, "-w", folder])
             if done.returncode:
-                return (family.title, f"`{family.model}`", "", "", "", "", done.stderr.strip().splitlines()[-1])
-        return family.title, f"`{family.model}`", *described(family, Path(folder)), "✓"
+                return (family.title, f"`{family.shown}`", "", "", "", "", done.stderr.strip().splitlines()[-1])
+        return family.title, f"`{family.shown}`", *described(family, Path(folder)), "✓"
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess:
@@ -74,7 +76,7 @@ def described(family: Family, workspace: Path) -> tuple[str, str, str, str]:
     shapes = {entry["name"]: "×".join(map(str, entry["shape"] or [])) for entry in listed}
     size = collected.origin["preprocessing"]["crop_size"]
     (lower,) = own.lower_layers
-    rule = heatmap_rule(load_model(parse_model(family.model), "none"))
+    rule = heatmap_rule(load_model(parse_model(family.model), family.weights))
     return str(size), f"`{layer}` {shapes[layer]}", f"`{lower}` {shapes[lower]}", rule
 
 

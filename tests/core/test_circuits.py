@@ -18,6 +18,7 @@ from pure_cli.core.circuits import (
     forward_to,
     normalised_arrays,
 )
+from pure_cli.core.structure import learn
 from pure_cli.models.rules import COMPOSITES, canonizers_for, composite_for, zennit_composite
 
 
@@ -124,6 +125,7 @@ def test_a_neuron_that_does_not_fire_has_no_relevance(tiny, pixels):
 
 def test_the_network_runs_no_further_than_the_layer(tiny, pixels):
     ran = []
+    learn(tiny, pixels)
     tiny.hidden.register_forward_hook(lambda *_: ran.append("hidden"))
     tiny.layer3.register_forward_hook(lambda *_: ran.append("layer3"))
     activations(tiny, pixels, ["layer1", "layer2"])

@@ -1,19 +1,18 @@
 import pytest
 import torch
-from torch import nn
 
 from pure_cli.core.circuits import activation_maps
 from pure_cli.core.layout import (
+    Patches,
     as_map,
     axis_of,
     channel_axis,
     channels_first,
     channels_second,
-    ends_dense,
     grid_of,
-    has_map,
     is_map,
     like_activation,
+    told_by_shape,
 )
 
 SQUARE = (224, 224)
@@ -54,17 +53,17 @@ def test_channels_are_found_by_shape(shape, size, axis):
 @pytest.mark.parametrize(
     ("tokens", "size", "grid"),
     [
-        (196, SQUARE, (14, 14)),
-        (197, SQUARE, (14, 14)),
-        (198, SQUARE, (14, 14)),  # DeiT's two
-        (50, SQUARE, (7, 7)),
-        (1370, (518, 518), (37, 37)),
-        (1374, (518, 518), (37, 37)),  # DINOv2 with registers
-        (141, (224, 160), (14, 10)),
-        (9, (32, 32), (2, 2)),  # four registers and a class; a third of 32 pixels is no patch
+        (196, SQUARE, (14, 14, 0)),
+        (197, SQUARE, (14, 14, 1)),
+        (198, SQUARE, (14, 14, 2)),  # DeiT's two
+        (50, SQUARE, (7, 7, 1)),
+        (1370, (518, 518), (37, 37, 1)),
+        (1374, (518, 518), (37, 37, 5)),  # DINOv2 with registers
+        (141, (224, 160), (14, 10, 1)),
+        (9, (32, 32), (2, 2, 5)),  # four registers and a class; a third of 32 pixels is no patch
         (768, SQUARE, None),
         (103, SQUARE, None),
-        (100, SQUARE, (10, 10)),  # patches of 22 pixels, and a rest
+        (100, SQUARE, (10, 10, 0)),  # patches of 22 pixels, and a rest
     ],
 )
 def test_tokens_are_laid_out_as_patches(tokens, size, grid):
@@ -74,37 +73,36 @@ def test_tokens_are_laid_out_as_patches(tokens, size, grid):
 def test_a_token_lies_where_its_patch_does():
     values = torch.zeros(1, 5)  # a class token, then two by two
     values[0, 3] = 1
-    grid = as_map(values, (32, 32))
-    assert grid[0].tolist() == [[0, 0], [1, 0]]
+    assert as_map(values, Patches(2, 2, 1))[0].tolist() == [[0, 0], [1, 0]]
+    assert as_map(values, Patches(2, 2))[0].tolist() == [[0, 0], [0, 1]]  # one more behind them
     tokens = values[:, None].expand(1, 3, 5)  # (B, C, T)
-    enlarged = activation_maps(tokens, torch.tensor([2]), (32, 32))
+    enlarged = activation_maps(tokens, torch.tensor([2]), (32, 32), Patches(2, 2, 1))
     assert enlarged.shape == (1, 32, 32)
     row, column = divmod(int(enlarged[0].argmax()), 32)
     assert row >= 16 > column
 
 
 def test_what_is_no_map_is_said():
-    assert as_map(torch.zeros(1, 103), SQUARE) is None
+    assert as_map(torch.zeros(1, 103), None) is None
     with pytest.raises(ValueError, match="no map"):
         activation_maps(torch.zeros(1, 2, 103), torch.tensor([0]), SQUARE)
     with pytest.raises(ValueError, match="no map"):
         activation_maps(torch.zeros(1, 2), torch.tensor([0]), SQUARE)
 
 
-def test_where_a_map_is_as_long_as_it_has_channels_the_layers_before_tell():
-    maps = torch.randn(2, 8, 8, 8)
-    net = nn.Sequential(
-        nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Sequential(nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 8)), nn.GELU()
-    )
-    assert not any(ends_dense(net, name) for name in ("0", "1"))
-    assert all(ends_dense(net, name) for name in ("2", "2.1", "2.2", "3", "2:relu", ":add"))
-    assert axis_of(maps, (32, 32)) == 0
-    assert axis_of(maps, (32, 32), dense=True) == 2
-    assert axis_of(maps.permute(0, 3, 1, 2), (32, 32), dense=True) == 0  # moved to the front after the dense layer
-    assert axis_of(maps.permute(0, 1, 3, 2), (32, 32), dense=True) == 0  # no layer leaves channels in the middle
-    assert axis_of(torch.randn(2, 8, 7, 7), (28, 28), dense=True) == 0  # the shape tells
-    many = nn.Sequential(*[nn.Conv2d(8, 8, 1)] * 9, nn.ReLU(), nn.Linear(8, 8))
-    assert not ends_dense(many, "9") and ends_dense(many, "10")  # in the order of the network, not of the names
+def test_what_is_known_of_a_layer_counts_more_than_its_shape():
+    maps, tokens = torch.randn(2, 8, 8, 8), torch.randn(2, 300, 256)
+    assert [axis_of(maps, (32, 32), dense) for dense in (None, False, True)] == [0, 0, 2]
+    assert [axis_of(tokens, (64, 64), dense) for dense in (None, False, True)] == [0, 0, 1]
+    assert channels_second(tokens, (64, 64), True).shape == (2, 256, 300)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [((64,), True), ((64, 7, 7), True), ((7, 7, 64), True), ((7, 7, 7), False), ((197, 768), False)],
+)
+def test_a_shape_that_can_be_read_in_two_ways_tells_nothing(shape, told):
+    assert told_by_shape(shape, SQUARE) is told
 
 
 def test_tokens_by_heads_are_no_map():
@@ -120,10 +118,3 @@ def test_what_is_no_activation_is_left_as_it_is():
     numbers, several = torch.ones(3), (torch.ones(2, 2), torch.ones(2, 2))
     assert channels_second(numbers, SQUARE) is numbers
     assert channels_second(several, SQUARE) is several
-
-
-@pytest.mark.parametrize(
-    ("extent", "there"), [((7, 7), True), ((196,), True), ((197,), True), ((103,), False), ((2, 3, 4), False)]
-)
-def test_positions_that_are_places_of_the_image(extent, there):
-    assert has_map(extent, SQUARE) is there

@@ -1,6 +1,10 @@
+from dataclasses import dataclass
+
 import pytest
 import torch
+import torchvision
 from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from pure_cli.errors import PureError
 from pure_cli.models.defaults import chain, default_layers, lower_layer_of, mixes_channels
@@ -124,3 +128,133 @@ def test_inside_of_a_block_the_same_part_of_the_block_before_stands_below():
     assert lower_layer_of(net, IMAGE, "3.mlp.2", layers) == ["3.mlp.1"]
     assert lower_layer_of(net, IMAGE, "1.mlp.1", layers) == ["0"]
     assert lower_layer_of(net, IMAGE, "3", layers) == ["2"]
+
+
+class Mixing(nn.Module):
+    """A block with its sum inside."""
+
+    def __init__(self, inside=4, outside=4, stride=1):
+        super().__init__()
+        self.conv = nn.Conv2d(inside, outside, 3, stride, 1)
+        self.norm = nn.BatchNorm2d(outside)
+        self.short = nn.Conv2d(inside, outside, 1, stride)
+
+    def forward(self, x):
+        return self.short(x) + self.norm(self.conv(x))
+
+
+def lower_of(net, *names):
+    net = net.eval().requires_grad_(False)
+    layers = list_layers(net, IMAGE)
+    return [lower_layer_of(net, IMAGE, name, layers)[0] for name in names]
+
+
+def test_nothing_inside_of_a_block_lies_below_it():
+    net = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.Sequential(Mixing(), Mixing(), Mixing()))
+    assert lower_of(net, "1.2", "1.1", "1.0") == ["1.1", "1.0", "0"]
+
+
+def test_the_first_block_of_a_stage_lies_above_the_stage_before():
+    net = nn.Sequential(Mixing(3, 4, 2), nn.Sequential(Mixing(4, 5, 2), Mixing(5, 5)), nn.Sequential(Mixing(5, 6, 2)))
+    assert lower_of(net, "2.0", "1.1", "1.0") == ["1", "1.0", "0"]
+
+
+def test_one_call_of_a_shared_module_lies_beside_the_modules_there():
+    resnet = torchvision.models.resnet18().layer2
+    net = nn.Sequential(nn.Conv2d(3, 64, 1), resnet)
+    assert lower_of(net, "1.1.conv2", "1.1") == ["1.1.relu:relu", "1.0"]
+
+
+@dataclass
+class Output:
+    last: torch.Tensor
+
+
+class Encoder(nn.Module):
+    """Blocks behind an output that is no tensor, as in the models of Hugging Face."""
+
+    def __init__(self, blocks, width=12):
+        super().__init__()
+        self.patch, self.before = nn.Conv2d(3, width, 8, 8), nn.LayerNorm(width)
+        self.layers = nn.ModuleList(nn.TransformerEncoderLayer(width, 2, 16, batch_first=True) for _ in range(blocks))
+
+    def forward(self, x):
+        x = self.before(self.patch(x).flatten(2).transpose(1, 2))
+        for layer in self.layers:
+            x = layer(x)
+        return Output(x)
+
+
+class Around(nn.Module):
+    """A module around a network, as training code has it."""
+
+    def __init__(self, model, head):
+        super().__init__()
+        self.model, self.head = model, head
+
+    def forward(self, x):
+        found = self.model(x)
+        return self.head(found.last.mean(1) if isinstance(found, Output) else found)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "prefix"),
+    [
+        (lambda net: net, "model."),
+        (nn.DataParallel, "module.model."),
+        (lambda net: Around(net, nn.Identity()), "model.model."),
+    ],
+)
+@pytest.mark.parametrize("depth", [1, 2, 3, 12])
+def test_blocks_are_found_behind_what_is_no_tensor_and_within_a_wrapper(wrap, prefix, depth):
+    below = f"layers.{depth - 2}" if depth > 1 else "before"
+    net = wrap(Around(Encoder(depth), nn.Linear(12, 3)))
+    assert defaults(net) == (f"{prefix}layers.{depth - 1}", f"{prefix}{below}")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_transformer_may_be_shallow(depth):
+    sizes = {"image_size": 32, "patch_size": 8, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 24}
+    layer, lower = defaults(torchvision.models.VisionTransformer(num_layers=depth, **sizes))
+    assert layer == f"encoder.layers.encoder_layer_{depth - 1}"
+    assert lower == (f"encoder.layers.encoder_layer_{depth - 2}" if depth > 1 else "conv_proj")
+
+
+def test_a_network_in_a_wrapper_has_the_stages_that_it_has_without():
+    resnet = torchvision.models.resnet18(num_classes=5)
+    assert defaults(Around(resnet, nn.Identity())) == ("model.layer4", "model.layer3")
+
+
+def test_the_stages_of_a_traced_network_are_what_their_last_calls_give():
+    torch.manual_seed(0)
+    resnet = torchvision.models.resnet18()
+    layer, lower = defaults(create_feature_extractor(resnet, ["layer4", "fc"]))
+    assert (layer, lower) == ("layer4.1.relu:relu.1", "layer3.1.relu:relu.1")  # what layer4 and layer3 give
+
+
+def test_a_stage_that_ends_with_a_stride_is_the_stage_before():
+    class Stage(nn.Module):
+        def __init__(self, width, then):
+            super().__init__()
+            self.blocks, self.down = nn.ModuleList([Mixing(width, width), Mixing(width, width)]), then
+
+        def forward(self, x):
+            for part in self.blocks:
+                x = part(x)
+            return self.down(x), None
+
+    class Pyramid(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 4, 2, 2)
+            self.stages = nn.ModuleList(
+                [Stage(4, nn.Conv2d(4, 5, 2, 2)), Stage(5, nn.Conv2d(5, 6, 2, 2)), Stage(6, nn.Identity())]
+            )
+
+        def forward(self, x):
+            x = self.stem(x)
+            for stage in self.stages:
+                x, _ = stage(x)
+            return x
+
+    assert defaults(Pyramid()) == ("stages.2", "stages.1")
