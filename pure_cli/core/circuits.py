@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from pure_cli.core.directions import CHANNELS, Channels
+from pure_cli.core.forward import require_rows, rows_of, run, with_graph
 from pure_cli.core.hooks import Hook, hooked
 from pure_cli.core.layout import as_map, axis_of, channels_first, channels_second, ends_dense
 
@@ -44,7 +45,12 @@ def forward_to(
     Returns
     -------
     activation : the output of `layer`, its channels on axis 1
-    lower : the outputs of the lower layers that ran before it, each part of the graph, their channels on axis 1
+    lower : the outputs of the lower layers, each part of the graph, their channels on axis 1
+
+    Raises
+    ------
+    NotReached
+        An image does not get to one of them, or a lower layer runs after `layer`.
     """
     found: dict[str, torch.Tensor] = {}
     lower: dict[str, torch.Tensor] = {}
@@ -56,8 +62,10 @@ def forward_to(
 
     begins = {name: _begins_at(name, size, ends_dense(model, name), lower, change) for name in lower_layers}
     hooks = {**begins, layer: stop}
-    with torch.set_grad_enabled(images.requires_grad), hooked(model, hooks), suppress(_Reached):
-        model(images)
+    with hooked(model, hooks), suppress(_Reached):
+        with_graph(model, images)
+    for name in [layer, *lower_layers]:
+        require_rows(model, images, name, rows_of((found if name == layer else lower).get(name)))
     return found[layer], lower
 
 
@@ -70,12 +78,20 @@ def forward_through(
     -------
     output : what the model gives
     found : the outputs of the layers, each part of the graph, their channels on axis 1
+
+    Raises
+    ------
+    NotReached
+        An image does not get to one of them.
     """
     found: dict[str, torch.Tensor] = {}
     size = (images.shape[-2], images.shape[-1])
     hooks = {name: _begins_at(name, size, ends_dense(model, name), found) for name in layers}
-    with torch.no_grad(), hooked(model, hooks):
-        return model(images), found
+    with hooked(model, hooks):
+        output = with_graph(model, images)
+    for name in layers:
+        require_rows(model, images, name, rows_of(found.get(name)))
+    return output, found
 
 
 def _begins_at(
@@ -88,7 +104,6 @@ def _begins_at(
     """A hook that notes an output, with its channels on axis 1, and lets the graph begin there unless it has begun."""
 
     def hook(output: torch.Tensor) -> torch.Tensor:
-        torch.set_grad_enabled(True)
         axis = 1 + axis_of(output, size, dense)
         output = output.movedim(axis, 1)
         if change is not None:
@@ -103,7 +118,7 @@ def activations(
     model: nn.Module,
     images: torch.Tensor,
     layers: Sequence[str],
-    read: Callable[[torch.Tensor], Any] = lambda output: output,
+    read: Callable[[torch.Tensor], Any] | None = None,
 ) -> dict[str, Any]:
     """Outputs of several layers, running the network no further than the last of them needs.
 
@@ -118,20 +133,33 @@ def activations(
     Returns
     -------
     dict of name to activation, or what was made of it
+
+    Raises
+    ------
+    NotReached
+        An image does not get to one of the layers.
     """
     found: dict[str, Any] = {}
+    rows: dict[str, int | None] = {}
     size = (images.shape[-2], images.shape[-1])
 
     def keep(name: str) -> Hook:
         def hook(output: torch.Tensor) -> None:
-            found[name] = read(channels_second(output, size, ends_dense(model, name)))
-            if len(found) == len(layers):
+            rows[name] = rows_of(output)
+            activation, last = channels_second(output, size, ends_dense(model, name)), len(rows) == len(layers)
+            if read is not None:
+                found[name] = read(activation)
+            else:  # what follows may change it in place
+                found[name] = activation if last or not isinstance(activation, torch.Tensor) else activation.clone()
+            if last:
                 raise _Reached
 
         return hook
 
     with torch.inference_mode(), hooked(model, {name: keep(name) for name in layers}), suppress(_Reached):
-        model(images)
+        run(model, images)
+    for name in layers:
+        require_rows(model, images, name, rows.get(name, 0))
     return found
 
 

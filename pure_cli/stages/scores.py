@@ -146,8 +146,10 @@ class Scores:
         """How many outputs the model has."""
         import torch
 
+        from pure_cli.core.forward import run
+
         with torch.no_grad():
-            output = self._network.model(self._network.inputs(example))
+            output = run(self._network.model, self._network.inputs(example))
         if not isinstance(output, torch.Tensor) or output.ndim != 2:
             raise PureError("The model gives no outputs (B, K) that relevance could be for. Use --by activation.")
         return output.shape[1]
