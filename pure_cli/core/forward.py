@@ -102,7 +102,7 @@ def _gradients_kept() -> Iterator[None]:
     here = threading.get_ident()
 
     def replace(stack: ExitStack, owner: type, name: str, make: Callable[[Any], Any]) -> None:
-        before = owner.__dict__[name] if name in owner.__dict__ else None
+        before = owner.__dict__.get(name)
         original, new = getattr(owner, name), make(getattr(owner, name))
 
         def either(*args: Any, **kwargs: Any) -> Any:

@@ -190,9 +190,9 @@ def _cut(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> NoGra
     found: dict[str, None] = {}
 
     def note(name: str, output: torch.Tensor, first: object) -> None:
-        if isinstance(first, torch.Tensor) and first.requires_grad and not output.requires_grad:
-            if output.is_floating_point():
-                found[name] = None
+        had = isinstance(first, torch.Tensor) and first.requires_grad
+        if had and output.is_floating_point() and not output.requires_grad:
+            found[name] = None
 
     with functions(model, note):
         forward_to(model, image, layer, [lower])

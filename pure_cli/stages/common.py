@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pure_cli.artifacts import Collected
-from pure_cli.core.directions import CHANNELS, Channels, Directions
+from pure_cli.core.directions import CHANNELS, Channels, Directions, module_of
 from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, UnreadableFile
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PIXELS_PER_BATCH = {"cpu": 16 * 224 * 224, "cuda": 256 * 224 * 224, "mps": 64 * 224 * 224}
 DATA_CACHE = "data-index"  # folder in the workspace; may be deleted at any time
+OTHERS = 8  # of the last images that are looked at, for one that differs from the first
 MOST_PER_BATCH = {"cpu": 128, "cuda": 1024, "mps": 256}
 
 Key = TypeVar("Key")
@@ -106,6 +108,7 @@ class Network:
     preprocessing: Preprocessing
     precision: torch.dtype | None = None
     directions: Mapping[str, Directions] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)  # modules of which `require_sound` has made sure
 
     def __post_init__(self) -> None:
         if self.device.type == "cpu":
@@ -206,3 +209,46 @@ def first_image(listing: Listing, network: Network) -> torch.Tensor:
         except DamagedImage as error:
             reason = reason or f"{listing.paths[index]}: {error.reason}"
     raise PureError(f"None of the {len(listing)} images in {listing.data} can be read ({reason}).")
+
+
+def another_image(listing: Listing, network: Network, one: torch.Tensor) -> torch.Tensor | None:
+    """One of the last images, if one of the size of `one` differs from it."""
+    import torch
+
+    from pure_cli.data.decode import DamagedImage
+    from pure_cli.data.loader import decode_one
+
+    for index in map(int, listing.index[::-1][:OTHERS]):
+        with suppress(DamagedImage):
+            other = torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
+            if other.shape == one.shape and not torch.equal(other, one):
+                return other
+    return None
+
+
+def require_sound(network: Network, listing: Listing, layers: Iterable[str]) -> list[str]:
+    """Make sure, once for each layer, that what it gives is a function of one image, and that its inputs are plausible.
+
+    Returns
+    -------
+    list of str
+        What the user should know.
+
+    Raises
+    ------
+    PureError
+        The network draws at random, or lets the images of a batch see each other.
+    """
+    from pure_cli.models.inputs_check import odd_inputs
+    from pure_cli.models.one_image import require_one_image
+
+    names = [name for name in dict.fromkeys(map(module_of, layers)) if name not in network.checked]
+    if not names:
+        return []
+    one = first_image(listing, network)
+    other = another_image(listing, network, one)
+    beside = one.flip(-1) if other is None else other
+    notes = [] if network.checked else list(odd_inputs(network.preprocessing, [one] if other is None else [one, other]))
+    told = require_one_image(network.model, network.inputs(one), network.inputs(beside), names)
+    network.checked.update(names)
+    return [*notes, told] if told else notes
