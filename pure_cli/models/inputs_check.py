@@ -36,13 +36,13 @@ def odd_inputs(preprocessing: Preprocessing, images: list[torch.Tensor]) -> Iter
     inputs = (values / 255 - mean[:, None]) / std[:, None]
     if not on_bytes and inputs.size and float(np.median(np.abs(inputs))) > FAR:
         yield (
-            f"The inputs of the network lie between {inputs.min():.3g} and {inputs.max():.3g}, far from what images are "
-            f"usually scaled to. Check the mean {preprocessing.mean!r} and standard deviation {preprocessing.std!r}."
+            f"The inputs of the network lie between {inputs.min():.3g} and {inputs.max():.3g}, far from what images "
+            f"are scaled to. Check the mean {preprocessing.mean!r} and standard deviation {preprocessing.std!r}."
         )
     if _within(mean, SWAPPED_MEAN) and _within(std, SWAPPED_STD) and (mean < std).all():
         yield (
-            f"Mean {preprocessing.mean!r} and standard deviation {preprocessing.std!r} look swapped: those of photos are "
-            "about 0.45 and 0.25. Check --mean and --std."
+            f"Mean {preprocessing.mean!r} and standard deviation {preprocessing.std!r} look swapped: those of photos "
+            "are about 0.45 and 0.25. Check --mean and --std."
         )
 
 

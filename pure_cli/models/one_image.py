@@ -157,14 +157,16 @@ def _trace(model: nn.Module, images: torch.Tensor, like: list[_Step] | None = No
     def samples(content: Any, part: str) -> list[tuple[tuple[int, ...], torch.Tensor]]:
         known = getattr(like[len(steps)], part) if like is not None and len(steps) < len(like) else []
         found = []
-        for i, tensor in enumerate(tensors(content)):
-            shape = known[i][0] if i < len(known) else tuple(tensor.shape)
-            own = _of_row(tensor, shape, row)
-            found.append((tuple(own.shape), own.detach().reshape(-1)[:: max(1, own.numel() // SAMPLE)].clone()))
+        with torch._C.DisableTorchFunction():  # which is no function of the network's
+            for i, tensor in enumerate(tensors(content)):
+                shape = known[i][0] if i < len(known) else tuple(tensor.shape)
+                own = _of_row(tensor, shape, row)
+                found.append((tuple(own.shape), own.detach().reshape(-1)[:: max(1, own.numel() // SAMPLE)].clone()))
         return found
 
     def before(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        begun.append([tensor.detach().clone() for tensor in tensors((inputs, named))])
+        with torch._C.DisableTorchFunction():
+            begun.append([tensor.detach().clone() for tensor in tensors((inputs, named))])
 
     def after(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
         steps.append(_Step(names[module], samples(begun.pop(), "given"), samples(output, "gave")))

@@ -30,6 +30,7 @@ from pure_cli.stages.common import (
     first_image,
     images_at_once,
     open_network,
+    require_sound,
     silent,
 )
 from pure_cli.stages.pairs import PairWork, Plan
@@ -72,6 +73,8 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     if jobs:
         network = open_network(collected, settings.device, settings.deterministic)
         tasks = [_task(job, store, network, collected, listing, settings) for job in jobs]
+        used = [name for job in jobs for name in (job.layer, *job.lower_layers)]
+        outcome.notes += require_sound(network, listing, used)
         outcome.notes += _misfits(network, jobs, listing, settings.rule)
         done, total = 0, sum(task.plan.pairs for task in tasks)
         for task in tasks:

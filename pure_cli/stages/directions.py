@@ -24,6 +24,7 @@ from pure_cli.stages.common import (
     first_image,
     images_at_once,
     open_network,
+    require_sound,
     silent,
 )  # fmt: skip
 from pure_cli.stages.portions import Portions
@@ -249,7 +250,7 @@ def _pass(
     network = work.network.ready(first_image(work.listing, work.network), list(seen))
     workers = default_workers() if settings.workers is None else settings.workers
     chunks, damaged, broken = _restored(seen, state)
-    notes: list[str] = []
+    notes = require_sound(work.network, work.listing, seen)
     portions = Portions(notes)
     saved = time.perf_counter()
     progress(min(chunks * size, len(index)), len(index))

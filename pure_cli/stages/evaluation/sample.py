@@ -13,7 +13,7 @@ from pure_cli.core.features import Kind, joined, transformed
 from pure_cli.data.loader import batches, default_workers
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
-from pure_cli.stages.common import images_at_once, open_network
+from pure_cli.stages.common import images_at_once, open_network, require_sound
 from pure_cli.stages.judges import open_judge
 from pure_cli.stages.portions import Portions
 
@@ -66,6 +66,7 @@ def take_sample(study: Study, count: int) -> Sample:
     attributed = any(kind.transform for kind in kinds.values())
     if attributed and settings["rule"] != GRADIENT_X_INPUT:
         raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")
+    study.notes += require_sound(network, listing, [study.layer, *lower_layers])
     activation, embedding = [], []
     virtual: dict[tuple[str, int], list[np.ndarray]] = {(kind, k): [] for kind in kinds for k in study.ks}
     batch_size, portions = images_at_once(listing, network, None), Portions(study.notes)
