@@ -17,6 +17,7 @@ from pure_cli.core.directions import CHANNELS, Channels
 from pure_cli.core.forward import require_rows, rows_of, run, with_graph
 from pure_cli.core.hooks import Hook, hooked
 from pure_cli.core.layout import as_map, axis_of, channels_first, channels_second, ends_dense
+from pure_cli.errors import PureError
 
 L1_EPSILON = 1e-10  # added to the norm, as in PURE
 
@@ -292,6 +293,11 @@ class Heatmaps:
     def __post_init__(self) -> None:
         self._pixels = self.images.detach().requires_grad_()
         self._output, _ = forward_to(self.model, self._pixels, self.layer)
+        if not self._output.requires_grad:
+            raise PureError(
+                f"What {type(self.model).__name__} computes between the image and '{self.layer}' has no gradient, and so "
+                "no heatmap. Use --crop activation or --crop none."
+            )
         self._activation = self._output.detach()
         self._firing = channels_first(self.neurons.read(self._activation))
 

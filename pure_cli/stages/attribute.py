@@ -29,6 +29,7 @@ from pure_cli.stages.common import (
     earlier,
     first_image,
     images_at_once,
+    named_images,
     open_network,
     require_sound,
     silent,
@@ -225,7 +226,8 @@ def _run(
 
             def compute(begin: int, end: int, start: int = start, images: "torch.Tensor" = images) -> None:
                 pixels = network.inputs(images[begin:end])
-                write_batch(task, work, network, collected, settings, (start + begin, start + end), pixels)
+                with named_images(listing, plan.images[start + begin : start + end]):
+                    write_batch(task, work, network, collected, settings, (start + begin, start + end), pixels)
 
             portions.each(stop - start, compute)
             yield plan.pairs_of(start, stop)

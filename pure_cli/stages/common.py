@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +19,7 @@ from pure_cli.models.trust import require_trusted
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
 
@@ -209,6 +210,24 @@ def first_image(listing: Listing, network: Network) -> torch.Tensor:
         except DamagedImage as error:
             reason = reason or f"{listing.paths[index]}: {error.reason}"
     raise PureError(f"None of the {len(listing)} images in {listing.data} can be read ({reason}).")
+
+
+@contextmanager
+def named_images(listing: Listing, index: np.ndarray) -> Iterator[None]:
+    """A context in which an image of a batch that does not get to a layer is told by its name.
+
+    Parameters
+    ----------
+    index : (B,) data-set indices of the batch
+    """
+    from pure_cli.core.forward import NotReached
+
+    try:
+        yield
+    except NotReached as error:
+        if error.row is None:
+            raise
+        raise error.of(listing.place(int(index[error.row]))) from None
 
 
 def another_image(listing: Listing, network: Network, one: torch.Tensor) -> torch.Tensor | None:

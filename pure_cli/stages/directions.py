@@ -23,6 +23,7 @@ from pure_cli.stages.common import (
     Progress,
     first_image,
     images_at_once,
+    named_images,
     open_network,
     require_sound,
     silent,
@@ -259,7 +260,8 @@ def _pass(
         parts: list[tuple[np.ndarray, dict[str, torch.Tensor]]] = []
 
         def compute(begin: int, end: int, batch: Batch = batch, parts: list[Any] = parts) -> None:
-            found = activations(network.model, network.inputs(batch.images[begin:end]), list(seen))
+            with named_images(work.listing, batch.index[begin:end]):
+                found = activations(network.model, network.inputs(batch.images[begin:end]), list(seen))
             parts.append((batch.index[begin:end], {name: channels_first(found[name]) for name in seen}))
 
         portions.each(len(batch.index), compute)

@@ -12,6 +12,7 @@ from pure_cli.config import AttributeSettings
 from pure_cli.core.directions import module_of
 from pure_cli.errors import PureFailure
 from pure_cli.stages.common import Network
+from pure_cli.stages.consistency import require_same_scores, scores_again
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.unfinished import Work
 
@@ -83,6 +84,11 @@ def write_batch(
     job, plan, names, neurons = task.job, task.plan, task.names, np.array(task.work.neurons, dtype=np.int64)
     layer, which = module_of(job.layer), np.arange(*bounds)
     circuits = circuits_for(settings.rule, network.model, inputs, layer, job.lower_layers, network.neurons(job.layer))
+    score = collected.layers[job.layer].settings.get("score", {})
+    every = np.arange(plan.offsets[bounds[0]], plan.offsets[bounds[0]] + plan.pairs_of(*bounds))
+    pairs_seen = np.repeat(which - bounds[0], plan.counts[bounds[0] : bounds[1]]), neurons[plan.neuron_row[every]]
+    again = scores_again(circuits.firing, score)
+    require_same_scores(collected, job.layer, again, (*pairs_seen, plan.slot[every]), settings.precision)
     firing = _finite(channels_first(circuits.activation).float().clamp(min=0))
     work.write("max", which, firing.amax(dim=-1).cpu().numpy())
     work.write("mean", which, firing.mean(dim=-1).cpu().numpy())

@@ -12,7 +12,7 @@ from pure_cli.config import CollectSettings
 from pure_cli.core.directions import AT, module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
-from pure_cli.stages.common import Network, first_image
+from pure_cli.stages.common import Network, first_image, named_images
 from pure_cli.stages.crops import HEATMAPS_SHARE
 from pure_cli.stages.portions import Portions
 
@@ -90,7 +90,7 @@ class Scores:
         parts: list[Scored] = []
         self._portions.each(
             len(batch.index),
-            lambda start, stop: parts.append(self._of(batch.images[start:stop], batch.index[start:stop])),
+            lambda start, stop: parts.append(self._named(batch.images[start:stop], batch.index[start:stop])),
         )
         if len(parts) == 1:
             return parts[0]
@@ -99,6 +99,10 @@ class Scores:
             values, positions = zip(*(part[name] for part in parts), strict=True)
             joined[name] = np.concatenate(values), np.concatenate(positions)
         return joined
+
+    def _named(self, images: torch.Tensor, index: np.ndarray) -> Scored:
+        with named_images(self._listing, index):
+            return self._of(images, index)
 
     def _of(self, images: torch.Tensor, index: np.ndarray) -> Scored:
         from pure_cli.core.circuits import activations

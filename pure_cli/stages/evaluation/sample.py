@@ -66,7 +66,7 @@ def take_sample(study: Study, count: int) -> Sample:
     attributed = any(kind.transform for kind in kinds.values())
     if attributed and settings["rule"] != GRADIENT_X_INPUT:
         raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")
-    study.notes += require_sound(network, listing, [study.layer, *lower_layers])
+    study.notes.extend(require_sound(network, listing, [study.layer, *lower_layers]))
     activation, embedding = [], []
     virtual: dict[tuple[str, int], list[np.ndarray]] = {(kind, k): [] for kind in kinds for k in study.ks}
     batch_size, portions = images_at_once(listing, network, None), Portions(study.notes)
