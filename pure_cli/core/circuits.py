@@ -295,8 +295,8 @@ class Heatmaps:
         self._output, _ = forward_to(self.model, self._pixels, self.layer)
         if not self._output.requires_grad:
             raise PureError(
-                f"What {type(self.model).__name__} computes between the image and '{self.layer}' has no gradient, and so "
-                "no heatmap. Use --crop activation or --crop none."
+                f"What {type(self.model).__name__} computes between the image and '{self.layer}' has no gradient, and "
+                "so no heatmap. Use --crop activation or --crop none."
             )
         self._activation = self._output.detach()
         self._firing = channels_first(self.neurons.read(self._activation))

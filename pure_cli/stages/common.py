@@ -230,8 +230,8 @@ def named_images(listing: Listing, index: np.ndarray) -> Iterator[None]:
         raise error.of(listing.place(int(index[error.row]))) from None
 
 
-def another_image(listing: Listing, network: Network, one: torch.Tensor) -> torch.Tensor | None:
-    """One of the last images, if one of the size of `one` differs from it."""
+def another_image(listing: Listing, network: Network, one: torch.Tensor) -> tuple[int, torch.Tensor] | None:
+    """One of the last images and its data-set index, if one of the size of `one` differs from it."""
     import torch
 
     from pure_cli.data.decode import DamagedImage
@@ -241,7 +241,7 @@ def another_image(listing: Listing, network: Network, one: torch.Tensor) -> torc
         with suppress(DamagedImage):
             other = torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
             if other.shape == one.shape and not torch.equal(other, one):
-                return other
+                return index, other
     return None
 
 
@@ -258,6 +258,7 @@ def require_sound(network: Network, listing: Listing, layers: Iterable[str]) -> 
     PureError
         The network draws at random, or lets the images of a batch see each other.
     """
+    from pure_cli.core.forward import NotReached
     from pure_cli.models.inputs_check import odd_inputs
     from pure_cli.models.one_image import require_one_image
 
@@ -265,9 +266,13 @@ def require_sound(network: Network, listing: Listing, layers: Iterable[str]) -> 
     if not names:
         return []
     one = first_image(listing, network)
-    other = another_image(listing, network, one)
-    beside = one.flip(-1) if other is None else other
-    notes = [] if network.checked else list(odd_inputs(network.preprocessing, [one] if other is None else [one, other]))
-    told = require_one_image(network.model, network.inputs(one), network.inputs(beside), names)
+    index, other = another_image(listing, network, one) or (None, one.flip(-1))
+    notes = [] if network.checked else list(odd_inputs(network.preprocessing, [one, other]))
+    told = None
+    try:
+        told = require_one_image(network.model, network.inputs(one), network.inputs(other), names)
+    except NotReached as error:
+        if index is not None:  # else it is no image of the user's that does not get there
+            raise (error.of(listing.place(index)) if error.row else error) from None
     network.checked.update(names)
     return [*notes, told] if told else notes
