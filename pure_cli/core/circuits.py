@@ -14,10 +14,13 @@ import torch
 from torch import nn
 
 from pure_cli.core.directions import CHANNELS, Channels
+from pure_cli.core.forward import require_rows, rows_of, run, with_graph
 from pure_cli.core.hooks import Hook, hooked
 from pure_cli.core.layout import Patches, as_map, axis_of, channels_first, channels_second
+from pure_cli.core.references import spatial_score
 from pure_cli.core.saturation import Bound
 from pure_cli.core.structure import ends_dense, learn
+from pure_cli.errors import PureError
 
 L1_EPSILON = 1e-10  # added to the norm, as in PURE
 
@@ -48,7 +51,12 @@ def forward_to(
     Returns
     -------
     activation : the output of `layer`, or what goes into its `bound`, its channels on axis 1
-    lower : the outputs of the lower layers that ran before it, each part of the graph, their channels on axis 1
+    lower : the outputs of the lower layers, each part of the graph, their channels on axis 1
+
+    Raises
+    ------
+    NotReached
+        An image does not get to one of them, or a lower layer runs after `layer`.
     """
     found: dict[str, torch.Tensor] = {}
     lower: dict[str, torch.Tensor] = {}
@@ -61,8 +69,10 @@ def forward_to(
 
     begins = {name: _begins_at(name, size, ends_dense(model, name), lower, change) for name in lower_layers}
     hooks = {**begins, bound.source if bound else layer: stop}
-    with torch.set_grad_enabled(images.requires_grad), hooked(model, hooks), suppress(_Reached):
-        model(images)
+    with hooked(model, hooks), suppress(_Reached):
+        with_graph(model, images)
+    for name in [layer, *lower_layers]:
+        require_rows(model, images, name, rows_of((found if name == layer else lower).get(name)))
     return found[layer], lower
 
 
@@ -75,13 +85,21 @@ def forward_through(
     -------
     output : what the model gives
     found : the outputs of the layers, each part of the graph, their channels on axis 1
+
+    Raises
+    ------
+    NotReached
+        An image does not get to one of them.
     """
     found: dict[str, torch.Tensor] = {}
     size = (images.shape[-2], images.shape[-1])
     learn(model, images)
     hooks = {name: _begins_at(name, size, ends_dense(model, name), found) for name in layers}
-    with torch.no_grad(), hooked(model, hooks):
-        return model(images), found
+    with hooked(model, hooks):
+        output = with_graph(model, images)
+    for name in layers:
+        require_rows(model, images, name, rows_of(found.get(name)))
+    return output, found
 
 
 def _begins_at(
@@ -94,7 +112,6 @@ def _begins_at(
     """A hook that notes an output, with its channels on axis 1, and lets the graph begin there unless it has begun."""
 
     def hook(output: torch.Tensor) -> torch.Tensor:
-        torch.set_grad_enabled(True)
         axis = 1 + axis_of(output, size, dense)
         output = output.movedim(axis, 1)
         if change is not None:
@@ -111,7 +128,9 @@ class Firing:
 
     Attributes
     ----------
-    activation, firing, ranked : as of `Circuits`, firing in the layout of the layer
+    activation : what the layer gives
+    firing : activations of its neurons; of channels behind a bound, what they would be without it
+    ranked : what images are ranked by: firing; of channels behind a bound, what goes into it
     """
 
     activation: torch.Tensor
@@ -128,12 +147,20 @@ class Firing:
         read = neurons.read(activation)
         return cls(activation, read, read)
 
+    def scores(self, pool: str = "max") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What images are ranked by, as of `references.spatial_score`; a mean or sum over space is of what the layer
+        gives, also behind a bound."""
+        values, positions, means = spatial_score(self.ranked, pool)
+        if pool != "max" and self.ranked is not self.firing:
+            values, *_ = spatial_score(self.activation, pool)
+        return values, positions, means
+
 
 def activations(
     model: nn.Module,
     images: torch.Tensor,
     layers: Sequence[str],
-    read: Callable[[str, torch.Tensor], Any] = lambda name, output: output,
+    read: Callable[[str, torch.Tensor], Any] | None = None,
     bounds: Mapping[str, Bound] | None = None,
 ) -> dict[str, Any]:
     """Outputs of several layers, running the network no further than the last of them needs.
@@ -150,22 +177,35 @@ def activations(
     Returns
     -------
     dict of name to activation, or what was made of it
+
+    Raises
+    ------
+    NotReached
+        An image does not get to one of the layers.
     """
     found: dict[str, Any] = {}
+    rows: dict[str, int | None] = {}
     size = (images.shape[-2], images.shape[-1])
     learn(model, images)
 
     def keep(name: str) -> Hook:
         def hook(output: torch.Tensor) -> None:
-            found[name] = read(name, channels_second(output, size, ends_dense(model, name)))
-            if len(found) == len(layers):
+            rows[name] = rows_of(output)
+            activation, last = channels_second(output, size, ends_dense(model, name)), len(rows) == len(layers)
+            if read is not None:
+                found[name] = read(name, activation)
+            else:  # what follows may change it in place
+                found[name] = activation if last or not isinstance(activation, torch.Tensor) else activation.clone()
+            if last:
                 raise _Reached
 
         return hook
 
     hooks = {bounds[name].source if bounds and name in bounds else name: keep(name) for name in layers}
     with torch.inference_mode(), hooked(model, hooks), suppress(_Reached):
-        model(images)
+        run(model, images)
+    for name in layers:
+        require_rows(model, images, name, rows.get(name, 0))
     return found
 
 
@@ -188,7 +228,6 @@ class Circuits:
     ----------
     activation : the output of `layer`, detached
     firing : (B, C, S) activations of its neurons; of channels behind a bound, what they would be without it
-    ranked : (B, C, …) what images are ranked by: activations of the neurons; of channels behind a bound, what goes in
 
     Notes
     -----
@@ -206,13 +245,16 @@ class Circuits:
     bound: Bound | None = None
     activation: torch.Tensor = field(init=False)
     firing: torch.Tensor = field(init=False)
-    ranked: torch.Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         end, self._lower = self._run(self.images, self.lower_layers)
-        seen = Firing.of(end, self.neurons, self.bound)
-        self.activation, self.firing, self.ranked = seen.activation, channels_first(seen.firing), seen.ranked
+        self._seen = Firing.of(end, self.neurons, self.bound)
+        self.activation, self.firing = self._seen.activation, channels_first(self._seen.firing)
         self._output = self._begin(end)
+
+    def scores(self, pool: str = "max") -> torch.Tensor:
+        """(B, C) float32, what collect ranks the images by."""
+        return self._seen.scores(pool)[0]
 
     def _run(
         self,
@@ -320,6 +362,11 @@ class Heatmaps:
     def __post_init__(self) -> None:
         self._pixels = self.images.detach().requires_grad_()
         self._output, _ = forward_to(self.model, self._pixels, self.layer, bound=self.bound)
+        if not self._output.requires_grad:
+            raise PureError(
+                f"What {type(self.model).__name__} computes between the image and '{self.layer}' has no gradient, and "
+                "so no heatmap. Use --crop activation or --crop none."
+            )
         seen = Firing.of(self._output, self.neurons, self.bound)
         self._activation, self._firing = seen.activation, channels_first(seen.firing)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+MOST_STD = 1.5  # of pixels in 0 to 1, which deviate by 0.5 at most; 1 leaves them as they are
+NAMES = {"--mean": "mean", "--std": "standard deviation"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,13 @@ class Preprocessing:
                 raise PureError(f"{option} takes three numbers, for red, green and blue, and not {values!r}.")
         if min(self.std) <= 0:
             raise PureError(f"--std has to be above 0 in every channel, and is {self.std!r}.")
+        for option, values, most in (("--mean", self.mean, 1.0), ("--std", self.std, MOST_STD)):
+            if max(values) > most:
+                scaled = ",".join(f"{value / 255:.3f}" for value in values)
+                raise PureError(
+                    f"The {NAMES[option]} of the normalisation is {values!r}, and pixels are in 0 to 1. If it is meant "
+                    f"for pixels in 0 to 255, divide it by 255: {option} {scaled}."
+                )
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """Width and height after the resize, before the crop."""

@@ -16,6 +16,7 @@ import zennit.types
 from torch import nn
 from zennit.canonizers import Canonizer, MergeBatchNorm
 
+from pure_cli.core.forward import run
 from pure_cli.models.function_rules import RELEVANCE_RULES, FunctionRule, Ruled
 from pure_cli.models.fuse import pairs_seen
 
@@ -114,12 +115,12 @@ def _same_when_merged(model: nn.Module, image: torch.Tensor, pairs: list[tuple[n
     """Whether merging some pairs leaves the network's output what it was."""
     merges = []
     with torch.no_grad():
-        before = _first(model(image))
+        before = _first(run(model, image))
         for linear, norm in pairs:
             merge = MergeSeenBatchNorm()
             merge.register((linear,), norm)
             merges.append(merge)
-        after = _first(model(image))
+        after = _first(run(model, image))
     for merge in merges:
         merge.remove()
     return bool((after - before).abs().max() <= TOLERANCE * before.abs().max())
@@ -132,7 +133,7 @@ def _probe(model: nn.Module) -> torch.Tensor | None:
         image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(parameter)
         try:
             with torch.no_grad():
-                model(image)
+                run(model, image)
         except Exception:  # a network may refuse a size in any way
             continue
         return image

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from pure_cli.core.circuits import activations, forward_to
+from pure_cli.core.forward import NotReached, run
 from pure_cli.core.hooks import FUNCTION, INPUT, Call, function_of, functions
 from pure_cli.core.saturation import Bound
 from pure_cli.errors import PureError
@@ -101,13 +102,13 @@ def check_before(model: nn.Module, image: torch.Tensor, layer: str, lower_layers
     PureError
         The first that does not.
     """
-    _, found = forward_to(model, image, layer, lower_layers, bound=bound)
-    for lower in lower_layers:
-        if lower not in found:
-            raise PureError(
-                f"The lower layer '{lower}' is the {bound.name} that '{layer}' ends with, or comes after it. "
-                "Choose one that comes before it."
-            )
+    try:
+        forward_to(model, image, layer, lower_layers, bound=bound)
+    except NotReached as error:
+        raise PureError(
+            f"The lower layer '{error.layer}' is the {bound.name} that '{layer}' ends with, or comes after it. Choose "
+            "one that comes before it."
+        ) from None
 
 
 def _ends(model: nn.Module, image: torch.Tensor, layer: str) -> tuple[_Ends, object]:
@@ -134,7 +135,7 @@ def _ends(model: nn.Module, image: torch.Tensor, layer: str) -> tuple[_Ends, obj
         for module in names:
             stack.callback(module.register_forward_hook(of_module).remove)
         stack.enter_context(functions(model, of_function))
-        model(image)
+        run(model, image)
     return ends, found[-1]
 
 

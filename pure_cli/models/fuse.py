@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pure_cli.core.circuits import activations
+from pure_cli.core.forward import run
 
 TOLERANCE = 1e-3  # of the largest output; a wrong merge changes much more, rounding much less
 
@@ -101,7 +102,7 @@ def pairs_seen(
             handles.append(module.register_forward_pre_hook(take))
     try:
         with torch.no_grad():
-            model(image)
+            run(model, image)
     finally:
         for handle in handles:
             handle.remove()

@@ -9,7 +9,8 @@ import zennit.types
 from torch import nn
 
 from pure_cli.core.circuits import activations, forward_to
-from pure_cli.core.hooks import FUNCTION, function_of, is_function
+from pure_cli.core.forward import NotReached
+from pure_cli.core.hooks import FUNCTION, Call, function_of, functions, is_function
 from pure_cli.core.layout import Patches, channel_axis, grid_of, is_map, told_by_shape
 from pure_cli.core.memory import is_out_of_memory
 from pure_cli.core.roles import NO_GRID, Role
@@ -20,6 +21,7 @@ SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu",
                    "hardtanh", "sigmoid", "tanh", "softplus", "add", "cat")  # fmt: skip
 ACTIVATION_FUNCTIONS = SHOWN_FUNCTIONS[:-2]
 ACTIVATION_MODULES = ("ReLU", "ReLU6", "LeakyReLU", "ELU", "GELU", "SiLU", "Mish", "Hardswish", "Hardtanh", "Softplus")
+CUTS_SHOWN = 3  # calls that may have cut off a gradient
 PROBE_SIZE = 224  # pixels, where neither the preprocessing nor an image says otherwise
 
 
@@ -202,23 +204,62 @@ def check_leads_to(model: nn.Module, image: torch.Tensor, layer: str, lower_laye
         The network changes an activation in place that its gradient needs.
     """
     for lower in lower_layers:
-        message = f"The lower layer '{lower}' does not lead to '{layer}'. Choose one that comes before it."
+        after = PureError(f"The lower layer '{lower}' does not lead to '{layer}'. Choose one that comes before it.")
         if lower == layer:
-            raise PureError(message)
-        activation, tensors = forward_to(model, image, layer, [lower])
-        if lower not in tensors or not activation.requires_grad:
-            raise PureError(message)
+            raise after
         try:
-            (gradient,) = torch.autograd.grad(activation.sum(), tensors[lower], allow_unused=True)
+            activation, tensors = forward_to(model, image, layer, [lower])
+        except NotReached as error:
+            raise (after if error.layer == lower else error) from None
+        gradient = None
+        try:
+            if activation.requires_grad:
+                (gradient,) = torch.autograd.grad(activation.sum(), tensors[lower], allow_unused=True)
         except RuntimeError as error:
             if "inplace" not in str(error):
-                raise
+                raise NoGradient(
+                    f"What {type(model).__name__} computes between '{lower}' and '{layer}' has no gradient, and so no "
+                    f"relevance: {first_line(error)}."
+                ) from None
             raise NoGradient(
                 f"{type(model).__name__} changes in place, between '{lower}' and '{layer}', what its gradient needs, "
                 "and so has no relevance. Write x = x + … in place of x += … there."
             ) from None
         if gradient is None:
-            raise PureError(message)
+            raise _cut(model, image, layer, lower) if _changes(model, image, layer, lower) else after
+
+
+def _changes(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> bool:
+    """Whether other activations of a lower layer give others of a layer, whatever the gradient says."""
+    outputs = []
+    for change in (lambda values: values, lambda values: 0.5 * values + 1):
+        output, _ = forward_to(model, image, layer, [lower], change)
+        outputs.append(output.detach())
+    return not torch.equal(*outputs)
+
+
+def _cut(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> NoGradient:
+    """The error for a layer that depends on a lower one without a gradient; it names what cut that off."""
+    found: dict[str, None] = {}
+
+    def note(name: str, output: torch.Tensor, call: Call) -> None:
+        had = isinstance(call.first, torch.Tensor) and call.first.requires_grad
+        if had and output.is_floating_point() and not output.requires_grad:
+            found[name] = None
+
+    with functions(model, note):
+        forward_to(model, image, layer, [lower])
+    where = " and ".join(_function_named(name, model) for name in list(found)[:CUTS_SHOWN]) or "its code"
+    return NoGradient(
+        f"'{layer}' is computed of '{lower}' without a gradient, and so has no relevance there: {where} cuts it off. "
+        "Leave that out, or choose a lower layer behind it."
+    )
+
+
+def _function_named(name: str, model: nn.Module) -> str:
+    """A function and who calls it, in words."""
+    module = name.partition(FUNCTION)[0]
+    return f"{function_of(name)}() in " + (f"'{module}'" if module else f"the forward() of {type(model).__name__}")
 
 
 def candidates(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from pure_cli.core.forward import run
+
 
 def where_not_finite(model: nn.Module, images: torch.Tensor) -> str | None:
     """In a sentence, where activations that are not finite begin; None where all are.
@@ -32,7 +34,7 @@ def where_not_finite(model: nn.Module, images: torch.Tensor) -> str | None:
     handles += [module.register_forward_hook(after, with_kwargs=True) for module in names]
     try:
         with torch.no_grad():
-            model(images)
+            run(model, images)
     finally:
         for handle in handles:
             handle.remove()
@@ -49,16 +51,16 @@ def _sentence(name: str, module: nn.Module) -> str:
 
 
 def _finite(content: Any) -> bool:
-    return all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(content))
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors(content))
 
 
-def _tensors(content: Any) -> Iterator[torch.Tensor]:
+def tensors(content: Any) -> Iterator[torch.Tensor]:
     """The tensors of floats in tuples, lists and tables."""
     if isinstance(content, torch.Tensor):
         if content.is_floating_point() or content.is_complex():
             yield content
     elif isinstance(content, Mapping):
-        yield from _tensors(list(content.values()))
+        yield from tensors(list(content.values()))
     elif isinstance(content, tuple | list):
         for part in content:
-            yield from _tensors(part)
+            yield from tensors(part)

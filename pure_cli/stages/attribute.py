@@ -29,7 +29,9 @@ from pure_cli.stages.common import (
     earlier,
     first_image,
     images_at_once,
+    named_images,
     open_network,
+    require_sound,
     silent,
 )
 from pure_cli.stages.pairs import PairWork, Plan
@@ -72,6 +74,8 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     if jobs:
         network = open_network(collected, settings.device, settings.deterministic)
         tasks = [_task(job, store, network, collected, listing, settings) for job in jobs]
+        used = [name for job in jobs for name in (job.layer, *job.lower_layers)]
+        outcome.notes += require_sound(network, listing, used)
         outcome.notes += _misfits(network, jobs, listing, settings.rule) + _unclear(network, jobs, collected, listing)
         done, total = 0, sum(task.plan.pairs for task in tasks)
         for task in tasks:
@@ -235,7 +239,8 @@ def _run(
 
             def compute(begin: int, end: int, start: int = start, images: "torch.Tensor" = images) -> None:
                 pixels = network.inputs(images[begin:end])
-                write_batch(task, work, network, collected, settings, (start + begin, start + end), pixels)
+                with named_images(listing, plan.images[start + begin : start + end]):
+                    write_batch(task, work, network, collected, settings, (start + begin, start + end), pixels)
 
             portions.each(stop - start, compute)
             yield plan.pairs_of(start, stop)

@@ -19,7 +19,7 @@ from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fing
 from pure_cli.models.trust import trust
 from pure_cli.stages.asked import Named, named_directions, resolve_layers
 from pure_cli.stages.checkpoint import Checkpoint
-from pure_cli.stages.common import Network, Outcome, Progress, images_of, place_of, silent
+from pure_cli.stages.common import Network, Outcome, Progress, images_of, place_of, require_sound, silent
 from pure_cli.stages.scores import Scores
 from pure_cli.stages.search import check_damage, not_finite_notes, search
 from pure_cli.stages.ties import same_pictures, tie_notes
@@ -80,6 +80,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     layers, default_layer, unclear = resolve_layers(network, listing, spec, asked, named, settings.channels)
     network = replace(network, directions={name: named.of[name] for name in layers if name in named.of})
     wanted = [name for name in layers if settings.force or not _has(kept, name, named)]
+    sound = require_sound(network, listing, wanted)
     scores = Scores(network, wanted, settings, listing)
     key = [made_from, listing.times_fingerprint, wanted, [named.settings(name) for name in wanted], how]
     state = search(store, network, listing, settings, scores, key, progress)
@@ -106,7 +107,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     write_collected(store, _whole(origin, {**others, **new}, listing, damaged), seen)
     store.drop_partial("collect")
 
-    notes = _replaced(before, made_from, how, wanted) + scores.notes + unclear + _damage_notes(damaged)
+    notes = _replaced(before, made_from, how, wanted) + sound + scores.notes + unclear + _damage_notes(damaged)
     notes += tie_notes(new, listing)
     notes += [untold] if untold else []
     if random_weights:

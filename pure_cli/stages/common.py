@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,6 +19,7 @@ from pure_cli.models.trust import require_trusted
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import nn
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 PIXELS_PER_BATCH = {"cpu": 16 * 224 * 224, "cuda": 256 * 224 * 224, "mps": 64 * 224 * 224}
 DATA_CACHE = "data-index"  # folder in the workspace; may be deleted at any time
+OTHERS = 8  # of the last images that are looked at, for one that differs from the first
 MOST_PER_BATCH = {"cpu": 128, "cuda": 1024, "mps": 256}
 
 Key = TypeVar("Key")
@@ -109,6 +112,7 @@ class Network:
     precision: torch.dtype | None = None
     directions: Mapping[str, Directions] = field(default_factory=dict)
     bounds: dict[str, Bound | None] = field(default_factory=dict)
+    checked: set[str] = field(default_factory=set)  # modules of which `require_sound` has made sure
 
     def __post_init__(self) -> None:
         if self.device.type == "cpu":
@@ -227,3 +231,69 @@ def first_image(listing: Listing, network: Network) -> torch.Tensor:
         except DamagedImage as error:
             reason = reason or f"{listing.paths[index]}: {error.reason}"
     raise PureError(f"None of the {len(listing)} images in {listing.data} can be read ({reason}).")
+
+
+@contextmanager
+def named_images(listing: Listing, index: np.ndarray) -> Iterator[None]:
+    """A context in which an image of a batch that does not get to a layer is told by its name.
+
+    Parameters
+    ----------
+    index : (B,) data-set indices of the batch
+    """
+    from pure_cli.core.forward import NotReached
+
+    try:
+        yield
+    except NotReached as error:
+        if error.row is None:
+            raise
+        raise error.of(listing.place(int(index[error.row]))) from None
+
+
+def another_image(listing: Listing, network: Network, one: torch.Tensor) -> tuple[int, torch.Tensor] | None:
+    """One of the last images and its data-set index, if one of the size of `one` differs from it."""
+    import torch
+
+    from pure_cli.data.decode import DamagedImage
+    from pure_cli.data.loader import decode_one
+
+    for index in map(int, listing.index[::-1][:OTHERS]):
+        with suppress(DamagedImage):
+            other = torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
+            if other.shape == one.shape and not torch.equal(other, one):
+                return index, other
+    return None
+
+
+def require_sound(network: Network, listing: Listing, layers: Iterable[str]) -> list[str]:
+    """Make sure, once for each layer, that what it gives is a function of one image, and that its inputs are plausible.
+
+    Returns
+    -------
+    list of str
+        What the user should know.
+
+    Raises
+    ------
+    PureError
+        The network draws at random, or lets the images of a batch see each other.
+    """
+    from pure_cli.core.forward import NotReached
+    from pure_cli.models.inputs_check import odd_inputs
+    from pure_cli.models.one_image import require_one_image
+
+    names = [name for name in dict.fromkeys(map(module_of, layers)) if name not in network.checked]
+    if not names:
+        return []
+    one = first_image(listing, network)
+    index, other = another_image(listing, network, one) or (None, one.flip(-1))
+    notes = [] if network.checked else list(odd_inputs(network.preprocessing, [one, other]))
+    told = None
+    try:
+        told = require_one_image(network.model, network.inputs(one), network.inputs(other), names)
+    except NotReached as error:
+        if index is not None:  # else it is no image of the user's that does not get there
+            raise (error.of(listing.place(index)) if error.row else error) from None
+    network.checked.update(names)
+    return [*notes, told] if told else notes

@@ -10,7 +10,7 @@ from pure_cli.artifacts import NewRows, add_rows, read_rows, read_rows_index
 from pure_cli.core.directions import module_of
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
-from pure_cli.stages.common import Network, first_image, images_at_once
+from pure_cli.stages.common import Network, first_image, images_at_once, require_sound
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.portions import Portions
 from pure_cli.stages.sources import Sources
@@ -74,7 +74,9 @@ def compute_boxes(
     begun = Work("crops", settings, made_from, {"batch_size": size}, neurons.tolist())
     arrays = {BOX: ((len(neurons) * plan.references, 4), "int16")}
     work = PairWork(sources.store, begun, plan, arrays, size, anew)
-    portions = Portions(notes)
+    portions, told = Portions(notes), require_sound(network, listing, [layer])
+    if notes is not None:
+        notes += told
     with work, Look(network, layer, crop, first_image(listing, network)) as look:
         if notes is not None:
             notes += look.misfits()

@@ -23,7 +23,9 @@ from pure_cli.stages.common import (
     Progress,
     first_image,
     images_at_once,
+    named_images,
     open_network,
+    require_sound,
     silent,
 )  # fmt: skip
 from pure_cli.stages.portions import Portions
@@ -249,7 +251,7 @@ def _pass(
     network = work.network.ready(first_image(work.listing, work.network), list(seen))
     workers = default_workers() if settings.workers is None else settings.workers
     chunks, damaged, broken = _restored(seen, state)
-    notes: list[str] = []
+    notes = require_sound(work.network, work.listing, seen)
     portions = Portions(notes)
     saved = time.perf_counter()
     progress(min(chunks * size, len(index)), len(index))
@@ -258,7 +260,8 @@ def _pass(
         parts: list[tuple[np.ndarray, dict[str, torch.Tensor]]] = []
 
         def compute(begin: int, end: int, batch: Batch = batch, parts: list[Any] = parts) -> None:
-            found = activations(network.model, network.inputs(batch.images[begin:end]), list(seen))
+            with named_images(work.listing, batch.index[begin:end]):
+                found = activations(network.model, network.inputs(batch.images[begin:end]), list(seen))
             parts.append((batch.index[begin:end], {name: channels_first(found[name]) for name in seen}))
 
         portions.each(len(batch.index), compute)

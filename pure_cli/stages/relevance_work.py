@@ -12,6 +12,7 @@ from pure_cli.config import AttributeSettings
 from pure_cli.core.directions import module_of
 from pure_cli.errors import PureFailure
 from pure_cli.stages.common import Network
+from pure_cli.stages.consistency import require_same_scores, scores_again
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.unfinished import Work
 
@@ -91,6 +92,12 @@ def write_batch(
         network.neurons(job.layer),
         network.bounds[layer],
     )
+    source = collected.layers[job.layer]
+    score = source.settings.get("score", {})
+    every = np.arange(plan.offsets[bounds[0]], plan.offsets[bounds[0]] + plan.pairs_of(*bounds))
+    pairs_seen = np.repeat(which - bounds[0], plan.counts[bounds[0] : bounds[1]]), neurons[plan.neuron_row[every]]
+    again = scores_again(circuits, score)
+    require_same_scores(collected, job.layer, again, (*pairs_seen, plan.slot[every]), settings.precision)
     firing = _finite(channels_first(circuits.activation).float().clamp(min=0))
     work.write("max", which, firing.amax(dim=-1).cpu().numpy())
     work.write("mean", which, firing.mean(dim=-1).cpu().numpy())

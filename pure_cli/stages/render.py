@@ -19,7 +19,7 @@ from pure_cli.errors import PureError, UnreadableFile, unknown
 from pure_cli.files import TEMPORARY, crc_or_none, file_crc, write_whole
 from pure_cli.models.spec import parse_model
 from pure_cli.stages.cluster import cluster_fingerprint
-from pure_cli.stages.common import Network, Outcome, Progress, first_image, open_network, silent
+from pure_cli.stages.common import Network, Outcome, Progress, first_image, open_network, require_sound, silent
 from pure_cli.stages.crops import HEATMAPS_SHARE, WHOLE, Look
 from pure_cli.stages.portions import Portions
 from pure_cli.stages.sources import Sources
@@ -275,6 +275,7 @@ class Painter:
         batch_size = network.batch_size(self._settings.batch_size, height, width, HEATMAPS_SHARE)
         look: Any = nullcontext()
         if self._settings.crop != WHOLE:
+            self.notes += require_sound(network, self._listing, [job.layer])
             look = Look(network, job.layer, self._settings.crop, example)
             if job.layer not in self.misfits:
                 self.misfits[job.layer] = look.misfits()

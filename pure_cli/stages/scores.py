@@ -12,7 +12,7 @@ from pure_cli.config import CollectSettings
 from pure_cli.core.directions import AT, module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
-from pure_cli.stages.common import Network, first_image
+from pure_cli.stages.common import Network, first_image, named_images
 from pure_cli.stages.crops import HEATMAPS_SHARE
 from pure_cli.stages.portions import Portions
 
@@ -97,7 +97,7 @@ class Scores:
         parts: list[Scored] = []
         self._portions.each(
             len(batch.index),
-            lambda start, stop: parts.append(self._of(batch.images[start:stop], batch.index[start:stop])),
+            lambda start, stop: parts.append(self._named(batch.images[start:stop], batch.index[start:stop])),
         )
         if len(parts) == 1:
             return parts[0]
@@ -106,6 +106,10 @@ class Scores:
             values, positions, means = zip(*(part[name] for part in parts), strict=True)
             joined[name] = np.concatenate(values), np.concatenate(positions), np.concatenate(means)
         return joined
+
+    def _named(self, images: torch.Tensor, index: np.ndarray) -> Scored:
+        with named_images(self._listing, index):
+            return self._of(images, index)
 
     def _of(self, images: torch.Tensor, index: np.ndarray) -> Scored:
         from pure_cli.core.circuits import activations
@@ -119,17 +123,12 @@ class Scores:
     def _read(self, module: str, end: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Scores of all neurons in a module, by their layer, from its output or what goes into its bound."""
         from pure_cli.core.circuits import Firing
-        from pure_cli.core.references import spatial_score
 
         scored = {}
         for name in self._layers:
             if module_of(name) == module:
-                neurons, bound, pool = self._network.neurons(name), self._bounds.get(module), self._settings.pooled
-                firing = Firing.of(end, neurons, bound)
-                scored[name] = spatial_score(firing.ranked, pool)
-                if bound and pool != "max":  # a sum over space is of what the layer gives
-                    values, *_ = spatial_score(neurons.read(firing.activation), pool)
-                    scored[name] = values, *scored[name][1:]
+                firing = Firing.of(end, self._network.neurons(name), self._bounds.get(module))
+                scored[name] = firing.scores(self._settings.pooled)
         return scored
 
     def _relevance(self, inputs: torch.Tensor, images: np.ndarray) -> Scored:
@@ -165,8 +164,10 @@ class Scores:
         """How many outputs the model has."""
         import torch
 
+        from pure_cli.core.forward import run
+
         with torch.no_grad():
-            output = self._network.model(self._network.inputs(example))
+            output = run(self._network.model, self._network.inputs(example))
         if not isinstance(output, torch.Tensor) or output.ndim != 2:
             raise PureError("The model gives no outputs (B, K) that relevance could be for. Use --by activation.")
         return output.shape[1]

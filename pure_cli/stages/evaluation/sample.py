@@ -13,7 +13,7 @@ from pure_cli.core.features import Kind, joined, transformed
 from pure_cli.data.loader import batches, default_workers
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
-from pure_cli.stages.common import first_image, images_at_once, open_network
+from pure_cli.stages.common import first_image, images_at_once, open_network, require_sound
 from pure_cli.stages.judges import open_judge
 from pure_cli.stages.portions import Portions
 
@@ -67,6 +67,7 @@ def take_sample(study: Study, count: int) -> Sample:
     attributed = any(kind.transform for kind in kinds.values())
     if attributed and settings["rule"] != GRADIENT_X_INPUT:
         raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")
+    study.notes.extend(require_sound(network, listing, [study.layer, *lower_layers]))
     activation, embedding = [], []
     virtual: dict[tuple[str, int], list[np.ndarray]] = {(kind, k): [] for kind in kinds for k in study.ks}
     batch_size, portions = images_at_once(listing, network, None), Portions(study.notes)
@@ -78,7 +79,7 @@ def take_sample(study: Study, count: int) -> Sample:
         inputs, neurons = network.inputs(images), network.neurons(study.layer)
         module = module_of(study.layer)
         circuits = Circuits(network.model, inputs, module, lower_layers, neurons=neurons, bound=network.bounds[module])
-        fired = channels_first(circuits.ranked).amax(dim=-1).float().cpu().numpy()[:, study.neurons]
+        fired = circuits.scores().cpu().numpy()[:, study.neurons]
         firing = channels_first(circuits.activation).clamp(min=0)
         means = {name: values.cpu().numpy() for name, values in circuits.lower_mean().items()}
         whole = {

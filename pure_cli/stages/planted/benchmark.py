@@ -16,7 +16,7 @@ from pure_cli.core.metrics.statistics import Estimate, shared_area, shared_mean
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.cluster import RULE
-from pure_cli.stages.common import Progress, first_image, open_network
+from pure_cli.stages.common import Progress, first_image, open_network, require_sound
 from pure_cli.stages.evaluation.study import Result, Table, number
 from pure_cli.stages.planted.scores import CHECKS, LEAKING, Scores, Units, kinds_for, leaks, score
 from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, make_units
@@ -132,6 +132,7 @@ def run(
     before = pre_activation(network.model, image, layer)
     found = [name for name in candidates(network.model, image, layer, paper) if name != before]
     every = list(dict.fromkeys([*(lower_layers or found[: LAYERS - 1]), paper]))
+    require_sound(network, listing, [layer, *every])  # what is odd about it collect has said
     before = None if before in every else before  # nothing can be attributed to itself
     done = [0.0]
 

@@ -1,0 +1,72 @@
+"""Whether what attribute finds of the references is what collect found: they are there in both, for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pure_cli.artifacts import Collected
+from pure_cli.errors import PureError
+
+if TYPE_CHECKING:
+    from pure_cli.core.circuits import Circuits
+
+TOLERANCE = {"float32": 1e-2}  # of a layer's highest score: kernels and merged norms differ by far less
+FEW_BITS = 0.2  # the same in numbers of few bits
+RARE = 0.01  # of the pairs of a batch; where rounding decides between branches, single ones may differ
+
+
+def scores_again(circuits: Circuits, score: Mapping[str, Any]) -> np.ndarray | None:
+    """What collect would score now, (B, C) float32; None where the scores are of more than activations.
+
+    Parameters
+    ----------
+    circuits : of a batch of images
+    score : settings of the scores, as collect remembers them
+    """
+    if score.get("by", "activation") != "activation":
+        return None
+    return circuits.scores(score.get("pool", "max")).cpu().numpy()
+
+
+def require_same_scores(
+    collected: Collected,
+    layer: str,
+    found: np.ndarray | None,
+    pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
+    precision: str,
+) -> None:
+    """Make sure that references have the scores that collect found.
+
+    Parameters
+    ----------
+    found : (B, C), by `scores_again`; None asks for nothing
+    pairs : (P,) rows of `found`, neurons, and their slots among the references
+    precision : in which `found` was computed
+
+    Raises
+    ------
+    PureError
+        They have others.
+    """
+    rows, neurons, slots = pairs
+    if found is None or not len(rows):
+        return
+    top = collected.layers[layer].top
+    expected, now = top.value[neurons, slots], found[rows, neurons]
+    finite = np.isfinite(expected) & np.isfinite(now)
+    scale = float(np.abs(top.value[np.isfinite(top.value)]).max(initial=0))
+    apart = np.where(finite, np.abs(np.where(finite, now - expected, 0)), 0)
+    off = apart > TOLERANCE.get(precision, FEW_BITS) * scale
+    if off.mean() <= RARE:
+        return
+    worst = int(apart.argmax())
+    image = int(top.image[neurons[worst], slots[worst]])
+    path = dict(zip(collected.image_index.tolist(), collected.image_path, strict=True)).get(image, f"image {image}")
+    raise PureError(
+        f"Neuron {neurons[worst]} of '{layer}' scores {now[worst]:.4g} on {path}, and {expected[worst]:.4g} when the "
+        "references were collected: the code of the network, the images or what it computes of one image has changed. "
+        "Run `pure collect --force`; if it comes again, the network is no function of one image."
+    )
