@@ -235,7 +235,7 @@ def _view(call: _Call) -> None:
             source = next((i for i, own in enumerate(strides) if stride and own == stride), None)
             stepped = [i for i, own in enumerate(strides) if stride and stride % own == 0 and size > 1]
             if source is not None:
-                axes.append(_cut(roles.axes[source], starts[source], int(size), tensor.shape[source]))
+                axes.append(_cut(roles.axes[source], int(starts[source]), int(size), tensor.shape[source]))
             elif stepped and roles.axes[stepped[0]] in (ROWS, COLUMNS, CHANNELS):
                 axes.append(roles.axes[stepped[0]])
             else:
