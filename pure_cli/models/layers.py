@@ -11,7 +11,8 @@ from pure_cli.core.circuits import activations, forward_to
 from pure_cli.core.hooks import FUNCTION, function_of, functions, is_function
 from pure_cli.core.layout import axis_of, ends_dense, is_map
 from pure_cli.core.memory import is_out_of_memory
-from pure_cli.errors import PureError, first_line, unknown
+from pure_cli.errors import PureError, unknown
+from pure_cli.models.failures import failure
 
 SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
                    "hardtanh", "sigmoid", "tanh", "softplus", "add", "cat")  # fmt: skip
@@ -95,10 +96,7 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
                 if count == 1 or not is_out_of_memory(error):
                     raise
     except Exception as error:
-        raise PureError(
-            f"The model fails on an image of {size[1]} × {size[0]} pixels: {type(error).__name__}: "
-            f"{first_line(error)}. Check --resize and --crop-size."
-        ) from error
+        raise failure(model, image, error) from error
     finally:
         for handle in handles:
             handle.remove()

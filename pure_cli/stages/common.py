@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -129,8 +128,9 @@ class Network:
         import torch
 
         from pure_cli.models.fuse import fuse_batch_norm
+        from pure_cli.models.plain import copied
 
-        model, precise = copy.deepcopy(self.model), getattr(torch, precision)
+        model, precise = copied(self.model), getattr(torch, precision)
         fuse_batch_norm(model, self.inputs(example), keep)
         model.to(memory_format=torch.channels_last, dtype=precise)  # type: ignore[call-overload]
         return replace(self, model=model, precision=precise)
