@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import UninitializedBuffer, is_lazy
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
@@ -53,10 +54,18 @@ class _WithoutGraphs(TorchFunctionMode):
     """Deep copies of tensors that were computed are tensors that were not."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.Tensor.__deepcopy__ and (not args[0].is_leaf or args[0].is_inference()):
+        if func is torch.Tensor.__deepcopy__ and not _can_be_copied(args[0]):
             tensor, memo = args
+            if is_lazy(tensor):
+                return memo.setdefault(id(tensor), UninitializedBuffer(device=tensor.device, dtype=tensor.dtype))
             return memo.setdefault(id(tensor), tensor.detach().clone())
         return func(*args, **(kwargs or {}))
+
+
+def _can_be_copied(tensor: torch.Tensor) -> bool:
+    if is_lazy(tensor):
+        return isinstance(tensor, nn.Parameter)
+    return tensor.is_leaf and not tensor.is_inference()
 
 
 def require_plain(model: object, name: str) -> nn.Module:
@@ -71,7 +80,7 @@ def require_plain(model: object, name: str) -> nn.Module:
         raise PureError(f"{name} is {_no_module(model)}.")
     model = without_wrapper(model)
     for inner, reason in _reasons(model):
-        where = f"{name} is" if not inner else f"The module '{inner}' of {name} is"
+        where = f"{name} is" if not inner else f"The module '{inner}' of {name[0].lower()}{name[1:]} is"
         raise PureError(f"{where} {reason}")
     return model
 
@@ -98,14 +107,14 @@ def make_plain(model: nn.Module, size: int | None) -> list[str]:
     if kinds:
         model.float()
     model.eval()
-    _make_lazy(model, size or LAZY_SIZE)
+    notes = _make_lazy(model, size or LAZY_SIZE)
     for module in model.modules():
         _make_parameters(module)
     _keep_lists_short(model)
-    if not kinds:
-        return []
-    given = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
-    return [f"The model's parameters are {given}; they are used as float32."]
+    if kinds:
+        given = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+        notes.append(f"The model's parameters are {given}; they are used as float32.")
+    return notes
 
 
 def unwrap_parts(model: nn.Module) -> None:
@@ -158,24 +167,23 @@ def _reasons(model: nn.Module) -> Iterator[tuple[str, str]]:
 
 
 def _is_exported(module: torch.fx.GraphModule) -> bool:
-    nodes = list(module.graph.nodes)
-    return any(isinstance(node.target, torch._ops.OpOverload) for node in nodes) and not any(
-        node.op == "call_module" for node in nodes
-    )
+    return any(isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
 
 
-def _make_lazy(model: nn.Module, size: int) -> None:
-    """Let one pass make the parameters whose shapes depend on what comes in."""
-    if not any(map(is_lazy, [*model.parameters(), *model.buffers()])) and not any(
-        isinstance(module, nn.modules.lazy.LazyModuleMixin) for module in model.modules()
-    ):
-        return
+def _make_lazy(model: nn.Module, size: int) -> list[str]:
+    """Let one pass make the parameters whose shapes depend on what comes in; a sentence where their values are new."""
+    if not any(isinstance(module, LazyModuleMixin) for module in model.modules()):
+        return []
+    unmade = [name for name, values in model.named_parameters() if is_lazy(values)]
     image = torch.zeros(1, 3, size, size)
     try:
         with torch.no_grad():
             model(image)
     except Exception as error:
         raise failure(model, image, error) from error
+    if not unmade:
+        return []
+    return [f"No pass had made {len(unmade)} of the model's parameters yet ({unmade[0]}, …); their values are random."]
 
 
 def _make_parameters(module: nn.Module) -> None:
@@ -188,6 +196,9 @@ def _make_parameters(module: nn.Module) -> None:
         elif isinstance(hook, prune.BasePruningMethod):
             prune.remove(module, hook._tensor_name)
     if parametrize.is_parametrized(module):
+        kind = type(module)  # made by torch for this module, and shared with those that this one is a copy of
+        own = {name: value for name, value in vars(kind).items() if name not in ("__dict__", "__weakref__")}
+        module.__class__ = type(kind.__name__, kind.__bases__, own)
         for name in list(module.parametrizations):  # type: ignore[arg-type]
             parametrize.remove_parametrizations(module, name, leave_parametrized=True)
 

@@ -104,7 +104,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     if random_weights:
         which = "those that its function makes" if settings.weights is None else "untrained (--weights none)"
         notes.append(f"The weights of {spec} are {which}; --weights FILE gives it trained ones.")
-    notes += untrue
+    notes += [*network.notes, *untrue]
     return Outcome(
         "collect",
         wanted,
@@ -223,7 +223,8 @@ def open_model(
     complete = all(requested[name] is not None for name in PREPROCESSING)
     preprocessing = replace(Preprocessing() if complete else own_preprocessing(spec), **given)
     device = device_of(settings.device, settings.deterministic)
-    model = load_model(spec, settings.weights, seed, preprocessing.crop_size)
+    notes: list[str] = []
+    model = load_model(spec, settings.weights, seed, preprocessing.crop_size, notes)
     origin = {
         "model": str(spec),
         "weights": place_of(settings.weights),
@@ -235,7 +236,7 @@ def open_model(
         "preprocessing": preprocessing.as_dict(),
         "state": state_fingerprint(model),
     }
-    return Network(model.to(device), device, preprocessing), origin
+    return Network(model.to(device), device, preprocessing, notes=notes), origin
 
 
 def _whole(

@@ -98,6 +98,7 @@ class Network:
     ----------
     precision : of its numbers, once it was made ready
     directions : by layer, what its neurons are where they are no channels
+    notes : sentences on the model that the user should read
     """
 
     model: nn.Module
@@ -105,6 +106,7 @@ class Network:
     preprocessing: Preprocessing
     precision: torch.dtype | None = None
     directions: Mapping[str, Directions] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.device.type == "cpu":

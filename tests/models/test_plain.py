@@ -315,8 +315,8 @@ def expected(networks, images, tmp_path_factory):
         name = f"plain_{kind}" if kind in MADE_BY_HOOKS else kind
         if any((name, rule) not in known for rule in rules):
             workspace = Workspace(tmp_path_factory.mktemp("plain"))
-            known.update(zip([(name, rule) for rule in rules],
-                             worked(workspace, rules, data=images, model=f"{networks}:{name}"), strict=True))  # fmt: skip
+            found = worked(workspace, rules, data=images, model=f"{networks}:{name}")
+            known.update(zip([(name, rule) for rule in rules], found, strict=True))
         return [known[name, rule] for rule in rules]
 
     return of
@@ -324,11 +324,10 @@ def expected(networks, images, tmp_path_factory):
 
 @pytest.mark.parametrize("way", ["file", "python"])
 @pytest.mark.parametrize("kind", SAME)
-def test_what_is_no_plain_module_gives_the_results_of_the_plain_one(
-    kind, way, networks, images, tmp_path, expected, monkeypatch
-):
-    monkeypatch.setattr(torch._dynamo.config, "disable", False)  # what is to be compiled would be
+def test_what_is_no_plain_module_gives_the_results_of_the_plain_one(kind, way, networks, images, tmp_path, expected):
     rules = ["gradient-x-input", "epsilon-plus"] if kind in MADE_BY_HOOKS else ["gradient-x-input"]
+    if kind == "lazy" and way == "python":
+        pytest.skip("its random numbers are drawn later, and so are others")
     if way == "file":
         found = worked(Workspace(tmp_path), rules, data=images, model=f"{networks}:{kind}")
     else:
@@ -345,7 +344,7 @@ def test_what_is_no_plain_module_gives_the_results_of_the_plain_one(
     [
         ("scripted", r"TorchScript.*Return the module that it was made from"),
         ("traced", "TorchScript"),
-        ("scripted_part", "module 'b' of .* TorchScript"),
+        ("scripted_part", "module 'b' of .*TorchScript"),
         ("meta", "without weights: 'a.weight' is on the meta device"),
         ("exported", "ExportedProgram"),
         ("exported_module", "torch.export"),
@@ -364,11 +363,15 @@ def test_what_cannot_be_looked_into_is_refused_in_a_sentence(kind, says, way, ne
             Workspace(tmp_path, model=made(networks, kind))
 
 
-def test_a_module_that_is_handed_over_stays_as_it_is(networks, images, tmp_path):
-    model = made(networks, "weight_normed").train()
-    names, hooks = list(model.state_dict()), list(model.a._forward_pre_hooks)
+@pytest.mark.parametrize("kind", [*MADE_BY_HOOKS, "lazy", "half", "compiled_in_place"])
+def test_a_module_that_is_handed_over_stays_as_it_is(kind, networks, images, tmp_path):
+    model = made(networks, kind).train()
+    names, hooks, kinds = list(model.state_dict()), list(model.a._forward_pre_hooks), list(map(type, model.modules()))
+    numbers = model.a.weight.dtype
     worked(Workspace(tmp_path, model=model), ["gradient-x-input"], data=images)
     assert model.training and list(model.state_dict()) == names and list(model.a._forward_pre_hooks) == hooks
+    assert list(map(type, model.modules())) == kinds and model.a.weight.dtype == numbers
+    assert (model._compiled_call_impl is None) == (kind != "compiled_in_place")
 
 
 def test_a_network_that_was_used_in_between_is_the_same_one(networks, images, tmp_path):
