@@ -3,7 +3,7 @@
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -134,23 +134,24 @@ def load_weights(model: nn.Module, path: Path) -> list[str]:
     own = model.state_dict()
     file, _ = weights_place(path)
     states = _read_states(path)
-    fitting = [found for key, state in states.items() for found in _fitting(key, state, own)]
+    ways = [way for key, state in states.items() for way in _ways(key, state, own)]
+    fitting = [way for way in ways if not _problems(way.state, own)]
     if not fitting:
-        nearest = max(states.values(), key=lambda state: len(_without_added(state).keys() & _without_added(own).keys()))
-        raise PureError(f"The weights in {file} do not fit the model. {'; '.join(_problems(nearest, own))}.")
+        nearest = max(ways, key=lambda way: len(way.state.keys() & own.keys()))
+        raise PureError(f"The weights in {file} do not fit the model. {'; '.join(_problems(nearest.state, own))}.")
     taken = fitting[0]
     model.load_state_dict(taken.state, strict=False)
     notes = [f"Of the names in {file}, {taken.change}."] if taken.change else []
     others = [other.key for other in fitting[1:] if not _equal(other.state, taken.state)]
     if others:
-        ways = " or ".join(f"--weights {file}{PART}{other}" for other in others)
-        notes.append(f"{file} holds several weights that fit, and those of '{taken.key}' were taken; else pass {ways}.")
+        rest = " or ".join(f"--weights {file}{PART}{other}" for other in others)
+        notes.append(f"{file} holds several weights that fit, and those of '{taken.key}' were taken; else pass {rest}.")
     return notes
 
 
 @dataclass(frozen=True)
-class _Fitting:
-    """Weights by the names of the model.
+class _Way:
+    """Weights by names that may be those of the model.
 
     Attributes
     ----------
@@ -164,31 +165,27 @@ class _Fitting:
     change: str = ""
 
 
-def _fitting(key: str, state: State, own: State) -> list[_Fitting]:
-    """All that fits a model of what lies under one key."""
+def _ways(key: str, state: State, own: State) -> Iterator[_Way]:
+    """Weights as they are in a file, without what wrappers add to names, and as a part of the file or of the model."""
     if not own or not _problems(state, own):
-        return [_Fitting(key, state)]
+        yield _Way(key, state)
+        return
     names = dict(zip(_without_added(own), own, strict=True))
     short = {name: value for name, value in _without_added(state).items() if name != COUNTER}
-    found = []
     for way in _renamed(key, short, list(names)):
-        known = {names.get(name, name): value for name, value in way.state.items()}
-        if not _problems(known, own):
-            found.append(_Fitting(way.key, known, way.change))
-    return found
+        yield replace(way, state={names.get(name, name): value for name, value in way.state.items()})
 
 
-def _renamed(key: str, state: State, names: list[str]) -> Iterator[_Fitting]:
-    """Weights by names that may be the model's: those of a part of the file, or of a part of the model."""
-    yield _Fitting(key, state)
+def _renamed(key: str, state: State, names: list[str]) -> Iterator[_Way]:
+    yield _Way(key, state)
     for front in dict.fromkeys(name.removesuffix(names[0]) for name in state if name.endswith(f".{names[0]}")):
         within = {name.removeprefix(front): value for name, value in state.items() if name.startswith(front)}
         others = [name for name in state if not name.startswith(front)]
         left = f" and {len(others)} others left out ({_listed(others)})" if others else ""
-        yield _Fitting(front.rstrip("."), within, f"'{front}' was taken off{left}")
+        yield _Way(front.rstrip("."), within, f"'{front}' was taken off{left}")
     first = next(iter(state), "")
     for front in dict.fromkeys(name.removesuffix(first) for name in names if name.endswith(f".{first}")):
-        yield _Fitting(key, {front + name: value for name, value in state.items()})
+        yield _Way(key, {front + name: value for name, value in state.items()})
 
 
 def _problems(state: State, own: State) -> list[str]:
