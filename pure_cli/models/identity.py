@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import inspect
 import types
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -106,7 +107,7 @@ class _Description:
         own = dict(getattr(value, "__dict__", {}))
         if isinstance(value, nn.Module):
             usual = vars(nn.Module()).keys()
-            left = usual | _made_by_passes(value, own)
+            left = usual if _of_library(type(value)) else usual | _made_by_passes(value, own)
             own = {name: one for name, one in own.items() if name not in left} | dict(value.named_children())
         self._all("object", (part for item in own.items() for part in item))
 
@@ -119,7 +120,11 @@ def _made_by_passes(module: Any, own: Mapping[str, Any]) -> set[str]:
     methods = {name: getattr(type(module), name) for name in dir(type(module)) if not name.startswith("__")}
     names = {"forward"}
     while called := names & methods.keys():
-        new = [code for name in called if (code := getattr(methods.pop(name), "__code__", None)) is not None]
+        new = [
+            code
+            for name in called
+            if (code := getattr(inspect.unwrap(methods.pop(name)), "__code__", None)) is not None
+        ]
         codes += new
         names.update(name for code in new for name in code.co_names)
     found, filled = set(), set()

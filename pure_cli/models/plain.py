@@ -33,6 +33,7 @@ INNER = {  # where modules that only wrap another one keep it, by their class
     "ModelEmaV3": "module",
     "CheckpointWrapper": "_checkpoint_wrapped_module",
 }
+AS_WRITTEN = "_torchdynamo_orig_callable"  # attribute of what torch.compile made of a function
 LAZY_SIZE = 224  # pixels of the pass that makes lazy parameters, where nothing says otherwise
 PLAIN_MODULE = "Return the module that it was made from, with its weights (or pass those with --weights FILE)."
 
@@ -45,9 +46,21 @@ def without_wrapper(module: nn.Module) -> nn.Module:
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """A deep copy. What passes left in the model is copied without its graph, which cannot be copied."""
+    """A deep copy. What passes left in the model is copied without its graph, which cannot be copied; what else cannot
+    be (locks, open files) is shared."""
     with _WithoutGraphs():
-        return copy.deepcopy(model)
+        try:
+            return copy.deepcopy(model)
+        except Exception:  # of whatever the model keeps
+            shared: dict[int, Any] = {}
+            for module in model.modules():
+                for value in vars(module).values():
+                    try:
+                        copy.deepcopy(value)
+                    except Exception:
+                        if not isinstance(value, dict):  # torch's own, of modules and tensors
+                            shared[id(value)] = value
+            return copy.deepcopy(model, shared)
 
 
 class _WithoutGraphs(TorchFunctionMode):
@@ -121,8 +134,12 @@ def unwrap_parts(model: nn.Module) -> None:
     """Take the wrappers off all modules of a model, in place; what was to be compiled runs as it was written."""
     for module in model.modules():
         module._compiled_call_impl = None
-        if written := getattr(type(module).forward, "_torchdynamo_orig_callable", None):
-            module.forward = written.__get__(module)
+        for name in dir(type(module)):
+            if written := getattr(getattr(type(module), name, None), AS_WRITTEN, None):
+                setattr(module, name, written.__get__(module))
+        for name, value in list(vars(module).items()):
+            if written := getattr(value, AS_WRITTEN, None):
+                setattr(module, name, written)
         for name, child in module._modules.items():
             if child is not None:
                 module._modules[name] = without_wrapper(child)
