@@ -41,6 +41,7 @@ class _Description:
     def add(self, value: Any) -> None:
         if isinstance(value, PLAIN):
             return self._say(f"{type(value).__name__} {value!r}")
+        value = _as_written(value)
         if id(value) in self._seen:
             return self._say("again")
         self._seen[id(value)] = value
@@ -60,7 +61,7 @@ class _Description:
             self._all("set", sorted(map(repr, value)))
         elif isinstance(value, list | tuple):
             self._all("list", value)
-        elif hasattr(value, "detach"):  # a tensor
+        elif hasattr(value, "grad_fn"):  # a tensor
             if value.grad_fn is not None:
                 return self._say("computed")
             values = value.detach().cpu()
@@ -110,6 +111,13 @@ class _Description:
             left = usual if _of_library(type(value)) else usual | _made_by_passes(value, own)
             own = {name: one for name, one in own.items() if name not in left} | dict(value.named_children())
         self._all("object", (part for item in own.items() for part in item))
+
+
+def _as_written(value: Any) -> Any:
+    """What torch.compile has made something of."""
+    if isinstance(value, types.FunctionType):
+        return getattr(value, "_torchdynamo_orig_callable", value)
+    return value._orig_mod if type(value).__name__ == "OptimizedModule" else value
 
 
 def _made_by_passes(module: Any, own: Mapping[str, Any]) -> set[str]:

@@ -248,8 +248,15 @@ def check_rules(model: nn.Module, layers: list[Layer], layer: str) -> None:
     Raises
     ------
     PureError
-        A module with a rule of its own runs more than once.
+        A module with a rule of its own runs more than once, or computes with what is no parameter.
     """
+    modules = dict(model.named_modules())
+    for name in [found.name for found in layers]:
+        if isinstance(modules.get(name), zennit.types.Linear) and "weight" not in modules[name]._parameters:
+            raise PureError(
+                f"The weight of '{name}' is made anew at each pass, by a hook or code of the model, and this rule can "
+                "only be applied to parameters. Use gradient-x-input."
+            )
     if found := repeated(model, layers, layer):
         raise PureError(
             f"The module '{found.name}' runs {found.calls} times below '{layer}', and this rule can only be applied "

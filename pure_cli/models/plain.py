@@ -70,7 +70,8 @@ class _WithoutGraphs(TorchFunctionMode):
         if func is torch.Tensor.__deepcopy__ and not _can_be_copied(args[0]):
             tensor, memo = args
             if is_lazy(tensor):
-                return memo.setdefault(id(tensor), UninitializedBuffer(device=tensor.device, dtype=tensor.dtype))
+                buffer = UninitializedBuffer(device=tensor.device, dtype=tensor.dtype)  # type: ignore[call-arg]
+                return memo.setdefault(id(tensor), buffer)
             return memo.setdefault(id(tensor), tensor.detach().clone())
         return func(*args, **(kwargs or {}))
 

@@ -16,6 +16,9 @@ from pure_cli.models.plain import copied
 from pure_cli.models.spec import parse_model
 
 NETWORKS = """
+import os
+import threading
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -86,6 +89,18 @@ def spectral_parametrized():
     return changed(parametrizations.spectral_norm)
 
 
+def standardised():
+    def change(conv):
+        raw = conv.weight
+        del conv.weight
+        conv.register_parameter("raw", raw)
+        conv.weight = raw.detach()
+        conv.register_forward_pre_hook(lambda module, _: setattr(module, "weight", module.raw - module.raw.mean()))
+        return conv
+
+    return changed(change)
+
+
 class Keeping(Net):
     kept, seen = {}, 0
 
@@ -144,6 +159,25 @@ class CompiledForward(Net):
     @torch.compile
     def forward(self, x):
         return super().forward(x)
+
+
+class CompiledParts(Net):
+    def __init__(self):
+        super().__init__()
+        self.act = torch.compile(F.relu)
+        self.lock, self.log = threading.Lock(), open(os.devnull, "w")
+
+    @torch.compile
+    def last(self, x):
+        return self.head(x.mean((2, 3)))
+
+    def forward(self, x):
+        with self.lock:
+            return self.last(self.act(self.nc(self.c(self.act(self.nb(self.b(self.act(self.na(self.a(x))))))))))
+
+
+def compiled_parts_and_a_lock():
+    return plain(CompiledParts)
 
 
 def compiled_forward():
@@ -268,15 +302,14 @@ def ready_made():
     return torch.zeros(3)
 """
 
+MADE_BY_HOOKS = ["weight_normed", "spectral_normed", "pruned", "pruned_twice", "weight_parametrized",
+                 "spectral_parametrized", "standardised"]  # fmt: skip
+EQUAL = ["keeping", "used_before", "hooked", "compiled", "compiled_in_place", "compiled_part", "compiled_forward",
+         "compiled_parts_and_a_lock", "parallel", "averaged", "double", "extra", "instance"]  # fmt: skip
 SAME = {  # kind to the plain one that it is equal to
-    "weight_normed": "weight_normed", "spectral_normed": "spectral_normed", "pruned": "pruned",
-    "pruned_twice": "pruned_twice", "weight_parametrized": "weight_parametrized",
-    "spectral_parametrized": "spectral_parametrized", "keeping": "plain", "used_before": "plain", "hooked": "plain",
-    "compiled": "plain", "compiled_in_place": "plain", "compiled_part": "plain", "compiled_forward": "plain",
-    "parallel": "plain", "averaged": "plain", "double": "plain", "half": "plain_half", "halfway": "plain_halfway",
-    "extra": "plain", "lazy": "plain_lazy", "instance": "plain",
-}  # fmt: skip
-MADE_BY_HOOKS = list(SAME)[:6]
+    **{kind: f"plain_{kind}" for kind in [*MADE_BY_HOOKS, "half", "halfway", "lazy"]},
+    **dict.fromkeys(EQUAL, "plain"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -311,8 +344,7 @@ def worked(workspace: Workspace, rules: list[str], **options) -> list[dict[str, 
 def expected(networks, images, tmp_path_factory):
     known: dict[tuple[str, str], dict[str, np.ndarray]] = {}
 
-    def of(kind: str, rules: list[str]) -> list[dict[str, np.ndarray]]:
-        name = f"plain_{kind}" if kind in MADE_BY_HOOKS else kind
+    def of(name: str, rules: list[str]) -> list[dict[str, np.ndarray]]:
         if any((name, rule) not in known for rule in rules):
             workspace = Workspace(tmp_path_factory.mktemp("plain"))
             found = worked(workspace, rules, data=images, model=f"{networks}:{name}")
@@ -326,7 +358,7 @@ def expected(networks, images, tmp_path_factory):
     ("kind", "way"), [(kind, way) for kind in SAME for way in ("file", "python") if (kind, way) != ("lazy", "python")]
 )
 def test_what_is_no_plain_module_gives_the_results_of_the_plain_one(kind, way, networks, images, tmp_path, expected):
-    rules = ["gradient-x-input", "epsilon-plus"] if kind in MADE_BY_HOOKS else ["gradient-x-input"]
+    rules = ["gradient-x-input", "epsilon-plus"] if kind in MADE_BY_HOOKS[:-1] else ["gradient-x-input"]
     if way == "file":
         found = worked(Workspace(tmp_path), rules, data=images, model=f"{networks}:{kind}")
     else:
@@ -362,7 +394,9 @@ def test_what_cannot_be_looked_into_is_refused_in_a_sentence(kind, says, way, ne
             Workspace(tmp_path, model=made(networks, kind))
 
 
-@pytest.mark.parametrize("kind", [*MADE_BY_HOOKS, "lazy", "half", "compiled_in_place"])
+@pytest.mark.parametrize(
+    "kind", ["weight_normed", "spectral_parametrized", "pruned", "lazy", "half", "compiled_in_place"]
+)
 def test_a_module_that_is_handed_over_stays_as_it_is(kind, networks, images, tmp_path):
     model = made(networks, kind).train()
     names, hooks, kinds = list(model.state_dict()), list(model.a._forward_pre_hooks), list(map(type, model.modules()))
@@ -371,6 +405,13 @@ def test_a_module_that_is_handed_over_stays_as_it_is(kind, networks, images, tmp
     assert model.training and list(model.state_dict()) == names and list(model.a._forward_pre_hooks) == hooks
     assert list(map(type, model.modules())) == kinds and model.a.weight.dtype == numbers
     assert (model._compiled_call_impl is None) == (kind != "compiled_in_place")
+
+
+def test_rules_do_not_pass_over_weights_that_a_hook_makes(networks, images, tmp_path):
+    workspace = Workspace(tmp_path)
+    workspace.collect(model=f"{networks}:standardised", data=images, n=2, layer="nc", workers=0)
+    with pytest.raises(PureError, match="weight of 'a' is made anew at each pass"):
+        workspace.attribute(lower_layer="nb", workers=0, rule="epsilon-plus")
 
 
 def test_a_network_that_was_used_in_between_is_the_same_one(networks, images, tmp_path):
