@@ -6,16 +6,27 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pure_cli.core.features import PURE, with_transform
 from pure_cli.errors import PureError, unknown
 
 AUTO = "auto"  # what is chosen by evidence: k for each neuron, lower layers and features by calibrate
+COMPILED = "_orig_mod."  # in names of layers, where torch.compile has wrapped a module
 K = int | Literal["auto"]
+LayerName = Annotated[str, AfterValidator(lambda name: name.replace(COMPILED, ""))]
 Recipe = Literal["paper", "calibrated"]
 RuleName = Literal[
     "gradient-x-input", "epsilon", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1",
@@ -101,7 +112,7 @@ def _sorted_k(value: list[Any] | None) -> list[Any] | None:
 class OfNeurons(Settings):
     """Settings of a stage that works on some layers and neurons of what was collected."""
 
-    layer: list[str] | None = None
+    layer: list[LayerName] | None = None
     neurons: str | None = None
 
     _layer = field_validator("layer", mode="before")(_as_list)
@@ -115,7 +126,7 @@ class CollectSettings(Running):
     model: str
     data: Path
     weights: Path | None = None
-    layer: list[str] | None = None
+    layer: list[LayerName] | None = None
     directions: Path | None = None
     directions_relu: bool = False
     directions_part: Literal["decoder", "encoder"] | None = None
@@ -180,7 +191,7 @@ class CollectSettings(Running):
 class DirectionsSettings(Running):
     how: Literal["pca", "nmf"]
     m: int | None = Field(None, ge=1)
-    layer: list[str] | None = None
+    layer: list[LayerName] | None = None
     limit: int | None = Field(None, ge=1)
     sample: int = Field(8, ge=1)
     seed: int = 0
@@ -190,7 +201,7 @@ class DirectionsSettings(Running):
 
 
 class AttributeSettings(Running, OfNeurons):
-    lower_layer: list[str] | None = None
+    lower_layer: list[LayerName] | None = None
     rule: RuleName = "gradient-x-input"
     precision: Literal["float32", "bfloat16"] = "float32"
     store: Literal["float32", "float16"] = "float32"
@@ -308,8 +319,8 @@ class EvaluateSettings(Running, OfNeurons):
 
 
 class CalibrateSettings(Running):
-    layer: list[str] | None = None
-    lower_layer: list[str] | None = None
+    layer: list[LayerName] | None = None
+    lower_layer: list[LayerName] | None = None
     grouping: Path | None = None
     budget: float = Field(1.0, gt=0, le=100, allow_inf_nan=False)
     latex: bool = False

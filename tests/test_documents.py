@@ -69,10 +69,12 @@ def test_console_of_directions_runs(beside_digits, cli):
 
 
 def test_a_model_of_ones_own_by_file_and_in_python(beside_digits, cli):
-    file, in_python = blocks("models.md", "python")
+    file, in_python, wrapped = blocks("models.md", "python")
     Path("mine.py").write_text(file)
-    (lines,) = blocks("models.md", "console")
+    Path("wrapped.py").write_text(wrapped)
+    lines, lines_of_wrapped = blocks("models.md", "console")
     assert "layer4" in type_in(lines, cli).out
+    assert "net.layer4" in type_in(lines_of_wrapped, cli).out
     namespace: dict = {"__name__": "example"}
     exec(compile(in_python, "docs/models.md", "exec"), namespace)
     assert (beside_digits / "in-python" / "cluster.h5").exists()

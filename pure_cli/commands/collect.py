@@ -39,7 +39,8 @@ def collect(
         typer.Option(
             "--weights",
             metavar="FILE",
-            help="A .safetensors file or torch checkpoint; none: a seeded initialisation. [default: the model's own]",
+            help="A .safetensors file or torch checkpoint, #KEY behind it names weights in it; none: a seeded "
+            "initialisation. [default: the model's own]",
         ),
     ] = None,
     layer: Annotated[

@@ -5,6 +5,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 from pure_cli.errors import PureError, PureFailure, first_line
+from pure_cli.models.spec import weights_place
 
 SHOWN = 3  # keys listed of each kind that does not fit
 MISFITS = {  # torch's words for weights that do not fit, and ours
@@ -23,7 +24,7 @@ def existing(weights: Path | str) -> Path:
         It is not.
     """
     path = Path(weights).expanduser().resolve()
-    if not path.is_file():
+    if not weights_place(path)[0].is_file():
         raise PureError(f"The weights file {weights} does not exist. Give a checkpoint with --embedder-weights FILE.")
     return path
 

@@ -63,6 +63,7 @@ def _pairs(model: nn.Module, image: torch.Tensor, keep: Collection[str]) -> list
         if isinstance(conv, nn.Conv2d)
         and isinstance(norm, nn.BatchNorm2d)
         and conv not in kept
+        and conv._parameters.keys() == {"weight", "bias"}  # not made anew by a hook at each pass
         and not conv._forward_hooks
         and not norm._forward_pre_hooks
     ]

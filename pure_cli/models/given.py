@@ -6,7 +6,6 @@ where another process goes on with it.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -79,12 +78,10 @@ def give(model: nn.Module, transform: Callable[[Any], Any] | None = None) -> str
     str
         ``python:CLASS@HASH``, the hash of weights, transform and the code of both.
     """
-    from torch import nn
-
+    from pure_cli.models.plain import require_plain
     from pure_cli.models.weights import state_fingerprint
 
-    if not isinstance(model, nn.Module):
-        raise PureError(f"The model is a {type(model).__name__}, and a torch.nn.Module is needed.")
+    model = require_plain(model, "The model")
     preprocessing = preprocessing_of(transform)
     digest = identity(model, state_fingerprint(model), preprocessing.as_dict())
     name = f"{type(model).__name__}@{digest[:12]}"
@@ -94,7 +91,9 @@ def give(model: nn.Module, transform: Callable[[Any], Any] | None = None) -> str
 
 def given_model(spec: ModelSpec) -> nn.Module:
     """A copy of the model of a name."""
-    return copy.deepcopy(_entry(spec)[0]).cpu()
+    from pure_cli.models.plain import copied
+
+    return copied(_entry(spec)[0]).cpu()
 
 
 def given_preprocessing(spec: ModelSpec) -> Preprocessing:

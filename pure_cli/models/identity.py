@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dis
 import functools
+import inspect
 import types
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -12,6 +14,7 @@ from typing import Any
 import numpy as np
 
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "PIL", "builtins")  # whose names say what they do
+FILLING = ("append", "extend", "insert", "update", "setdefault", "add")  # methods of containers
 PLAIN = (str, bytes, int, float, complex, bool, PurePath, type(None), np.generic)
 
 
@@ -38,6 +41,7 @@ class _Description:
     def add(self, value: Any) -> None:
         if isinstance(value, PLAIN):
             return self._say(f"{type(value).__name__} {value!r}")
+        value = _as_written(value)
         if id(value) in self._seen:
             return self._say("again")
         self._seen[id(value)] = value
@@ -57,8 +61,11 @@ class _Description:
             self._all("set", sorted(map(repr, value)))
         elif isinstance(value, list | tuple):
             self._all("list", value)
-        elif hasattr(value, "detach"):  # a tensor
-            self._array(value.detach().cpu().numpy())
+        elif hasattr(value, "grad_fn"):  # a tensor
+            if value.grad_fn is not None:
+                return self._say("computed")
+            values = value.detach().cpu()
+            self._array((values.float() if "bfloat16" in str(values.dtype) else values).numpy())
         elif isinstance(value, np.ndarray):
             self._array(value)
         else:
@@ -101,8 +108,45 @@ class _Description:
         own = dict(getattr(value, "__dict__", {}))
         if isinstance(value, nn.Module):
             usual = vars(nn.Module()).keys()
-            own = {name: one for name, one in own.items() if name not in usual} | dict(value.named_children())
+            left = usual if _of_library(type(value)) else usual | _made_by_passes(value, own)
+            own = {name: one for name, one in own.items() if name not in left} | dict(value.named_children())
         self._all("object", (part for item in own.items() for part in item))
+
+
+def _as_written(value: Any) -> Any:
+    """What torch.compile has made something of."""
+    if isinstance(value, types.FunctionType):
+        return getattr(value, "_torchdynamo_orig_callable", value)
+    return value._orig_mod if type(value).__name__ == "OptimizedModule" else value
+
+
+def _made_by_passes(module: Any, own: Mapping[str, Any]) -> set[str]:
+    """Those attributes of a module that passes set, or the containers among them that passes fill: by the code of its
+    forward, of what that calls, and of hooks."""
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    codes = [hook.__code__ for hook in hooks if isinstance(hook, types.FunctionType)]
+    methods = {name: getattr(type(module), name) for name in dir(type(module)) if not name.startswith("__")}
+    names = {"forward"}
+    while called := names & methods.keys():
+        new = [
+            code
+            for name in called
+            if (code := getattr(inspect.unwrap(methods.pop(name)), "__code__", None)) is not None
+        ]
+        codes += new
+        names.update(name for code in new for name in code.co_names)
+    found, filled = set(), set()
+    for code in codes:
+        lines: dict[int, list[dis.Instruction]] = {}
+        line = 0
+        for step in dis.get_instructions(code):
+            line = getattr(step, "line_number", None) or step.starts_line or line
+            lines.setdefault(line, []).append(step)
+        found |= {step.argval for steps in lines.values() for step in steps if step.opname == "STORE_ATTR"}
+        for steps in lines.values():
+            if any(step.opname == "STORE_SUBSCR" or step.argval in FILLING for step in steps):
+                filled |= {step.argval for step in steps if step.opname.startswith("LOAD_")}
+    return found | {name for name in filled & own.keys() if isinstance(own[name], list | dict | set)}
 
 
 def _of_library(value: Any) -> bool:

@@ -16,6 +16,7 @@ from pure_cli.core.memory import is_out_of_memory
 from pure_cli.core.roles import NO_GRID, Role
 from pure_cli.core.structure import FUNCTION_KIND, Seen, ends_dense, observe, said
 from pure_cli.errors import PureError, first_line, unknown
+from pure_cli.models.failures import failure
 
 SHOWN_FUNCTIONS = ("relu", "relu6", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish",
                    "hardtanh", "sigmoid", "tanh", "softplus", "add", "cat")  # fmt: skip
@@ -83,12 +84,7 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
                 if count == 1 or not is_out_of_memory(error):
                     raise
     except Exception as error:
-        own = own_size(model)
-        advice = f"It is made for {own} pixels: --resize {own} --crop-size {own}." if own else ""
-        raise PureError(
-            f"The model fails on an image of {size[1]} × {size[0]} pixels: {type(error).__name__}: "
-            f"{first_line(error)}. {advice or 'Check --resize and --crop-size.'}"
-        ) from error
+        raise failure(model, image, error, own_size(model)) from error
     found = {}
     for name, one in seen.layers.items():
         if one.kind == FUNCTION_KIND and function_of(name) not in SHOWN_FUNCTIONS:
@@ -307,8 +303,15 @@ def check_rules(model: nn.Module, layers: list[Layer], layer: str) -> None:
     Raises
     ------
     PureError
-        A module with a rule of its own runs more than once.
+        A module with a rule of its own runs more than once, or computes with what is no parameter.
     """
+    modules = dict(model.named_modules())
+    for name in [found.name for found in layers]:
+        if isinstance(modules.get(name), zennit.types.Linear) and "weight" not in modules[name]._parameters:
+            raise PureError(
+                f"The weight of '{name}' is made anew at each pass, by a hook or code of the model, and this rule can "
+                "only be applied to parameters. Use gradient-x-input."
+            )
     if found := repeated(model, layers, layer):
         raise PureError(
             f"The module '{found.name}' runs {found.calls} times below '{layer}', and this rule can only be applied "

@@ -1,13 +1,11 @@
 """From a model's name to a module in eval mode, with its preprocessing."""
 
-import importlib.util
 import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,8 +13,10 @@ from torch import nn
 
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure, first_line, unknown
+from pure_cli.models.files import import_file, neighbours
 from pure_cli.models.given import given_model, given_preprocessing, of_preset
 from pure_cli.models.hub import impatient
+from pure_cli.models.plain import copied, make_plain, require_plain, unwrap_parts
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec
 from pure_cli.models.weights import load_weights
 
@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     from timm.models import PretrainedCfg
 
 
-def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0, size: int | None = None) -> nn.Module:
+def load_model(
+    spec: ModelSpec,
+    weights: Path | str | None = None,
+    seed: int = 0,
+    size: int | None = None,
+    notes: list[str] | None = None,
+) -> nn.Module:
     """The network in eval mode, its parameters without gradients, on the CPU.
 
     Parameters
@@ -34,6 +40,7 @@ def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0
         of torchvision and timm, what the function of a file returns
     seed : of the initialisation; the same seed gives the same network
     size : side of the images in pixels, for networks that are made for one size; None for their own
+    notes : sentences that the user should read are added to it
 
     Raises
     ------
@@ -51,9 +58,15 @@ def load_model(spec: ModelSpec, weights: Path | str | None = None, seed: int = 0
             "python": _handed_over,
             "file": _from_file,
         }[spec.kind](spec, weights is None, size)
-    if weights is not None and str(weights) != NO_WEIGHTS:
-        load_weights(model, Path(weights))
-    return model.eval().requires_grad_(False)
+        model = require_plain(model, "The model" if spec.kind == "python" else f"What {spec} gives")
+        unwrap_parts(model)
+        said = []
+        if weights is not None and str(weights) != NO_WEIGHTS:
+            said += load_weights(model, Path(weights))
+        said += make_plain(model, size)
+    if notes is not None:
+        notes += said
+    return model.requires_grad_(False)
 
 
 def own_preprocessing(spec: ModelSpec) -> Preprocessing:
@@ -193,43 +206,27 @@ def _shipped(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
     return digits()
 
 
-def _from_file(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
-    module = _import_file(spec)
-    function = getattr(module, spec.name, None)
-    if function is None:
-        made_here = [
-            name
-            for name, value in vars(module).items()
-            if callable(value) and getattr(value, "__module__", None) == module.__name__ and not name.startswith("_")
-        ]
-        raise unknown(f"function in {spec.file}", spec.name, made_here)
-    try:
-        model = function()
-    except (Exception, SystemExit) as error:
-        raise PureError(
-            f"{spec} failed: {type(error).__name__}: {first_line(error)}. See where with --debug."
-        ) from error
-    if not isinstance(model, nn.Module):
-        raise PureError(f"{spec} returned {type(model).__name__}, and a torch.nn.Module is needed.")
-    return model
-
-
-def _import_file(spec: ModelSpec) -> ModuleType:
-    assert spec.file is not None
-    name = f"pure_model_{spec.file.stem}"
-    description = importlib.util.spec_from_file_location(name, spec.file)
-    if description is None or description.loader is None:
-        raise PureError(f"{spec.file} cannot be imported.")
-    module = importlib.util.module_from_spec(description)
-    sys.modules[name] = module
-    sys.path.insert(0, str(spec.file.parent))  # so that the file can import its neighbours
-    try:
-        description.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise PureError(f"{spec.file} cannot be imported: {type(error).__name__}: {first_line(error)}.") from error
-    finally:
-        sys.path.remove(str(spec.file.parent))
-    return module
+def _from_file(spec: ModelSpec, pretrained: bool, size: int | None) -> Any:
+    with neighbours(spec):
+        module = import_file(spec)
+        function = getattr(module, spec.name, None)
+        if function is None:
+            made_here = [
+                name
+                for name, value in vars(module).items()
+                if callable(value)
+                and getattr(value, "__module__", None) == module.__name__
+                and not name.startswith("_")
+            ]
+            raise unknown(f"function in {spec.file}", spec.name, made_here)
+        if isinstance(function, nn.Module):
+            return copied(function)  # what a neighbour made stays as it is for the next time
+        try:
+            return function()
+        except (Exception, SystemExit) as error:
+            raise PureError(
+                f"{spec} failed: {type(error).__name__}: {first_line(error)}. See where with --debug."
+            ) from error
 
 
 def _torchvision_preprocessing(name: str) -> Preprocessing:

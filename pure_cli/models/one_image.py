@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -20,6 +19,7 @@ from pure_cli.core.memory import is_out_of_memory
 from pure_cli.core.structure import learn
 from pure_cli.errors import PureError
 from pure_cli.models.not_finite import tensors
+from pure_cli.models.plain import copied
 
 TOLERANCE = 1e-4  # of a layer's largest output; kernels for other batch sizes differ by 1e-5 at most
 ULPS = 16  # the same in numbers of few bits
@@ -65,7 +65,7 @@ def require_one_image(
         told = f"{type(model).__name__} draws random numbers in eval mode too; no output differed by that so far."
         return told if by_chance else None
     with suppress(RuntimeError, TypeError, NotImplementedError):  # a network may have its own mind on its precision
-        precise = copy.deepcopy(model).double()
+        precise = copied(model).double()
         again = _differs(precise, one.double(), None if other is None else other.double(), layers)
         if again is None and not by_chance:
             return None

@@ -10,6 +10,7 @@ from pure_cli.errors import PureError, unknown
 LIBRARIES = ("torchvision", "timm")
 GIVEN = "@"  # in the name of a model that was handed over in Python, before its hash
 NO_WEIGHTS = "none"  # --weights none: a seeded initialisation
+PART = "#"  # between a weights file and the key of the weights in it
 BLOCK = 1 << 22  # bytes read at once when a file is hashed
 
 
@@ -80,11 +81,18 @@ def weights_fingerprint(weights: Path | str | None) -> str:
         return "pretrained"
     if str(weights) == NO_WEIGHTS:
         return NO_WEIGHTS
-    path = Path(weights)
+    path, part = weights_place(weights)
     if not path.is_file():
         reason = "is a folder" if path.is_dir() else "does not exist"
         raise PureError(f"The weights file {path} {reason}. Give a .safetensors file or a torch checkpoint.")
-    return file_fingerprint(path)
+    return file_fingerprint(path) + (f"{PART}{part}" if part else "")
+
+
+def weights_place(weights: Path | str) -> tuple[Path, str]:
+    """The file of ``FILE#KEY``, and the key of the weights in it; "" where none is named."""
+    path = Path(weights)
+    file, mark, part = str(weights).rpartition(PART)
+    return (Path(file), part) if mark and file and not path.exists() else (path, "")
 
 
 def file_fingerprint(path: Path) -> str:

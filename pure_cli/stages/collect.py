@@ -113,7 +113,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     if random_weights:
         which = "those that its function makes" if settings.weights is None else "untrained (--weights none)"
         notes.append(f"The weights of {spec} are {which}; --weights FILE gives it trained ones.")
-    notes += untrue
+    notes += [*network.notes, *untrue]
     return Outcome(
         "collect",
         wanted,
@@ -248,7 +248,8 @@ def open_model(
     complete = all(requested[name] is not None for name in PREPROCESSING)
     preprocessing = replace(Preprocessing() if complete else own_preprocessing(spec), **given)
     device = device_of(settings.device, settings.deterministic)
-    model = load_model(spec, settings.weights, seed, preprocessing.crop_size)
+    notes: list[str] = []
+    model = load_model(spec, settings.weights, seed, preprocessing.crop_size, notes)
     origin = {
         "model": str(spec),
         "weights": place_of(settings.weights),
@@ -261,7 +262,7 @@ def open_model(
         "state": state_fingerprint(model),
         **({"channels_axis": settings.channels} if settings.channels else {}),
     }
-    return Network(model.to(device), device, preprocessing), origin
+    return Network(model.to(device), device, preprocessing, notes=notes), origin
 
 
 def _whole(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -104,6 +103,8 @@ class Network:
     precision : of its numbers, once it was made ready
     directions : by layer, what its neurons are where they are no channels
     bounds : by module, the bounded nonlinearity that it ends with, of those that were looked at
+    checked : modules of which `require_sound` has made sure
+    notes : sentences on the model that the user should read
     """
 
     model: nn.Module
@@ -112,7 +113,8 @@ class Network:
     precision: torch.dtype | None = None
     directions: Mapping[str, Directions] = field(default_factory=dict)
     bounds: dict[str, Bound | None] = field(default_factory=dict)
-    checked: set[str] = field(default_factory=set)  # modules of which `require_sound` has made sure
+    checked: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.device.type == "cpu":
@@ -151,8 +153,9 @@ class Network:
 
         from pure_cli.core.structure import same_channels
         from pure_cli.models.fuse import fuse_batch_norm
+        from pure_cli.models.plain import copied
 
-        model, precise = copy.deepcopy(self.model), getattr(torch, precision)
+        model, precise = copied(self.model), getattr(torch, precision)
         same_channels(model, self.model)
         fuse_batch_norm(model, self.inputs(example), keep)
         model.to(memory_format=torch.channels_last, dtype=precise)  # type: ignore[call-overload]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pure_cli.artifacts import NeuronRows
 from pure_cli.config import EmbedSettings
 from pure_cli.errors import PureError
-from pure_cli.models.spec import NO_WEIGHTS
+from pure_cli.models.spec import NO_WEIGHTS, weights_place
 from pure_cli.models.trust import require_trusted, trust
 from pure_cli.stages.common import Network, first_image, place_of
 from pure_cli.stages.crops import WHOLE
@@ -121,7 +121,7 @@ def require_weights(chosen: Chosen) -> None:
         It is gone.
     """
     weights = chosen.recipe["weights"]
-    if weights not in (None, NO_WEIGHTS) and not Path(weights).exists():
+    if weights not in (None, NO_WEIGHTS) and not weights_place(weights)[0].exists():
         raise PureError(
             f"The weights of {chosen.kind} should be in {weights}, which is not there. "
             "Say where they are with --embedder-weights FILE."
