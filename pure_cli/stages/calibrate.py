@@ -84,10 +84,7 @@ def _measured(
     if settings.force:
         shutil.rmtree(store.root / FOLDER / layer, ignore_errors=True)
     try:
-        found = run(
-            store, layer, settings.lower_layer, grouping, settings.budget, settings.seed, settings.device,
-            settings.force, progress,
-        )  # fmt: skip
+        found = run(store, layer, grouping, settings, progress)
     except UnreadableFile as error:
         raise PureError(f"{str(error).partition(' Make it again')[0]} Run `pure calibrate --force`.") from error
     return result(found)

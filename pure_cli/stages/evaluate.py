@@ -113,8 +113,7 @@ def _embed(store: Store, settings: EvaluateSettings, progress: Progress) -> list
     needs_judge = any(name in JUDGED for name in settings.metric)
     if not wanted and needs_judge and not Sources(store).embedded:
         wanted = [DEFAULT_JUDGE]
-    options: dict[str, Any] = {"layer": settings.layer, "neurons": settings.neurons, "device": settings.device}
-    options |= {"batch_size": settings.batch_size, "workers": settings.workers}
+    options: dict[str, Any] = {"layer": settings.layer, "neurons": settings.neurons, **settings.running}
     notes = []
     for name in dict.fromkeys(wanted):
         try:
@@ -224,7 +223,7 @@ def _study(
         settings.seed,
         settings.polysemantic,
         settings.sample,
-        settings.device,
+        settings,
         read_clusterings(store),
         progress,
     )

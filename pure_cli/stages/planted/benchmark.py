@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pure_cli.artifacts import Calibration, read_collected
+from pure_cli.config import CalibrateSettings
 from pure_cli.core.features import Kind
 from pure_cli.core.meanings import RULES
 from pure_cli.core.metrics.agreement import agreement
@@ -97,21 +98,15 @@ class Benchmark:
 def run(
     store: Store,
     layer: str,
-    lower_layers: Sequence[str] | None,
     grouping: Mapping[str, str],
-    budget: float,
-    seed: int,
-    device: str,
-    force: bool,
+    settings: CalibrateSettings,
     progress: Progress,
 ) -> Benchmark:
     """Make units, and measure every kind of features on them.
 
     Parameters
     ----------
-    lower_layers : to be tried; those of the layer's structure where there is none
     grouping : class to group, where groups of classes are the meanings; empty where classes are
-    budget : 1 for 90 units of each kind and number of meanings; the time goes with it
 
     Raises
     ------
@@ -125,12 +120,12 @@ def run(
     own = collected.layers[layer]
     if not own.lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}', so there is nothing to attribute to.")
-    network = open_network(collected, device)
-    image = network.inputs(first_image(listing, network))
+    network = open_network(collected, settings.device, settings.deterministic)
+    image, seed, budget = network.inputs(first_image(listing, network)), settings.seed, settings.budget
     paper = own.lower_layers[0]
     before = pre_activation(network.model, image, layer)
     found = [name for name in candidates(network.model, image, layer, paper) if name != before]
-    every = list(dict.fromkeys([*(lower_layers or found[: LAYERS - 1]), paper]))
+    every = list(dict.fromkeys([*(settings.lower_layer or found[: LAYERS - 1]), paper]))
     before = None if before in every else before  # nothing can be attributed to itself
     done = [0.0]
 
@@ -144,7 +139,7 @@ def run(
     share = {"images": 8 / max(1, len(listing)), "units": 27 / drawn, "leaks": 20 / (3 * most)}
     made = make_units(
         store, collected, listing, network, layer, before, every,
-        wanted, seed, lambda what, count: advance(share[what] * count), device, force,
+        wanted, seed, lambda what, count: advance(share[what] * count), settings,
     )  # fmt: skip
     if not made:
         raise PureError(
