@@ -84,7 +84,7 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
     )
     chosen = any("p" in row for row in table["neurons"])
     columns = [("neuron", "right"), ("sizes", "left"), ("silhouette", "right"), ("distance", "right")]
-    columns += [("polysemanticity", "right"), ("p", "right")] if chosen else []
+    columns += [("polysemanticity", "right"), ("p", "right"), ("one by", "left")] if chosen else []
     for name, justify in columns:
         shown.add_column(name, justify=justify)  # type: ignore[arg-type]
     named = any(_classes(virtual["classes"]) for row in table["neurons"] for virtual in row["virtual_neurons"])
@@ -97,12 +97,19 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
             " + ".join(str(v["size"]) for v in virtual) or "never fires",
             _number(row["silhouette"]),
             _number(row["distance"]),
-            *([_number(row["polysemanticity"]), _number(row["p"])] if chosen else []),
+            *([_number(row["polysemanticity"]), _number(row["p"]), row["refused_by"] or ""] if chosen else []),
         ]
         if named:
             cells.append(" | ".join(_classes(v["classes"]) for v in virtual))
         shown.add_row(*map(escaped, cells))
     session.output.print(shown)
+    if chosen:
+        threshold = next(row["threshold"] for row in table["neurons"])
+        session.output.print(
+            f"One by: what refused to split, p > 0.05, polysemanticity up to the threshold {threshold:.3f}, or the gap "
+            "statistic.",
+            soft_wrap=True,
+        )
     left = len(table["neurons"]) - rows
     if left > 0:
         session.output.print(f"… and {left} more: --json shows all, cluster.h5 holds them.", soft_wrap=True)

@@ -18,8 +18,8 @@ def evaluate(
             "--metric",
             metavar="M",
             help="clip, dinov2 or any embeddings in the workspace: distances within and across virtual neurons; "
-            "correlation, labels, stability, semantics, ms, planted (what `pure calibrate` measures, with its default "
-            "budget, whatever --features and --k say). Repeat for several.",
+            "correlation, labels, stability, semantics, ms, planted (what `pure calibrate` measured, with whatever "
+            "budget; where it did not run, with the default one). Repeat for several.",
         ),
     ] = None,
     layer: opt.Layers = None,

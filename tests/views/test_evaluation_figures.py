@@ -234,16 +234,11 @@ def test_few_or_unknown_values_still_give_a_figure(tmp_path, count):
         save(overview(np.arange(count), np.full(count, value), np.full(count, value), "clip"), tmp_path / "figure.png")
 
 
-def error_ends(figure, axes=0) -> list[tuple[float, float]]:
-    """Where every error bar ends, bars and lines alike, in the order in which they were drawn."""
-    found = []
-    for container in figure.axes[axes].containers:
-        lines = getattr(container, "errorbar", None) or container
-        for collection in getattr(lines, "lines", (None, None, ()))[2]:
-            for segment in collection.get_segments():
-                along = int(np.ptp(segment[:, 1]) > 0 or np.ptp(segment[:, 0]) == 0)
-                found.append((float(segment[:, along].min()), float(segment[:, along].max())))
-    return found
+def error_ends(figure) -> list[tuple[float, float]]:
+    """Where every error bar ends, in the order in which they were drawn."""
+    drawn = [c for c in figure.axes[0].containers if hasattr(c, "has_yerr")]
+    segments = [(int(c.has_yerr), s) for c in drawn for s in c.lines[2][0].get_segments()]
+    return [(float(s[:, along].min()), float(s[:, along].max())) for along, s in segments]
 
 
 @pytest.mark.parametrize("names", [["pure@a", "b"], [f"pure-sqrt-l2@layer3.{i}.relu1" for i in range(12)]])
@@ -254,16 +249,9 @@ def test_intervals_of_planted_units_are_drawn_where_the_table_has_them(names):
     ]
     figure = planted_bars(rows, "unions")
     assert bars(figure) == pytest.approx([0.889] * len(names) + [0.4] * len(names))
-    upright = bool(figure.axes[0].get_ylabel())
-    assert upright == (len(names) == 2)
-    ends = np.array(error_ends(figure) if upright else ends_of_lying(figure))
+    assert bool(figure.axes[0].get_ylabel()) == (len(names) == 2)  # upright
+    ends = np.array(error_ends(figure))
     assert ends == pytest.approx(np.array([[0.578, 1.0]] * len(names) + [[-0.1, 0.45]] * len(names)))
-
-
-def ends_of_lying(figure) -> list[tuple[float, float]]:
-    containers = [c for c in figure.axes[0].containers if hasattr(c, "orientation")]
-    segments = [s for c in containers for s in c.errorbar.lines[2][0].get_segments()]
-    return [(float(s[:, 0].min()), float(s[:, 0].max())) for s in segments]
 
 
 def test_errors_of_distances_and_correlations_are_those_of_the_table():
