@@ -224,8 +224,8 @@ def tables(store: Store, settings: ClusterSettings) -> list[dict[str, Any]]:
     list of dicts with "layer", "features", "k", and "neurons": dicts with "neuron", "name" (of a direction, else ""),
     "silhouette", "distance" (None where there are not two virtual neurons) and "virtual_neurons": dicts with "name",
     "size", and "classes", the most frequent class names with their counts; and where k is auto "polysemanticity" and
-    "p", of `pure_cli.core.meanings.Meanings`, "threshold" of polysemanticity, and "refused_by": "p", "threshold" or "gap",
-    why there is one virtual neuron, None where there are more
+    "p", of `pure_cli.core.meanings.Meanings`, "threshold" of polysemanticity, and "refused_by": "p", "threshold" or
+    "gap", why there is one virtual neuron, None where there are more
     """
     sources, clusterings = Sources(store), read_clusterings(store)
     collected, found = sources.collected, []
