@@ -57,6 +57,11 @@ class Running(Settings):
     workers: int | None = Field(None, ge=0)
     deterministic: bool = True
 
+    @property
+    def running(self) -> dict[str, Any]:
+        """How the network is run, for another stage on the way."""
+        return {name: getattr(self, name) for name in Running.model_fields if name not in Settings.model_fields}
+
 
 def _as_list(value: Any) -> Any:
     """A single value stands for a list of one; text is split at commas."""

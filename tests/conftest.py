@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ import torch
 from materials import TINY_MODEL, make_images
 
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="pure-tests-")  # and not the notes of who runs the tests
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # begun behind an &: the processes of the tests would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -42,8 +42,8 @@ def cluster(
         ),
     ] = None,
     seed: opt.Seed = None,
-    force: opt.Force = False,
-    verify: opt.Verify = False,
+    force: opt.Force = None,
+    verify: opt.Verify = None,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
@@ -84,7 +84,7 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
     )
     chosen = any("p" in row for row in table["neurons"])
     columns = [("neuron", "right"), ("sizes", "left"), ("silhouette", "right"), ("distance", "right")]
-    columns += [("polysemanticity", "right"), ("p", "right")] if chosen else []
+    columns += [("polysemanticity", "right"), ("p", "right"), ("one by", "left")] if chosen else []
     tied = any(row["tied"] for row in table["neurons"])
     columns += [("tied", "right")] if tied else []
     for name, justify in columns:
@@ -99,7 +99,7 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
             " + ".join(str(v["size"]) for v in virtual) or "never fires",
             _number(row["silhouette"]),
             _number(row["distance"]),
-            *([_number(row["polysemanticity"]), _number(row["p"])] if chosen else []),
+            *([_number(row["polysemanticity"]), _number(row["p"]), row["refused_by"] or ""] if chosen else []),
             *([str(row["tied"] or "")] if tied else []),
         ]
         if named:
@@ -107,7 +107,14 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
         shown.add_row(*map(escaped, cells))
     session.output.print(shown)
     if tied:
-        session.output.print("tied: references whose score another has too; their order says nothing.", soft_wrap=True)
+        session.output.print("Tied: references whose score another has too; their order says nothing.", soft_wrap=True)
+    if chosen:
+        threshold = next(row["threshold"] for row in table["neurons"])
+        session.output.print(
+            f"One by: what refused to split, p > 0.05, polysemanticity up to the threshold {threshold:.3f}, or the gap "
+            "statistic.",
+            soft_wrap=True,
+        )
     left = len(table["neurons"]) - rows
     if left > 0:
         session.output.print(f"… and {left} more: --json shows all, cluster.h5 holds them.", soft_wrap=True)

@@ -121,7 +121,9 @@ def collect(
     list_layers: Annotated[
         bool, typer.Option("--list-layers", help="Show the model's layers with their shapes, and stop.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be read.")] = False,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", help="Stop at the first image that cannot be read.")
+    ] = None,
     resize: Annotated[
         int | None,
         typer.Option("--resize", metavar="PX", rich_help_panel=PREPROCESSING, help="Length of the short side."),
@@ -144,8 +146,8 @@ def collect(
     batch_size: opt.BatchSize = None,
     workers: opt.Workers = None,
     deterministic: opt.Deterministic = None,
-    force: opt.Force = False,
-    verify: opt.Verify = False,
+    force: opt.Force = None,
+    verify: opt.Verify = None,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,

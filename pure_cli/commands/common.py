@@ -126,14 +126,8 @@ class Session:
 
         found = options_of(self.content, stage)
         for name, value in self.given.items():
-            if (
-                name in HABITS
-                or name not in STAGES[stage].model_fields
-                or value is None
-                or value == []
-                or value is False
-            ):
-                continue
+            if name in HABITS or name not in STAGES[stage].model_fields or value is None or value == []:
+                continue  # not given: a flag that is off was turned off
             found[name] = value.value if isinstance(value, Enum) else value
         if "model" in found and "data" not in found and os.environ.get(ENVIRONMENT["data"]):
             found["data"] = os.environ[ENVIRONMENT["data"]]

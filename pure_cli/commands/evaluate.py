@@ -18,8 +18,8 @@ def evaluate(
             "--metric",
             metavar="M",
             help="clip, dinov2 or any embeddings in the workspace: distances within and across virtual neurons; "
-            "correlation, labels, stability, semantics, ms, planted (what `pure calibrate` measures, with its default "
-            "budget, whatever --features and --k say). Repeat for several.",
+            "correlation, labels, stability, semantics, ms, planted (what `pure calibrate` measured, with whatever "
+            "budget; where it did not run, with the default one). Repeat for several.",
         ),
     ] = None,
     layer: opt.Layers = None,
@@ -53,15 +53,17 @@ def evaluate(
         int | None,
         typer.Option("--sample", metavar="N", help="ms: over N images of the whole data set too. [default: 0]"),
     ] = None,
-    embed: Annotated[bool, typer.Option("--embed", help="Make the embeddings that are missing on the way.")] = False,
-    latex: opt.Latex = False,
+    embed: Annotated[
+        bool | None, typer.Option("--embed", help="Make the embeddings that are missing on the way.")
+    ] = None,
+    latex: opt.Latex = None,
     seed: opt.Seed = None,
     device: opt.DeviceName = None,
     batch_size: opt.BatchSize = None,
     workers: opt.Workers = None,
     deterministic: opt.Deterministic = None,
-    force: opt.Force = False,
-    verify: opt.Verify = False,
+    force: opt.Force = None,
+    verify: opt.Verify = None,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,

@@ -11,7 +11,7 @@ from pure_cli.commands.common import Session, escaped, print_json, reports_error
 @reports_errors
 def info(
     damaged: Annotated[bool, typer.Option("--damaged", help="List the images that could not be read.")] = False,
-    verify: opt.Verify = False,
+    verify: opt.Verify = None,
     workspace: opt.WorkspaceDir = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
@@ -26,7 +26,7 @@ def info(
     from rich.table import Table
 
     session = Session(locals())
-    found = session.workspace.info(verify)
+    found = session.workspace.info(bool(verify))
     if as_json:
         print_json(found)
         return

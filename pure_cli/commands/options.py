@@ -47,10 +47,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=HABITS, he
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=HABITS, help="Say more about what was done.")]
 Debug = Annotated[bool, typer.Option("--debug", rich_help_panel=HABITS, help="Show the traceback of an error.")]
 Verify = Annotated[
-    bool,
+    bool | None,
     typer.Option("--verify", rich_help_panel=HABITS, help="Read all images again: does any differ from the collected?"),
 ]
-Force = Annotated[bool, typer.Option("--force", rich_help_panel=HABITS, help="Compute anew what is up to date.")]
+Force = Annotated[bool | None, typer.Option("--force", rich_help_panel=HABITS, help="Compute anew what is up to date.")]
 
 DeviceName = Annotated[
     Device | None,
@@ -91,7 +91,7 @@ Neurons = Annotated[
         "--neurons", metavar="LIST", help="As in 201,2,341 or 0-63 or all. [default: all that the stage before did]"
     ),
 ]
-Latex = Annotated[bool, typer.Option("--latex", help="Write the tables as LaTeX too.")]
+Latex = Annotated[bool | None, typer.Option("--latex", help="Write the tables as LaTeX too.")]
 Transform = Annotated[
     str | None,
     typer.Option(

@@ -18,14 +18,21 @@ from pure_cli.stages.evaluation.written import ALL, PLANTED, Where, Written, pub
 from pure_cli.stages.unchanged import lineage
 from pure_cli.workspace import Store, result_fingerprint
 
+FREE = ("seed", "budget", "lower_layers", "grouping")  # in which a calibration may differ from the usual one
 RECIPE = "planted-recipe"  # the table of what is recommended
-VERSION = 3  # raised when the benchmark comes to measure something else
+VERSION = 4  # raised when the benchmark comes to measure something else
 
 
-def calibrate(store: Store, settings: CalibrateSettings, progress: Progress = silent) -> Outcome:
+def calibrate(
+    store: Store, settings: CalibrateSettings, progress: Progress = silent, any_budget: bool = False
+) -> Outcome:
     """Find the recipe of each layer that is not calibrated yet.
 
     Writes ``calibration.json``, ``evaluate.h5`` and tables.
+
+    Parameters
+    ----------
+    any_budget : what is there counts whatever its budget, seed, lower layers and grouping were
 
     Raises
     ------
@@ -51,6 +58,14 @@ def calibrate(store: Store, settings: CalibrateSettings, progress: Progress = si
         made_from = {"cluster": {}, "judge": "", "collect": lineage(collected.layers[layer], "collect")}
         where = Where(layer, PLANTED, ALL)
         tables = written.tables(where, result_fingerprint(asked, made_from))
+        before = written.settings(where)
+        if tables is None and any_budget and {**before, **{name: asked[name] for name in FREE}} == asked:
+            tables = written.tables(where, result_fingerprint(before, made_from))
+            if tables is not None:
+                outcome.notes.append(
+                    f"The tables of '{layer}' are those of a calibration with --budget {before['budget']:g} and --seed "
+                    f"{before['seed']}; `pure calibrate` computes others."
+                )
         anew = tables is None
         if tables is None:
             result, calibration = _measured(store, layer, settings, grouping, progress)
@@ -84,10 +99,7 @@ def _measured(
     if settings.force:
         shutil.rmtree(store.root / FOLDER / layer, ignore_errors=True)
     try:
-        found = run(
-            store, layer, settings.lower_layer, grouping, settings.budget, settings.seed, settings.device,
-            settings.force, progress,
-        )  # fmt: skip
+        found = run(store, layer, grouping, settings, progress)
     except UnreadableFile as error:
         raise PureError(f"{str(error).partition(' Make it again')[0]} Run `pure calibrate --force`.") from error
     return result(found)

@@ -225,7 +225,8 @@ def tables(store: Store, settings: ClusterSettings) -> list[dict[str, Any]]:
     "tied" (how many references share their score with another, so that their order says nothing), "silhouette",
     "distance" (None where there are not two virtual neurons) and "virtual_neurons": dicts with "name", "size", and
     "classes", the most frequent class names with their counts; and where k is auto "polysemanticity" and "p", of
-    `pure_cli.core.meanings.Meanings`
+    `pure_cli.core.meanings.Meanings`, "threshold" of polysemanticity, and "refused_by": "p", "threshold" or "gap", why
+    there is one virtual neuron, None where there are more
     """
     sources, clusterings = Sources(store), read_clusterings(store)
     collected, found = sources.collected, []
@@ -250,9 +251,17 @@ def _place(sort: str, row: dict[str, Any]) -> tuple[Any, ...]:
 def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) -> dict[str, Any]:
     row = int(np.searchsorted(clustering.neuron, neuron))
     images, labels = collected.layers[layer].top.image[neuron], clustering.label[row]
-    chosen = {}
+    chosen: dict[str, Any] = {}
     if clustering.chosen:
-        chosen = {"polysemanticity": float(clustering.polysemanticity[row]), "p": float(clustering.p[row])}
+        polysemanticity, p = float(clustering.polysemanticity[row]), float(clustering.p[row])
+        threshold = float(clustering.settings["threshold"])
+        one = int(clustering.k[row]) == 1
+        chosen = {
+            "polysemanticity": polysemanticity,
+            "p": p,
+            "threshold": threshold,
+            "refused_by": _refused_by(polysemanticity, p, threshold) if one else None,
+        }
     return {
         **chosen,
         "neuron": neuron,
@@ -269,6 +278,15 @@ def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) 
             for virtual in range(int(labels.max(initial=-1)) + 1)
         ],
     }
+
+
+def _refused_by(polysemanticity: float, p: float, threshold: float) -> str:
+    """The first criterion by which a neuron has one meaning."""
+    from pure_cli.core.meanings import ALPHA
+
+    if p > ALPHA:
+        return "p"
+    return "threshold" if polysemanticity <= threshold else RULE
 
 
 def _classes(images: np.ndarray, collected: Collected) -> list[list[Any]]:

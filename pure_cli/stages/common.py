@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pure_cli.artifacts import Collected
+from pure_cli.config import Running
 from pure_cli.core.directions import CHANNELS, Channels, Directions, module_of
 from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import Listing, list_images
@@ -178,6 +179,13 @@ class Network:
         kind = self.device.type
         usual = min(MOST_PER_BATCH[kind], PIXELS_PER_BATCH[kind] // (height * width))
         return asked or max(1, usual // share)
+
+
+def workers_of(how: Running) -> int:
+    """Processes that decode images."""
+    from pure_cli.data.loader import default_workers
+
+    return default_workers() if how.workers is None else how.workers
 
 
 def open_network(collected: Collected, device: str, deterministic: bool = True) -> Network:

@@ -87,18 +87,19 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
 def _with_planted(store: Store, settings: EvaluateSettings, progress: Progress) -> Outcome:
     """What `calibrate` measures, and the other metrics that were asked for."""
     own = CalibrateSettings(
-        layer=settings.layer, seed=settings.seed, device=settings.device, latex=settings.latex, force=settings.force
-    )
-    planted = calibrate(store, own, progress)
+        layer=settings.layer, seed=settings.seed, latex=settings.latex, force=settings.force, verify=settings.verify,
+        **settings.running,
+    )  # fmt: skip
+    planted = calibrate(store, own, progress, any_budget=True)
     rest = [name for name in settings.metric if name != PLANTED]
     others = evaluate(store, settings.model_copy(update={"metric": rest}), progress) if rest else None
     outcome = Outcome("evaluate", planted.layers, planted.computed, "metrics")
     outcome.details = {name: planted.details[name] for name in ("tables", "folders")}
-    outcome.seconds = planted.seconds
+    outcome.seconds, outcome.notes = planted.seconds, planted.notes
     if others:
         outcome.layers = list(dict.fromkeys([*planted.layers, *others.layers]))
         outcome.computed += others.computed
-        outcome.notes = others.notes
+        outcome.notes = [*planted.notes, *others.notes]
         outcome.details = {
             "tables": [*planted.details["tables"], *others.details["tables"]],
             "folders": list(dict.fromkeys([*planted.details["folders"], *others.details["folders"]])),
@@ -113,8 +114,7 @@ def _embed(store: Store, settings: EvaluateSettings, progress: Progress) -> list
     needs_judge = any(name in JUDGED for name in settings.metric)
     if not wanted and needs_judge and not Sources(store).embedded:
         wanted = [DEFAULT_JUDGE]
-    options: dict[str, Any] = {"layer": settings.layer, "neurons": settings.neurons, "device": settings.device}
-    options |= {"batch_size": settings.batch_size, "workers": settings.workers}
+    options: dict[str, Any] = {"layer": settings.layer, "neurons": settings.neurons, **settings.running}
     notes = []
     for name in dict.fromkeys(wanted):
         try:
@@ -224,7 +224,7 @@ def _study(
         settings.seed,
         settings.polysemantic,
         settings.sample,
-        settings.device,
+        settings,
         read_clusterings(store),
         progress,
     )

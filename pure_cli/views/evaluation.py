@@ -118,8 +118,7 @@ def planted_bars(rows: Sequence[Mapping[str, Any]], what: str) -> Figure:
     what : the units
     """
     counts = [count for count in (2, 3) if any(f"ARI, {count}" in row for row in rows)]
-    shown = [{"features": row["features"], **{str(count): _with_error(row, count) for count in counts}} for row in rows]
-    values = [_values(shown, str(count)) for count in counts]
+    values = [_intervals(rows, count) for count in counts]
     with style():
         chart = _chart([row["features"] for row in rows], values)
         places = [(0.0, 0.56)] if len(counts) == 1 else [(-0.2, 0.38), (0.2, 0.38)]
@@ -134,9 +133,14 @@ def planted_bars(rows: Sequence[Mapping[str, Any]], what: str) -> Figure:
     return chart.figure
 
 
-def _with_error(row: Mapping[str, Any], count: int) -> list[float | None]:
-    low, dots, high = str(row.get(f"95 %, {count}", "")).partition(" … ")
-    return [row.get(f"ARI, {count}"), (float(high) - float(low)) / 2 if dots else None]
+def _intervals(rows: Sequence[Mapping[str, Any]], count: int) -> np.ndarray:
+    """Means with what their intervals have below and above them (n, 3), NaN for what is not there."""
+    found = np.full((len(rows), 3), np.nan)
+    for own, row in zip(found, rows, strict=True):
+        mean, (low, dots, high) = row.get(f"ARI, {count}"), str(row.get(f"95 %, {count}", "")).partition(" … ")
+        if mean is not None:
+            own[:] = (mean, max(mean - float(low), 0), max(float(high) - mean, 0)) if dots else (mean, np.nan, np.nan)
+    return found
 
 
 def agreement_bars(rows: Sequence[Mapping[str, Any]], measures: str | Sequence[str] = "ari") -> Figure:
@@ -240,14 +244,15 @@ class _Chart(NamedTuple):
     room: float  # part of the axis of values that a number beyond a bar takes
 
     def bars(self, values: np.ndarray, shift: float, width: float, color: str) -> Container:
-        """Bars for means and errors (n, 2), with their values written at the end; a dash where there is none."""
+        """Bars for means and errors (n, 2), or means and what lies below and above them (n, 3), with their values
+        written at the end; a dash where there is none."""
         at = np.arange(len(values)) + shift
-        heights, errors = np.nan_to_num(values).T
+        heights, below, above = np.nan_to_num(_two_sided(values)).T
         draw, name = (self.axes.bar, "yerr") if self.upright else (self.axes.barh, "xerr")
-        drawn = draw(at, heights, width, color=color, **{name: errors}, error_kw={"lw": 0.8, "ecolor": INK})
+        drawn = draw(at, heights, width, color=color, **{name: [below, above]}, error_kw={"lw": 0.8, "ecolor": INK})
         if np.isfinite(values[:, 0]).any():
-            for x, mean, error in zip(at.tolist(), values[:, 0], errors, strict=True):
-                self._write(x, mean, error)
+            for x, mean, *errors in zip(at.tolist(), values[:, 0], below, above, strict=True):
+                self._write(x, mean, errors[0 if mean < 0 else 1])
         return drawn
 
     def _write(self, at: float, mean: float, error: float) -> None:
@@ -285,8 +290,8 @@ class _Chart(NamedTuple):
             Where the axis begins if it is cut, else 0.
         """
         axis = self.axes.yaxis if self.upright else self.axes.xaxis
-        ends = np.concatenate([v[np.isfinite(v[:, 0])] for v in values])
-        ends = np.nan_to_num(ends) @ [[1, 1], [-1, 1]]  # mean − error, mean + error
+        ends = np.concatenate([_two_sided(v[np.isfinite(v[:, 0])]) for v in values])
+        ends = np.nan_to_num(ends) @ [[1, 1], [-1, 0], [0, 1]]  # where errors end
         if not len(ends):
             axis.set_ticks([])
             _say_nothing(self.axes)
@@ -355,6 +360,11 @@ def _chart(names: Sequence[str], values: Sequence[np.ndarray]) -> _Chart:
     axes.set_ylim(last, first)
     axes.tick_params(axis="y", length=0)
     return _Chart(figure, axes, upright, decimals, (max(numbers) + 0.08) / (WIDTH - NAMES_WIDTH - 0.2))
+
+
+def _two_sided(values: np.ndarray) -> np.ndarray:
+    """Means with what lies below and above them (n, 3), of means and errors (n, 2) or of such."""
+    return values if values.shape[1] == 3 else values[:, [0, 1, 1]]
 
 
 def _begin(ends: np.ndarray) -> float:

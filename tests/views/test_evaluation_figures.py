@@ -9,7 +9,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from pure_cli.views.evaluation import agreement_bars, correlation_bars, overview, separation_bars
+from pure_cli.views.evaluation import agreement_bars, correlation_bars, overview, planted_bars, separation_bars
 from pure_cli.views.style import save
 
 NAMES = ["pure", "activation-max", "cifar_resnet.py:resnet32:layer3"]
@@ -232,3 +232,46 @@ def test_few_or_unknown_values_still_give_a_figure(tmp_path, count):
         save(figure, tmp_path / "figure.png")
     for value in (0.0, 6.0):
         save(overview(np.arange(count), np.full(count, value), np.full(count, value), "clip"), tmp_path / "figure.png")
+
+
+def error_ends(figure) -> list[tuple[float, float]]:
+    """Where every error bar ends, in the order in which they were drawn."""
+    drawn = [c for c in figure.axes[0].containers if hasattr(c, "has_yerr")]
+    segments = [(int(c.has_yerr), s) for c in drawn for s in c.lines[2][0].get_segments()]
+    return [(float(s[:, along].min()), float(s[:, along].max())) for along, s in segments]
+
+
+@pytest.mark.parametrize("names", [["pure@a", "b"], [f"pure-sqrt-l2@layer3.{i}.relu1" for i in range(12)]])
+def test_intervals_of_planted_units_are_drawn_where_the_table_has_them(names):
+    rows = [
+        {"features": name, "ARI, 2": 0.889, "95 %, 2": "0.578 … 1.000", "ARI, 3": 0.4, "95 %, 3": "-0.100 … 0.450"}
+        for name in names
+    ]
+    figure = planted_bars(rows, "unions")
+    assert bars(figure) == pytest.approx([0.889] * len(names) + [0.4] * len(names))
+    assert bool(figure.axes[0].get_ylabel()) == (len(names) == 2)  # upright
+    ends = np.array(error_ends(figure))
+    assert ends == pytest.approx(np.array([[0.578, 1.0]] * len(names) + [[-0.1, 0.45]] * len(names)))
+
+
+def test_errors_of_distances_and_correlations_are_those_of_the_table():
+    figure = separation_bars(distances(["dinov2", "pure"]), None, "clip", 2)
+    assert np.array(error_ends(figure)) == pytest.approx(
+        np.array([[5.78, 5.82], [5.68, 5.72], [6.18, 6.22], [6.28, 6.32]])
+    )
+    figure = correlation_bars(correlations(["pure", "b"]), "clip")
+    assert np.array(error_ends(figure)) == pytest.approx(np.array([[0.39, 0.41], [0.29, 0.31]]))
+
+
+def test_points_of_agreement_are_those_of_the_table():
+    figure = agreement_bars(agreements(["pure", "b"]), ("ari", "nmi"))
+    for axes, values in zip(figure.axes, ([0.2, 0.3, 0.4], [0.5] * 3), strict=True):
+        for container in [c for c in axes.containers if len(c) == 3]:
+            assert container.lines[0].get_ydata() == pytest.approx(values)
+    assert np.array(error_ends(figure)) == pytest.approx(np.array([[0.19, 0.21], [0.29, 0.31], [0.39, 0.41]] * 2))
+
+
+def test_dots_of_the_overview_are_the_neurons():
+    figure = overview(np.arange(3), np.array([1.0, 2.0, 3.0]), np.array([0.1, -0.2, np.nan]), "clip")
+    (dots,) = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "o"]
+    assert pytest.approx(np.array([[1.0, 0.1], [2.0, -0.2]])) == np.array(dots.get_data()).T

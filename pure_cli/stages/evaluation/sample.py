@@ -10,10 +10,10 @@ import numpy as np
 
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import Kind, joined, transformed
-from pure_cli.data.loader import batches, default_workers
+from pure_cli.data.loader import batches
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
-from pure_cli.stages.common import first_image, images_at_once, open_network, require_sound
+from pure_cli.stages.common import first_image, images_at_once, open_network, require_sound, workers_of
 from pure_cli.stages.judges import open_judge
 from pure_cli.stages.portions import Portions
 
@@ -57,7 +57,7 @@ def take_sample(study: Study, count: int) -> Sample:
     damaged = {index for index, _, _ in collected.damaged}
     usable = np.setdiff1d(listing.index, list(damaged))
     chosen = usable[np.arange(min(count, len(usable))) * len(usable) // min(count, len(usable))]
-    network = open_network(collected, study.device)
+    network = open_network(collected, study.how.device, study.how.deterministic)
     network.bound_of(study.layer, first_image(listing, network))
     judge = open_judge(study.sources, study.layer, study.judge, network)
     kinds = {kind: Kind.of(kind) for kind in study.features if not Kind.of(kind).is_embedding}
@@ -70,7 +70,7 @@ def take_sample(study: Study, count: int) -> Sample:
     study.notes.extend(require_sound(network, listing, [study.layer, *lower_layers]))
     activation, embedding = [], []
     virtual: dict[tuple[str, int], list[np.ndarray]] = {(kind, k): [] for kind in kinds for k in study.ks}
-    batch_size, portions = images_at_once(listing, network, None), Portions(study.notes)
+    batch_size, portions = images_at_once(listing, network, study.how.batch_size), Portions(study.notes)
 
     def compute(begin: int, end: int, images: torch.Tensor) -> None:
         images = images[begin:end]
@@ -106,7 +106,7 @@ def take_sample(study: Study, count: int) -> Sample:
             virtual[key].append(values)
 
     done = 0
-    for batch in batches(listing, chosen, network.preprocessing, batch_size, default_workers()):
+    for batch in batches(listing, chosen, network.preprocessing, batch_size, workers_of(study.how)):
         portions.each(len(batch.index), partial(compute, images=batch.images))
         done += len(batch.index)
         study.progress(done, len(chosen))

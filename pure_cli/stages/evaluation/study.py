@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path
+from pure_cli.config import Running
 from pure_cli.stages.common import Progress
 from pure_cli.stages.judges import weights_of
 from pure_cli.stages.sources import FeatureSource, Sources
@@ -28,7 +29,7 @@ class Study:
     threshold : inter − intra of the judge's own clusters above which a neuron counts as polysemantic; None for the
         paper's, in the judge's scale
     sample : images of the whole data set to look at too, where a metric can
-    device : where to run networks
+    how : networks are run
     notes : gets what the user should know
     """
 
@@ -41,7 +42,7 @@ class Study:
     seed: int
     threshold: float | None
     sample: int
-    device: str
+    how: Running
     clusterings: dict[str, Clustering]
     progress: Progress
     notes: list[str] = field(default_factory=list)

@@ -74,6 +74,11 @@ class Written:
             return None
         return self._shown.get(where.key, {}).get("tables")
 
+    def settings(self, where: Where) -> dict[str, Any]:
+        """Of the results of a metric that are there; empty where none are."""
+        there = self._prints.get(where.key)
+        return {} if there is None else there.settings
+
     def intact(self, where: Where, names: Iterable[str]) -> bool:
         """Whether files of a metric are as they were written."""
         sums, folder = self._shown.get(where.key, {}).get("crc", {}), self._store.root / where.folder

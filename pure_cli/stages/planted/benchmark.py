@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pure_cli.artifacts import Calibration, read_collected
+from pure_cli.config import CalibrateSettings
 from pure_cli.core.features import Kind
 from pure_cli.core.meanings import RULES
 from pure_cli.core.metrics.agreement import agreement
@@ -30,6 +31,7 @@ FEWEST = 10  # units with two or three meanings that a recipe takes
 SPLIT_SINGLES = 0.05  # of the units with one meaning may be split
 JUDGED = 2  # kinds by relevance and of activations, beside the paper's, whose number of meanings is looked at
 FOLDS = 2
+UNTESTABLE = "not testable"  # for leaks; see Benchmark.testable
 LAYERS = 5  # lower layers that are tried at most
 STEPS = 100  # of the progress
 WORDS = {1: "one", 2: "two", 3: "three"}  # meanings
@@ -83,6 +85,11 @@ class Benchmark:
         """The mean of a few units that were looked at, taken as independent."""
         return shared_mean(values, [(row,) for row in range(len(values))], self.seed)
 
+    def testable(self, features: str, kind: str) -> bool:
+        """Whether the checks could find a leak: of activations they find nothing by their nature."""
+        looked_at = [self.leak.get((kind, features, check), np.empty(0)) for check in LEAKING]
+        return bool(Kind.of(features).transform) and all(np.isfinite(self.alone(one).low) for one in looked_at)
+
     def leaks(self, features: str, kind: str = UNIONS) -> list[str]:
         """The checks that find a fifth of what the features find, where there should be nothing."""
         own = self.mean(self.scores[features].ari, self.which(kind, 2)).mean
@@ -97,21 +104,15 @@ class Benchmark:
 def run(
     store: Store,
     layer: str,
-    lower_layers: Sequence[str] | None,
     grouping: Mapping[str, str],
-    budget: float,
-    seed: int,
-    device: str,
-    force: bool,
+    settings: CalibrateSettings,
     progress: Progress,
 ) -> Benchmark:
     """Make units, and measure every kind of features on them.
 
     Parameters
     ----------
-    lower_layers : to be tried; those of the layer's structure where there is none
     grouping : class to group, where groups of classes are the meanings; empty where classes are
-    budget : 1 for 90 units of each kind and number of meanings; the time goes with it
 
     Raises
     ------
@@ -126,12 +127,12 @@ def run(
     own = collected.layers[layer]
     if not own.lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}', so there is nothing to attribute to.")
-    network = open_network(collected, device)
-    image = network.inputs(first_image(listing, network))
+    network = open_network(collected, settings.device, settings.deterministic)
+    image, seed, budget = network.inputs(first_image(listing, network)), settings.seed, settings.budget
     paper = own.lower_layers[0]
     before = pre_activation(network.model, image, layer)
     found = [name for name in candidates(network.model, image, layer, paper) if name != before]
-    every = list(dict.fromkeys([*(lower_layers or found[: LAYERS - 1]), paper]))
+    every = list(dict.fromkeys([*(settings.lower_layer or found[: LAYERS - 1]), paper]))
     require_sound(network, listing, [layer, *every])  # what is odd about it collect has said
     before = None if before in every else before  # nothing can be attributed to itself
     done = [0.0]
@@ -146,7 +147,7 @@ def run(
     share = {"images": 8 / max(1, len(listing)), "units": 27 / drawn, "leaks": 20 / (3 * most)}
     made = make_units(
         store, collected, listing, network, layer, before, every,
-        wanted, seed, lambda what, count: advance(share[what] * count), device, force,
+        wanted, seed, lambda what, count: advance(share[what] * count), settings,
     )  # fmt: skip
     if not made:
         raise PureError(
@@ -218,11 +219,13 @@ def recipe(found: Benchmark) -> tuple[Calibration, Table]:
     kinds = [kind for kind in kinds if np.isfinite(found.scores[kind].p).any()] or [found.paper]
     which = found.which(UNIONS)
     fold = _folds(found.units.name, found.seed)
-    best = _best(found, kinds, which)
+    first = _best(found, kinds, which)
+    ahead = found.mean(found.scores[first].ari - found.scores[found.paper].ari, which)
+    best = first if ahead.low > 0 else found.paper
     ari, right = np.full(len(which), np.nan), np.full(len(which), np.nan)
     for part in range(FOLDS):
         inside, outside = which & (fold != part), which & (fold == part)
-        chosen = _best(found, kinds, inside)
+        chosen = _best(found, kinds, inside) if ahead.low > 0 else found.paper
         k = choose(found, chosen, threshold(found, chosen, inside))
         ari[outside], right[outside] = found.scores[chosen].ari[outside], (k == found.units.count)[outside]
     paper = found.scores[found.paper].ari
@@ -243,6 +246,8 @@ def recipe(found: Benchmark) -> tuple[Calibration, Table]:
     limit = threshold(found, best, which)
     parsed = Kind.of(best)
     circuits = _best(found, [kind for kind in kinds if Kind.of(kind).transform] or [found.paper], which)
+    by_circuits = found.mean(found.scores[circuits].ari - found.scores[found.paper].ari, which)
+    circuits = circuits if by_circuits.low > 0 else found.paper
     lower = list(parsed.lower_layers or Kind.of(circuits).lower_layers)
     scores = {str(row["measure"]): row["mean"] for row in rows}
     table = Table(
@@ -251,9 +256,20 @@ def recipe(found: Benchmark) -> tuple[Calibration, Table]:
         ["measure", "mean", "low", "high", "units"],
         rows,
         "Chosen on one half of the learned unions, measured on the other, and the other way round (among kinds of "
-        f"features that were good on all); 95 % intervals. The best by relevance is {circuits}.",
+        f"features that were good on all); 95 % intervals. Of relevance, {circuits} is recommended. "
+        + _verdict(first, found.paper, ahead),
     )
     return Calibration(best, lower, RULE, limit, "truth", scores, circuits=circuits), table
+
+
+def _verdict(first: str, paper: str, ahead: Estimate) -> str:
+    """What the difference between the highest mean and the paper's recipe allows to say."""
+    if first == paper:
+        return "No kind of features has a higher mean than the paper's recipe, which is kept."
+    by = f"{first} differs from the paper's recipe by {ahead.mean:.3f} ({_interval(ahead)}) on all unions"
+    if ahead.low > 0:
+        return f"{by}; another recipe is recommended only where this interval excludes 0."
+    return f"{by}: no detectable difference, so the paper's recipe is kept."
 
 
 def _recipe_by_proxy(found: Benchmark) -> tuple[Calibration, Table]:
@@ -361,7 +377,8 @@ def _agreement_table(found: Benchmark, kind: str, counts: Sequence[int], what: s
                     f"NMI, {count}": number(found.mean(own.nmi, which).mean)}  # fmt: skip
         difference = found.mean(own.ari - paper.ari, found.which(kind))
         row |= {"against the paper's": number(difference.mean), "95 %": _interval(difference)}
-        row["leaks"] = ", ".join(found.leaks(features, kind)) or "–"
+        nothing = "none found" if found.testable(features, kind) else UNTESTABLE
+        row["leaks"] = ", ".join(found.leaks(features, kind)) or nothing
         rows.append(row)
     sizes = ", ".join(f"{int(found.which(kind, count).sum())} of {count} meanings" for count in counts)
     columns = ["features", *(f"{name}, {count}" for count in counts for name in ("ARI", "95 %", "NMI")),
@@ -369,7 +386,8 @@ def _agreement_table(found: Benchmark, kind: str, counts: Sequence[int], what: s
     note = (
         "Adjusted Rand index and normalised mutual information with the known meanings at their true number; 95 %: "
         "bootstrap over classes or channels, so that units which share them are not taken for independent. The first "
-        "line is the paper's recipe."
+        "line is the paper's recipe. Leaks: what a check finds where there should be nothing (see the table of leaks); "
+        f"{UNTESTABLE}: the checks find nothing in activations by their nature, or saw too few units, which is no pass."
     )
     return Table(f"planted-{kind}", f"{found.layer}: {what} ({sizes})", columns, rows, note)
 

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pure_cli.artifacts import Collected, read_collected
-from pure_cli.config import AttributeSettings, CollectSettings
+from pure_cli.config import AttributeSettings, CollectSettings, Running
 from pure_cli.core.directions import AT, module_of
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
-from pure_cli.data.loader import batches, default_workers
+from pure_cli.data.loader import batches
 from pure_cli.data.sources.subset import subset
 from pure_cli.files import write_whole
 from pure_cli.stages.attribute import attribute
 from pure_cli.stages.collect import collect, remembered_options
-from pure_cli.stages.common import Network, first_image, images_at_once, images_of
+from pure_cli.stages.common import Network, first_image, images_at_once, images_of, workers_of
 from pure_cli.stages.pairs import Plan
 from pure_cli.stages.portions import Portions
 from pure_cli.workspace import Store
@@ -93,7 +93,14 @@ class Pass:
     highest: dict[str, np.ndarray]
 
 
-def look(network: Network, listing: Listing, module: str, before: str | None, progress: Callable[[int], None]) -> Pass:
+def look(
+    network: Network,
+    listing: Listing,
+    module: str,
+    before: str | None,
+    how: Running,
+    progress: Callable[[int], None],
+) -> Pass:
     """Run all images through the network up to the layer."""
     from pure_cli.core.circuits import activations
 
@@ -101,9 +108,9 @@ def look(network: Network, listing: Listing, module: str, before: str | None, pr
     ready = network.ready(first_image(listing, network), modules)
     image, mean = [], []
     highest: dict[str, list[np.ndarray]] = {name: [] for name in modules}
-    size = images_at_once(listing, network, None)
+    size = images_at_once(listing, network, how.batch_size)
     portions = Portions()
-    for batch in batches(listing, listing.index, network.preprocessing, size, default_workers()):
+    for batch in batches(listing, listing.index, network.preprocessing, size, workers_of(how)):
 
         def compute(begin: int, end: int, images: torch.Tensor = batch.images) -> None:
             found = activations(ready.model, ready.inputs(images[begin:end]), modules, _highest_and_mean)
@@ -147,8 +154,7 @@ def make_units(
     units: int,
     seed: int,
     advance: Callable[[str, int], None],
-    device: str,
-    force: bool,
+    how: Running,
 ) -> list[Made]:
     """Make the units, and collect and attribute those that fire for all of their meanings.
 
@@ -157,8 +163,9 @@ def make_units(
     before : what goes into the ReLU that the layer ends with; None where there is none, and no merged units then
     units : wanted of each kind and number of meanings, on both halves together
     advance : called with what is done, and how much of it
+    how : the network is run; with `force`, relevances are computed anew
     """
-    seen = look(network, listing, layer, before, lambda count: advance("images", count))
+    seen = look(network, listing, layer, before, how, lambda count: advance("images", count))
     n = int(collected.layers[layer].settings["n"])
     found: list[Made] = []
     for half, (making, finding) in enumerate(halves(seen, listing.labels, seed)):
@@ -184,14 +191,14 @@ def make_units(
             _save(file, directions)
             options |= {"data": data, "directions": file, "directions_relu": directions.relu, "layer": [module]}
             with own.lock("calibrate"):
-                collect(own, CollectSettings(**options, device=device, force=False))
+                collect(own, CollectSettings(**options, **how.running))
             name = f"{kind}{AT}{module}"
-            made = _qualified(kind, half, own, name, parts, listing, seen.image[finding], network, wanted)
+            made = _qualified(kind, half, own, name, parts, listing, seen.image[finding], network, wanted, how)
             if len(made.neuron):
                 with own.lock("calibrate"):
                     attribute(own, AttributeSettings(
                         layer=[name], neurons=",".join(map(str, made.neuron)), lower_layer=list(lower_layers),
-                        device=device, force=force,
+                        force=how.force, **how.running,
                     ))  # fmt: skip
                 found.append(made)
             advance("units", len(parts))
@@ -262,6 +269,7 @@ def _qualified(
     finding: np.ndarray,
     network: Network,
     wanted: int,
+    how: Running,
 ) -> Made:
     """The units all of whose meanings have their share of the references, `wanted` for each number of meanings."""
     from pure_cli.core.units import has_its_meanings
@@ -272,7 +280,7 @@ def _qualified(
         truth = np.where(top.image == NO_IMAGE, UNKNOWN_LABEL, listing.labels[images[top.image.clip(min=0)]])
         meanings: list[Sequence[int]] = list(parts)
     else:
-        values = _parts_at(store, layer, parts, network)
+        values = _parts_at(store, layer, parts, network, how)
         truth, meanings = values.argmax(axis=-1), [(0, 1)] * len(parts)
     full = (top.image != NO_IMAGE).all(axis=1) & (top.value > 0).all(axis=1)
     left, good = {1: wanted, 2: wanted, 3: wanted}, []
@@ -284,7 +292,7 @@ def _qualified(
     return Made(kind, half, store, layer, np.array(good, np.int64), [parts[row] for row in good], truth[good])
 
 
-def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: Network) -> np.ndarray:
+def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: Network, how: Running) -> np.ndarray:
     """(M, n, 2) what each of the two channels adds to a unit at its maximum in each reference."""
     from pure_cli.core.circuits import activations
     from pure_cli.core.layout import channels_first
@@ -295,9 +303,9 @@ def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: N
     top, module, weight = own.top, module_of(layer), own.directions.weight
     listing, plan = images_of(store, collected.origin["data"]), Plan.of(top.image)
     found = np.zeros((top.image.size, 2), np.float32)
-    size = images_at_once(listing, network, None)
+    size = images_at_once(listing, network, how.batch_size)
     start, portions = 0, Portions()
-    for batch in batches(listing, plan.images, network.preprocessing, size, default_workers()):
+    for batch in batches(listing, plan.images, network.preprocessing, size, workers_of(how)):
 
         def compute(begin: int, end: int, start: int = start, images: torch.Tensor = batch.images) -> None:
             output = activations(network.model, network.inputs(images[begin:end]), [module])[module]

@@ -1,0 +1,78 @@
+"""Every option of every command changes what its stage gets."""
+
+import pytest
+import typer
+
+from pure_cli import api, config
+from pure_cli.app import app
+from pure_cli.commands.common import HABITS
+from pure_cli.commands.run import UNITS
+
+NOT_FOR_STAGES = {*HABITS, "list_layers", "help"}  # what is shown, and where
+BASE = {"collect": {"model": "m.py:f", "data": "."}, "directions": {"how": "pca"}, "evaluate": {"metric": "labels"}}
+TOGETHER = {"rule": ["--by", "relevance"], "target": ["--by", "relevance"], "sort": ["--k", "auto"]}
+VALUES = {
+    "mean": "0.1,0.2,0.3", "std": "0.1,0.2,0.3", "k": "3", "rule": "epsilon", "target": "predicted", "pool": "sum",
+    "by": "relevance", "position": "max", "precision": "bfloat16", "store": "float16", "recipe": "calibrated",
+    "transform": "sqrt-l2", "sort": "polysemantic", "crop": "none", "format": "pdf", "interpolation": "nearest",
+    "how": "nmf", "device": "cpu", "directions_part": "encoder",
+}  # fmt: skip
+COMMANDS = {name: command for name, command in typer.main.get_command(app).commands.items() if name in UNITS}
+EVERY = [(name, option.name) for name, command in COMMANDS.items() for option in command.params]
+
+
+class Got(Exception):
+    pass
+
+
+def words(command: str, option) -> list[str]:
+    """The option with a value other than the default."""
+    if option.param_type_name == "argument":
+        return [VALUES[option.name]]
+    if option.is_flag:
+        return [option.secondary_opts[0] if option.secondary_opts else option.opts[0]]
+    annotation = str(config.STAGES[command].model_fields[option.name].annotation)
+    number = "int" in annotation or "float" in annotation
+    return [option.opts[0], VALUES.get(option.name, "7" if number else "0" if option.name == "neurons" else "other")]
+
+
+@pytest.fixture
+def gets(cli, monkeypatch, tmp_path):
+    """What the stage of a command gets."""
+    found = []
+
+    def note(self, stage, function, settings, progress):
+        found.append(settings)
+        raise Got
+
+    monkeypatch.setattr(api.Workspace, "_run", note)
+
+    def run(command: str, *more: str):
+        needed: list[str] = []
+        for name, value in BASE.get(command, {}).items():
+            option = next(one for one in COMMANDS[command].params if one.name == name)
+            if not set(option.opts) & set(more) and not (option.param_type_name == "argument" and "nmf" in more):
+                needed += [value] if option.param_type_name == "argument" else [option.opts[0], value]
+        found.clear()
+        answer = cli(command, "-w", tmp_path / "w", *needed, *more)
+        assert found, answer.err
+        return found[0]
+
+    return run
+
+
+@pytest.mark.parametrize(("command", "name"), [one for one in EVERY if one[1] not in NOT_FOR_STAGES])
+def test_every_option_changes_what_the_stage_gets(gets, command, name):
+    option = next(one for one in COMMANDS[command].params if one.name == name)
+    more = TOGETHER.get(name, []) if command in ("collect", "cluster") else []
+    before, after = gets(command, *more), gets(command, *more, *words(command, option))
+    assert before != after
+    if name in type(after).model_fields and name != "transform":
+        assert getattr(after, name) != getattr(before, name)
+
+
+@pytest.mark.parametrize("stage", list(config.STAGES))
+def test_every_option_of_a_command_is_a_key_of_the_file(stage):
+    own = {option.name for option in COMMANDS[stage].params} - NOT_FOR_STAGES
+    unused = {"workers"} if stage == "render" else set()  # which reads a few images at a time
+    assert own == set(config.STAGES[stage].model_fields) - unused
