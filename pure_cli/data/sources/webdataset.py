@@ -19,7 +19,7 @@ import numpy as np
 
 from pure_cli.data.cache import Cache, Part, pack, unpack
 from pure_cli.data.handles import Handles
-from pure_cli.data.labels import from_texts, number
+from pure_cli.data.labels import Classes, from_texts, number
 from pure_cli.data.place import Place, unreadable
 from pure_cli.data.source import EXTENSIONS, DamagedImage, Items
 from pure_cli.errors import PureError, first_line
@@ -60,11 +60,11 @@ class WebDataset:
         if not paths:
             raise PureError(f"There is no image in '{place.text}'. Images end in {', '.join(EXTENSIONS)}.")
         sizes, starts = (np.concatenate([shard[part] for shard in shards]) for part in ("size", "start"))
-        labels, names = _labels(shards, place)
+        labels, names, order = _labels(shards, place)
         counts = [len(shard["size"]) for shard in shards]
         times = np.repeat([file.stat().st_mtime_ns for file in files], counts)
         read = _Members(files, np.cumsum([0, *counts]), starts, sizes)
-        return Items(place.folder, paths, read, labels, names, sizes, times=times)
+        return Items(place.folder, paths, read, labels, names, sizes, times=times, order=order)
 
 
 @dataclass
@@ -190,13 +190,15 @@ def _compressed(file: Path) -> PureError:
     )
 
 
-def _labels(shards: list[Part], place: Place) -> tuple[list[int], tuple[str, ...]]:
+def _labels(shards: list[Part], place: Place) -> Classes:
     """Labels of all items, and class names."""
     texts = [text for shard in shards for text in unpack(shard["label"])]
+    known = _names_beside(place.folder)
     if not any(texts):
-        return number(_class_folders([name for shard in shards for name in unpack(shard["name"])]))
-    labels, names = from_texts(texts)
-    return labels, names or _names_beside(place.folder, max(labels))
+        return number(_class_folders([name for shard in shards for name in unpack(shard["name"])]), known)
+    found = from_texts(texts, known)
+    reach = not found.names and max(found.labels) < len(known)
+    return found._replace(names=known) if reach else found
 
 
 def _class_folders(names: list[str]) -> list[str]:
@@ -207,16 +209,14 @@ def _class_folders(names: list[str]) -> list[str]:
     return [parts[common] if len(parts) > common else "" for parts in folders]
 
 
-def _names_beside(folder: Path, top: int) -> tuple[str, ...]:
-    """The class names that a file beside the shards gives to the labels 0 to `top`; none where they do not reach."""
+def _names_beside(folder: Path) -> tuple[str, ...]:
+    """The class names that a file beside the shards gives to the labels 0, 1, …; none where there is none."""
     for name in NAME_FILES:
         try:
             lines = (folder / name).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError):
             continue
-        names = tuple(line.strip() for line in lines if line.strip())
-        if top < len(names):
-            return names
+        return tuple(line.strip() for line in lines if line.strip())
     return ()
 
 
