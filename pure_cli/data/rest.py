@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from pure_cli.words import counted, printable
 
@@ -46,13 +46,18 @@ class Rest:
 
     def add(self, name: str, folder: str = "") -> None:
         """Leave out a file, which lies at any depth in a class folder."""
-        kind = self._kind(name)
+        kind = _kind(name)
+        kind = kind if kind in self._every or len(self._every) < _KINDS else _OTHER
         self._every[kind] += 1
-        meant = kind not in NO_IMAGES and not (kind == _NONE and _NO_ENDING.match(name))
+        meant = bool(meant_as_image(name))
         if meant:
             self.left_out[kind] += 1
         if folder in self._folders:
             self._folders[folder] = max(self._folders[folder], _LEFT_OUT if meant else _BESIDE)
+
+    def merge(self, left_out: Mapping[str, int]) -> None:
+        """Leave out what another one left out."""
+        self.left_out.update(left_out)
 
     def holds(self) -> str:
         """What there is, in words."""
@@ -74,12 +79,17 @@ class Rest:
             found.append(f"The folder{'s' if several else ''} {named}{more} hold{'' if several else 's'} no image.")
         return found
 
-    def _kind(self, name: str) -> str:
-        base, dot, last = name.lower().rpartition(".")
-        kind = dot + last if base else _NONE
-        if kind != _NONE and not _LIKE_AN_ENDING.fullmatch(kind):
-            kind = _OTHER
-        return kind if kind in self._every or len(self._every) < _KINDS else _OTHER
+
+def meant_as_image(name: str) -> str:
+    """The kind of a file that could be meant as an image, "" for what usually lies beside images."""
+    kind = _kind(name)
+    return "" if kind in NO_IMAGES or (kind == _NONE and _NO_ENDING.match(name)) else kind
+
+
+def _kind(name: str) -> str:
+    base, dot, last = name.lower().rpartition(".")
+    kind = dot + last if base else _NONE
+    return kind if kind == _NONE or _LIKE_AN_ENDING.fullmatch(kind) else _OTHER
 
 
 def _was(count: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pure_cli.data.labels import BY_NAME, BY_NUMBER
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, PureFailure
 
@@ -114,6 +115,33 @@ def test_pipe_named_like_an_image_is_no_image(tmp_path):
     make(tmp_path, "a.jpg")
     os.mkfifo(tmp_path / "b.jpg")
     assert list_images(tmp_path).paths == ("a.jpg",)
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels", "names", "order"),
+    [
+        ("0 1 2 9", [0, 1, 2, 9], (), BY_NUMBER),
+        ("2 5 10", [10, 2, 5], (), BY_NUMBER),
+        ("0 1 2 3 4 5 6 7 8 9 10", [0, 1, 10, *range(2, 10)], tuple(map(str, range(11))), BY_NUMBER),
+        ("000 001 002", [0, 1, 2], ("000", "001", "002"), ""),
+        ("001 100", [1, 100], (), BY_NUMBER),
+        ("01 1 2", [0, 1, 2], ("01", "1", "2"), BY_NAME),
+        ("1 10 2 none", [0, 1, 2, 3], ("1", "10", "2", "none"), BY_NAME),
+    ],
+)
+def test_folders_that_are_called_by_numbers_are_the_classes_of_these_numbers(tmp_path, folders, labels, names, order):
+    listing = list_images(make(tmp_path, *(f"{name}/1.jpg" for name in folders.split())))
+    assert (listing.labels.tolist(), listing.names, listing.order) == (labels, names, order)
+
+
+def test_what_is_left_out_of_a_folder_is_counted_and_named(tmp_path):
+    make(tmp_path, "a/1.jpg", "a/2.JXL", "a/3.jxl", "a/4.tga", "a/notes.txt", "b/1.jxl", "c/labels.json", "a/README")
+    make(tmp_path, "a/00af31", ".b/1.jxl", "a/Thumbs.db", "a/1.2.0017")
+    (tmp_path / "d").mkdir()
+    assert list_images(tmp_path).notes == (
+        "6 files were left out: 3 .jxl, 1 .tga, 1 without an ending, 1 of other endings.",
+        "The folders 'b', 'd' hold no image.",
+    )
 
 
 # --- limit
