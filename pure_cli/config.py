@@ -390,9 +390,21 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(config_folder().glob("*.yaml"))}
 
 
+class _AsWritten(yaml.SafeLoader):
+    """Keeps what is written: a layer 0.10 is no number, `on` no truth, 1:30 no minute. The settings know their types."""
+
+
+_NO_VALUES = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+_AsWritten.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in _NO_VALUES]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """A YAML file of options; a key at the top holds for every stage that knows it, a section for one stage.
 
+    All values are texts as they are written, or lists of them; None where there is none, which `make` gives their types.
     Paths in the file are relative to the working directory, as on the command line.
 
     Raises
@@ -401,7 +413,7 @@ def read_config(path: Path) -> dict[str, Any]:
         No such file, no YAML, or a key that no stage knows.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _AsWritten)
     except FileNotFoundError:
         raise PureError(f"There is no config file {path}.") from None
     except (OSError, UnicodeDecodeError) as error:

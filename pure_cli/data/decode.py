@@ -5,6 +5,9 @@ import logging
 import os
 import stat
 import warnings
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +16,11 @@ from PIL import Image, UnidentifiedImageError
 
 from pure_cli.data.source import DamagedImage
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")  # and no others: some start a program to be read
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI"),
+    "HEIF",  # of a plugin
+)  # and no others: some start a program to be read
+HEIF_PLUGIN = "pillow_heif"  # the extra ``heif``
 
 _ORIENTATION = 0x0112  # EXIF tag
 _TURN = {
@@ -27,7 +34,11 @@ _TURN = {
 }
 _SIXTEEN_TO_EIGHT = 257  # 65535 / 255
 _SIXTEEN_BIT_FORMATS = ("PNG", "PPM")  # Pillow may open their 16-bit grey images in its 32-bit mode
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"BM")  # how the formats begin
+_JPEG2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+_NO_JPEG2000 = "a JPEG 2000 file, which this Pillow does not read (pip install -U pillow)"
+_AVIF = {b"avif", b"avis"}
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"qoif")  # how the formats begin
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what Pillow logs on standard error
 
@@ -64,7 +75,7 @@ def decode(raw: str | os.PathLike[str] | bytes | np.ndarray) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with _opened(file) as content, Image.open(content, formats=FORMATS) as image:
+            with _opened(file) as content, Image.open(content, formats=_formats()) as image:
                 image.load()
                 if 0 in image.size:
                     raise DamagedImage("no pixels")
@@ -73,6 +84,15 @@ def decode(raw: str | os.PathLike[str] | bytes | np.ndarray) -> Image.Image:
         raise
     except Exception as error:
         raise DamagedImage(_reason(error, file)) from error
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those that the installed Pillow reads, with its plugin."""
+    Image.init()
+    with suppress(ImportError):
+        import_module(HEIF_PLUGIN).register_heif_opener()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def _of_pixels(pixels: np.ndarray) -> Image.Image:
@@ -175,8 +195,24 @@ def _unidentified(file: Path | bytes) -> str:
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, not an image (run 'git lfs pull')"
     if head[4:8] == b"ftyp":
-        return "an AVIF, HEIC or video file, which is not read"
+        return _of_boxes(head)
+    if head.startswith(_JPEG2000):
+        return _NO_JPEG2000
     return "cut short or broken" if head.startswith(_MAGIC) else "not an image"
+
+
+def _of_boxes(head: bytes) -> str:
+    """Why a file of the family of MP4 is not read, by the brands that it begins with."""
+    brands = {head[at : at + 4] for at in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)}
+    if brands & _AVIF:
+        there = "AVIF" in _formats()
+        return (
+            "a broken AVIF file" if there else "an AVIF file, which this Pillow does not read (pip install -U pillow)"
+        )
+    if brands & _HEIC:
+        there = "HEIF" in _formats()
+        return "a broken HEIC file" if there else "a HEIC file, which needs pip install 'pure-cli[heif]'"
+    return "a video, or another file of its family, which is not read"
 
 
 def _system_reason(error: OSError) -> str:

@@ -43,6 +43,8 @@ class Listing:
     data : what ``--data`` said, absolute
     identity : tells a change that sizes do not
     codes : of the classes, where the names stand for codes
+    order : how class names were numbered, where the data does not say it (`pure_cli.data.labels`)
+    notes : sentences on what was left out, and on what was guessed
     """
 
     root: Path
@@ -56,6 +58,8 @@ class Listing:
     data: str = ""
     identity: str = ""
     codes: tuple[str, ...] = ()
+    order: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -134,6 +138,8 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
         data=place.text,
         identity=items.identity,
         codes=tuple(items.codes),
+        order=items.order,
+        notes=tuple(items.notes),
     )
 
 

@@ -15,7 +15,8 @@ from pure_cli.data.place import Place
 
 EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif"),
-    *(".tif", ".tiff", ".ppm", ".pgm"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".hif"),
+    *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".mpo", ".apng", ".qoi"),
 )
 MISSING_SIZE = -1  # of a file that is listed and is not there
 NO_TIME = -1  # of the last change of such a file, or of what is no file
@@ -49,6 +50,8 @@ class Items:
     codes : for class names that stand for codes (WordNet ids), the codes
     times : N times of the last change in nanoseconds, for items that are files, -1 where one is not there; None where
         there are none
+    order : how class names were numbered, where the data does not say it (`pure_cli.data.labels`)
+    notes : sentences on what was left out, and on what was guessed
     """
 
     root: Path
@@ -60,6 +63,8 @@ class Items:
     identity: str = ""
     codes: Sequence[str] = ()
     times: Sequence[int] | np.ndarray | None = None
+    order: str = ""
+    notes: Sequence[str] = ()
 
 
 class Source(Protocol):

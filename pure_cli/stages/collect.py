@@ -74,7 +74,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         if Checkpoint.layers(store) <= kept.keys():  # of a pass that was killed when all was written
             store.drop_partial("collect")
         details = {"damaged": len(before.damaged), "images": before.origin["images"]}
-        return Outcome("collect", asked, 0, "images", [], time.perf_counter() - start, details)
+        return Outcome("collect", asked, 0, "images", [*listing.notes], time.perf_counter() - start, details)
 
     network, origin = open_model(spec, settings, requested, seed)
     layers, default_layer, unclear = resolve_layers(network, listing, spec, asked, named, settings.channels)
@@ -107,8 +107,8 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     write_collected(store, _whole(origin, {**others, **new}, listing, damaged), seen)
     store.drop_partial("collect")
 
-    notes = _replaced(before, made_from, how, wanted) + sound + scores.notes + unclear + _damage_notes(damaged)
-    notes += tie_notes(new, listing)
+    notes = [*listing.notes, *_replaced(before, made_from, how, wanted), *sound, *scores.notes, *unclear]
+    notes += [*_damage_notes(damaged), *tie_notes(new, listing)]
     notes += [untold] if untold else []
     if random_weights:
         which = "those that its function makes" if settings.weights is None else "untrained (--weights none)"

@@ -10,11 +10,13 @@ import numpy as np
 
 from pure_cli.config import CollectSettings
 from pure_cli.core.directions import AT, module_of
+from pure_cli.data.labels import BY_NAME, BY_NUMBER, misnumbered
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.stages.common import Network, first_image, named_images
 from pure_cli.stages.crops import HEATMAPS_SHARE
 from pure_cli.stages.portions import Portions
+from pure_cli.words import counted, printable
 
 if TYPE_CHECKING:
     import torch
@@ -70,16 +72,24 @@ class Scores:
         self._rule = self._chosen(example)
         outputs, labels = self._outputs(example), listing.labels[listing.index]
         if settings.target is None:
-            known = len(listing.names) in (0, outputs)  # names that are as many as the outputs are in their order
+            known = len(listing.names) in (0, outputs)
             self._by_label = bool(known and labels.min(initial=0) >= 0 and labels.max(initial=0) < outputs)
             told = "labels" if self._by_label else "predicted classes: the labels do not number its outputs"
             self.notes.append(f"Relevance is that for the images' {told} (--target).")
+        elif self._by_label and listing.order == BY_NAME and len(listing.names) != outputs:
+            raise PureError(
+                f"The {counted(len(listing.names), 'class name')} of the images do not say which of the model's "
+                f"{outputs:,} outputs they are. Pass a list of the images with their numbers, or use --target predicted."
+            )
         elif self._by_label and labels.min(initial=0) < 0:
             raise PureError("Not every image has a label. Use --target predicted.")
         elif self._by_label and labels.max(initial=0) >= outputs:
             raise PureError(
-                f"There are labels up to {labels.max()}, and the model has {outputs} outputs. Use --target predicted."
+                f"There are labels up to {labels.max()}, and the model has {outputs} outputs, from 0 on. "
+                "Use --target predicted, or pass a list of the images with other labels."
             )
+        if self._by_label:
+            self.notes += _order_notes(listing)
 
     def __enter__(self) -> Scores:
         if self._settings.by == "relevance":
@@ -171,6 +181,26 @@ class Scores:
         if not isinstance(output, torch.Tensor) or output.ndim != 2:
             raise PureError("The model gives no outputs (B, K) that relevance could be for. Use --by activation.")
         return output.shape[1]
+
+
+def _order_notes(listing: Listing) -> list[str]:
+    """Which class each output is taken for, where the images alone do not say it."""
+    names = listing.names
+    if listing.order == BY_NUMBER:
+        return [
+            "The names of the classes are numbers, and output 2 is taken for the class '2' (torchvision's ImageFolder "
+            "would put '10' before it)."
+        ]
+    if listing.order == BY_NAME and len(names) > 1:
+        codes = listing.codes or names
+        return [
+            "The model's outputs are taken for the classes in the order of their names, as torchvision's ImageFolder "
+            f"has them: '{printable(codes[0])}' is output 0, '{printable(codes[-1])}' output {len(codes) - 1}."
+        ]
+    odd = misnumbered(names)
+    if odd < 0:
+        return []
+    return [f"Output {odd} is taken for the class '{names[odd]}', which has this number in the data."]
 
 
 def _told(layer: str, bound: Bound) -> str:

@@ -249,7 +249,8 @@ class _Chart(NamedTuple):
         at = np.arange(len(values)) + shift
         heights, below, above = np.nan_to_num(_two_sided(values)).T
         draw, name = (self.axes.bar, "yerr") if self.upright else (self.axes.barh, "xerr")
-        drawn = draw(at, heights, width, color=color, **{name: [below, above]}, error_kw={"lw": 0.8, "ecolor": INK})
+        errors_drawn: dict[str, Any] = {name: [below, above], "error_kw": {"lw": 0.8, "ecolor": INK}}
+        drawn = draw(at, heights, width, color=color, **errors_drawn)
         if np.isfinite(values[:, 0]).any():
             for x, mean, *errors in zip(at.tolist(), values[:, 0], below, above, strict=True):
                 self._write(x, mean, errors[0 if mean < 0 else 1])

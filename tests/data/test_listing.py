@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pure_cli.data.labels import BY_NAME, BY_NUMBER
 from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, PureFailure
 
-EVERY_ENDING = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "tif", "tiff", "ppm", "pgm"]
+EVERY_ENDING = [
+    *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
+    *("avif", "heic", "heif", "hif", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx", "mpo", "apng", "qoi"),
+]
 
 
 def make(root: Path, *names: str) -> Path:
@@ -113,6 +117,33 @@ def test_pipe_named_like_an_image_is_no_image(tmp_path):
     assert list_images(tmp_path).paths == ("a.jpg",)
 
 
+@pytest.mark.parametrize(
+    ("folders", "labels", "names", "order"),
+    [
+        ("0 1 2 9", [0, 1, 2, 9], (), BY_NUMBER),
+        ("2 5 10", [10, 2, 5], (), BY_NUMBER),
+        ("0 1 2 3 4 5 6 7 8 9 10", [0, 1, 10, *range(2, 10)], tuple(map(str, range(11))), BY_NUMBER),
+        ("000 001 002", [0, 1, 2], ("000", "001", "002"), ""),
+        ("001 100", [1, 100], (), BY_NUMBER),
+        ("01 1 2", [0, 1, 2], ("01", "1", "2"), BY_NAME),
+        ("1 10 2 none", [0, 1, 2, 3], ("1", "10", "2", "none"), BY_NAME),
+    ],
+)
+def test_folders_that_are_called_by_numbers_are_the_classes_of_these_numbers(tmp_path, folders, labels, names, order):
+    listing = list_images(make(tmp_path, *(f"{name}/1.jpg" for name in folders.split())))
+    assert (listing.labels.tolist(), listing.names, listing.order) == (labels, names, order)
+
+
+def test_what_is_left_out_of_a_folder_is_counted_and_named(tmp_path):
+    make(tmp_path, "a/1.jpg", "a/2.JXL", "a/3.jxl", "a/4.tga", "a/notes.txt", "b/1.jxl", "c/labels.json", "a/README")
+    make(tmp_path, "a/00af31", ".b/1.jxl", "a/Thumbs.db", "a/1.2.0017")
+    (tmp_path / "d").mkdir()
+    assert list_images(tmp_path).notes == (
+        "6 files were left out: 3 .jxl, 1 .tga, 1 without an ending, 1 of other endings.",
+        "The folders 'b', 'd' hold no image.",
+    )
+
+
 # --- limit
 
 
@@ -187,9 +218,9 @@ def test_plain_list_with_integer_labels(tmp_path, gap):
 
 def test_plain_list_with_class_names_of_several_words(tmp_path):
     make(tmp_path, "a.jpg", "c d.jpg")
-    (tmp_path / "list.txt").write_text("a.jpg polar bear\nc d.jpg\tant\na.jpg 7\n")
+    (tmp_path / "list.txt").write_text("a.jpg polar bear\nc d.jpg\tant\nb.jpg 7\n")
     listing = list_images(tmp_path / "list.txt")
-    assert listing.paths == ("a.jpg", "c d.jpg", "a.jpg")
+    assert listing.paths == ("a.jpg", "c d.jpg", "b.jpg")
     assert listing.names == ("7", "ant", "polar bear") and listing.labels.tolist() == [2, 1, 0]
 
 
@@ -276,6 +307,74 @@ def test_list_in_utf16_as_powershell_writes_it(tmp_path):
 def test_label_too_long_for_a_number_is_a_name(tmp_path):
     (tmp_path / "l.txt").write_text(f"a.jpg {'9' * 30}\n")
     assert list_images(tmp_path / "l.txt").names == ("9" * 30,)
+
+
+def test_an_image_that_a_list_names_again_is_left_out_and_told(tmp_path):
+    make(tmp_path, "a.jpg", "sub/b.jpg", "c.jpg")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "a.jpg")
+    os.link(tmp_path / "c.jpg", tmp_path / "hard.jpg")  # a file of its own, as far as anyone can tell
+    again = f"./sub/../a.jpg,1\n{tmp_path}/sub/b.jpg,0\nlink.jpg,2\ngone.jpg,5\n"
+    (tmp_path / "l.csv").write_text(f"path,label\na.jpg,1\nsub/b.jpg,2\nc.jpg,3\nhard.jpg,4\ngone.jpg,5\n{again}")
+    listing = list_images(tmp_path / "l.csv")
+    assert listing.paths == ("a.jpg", "sub/b.jpg", "c.jpg", "hard.jpg", "gone.jpg")
+    assert listing.labels.tolist() == [1, 2, 3, 4, 5]
+    assert listing.notes == (
+        "4 lines name an image again and were left out; 2 of them with another label than the first one, which counts.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "told"),
+    [
+        ("id,breed\n01ab,pug\n02cd,boxer\n", ["pug", "boxer"], "The labels are those of the column 'breed'."),
+        ("breed,id\npug,01ab\nboxer,02cd\n", ["pug", "boxer"], "The labels are those of the column 'breed'."),
+        ("image_id,x,label\n01ab,3,pug\n02cd,4,boxer\n", ["pug", "boxer"], None),
+        ("photo,kind\n01ab.jpg,pug\n02cd.PNG,boxer\n", ["pug", "boxer"], "The labels are those of the column 'kind'."),
+        ("filename,width,class,xmin\n01ab.jpg,9,pug,0\n02cd.PNG,9,boxer,0\n", ["pug", "boxer"], None),
+        (
+            "id,class,label\n01ab,pug,7\n02cd,boxer,8\n", ["pug", "boxer"],
+            "The labels are those of the column 'class', and not of 'label'.",
+        ),
+        (
+            "image_id,healthy,rust\n01ab,0,1\n02cd,1,0\n", None,
+            "The images of 'train.csv' have no labels, since none of its columns 'image_id', 'healthy', 'rust' is called "
+            "'label' or 'class'.",
+        ),
+        (
+            "7,01ab.jpg,pug\n8,02cd.PNG,boxer\n", ["pug", "boxer"],
+            "'train.csv' has no header: column 2 was taken for the paths, column 3 for the labels.",
+        ),
+    ],
+)  # fmt: skip
+def test_a_list_beside_the_folder_of_its_images(tmp_path, text, labels, told):
+    make(tmp_path, "train/01ab.jpg", "train/02cd.PNG", "test/03ef.jpg")
+    (tmp_path / "train.csv").write_text(text)
+    listing = list_images(tmp_path / "train.csv")
+    assert listing.paths == ("train/01ab.jpg", "train/02cd.PNG") and listing.sizes.tolist() == [1, 2]
+    assert ([listing.names[k] for k in listing.labels] if labels else None) == labels
+    *guesses, where = listing.notes
+    assert guesses == ([told] if told else [])
+    assert where.startswith("2 images were found beside the list 'train.csv', which names another place: '01ab")
+
+
+def test_a_name_that_may_be_several_files_is_an_error_unless_the_list_is_called_after_a_folder(tmp_path):
+    make(tmp_path, "small/1.jpg", "test/1.jpg", "train/1.jpg", "train/2.jpg")
+    for name in ("list.csv", "train_labels.csv"):
+        (tmp_path / name).write_text("id,label\n2,5\n1,4\n3,3\n")
+    assert list_images(tmp_path / "train_labels.csv").paths == ("train/2.jpg", "train/1.jpg", "3")
+    with pytest.raises(PureError, match=r"'1', which may be 'small/1\.jpg' or 'test/1\.jpg' or 'train/1\.jpg'"):
+        list_images(tmp_path / "list.csv")
+
+
+def test_a_list_of_names_that_are_nowhere_says_so(tmp_path):
+    (tmp_path / "train.csv").write_text("id,breed\nabc,pug\n")
+    with pytest.raises(PureError, match=r"names 'abc', and there is no such file beside it or in a folder beside it"):
+        list_images(tmp_path / "train.csv")
+
+
+def test_lines_without_a_path_are_counted(tmp_path):
+    (tmp_path / "l.csv").write_text("path,label\na.jpg,1\n,2\n ,3\n")
+    assert list_images(tmp_path / "l.csv").notes == ("2 lines of 'l.csv' name no image.",)
 
 
 # --- errors

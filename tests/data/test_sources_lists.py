@@ -64,7 +64,7 @@ def test_rows_that_are_short_or_long(listed):
 
 
 def test_labels_of_mixed_kinds_are_names(listed):
-    listing = listed("a.png|3\nb.png|cat\na.png|inf\nb.png|1e300\n")
+    listing = listed("a.png|3\nb.png|cat\nc.png|inf\nd.png|1e300\n")
     assert listing.names == ("1e300", "3", "cat", "inf") and listing.labels.tolist() == [1, 2, 3, 0]
 
 

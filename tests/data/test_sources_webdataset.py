@@ -106,6 +106,31 @@ def test_of_two_members_with_one_name_the_later_counts(tmp_path, made):
     assert [listing.read(i) for i in range(2)] == [second, first]
 
 
+@pytest.mark.parametrize(
+    ("members", "items", "told"),
+    [
+        ([f"t/{kind}.{i}.jpg" for i in range(3) for kind in ("cat", "dog")], 6, "names in the tar have dots"),
+        ([f"{day}.jpg" for day in ("v.2020.01.05", "v.2020.01.06")], 2, "names in the tar have dots"),
+        (["x.ab12.jpg", "x.cd34.jpg", "y.ef56.jpg", "y.0a1b.jpg"], 4, "names in the tar have dots"),
+        ([f"{i}.{view}.jpg" for i in range(3) for view in ("left", "right")], 3, "3 images share their keys"),
+        ([f"{i}.{view}" for i in range(3) for view in ("0.jpg", "1.jpg", "cls")], 3, "3 images share their keys"),
+        ([f"{i}.{view}" for i in range(3) for view in ("jpg", "cls", "json", "txt")], 3, None),
+        ([f"a.{i}.jpg" for i in range(1)], 1, None),
+        (["a.jpg", "b.jxl", "c.jxl", "c.cls", "readme.md", "a.jxl"], 1, "2 files were left out: 2 .jxl."),
+    ],
+)  # fmt: skip
+def test_members_that_would_share_a_key(tmp_path, png, members, items, told):
+    listing = shard(tmp_path / "a.tar", *((name, name.encode()) for name in members))
+    assert len(listing) == items and len(listing.notes) == (told is not None)
+    assert told is None or told in listing.notes[0]
+    assert all(listing.paths[i] == f"a.tar:{listing.read(i).decode()}" for i in range(items))
+
+
+def test_names_with_dots_keep_their_labels(tmp_path, png):
+    members = [(f"cat.{i}.{end}", png if end == "png" else b"%d" % i) for i in range(3) for end in ("png", "cls")]
+    assert shard(tmp_path / "a.tar", *members).labels.tolist() == [0, 1, 2]
+
+
 def test_path_that_climbs_out_is_a_name_and_nothing_is_written(tmp_path, png):
     (tmp_path / "in").mkdir()
     listing = shard(tmp_path / "in" / "a.tar", ("../../evil.png", png), ("/abs.png", png))

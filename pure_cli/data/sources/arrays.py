@@ -20,10 +20,11 @@ from numpy.lib import format as npy
 
 from pure_cli.data.cache import Cache
 from pure_cli.data.handles import Handles
-from pure_cli.data.labels import from_numbers, from_texts
+from pure_cli.data.labels import Classes, from_numbers, from_texts
 from pure_cli.data.place import Place, no_splits, pick_split
 from pure_cli.data.source import DamagedImage, Items
 from pure_cli.errors import PureError, first_line
+from pure_cli.words import printable
 
 IMAGE_KEYS = ("images", "image", "x", "X", "data", "imgs", "pixels")
 LABEL_KEYS = ("labels", "label", "y", "Y", "targets", "target")
@@ -54,10 +55,16 @@ class NumpyArchive:
             split, image_key, header = _image_key(place, file, headers)
             count = _check_images(file, image_key, header)
             label_key = _label_key(headers, image_key, split, count, file)
-            labels, classes = _labels(archive, file, label_key, _name_key(headers, count), count)
+            name_key = _name_key(headers) if label_key else None
+            classes = _labels(archive, file, label_key, name_key, count) if label_key else None
         read = Pixels(_Stored(file, image_key, header, cache))
         paths = [f"{file.name}:{f'{split}:' if split else ''}{i:05d}" for i in range(count)]
-        return Items(file.parent, paths, read, labels, classes, identity=f"{header.crc:08x}")
+        notes = _notes(file, headers, split, image_key, label_key, name_key)
+        identity = f"{header.crc:08x}"
+        if classes is None:
+            return Items(file.parent, paths, read, identity=identity, notes=notes)
+        labels, own, order = classes
+        return Items(file.parent, paths, read, labels, own, identity=identity, order=order, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -180,7 +187,7 @@ def _label_key(headers: Mapping[str, _Header | None], image_key: str, split: str
     return None
 
 
-def _name_key(headers: Mapping[str, _Header | None], count: int) -> str | None:
+def _name_key(headers: Mapping[str, _Header | None]) -> str | None:
     for key in NAME_KEYS:
         header = headers.get(key)
         if header is not None and len(header.shape) == 1 and header.dtype.kind in "US":
@@ -188,18 +195,25 @@ def _name_key(headers: Mapping[str, _Header | None], count: int) -> str | None:
     return None
 
 
-def _labels(
-    archive: zipfile.ZipFile, file: Path, label_key: str | None, name_key: str | None, count: int
-) -> tuple[np.ndarray | list[int] | None, tuple[str, ...]]:
+def _notes(file: Path, headers: Mapping[str, _Header | None], split: str, *used: str | None) -> list[str]:
+    """A sentence on the arrays that are not used; those of other splits are not meant."""
+    matches = {key: _SPLIT.fullmatch(key) for key in headers} if split else {}
+    elsewhere = {key for key, match in matches.items() if match and (match[1] or match[4]) != split}
+    rest = [key for key in headers if key not in used and key not in elsewhere]
+    if not rest:
+        return []
+    named = ", ".join(f"'{printable(key)}'" for key in rest)
+    return [f"Of the arrays in '{file.name}', {named} {'was' if len(rest) == 1 else 'were'} not used."]
+
+
+def _labels(archive: zipfile.ZipFile, file: Path, label_key: str, name_key: str | None, count: int) -> Classes:
     names = tuple(_texts(_array(archive, file, name_key))) if name_key else ()
-    if label_key is None:
-        return None, ()
     labels = _array(archive, file, label_key).reshape(count)
     if labels.dtype.kind in "US":
-        return from_texts(_texts(labels))
+        return from_texts(_texts(labels), names)
     if labels.dtype.kind not in "iubf":
         raise PureError(f"'{label_key}' in '{file}' is {labels.dtype}. Labels are whole numbers, or names.")
-    return from_numbers(labels, lambda i: f"image {i} in '{label_key}' of '{file}'"), names
+    return Classes(from_numbers(labels, lambda i: f"image {i} in '{label_key}' of '{file}'"), names)
 
 
 def _texts(array: np.ndarray) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.data.labels import UNKNOWN_LABEL, from_numbers, from_texts
+from pure_cli.data.labels import UNKNOWN_LABEL, Classes, from_numbers, from_texts
 from pure_cli.data.source import DamagedImage
 from pure_cli.errors import PureError
 
@@ -56,8 +56,9 @@ def holds_images(schema: "pa.Schema", column: str) -> bool:
     return at >= 0 and (_can_hold_images(schema.field(at).type) or _is_text(schema.field(at).type))
 
 
-def label_column(schema: "pa.Schema", features: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
-    """The column with the labels, None where there is none, and the class names that the metadata has."""
+def label_column(schema: "pa.Schema", features: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...], list[str]]:
+    """The column with the labels, None where there is none, the class names that the metadata has, and the columns
+    that could be meant as well."""
     classes = {
         name: f.get("names", ()) for name, f in features.items() if _is(f, "ClassLabel") and name in schema.names
     }
@@ -65,7 +66,8 @@ def label_column(schema: "pa.Schema", features: Mapping[str, Any]) -> tuple[str 
     classes = {name: names for name, names in classes.items() if name in held}
     column = next((name for name in LABEL_COLUMNS if name in held), next(iter(classes), None))
     names = classes.get(column or "", ())
-    return column, tuple(map(str, names)) if isinstance(names, list) else ()
+    others = [name for name in held if name != column and (name in LABEL_COLUMNS or name in classes)]
+    return column, tuple(map(str, names)) if isinstance(names, list) else (), others
 
 
 def kind_of_labels(kind: "pa.DataType") -> str | None:
@@ -81,9 +83,7 @@ def kind_of_labels(kind: "pa.DataType") -> str | None:
     return GAPS if pa.types.is_null(kind) else None
 
 
-def labels_in(
-    chunks: "Sequence[pa.Array]", names: tuple[str, ...], place: Callable[[int], str]
-) -> tuple[np.ndarray | list[int], tuple[str, ...]]:
+def labels_in(chunks: "Sequence[pa.Array]", names: tuple[str, ...], place: Callable[[int], str]) -> Classes:
     """The labels, and class names: those of the metadata, or the texts themselves.
 
     Parameters
@@ -101,7 +101,7 @@ def labels_in(
         return from_texts([text for chunk in chunks for text in _texts(chunk)])
     first = np.cumsum([0, *map(len, chunks)]).tolist()
     numbers = [_numbers(chunk, start, place) for chunk, start in zip(chunks, first, strict=False)]
-    return np.concatenate([np.empty(0, np.int64), *numbers]), names
+    return Classes(np.concatenate([np.empty(0, np.int64), *numbers]), names)
 
 
 def _texts(chunk: "pa.Array") -> list[str]:

@@ -2,15 +2,15 @@
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from pure_cli.data.cache import Cache
-from pure_cli.data.labels import UNKNOWN_LABEL
+from pure_cli.data.labels import UNKNOWN_LABEL, numbering
 from pure_cli.data.place import Place, no_splits, pick_split, unreadable
+from pure_cli.data.rest import Rest
 from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, NO_TIME, Files, Items
 from pure_cli.data.spool import Spool, parts_of
 from pure_cli.data.synsets import readable_names
@@ -26,8 +26,6 @@ SPLITS = (
     "test",
     "testing",
 )  # names of folders that are no classes, side by side
-
-_NAMED = 4  # kinds of other files that an error counts
 
 
 class Folder:
@@ -45,19 +43,22 @@ class Folder:
             raise no_splits(place)
         root = place.path / pick_split(place, splits) if splits else place.path
         spool, seen = Spool(3, cache.folder), {"": UNKNOWN_LABEL}
-        for path, size, time in _scan(root):
+        rest = Rest()
+        for path, size, time in _scan(root, rest):
             name = path.partition("/")[0] if "/" in path else ""
             spool.add(path, size, time, seen.setdefault(name, len(seen) - 1))
-        codes = tuple(sorted(seen.keys() - {""}))
+        position, codes, order = numbering(seen.keys() - {""})
         labels = spool.numbers(2)
-        order = {name: i for i, name in enumerate(codes)}
-        in_order = np.array([*(order[name] for name in seen if name), UNKNOWN_LABEL])  # that of -1 is the last
+        in_order = np.array([*(position[name] for name in seen if name), UNKNOWN_LABEL])  # that of -1 is the last
         for part in parts_of(labels):
             part[:] = in_order[part]
         names = readable_names(root, codes)
         paths, sizes, times = spool.texts(), spool.numbers(0), spool.numbers(1)
         known = codes if names else ()
-        return Items(root, paths, Files(root, paths), labels, names or codes, sizes, codes=known, times=times)
+        return Items(
+            root, paths, Files(root, paths), labels, names or codes, sizes, codes=known, times=times, order=order,
+            notes=rest.notes(seen),
+        )  # fmt: skip
 
 
 def _splits(place: Place) -> list[str]:
@@ -76,13 +77,12 @@ def _splits(place: Place) -> list[str]:
 _Found = tuple[str, int, int]  # path, or name; bytes; time of the last change
 
 
-def _scan(root: Path) -> Iterator[_Found]:
+def _scan(root: Path, rest: Rest) -> Iterator[_Found]:
     """All images below a folder, sorted by path. Links are followed, but not into a folder above.
 
     One folder at a time is in memory. The names of folders sort as if with the slash that follows them in a path.
     """
     count = 0
-    others: Counter[str] = Counter()
     waiting: list[tuple[str, frozenset[tuple[int, int]]] | list[_Found]] = [("", frozenset())]
     while waiting:
         step = waiting.pop()
@@ -97,7 +97,7 @@ def _scan(root: Path) -> Iterator[_Found]:
             identity = (status.st_dev, status.st_ino)
             if identity in above:
                 continue
-            found = list(_entries(folder, prefix, others))
+            found = list(_entries(folder, prefix, rest))
         except OSError as error:
             raise unreadable(folder, error) from error
         found.sort()
@@ -111,11 +111,14 @@ def _scan(root: Path) -> Iterator[_Found]:
                 run.append(one)
         waiting += [step for step in reversed(steps) if step]
     if not count:
-        raise PureError(f"There is no image in '{root}': {_holds(others)}. Images end in {', '.join(EXTENSIONS)}.")
+        raise PureError(f"There is no image in '{root}': {rest.holds()}. Images end in {', '.join(EXTENSIONS)}.")
 
 
-def _entries(folder: str, prefix: str, others: Counter[str]) -> Iterator[_Found]:
+def _entries(folder: str, prefix: str, rest: Rest) -> Iterator[_Found]:
     """The images in a folder, and the folders, which end in a slash; what else is there is counted."""
+    top, _, deeper = prefix.partition("/")
+    if top and not deeper:
+        rest.open(top)
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -127,7 +130,7 @@ def _entries(folder: str, prefix: str, others: Counter[str]) -> Iterator[_Found]
                 if status is not None:
                     yield prefix + entry.name, *status
             else:
-                others[Path(entry.name).suffix.lower() or "without an ending"] += 1
+                rest.add(entry.name, top)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -144,12 +147,3 @@ def _entry_status(entry: os.DirEntry[str]) -> tuple[int, int] | None:
     except OSError:
         return MISSING_SIZE, NO_TIME
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
-
-
-def _holds(others: Counter[str]) -> str:
-    if not others:
-        return "it is empty"
-    counts = [f"{n} {kind}" for kind, n in others.most_common(_NAMED)]
-    more = len(others) - len(counts)
-    kinds = f" and {more} more kind{'s' if more > 1 else ''} of file" if more else ""
-    return f"it holds {', '.join(counts)}{kinds}"

@@ -19,6 +19,7 @@ import numpy as np
 from pure_cli.data.cache import Cache
 from pure_cli.data.handles import Handles
 from pure_cli.data.place import Place, no_splits, pick_split
+from pure_cli.data.rest import chosen_labels
 from pure_cli.data.source import EXTENSIONS, DamagedImage, Items
 from pure_cli.data.sources.columns import (
     GAPS,
@@ -205,13 +206,15 @@ def _items(
         raise PureError(
             f"'{odd}' has no column '{read.column}' of images, as '{files[0]}' has. Pass files of one kind."
         )
-    where, names = next((found for s in schemas if (found := label_column(s, features))[0]), (None, ()))
+    where, names, others = next((found for s in schemas if (found := label_column(s, features))[0]), (None, (), []))
     rows = read.names(root)
-    labels = None
-    if where is not None:
-        _require_one_kind(files, schemas, where)
-        labels, names = labels_in(column(where), names, lambda i: f"'{root / rows[i]}'")
-    return Items(root, rows, read, labels, names, identity=identity)
+    if where is None:
+        return Items(root, rows, read, identity=identity)
+    _require_one_kind(files, schemas, where)
+    labels, names, order = labels_in(column(where), names, lambda i: f"'{root / rows[i]}'")
+    return Items(
+        root, rows, read, labels, names, identity=identity, order=order, notes=chosen_labels("column", where, others)
+    )
 
 
 def _require_one_kind(files: list[Path], schemas: "list[pa.Schema]", column: str) -> None:

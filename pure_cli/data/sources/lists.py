@@ -7,23 +7,32 @@ import io
 import itertools
 import os
 import re
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from pure_cli.data.cache import Cache
 from pure_cli.data.labels import from_texts
 from pure_cli.data.place import Place, unreadable
-from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, NO_TIME, Files, Items
+from pure_cli.data.rest import chosen_labels
+from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, Files, Items
+from pure_cli.data.sources.beside import NO_FILE, Beside, status_of
 from pure_cli.errors import PureError
+from pure_cli.words import counted, printable
 
 LIST_EXTENSIONS = (".txt", ".lst", ".csv", ".tsv")
 PATH_COLUMNS = (
     *("path", "paths", "filepath", "filepaths", "file_path", "file", "files", "filename", "filenames", "file_name"),
     *("image", "images", "image_path", "img", "img_path"),
 )
-LABEL_COLUMNS = ("label", "labels", "class", "classes", "class_name", "target", "targets", "category")
+LABEL_COLUMNS = (
+    *("label", "labels", "class", "classes", "class_name", "target", "targets", "category"),
+    *("class_id", "label_id", "category_id", "label_name", "category_name", "cls"),
+)
 
+_ID = re.compile(r"(.*[_ -])?(id|uuid)|(image|img|photo|picture|file)[_ -]?(id|name|key)")  # columns of names, too
 _ENDING = "|".join(re.escape(e) for e in EXTENSIONS)
 _PATH_AND_LABEL = re.compile(rf"(.*(?:{_ENDING}))\s+(\S.*)", re.IGNORECASE)
 _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
@@ -31,6 +40,8 @@ _LINE_END = re.compile(r"\r?\n|\r(?!\n)")  # and no other ones, which names of f
 _HEAD = 1 << 16  # bytes of a list that are looked at to see whether it is text
 _END = "\x1e"  # behind the last line, so that a quote which swallows it is found
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+SIZE, TIME, INODE = range(3)  # of a file's status
 
 _Row = tuple[str, str]  # path, label ("" where there is none)
 
@@ -47,15 +58,72 @@ class ListOfFiles:
     def list(self, place: Place, cache: Cache) -> Items:
         (file,) = place.files
         root = file.parent
-        rows = _read_list(file)
-        paths = tuple(p for p, _ in rows)
-        labels, names = from_texts([label for _, label in rows])
-        sizes, times = zip(*(_status(root, p) for p in paths), strict=True)
-        return Items(root, paths, Files(root, paths), labels, names, sizes, times=times)
+        rows, notes = _read_list(file)
+        paths, status, found = _found(file, [path for path, _ in rows])
+        first, again = _without_twins(root, paths, status[:, INODE], [label for _, label in rows])
+        paths = [paths[i] for i in first]
+        labels, names, order = from_texts([rows[i][1] for i in first])
+        sizes, times = status[first, SIZE], status[first, TIME]
+        return Items(
+            root, tuple(paths), Files(root, tuple(paths)), labels, names, sizes, times=times, order=order,
+            notes=[*notes, *found, *again],
+        )  # fmt: skip
 
 
-def _read_list(file: Path) -> list[_Row]:
-    """Path and label of every line of a list, the paths relative to its folder where they lie in it."""
+def _found(file: Path, paths: list[str]) -> tuple[list[str], np.ndarray, list[str]]:
+    """Where the files are, their status as (N, 3) int64, and what to say of it.
+
+    Raises
+    ------
+    PureError
+        There is none, and the list does not even name images by their endings.
+    """
+    beside, root = Beside(file), file.parent
+    status = np.empty((len(paths), 3), np.int64)
+    for i, path in enumerate(paths):
+        one = status_of(root, path)
+        if one is NO_FILE and (elsewhere := beside.find(path)):
+            paths[i], one = elsewhere
+        status[i] = one
+    if (status[:, SIZE] == MISSING_SIZE).all() and not _names_image(paths):
+        raise PureError(
+            f"The list '{file}' names '{paths[0]}', and there is no such file beside it or in a folder beside it, with "
+            "or without the ending of an image. Write the paths of the images into the list."
+        )
+    return paths, status, beside.notes()
+
+
+def _without_twins(root: Path, paths: list[str], inodes: np.ndarray, labels: list[str]) -> tuple[list[int], list[str]]:
+    """The lines that name an image for the first time, and what to say of the others."""
+    _, group, sizes = np.unique(inodes, return_inverse=True, return_counts=True)
+    if sizes.max(initial=0) < 2:
+        return list(range(len(paths))), []
+    real = cache(os.path.realpath)
+
+    def where(path: str) -> str:
+        """The file itself, whatever links lead to it; hard links are files of their own."""
+        full = os.path.normpath(root / path)
+        if os.path.islink(full):  # noqa: PTH114 (a Path each takes longer)
+            return os.path.realpath(full)
+        folder, _, name = full.rpartition(os.sep)
+        return f"{real(folder)}{os.sep}{name}"
+
+    first, seen, other = [], dict[str, int](), 0
+    for i, path in enumerate(paths):
+        before = i if sizes[group[i]] == 1 else seen.setdefault(where(path), i)
+        if before == i:
+            first.append(i)
+        other += labels[before] != labels[i]
+    again = len(paths) - len(first)
+    if not again:
+        return first, []
+    lines = "1 line names" if again == 1 else f"{again:,} lines name"
+    differ = f"; {other:,} of them with another label than the first one, which counts" if other else ""
+    return first, [f"{lines} an image again and {'was' if again == 1 else 'were'} left out{differ}."]
+
+
+def _read_list(file: Path) -> tuple[list[_Row], list[str]]:
+    """Path and label of every line of a list, the paths relative to its folder where they lie in it; what was guessed."""
     suffix = file.suffix.lower()
     if suffix in EXTENSIONS:
         raise PureError(f"'{file}' is a single image. Pass the folder that it is in, or a list of files (.txt, .csv).")
@@ -69,10 +137,10 @@ def _read_list(file: Path) -> list[_Row]:
             ".npz or .parquet. Pass one of these with --data."
         )
     text = _read_text(file)
-    root = file.parent
+    root, notes = file.parent, list[str]()
     if suffix in (".csv", ".tsv"):
         try:
-            rows = list(_table(text, "\t" if suffix == ".tsv" else _delimiter(text), root))
+            rows, notes = _table(text, "\t" if suffix == ".tsv" else _delimiter(text), file)
         except csv.Error as error:
             raise PureError(f"The list '{file}' cannot be read as a table ({error}). Check its quotes.") from error
     else:
@@ -89,7 +157,7 @@ def _read_list(file: Path) -> list[_Row]:
             f"The list '{file}' names '{beyond}', which leads out of its folder. Write the whole path (/…), or put the "
             "list into a folder above its images."
         )
-    return found
+    return found, notes
 
 
 def _read_text(file: Path) -> str:
@@ -128,47 +196,101 @@ def _delimiter(text: str) -> str:
     return next((d for d in (",", ";", "\t") if d in first), ",")
 
 
-def _table(text: str, delimiter: str, root: Path) -> Iterator[_Row]:
-    """The rows of a table: columns by the names of its header, else the first and the second."""
-    at_path, at_label = 0, 1
-    header_possible = True
+def _table(text: str, delimiter: str, file: Path) -> tuple[list[_Row], list[str]]:
+    """The rows of a table, and what was guessed: columns by the names of its header, else by place."""
+    lines = _cells(text, delimiter)
+    two = [cells for cells in (next(lines, None), next(lines, None)) if cells is not None]
+    if not two:
+        return [], []
+    header = _is_header(two[0], two[1:], file.parent)
+    at_path, at_label, notes = _by_name(two[0], two[1:], file) if header else _by_place(two[0], file)
+    rows, without = [], 0
+    for cells in itertools.chain(two[header:], lines):
+        path = cells[at_path] if at_path < len(cells) else ""
+        label = cells[at_label] if 0 <= at_label < len(cells) else ""
+        stripped = path.strip()
+        if path != stripped and _exists(file.parent, path):
+            stripped = path
+        if stripped:
+            rows.append((stripped, label.strip()))
+        else:
+            without += 1
+    if without:
+        notes.append(f"{counted(without, 'line')} of '{file.name}' name{'s' if without == 1 else ''} no image.")
+    return rows, notes
+
+
+def _cells(text: str, delimiter: str) -> Iterator[list[str]]:
+    """The lines of a table that are neither empty nor comments."""
     cells: list[str] = []
     for cells in csv.reader(itertools.chain(io.StringIO(text, newline=""), [_END]), delimiter=delimiter):
-        if cells == [_END] or not any(map(str.strip, cells)):
-            continue
-        if cells[0].lstrip().startswith("#") and not _names_image(cells):
-            continue
-        if header_possible and not _names_image(cells) and (columns := _columns(cells)):
-            at_path, at_label = columns
-        else:
-            path = cells[at_path] if at_path < len(cells) else ""
-            label = cells[at_label] if 0 <= at_label < len(cells) else ""
-            stripped = path.strip()
-            if path != stripped and _exists(root, path):
-                stripped = path
-            if stripped:
-                yield stripped, label.strip()
-        header_possible = False
+        comment = cells[:1] and cells[0].lstrip().startswith("#") and not _names_image(cells)
+        if cells != [_END] and any(map(str.strip, cells)) and not comment:
+            yield cells
     if cells != [_END]:
         raise csv.Error("a quote is opened and not closed")
 
 
-def _names_image(cells: list[str]) -> bool:
+def _names_image(cells: Iterable[str]) -> bool:
     return any(cell.strip().lower().endswith(EXTENSIONS) for cell in cells)
 
 
-def _columns(cells: list[str]) -> tuple[int, int] | None:
-    """Where a header puts path and label (-1: no label), or None where the row is no header."""
-    names = [cell.strip().lower() for cell in cells]
-    path = next((i for i, name in enumerate(names) if name in PATH_COLUMNS), None)
-    label = next((i for i, name in enumerate(names) if name in LABEL_COLUMNS and i != path), None)
-    if path is None and label is None:
-        return None
-    if path is None:
-        path = 1 if label == 0 else 0
-    if label is None:  # of two columns, the other one is it; of more, there is no telling
-        label = 1 - path if len(names) == 2 else -1
-    return path, label
+def _image_columns(cells: list[str]) -> list[int]:
+    return [i for i, cell in enumerate(cells) if _names_image([cell])]
+
+
+def _is_header(cells: list[str], following: list[list[str]], root: Path) -> bool:
+    """Whether a line names columns: by the usual names, or since the next line names an image and it does not."""
+    if _names_image(cells):
+        return False
+    if any(_is_path(name) or _is_label(name) or _ID.fullmatch(name.strip().lower()) for name in cells):
+        return True
+    columns = [i for line in following for i in _image_columns(line) if i < len(cells)]
+    return bool(columns) and not any(_exists(root, cells[i]) for i in columns)
+
+
+def _by_name(header: list[str], following: list[list[str]], file: Path) -> tuple[int, int, list[str]]:
+    """Where a header puts path and label (-1: no label), and what was guessed."""
+    images = [i for line in following for i in _image_columns(line)]
+    paths = [i for i, name in enumerate(header) if _is_path(name)]
+    labels = [i for i, name in enumerate(header) if _is_label(name)]
+    ids = [i for i, name in enumerate(header) if i not in labels and _ID.fullmatch(name.strip().lower())]
+    path = next((i for i in paths if i in images), None)
+    path = next(iter([*paths, *(images if len(images) == 1 else []), *ids]), None) if path is None else path
+    path = int(labels[:1] == [0]) if path is None else path
+    labels = [i for i in labels if i != path]
+    names = [printable(name.strip()) for name in header]
+    if labels:
+        return path, labels[0], chosen_labels("column", names[labels[0]], [names[i] for i in labels[1:]])
+    if len(header) == 2:  # the other one is it
+        return path, 1 - path, [f"The labels are those of the column '{names[1 - path]}'."]
+    if len(header) < 2:
+        return path, -1, []
+    every = ", ".join(f"'{name}'" for name in names)
+    note = (
+        f"The images of '{file.name}' have no labels, since none of its columns {every} is called 'label' or 'class'."
+    )
+    return path, -1, [note]
+
+
+def _by_place(cells: list[str], file: Path) -> tuple[int, int, list[str]]:
+    """Path and label of a table without a header: the column that names an image, and the next one."""
+    images = _image_columns(cells)
+    path = images[0] if len(images) == 1 else 0
+    label = path + 1 if path + 1 < len(cells) or path == 0 else path - 1
+    if len(cells) <= 2:
+        return path, label, []
+    return path, label, [
+        f"'{file.name}' has no header: column {path + 1} was taken for the paths, column {label + 1} for the labels."
+    ]  # fmt: skip
+
+
+def _is_path(name: str) -> bool:
+    return name.strip().lower() in PATH_COLUMNS
+
+
+def _is_label(name: str) -> bool:
+    return name.strip().lower() in LABEL_COLUMNS
 
 
 def _relative(path: str, inside: str) -> str:
@@ -181,14 +303,5 @@ def _relative(path: str, inside: str) -> str:
     return path
 
 
-def _status(root: Path, path: str) -> tuple[int, int]:
-    """Bytes and time of the last change of a file, -1 where there is none."""
-    try:
-        status = os.stat(f"{root}/{path}" if path[:1] != "/" else path)  # noqa: PTH116 (as above)
-    except (OSError, ValueError):  # ValueError: a zero byte in the name
-        return MISSING_SIZE, NO_TIME
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (MISSING_SIZE, NO_TIME)
-
-
 def _exists(root: Path, path: str) -> bool:
-    return _status(root, path)[0] != MISSING_SIZE
+    return status_of(root, path) is not NO_FILE

@@ -11,6 +11,7 @@ by line.
 import json
 import os
 import tarfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,14 +20,17 @@ import numpy as np
 
 from pure_cli.data.cache import Cache, Part, pack, unpack
 from pure_cli.data.handles import Handles
-from pure_cli.data.labels import from_texts, number
+from pure_cli.data.labels import Classes, from_texts, number
 from pure_cli.data.place import Place, unreadable
+from pure_cli.data.rest import Rest, meant_as_image
 from pure_cli.data.source import EXTENSIONS, DamagedImage, Items
 from pure_cli.errors import PureError, first_line
+from pure_cli.words import printable
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 LABEL_FIELDS = ("label", "labels", "class", "cls", "class_name", "class_id", "target", "category")  # of .json
 NAME_FILES = ("classnames.txt", "classes.txt")
+VIEWS = 8  # of an image, at most, that members of one key are
 LONGEST_LABEL = 1 << 16  # bytes of a member that may hold one
 
 SPARSE, NOWHERE, SYMBOLIC = -1, -2, -3  # instead of where an image begins
@@ -55,16 +59,21 @@ class WebDataset:
         packed = next((file for file in files if not file.name.lower().endswith(".tar")), None)
         if packed is not None:
             raise _compressed(packed)
-        shards = cache.parts("tar", files, _index)
+        shards = cache.parts("tar members", files, _index)
+        rest = Rest()
+        for shard in shards:
+            rest.merge(dict(zip(unpack(shard["rest"]), shard["rest_count"].tolist(), strict=True)))
+        shards, notes = _read_as(shards)
         paths = [f"{place.relative(f)}:{key}" for f, s in zip(files, shards, strict=True) for key in unpack(s["name"])]
         if not paths:
             raise PureError(f"There is no image in '{place.text}'. Images end in {', '.join(EXTENSIONS)}.")
+        notes += rest.notes()
         sizes, starts = (np.concatenate([shard[part] for shard in shards]) for part in ("size", "start"))
-        labels, names = _labels(shards, place)
+        labels, names, order = _labels(shards, place)
         counts = [len(shard["size"]) for shard in shards]
         times = np.repeat([file.stat().st_mtime_ns for file in files], counts)
         read = _Members(files, np.cumsum([0, *counts]), starts, sizes)
-        return Items(place.folder, paths, read, labels, names, sizes, times=times)
+        return Items(place.folder, paths, read, labels, names, sizes, times=times, order=order, notes=notes)
 
 
 @dataclass
@@ -77,14 +86,24 @@ class _Item:
     size: int = 0
     cls: str | None = None
     json: str | None = None
+    more: dict[str, tuple[int, int]] | None = None  # other images of the key, and where they are
+    has_field: bool = False  # a member that is called as the key and is no image
+    others: tuple[str, ...] = ()  # kinds of what could be meant as an image and is none
+
+    @property
+    def label(self) -> str:
+        return self.cls if self.cls is not None else self.json or ""
+
+    def images(self) -> dict[str, tuple[int, int]]:
+        return {self.name: (self.start, self.size), **(self.more or {})}
 
 
 def _index(file: Path) -> Part:
     """Where the images of a shard are, and what is said of them: start (or why there is none), size, name, label."""
     try:
-        items, linked = _scan(file, frozenset())
+        items, dotted, linked = _scan(file, frozenset())
         if linked:  # rare, so that the places of all other members need not be kept
-            items, _ = _scan(file, frozenset(linked))
+            items, dotted, _ = _scan(file, frozenset(linked))
     except OSError as error:
         raise unreadable(file, error) from error
     except Exception as error:  # of a damaged tar, tarfile raises many things
@@ -92,22 +111,90 @@ def _index(file: Path) -> Part:
             raise _compressed(file) from error
         raise PureError(f"The shard '{file}' is damaged ({first_line(error)}). Fetch it again.") from error
     found = [item for item in items.values() if item.name]
+    own = [(name, *place, item) for item in found for name, place in item.images().items()]
+    own = own if len(own) > len(found) else []
+    rest = Counter(kind for item in items.values() if not item.name for kind in item.others)
     return {
         "start": np.array([item.start for item in found], np.int64),
         "size": np.array([item.size for item in found], np.int64),
         "name": pack([item.name for item in found]),
-        "label": pack([item.cls if item.cls is not None else item.json or "" for item in found]),
+        "label": pack([item.label or dotted.get(_stem(item.name), "") for item in found]),
+        "own_start": np.array([start for _, start, _, _ in own], np.int64),  # with all images of all keys
+        "own_size": np.array([size for _, _, size, _ in own], np.int64),
+        "own_name": pack([name for name, _, _, _ in own]),
+        "own_label": pack([dotted.get(_stem(name), "") if _middle(name) else item.label for name, _, _, item in own]),
+        "own_field": np.array([item.has_field for _, _, _, item in own], bool),
+        "rest": pack(list(rest)),
+        "rest_count": np.array(list(rest.values()), np.int64),
     }
 
 
-def _scan(file: Path, linked: frozenset[str]) -> tuple[dict[str, _Item], set[str]]:
-    """The items of a tar by their keys, and the names that its hard links lead to.
+def _read_as(shards: list[Part]) -> tuple[list[Part], list[str]]:
+    """The items, with one for each key, or for each image where their names have dots, and what to say of it."""
+    if not any(len(shard["own_size"]) for shard in shards):
+        return shards, []
+    every = [_own(shard) if len(shard["own_size"]) else shard for shard in shards]
+    left_out = sum(len(own["size"]) - len(shard["size"]) for own, shard in zip(every, shards, strict=True))
+    groups: dict[tuple[int, str], list[str]] = {}
+    fields: set[tuple[int, str]] = set()
+    for i, shard in enumerate(shards):
+        for name, has_field in zip(unpack(shard["own_name"]), shard["own_field"].tolist(), strict=True):
+            groups.setdefault((i, _key(name)), []).append(name)
+            if has_field:
+                fields.add((i, _key(name)))
+    shared = {key: names for key, names in groups.items() if len(names) > 1}
+    first, second = (printable(name) for name in next(iter(shared.values()))[:2])
+    if not (fields & shared.keys()) and _are_names([[_middle(name) for name in names] for names in shared.values()]):
+        return every, [
+            f"The names in the tar have dots, and each image is an item of its own, though '{first}' and '{second}' "
+            "are the same up to the first dot, which is the key of a WebDataset."
+        ]
+    images = "image shares its key" if left_out == 1 else "images share their keys"
+    was = "was" if left_out == 1 else "were"
+    return shards, [f"{left_out:,} {images} with another one and {was} left out, as '{second}' beside '{first}'."]
+
+
+def _own(shard: Part) -> Part:
+    return {name.removeprefix("own_"): array for name, array in shard.items() if name.startswith("own_")}
+
+
+def _are_names(middles: list[list[str]]) -> bool:
+    """Whether what stands between the first and the last dot tells images apart, and not views of an image.
+
+    Views are a few words, which come back from key to key: left, right, mask.
+
+    Parameters
+    ----------
+    middles : those of each key that several images have
+    """
+    keys = Counter(middle for of_key in middles for middle in set(of_key) if middle)
+    words = len(keys) <= VIEWS and not any(middle.strip(".").isdecimal() for middle in keys)
+    return bool(keys) and not (words and (len(middles) == 1 or max(keys.values()) > 1))
+
+
+def _key(name: str) -> str:
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.partition(".")[0]
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _middle(name: str) -> str:
+    """``.left`` of ``0001.left.jpg``"""
+    return _stem(name)[len(_key(name)) :]
+
+
+def _scan(file: Path, linked: frozenset[str]) -> tuple[dict[str, _Item], dict[str, str], set[str]]:
+    """The items of a tar by their keys, labels of names with dots, and the names that its hard links lead to.
 
     Parameters
     ----------
     linked : names whose places are kept for the hard links that follow; other links lead nowhere
     """
     items: dict[str, _Item] = {}
+    dotted: dict[str, str] = {}
     places: dict[str, tuple[int, int]] = {}
     leads_to: set[str] = set()
     with tarfile.open(file, "r:") as tar, file.open("rb") as content:
@@ -128,12 +215,14 @@ def _scan(file: Path, linked: frozenset[str]) -> tuple[dict[str, _Item], set[str
             name = _clean(member.name)
             if name in linked:
                 places[name] = place
-            _note(items, name, place, content)
+            _note(items, dotted, name, place, content)
         _require_end(tar, content)
-    return items, leads_to
+    return items, dotted, leads_to
 
 
-def _note(items: dict[str, _Item], name: str, place: tuple[int, int], content: BinaryIO) -> None:
+def _note(
+    items: dict[str, _Item], dotted: dict[str, str], name: str, place: tuple[int, int], content: BinaryIO
+) -> None:
     """Put a member to those of its key: all of its path before the first dot of the name."""
     folder, slash, last = name.rpartition("/")
     key, _, ending = last.partition(".")
@@ -146,11 +235,26 @@ def _note(items: dict[str, _Item], name: str, place: tuple[int, int], content: B
         kind = next(i for i, extension in enumerate(EXTENSIONS) if f".{ending}".endswith(extension))
         rank = (f".{ending}" not in EXTENSIONS, kind, name)
         if rank <= item.rank:  # of two of one name, the later one counts, as in any tar
+            if item.name not in ("", name):
+                item.more = {} if item.more is None else item.more
+                item.more[item.name] = (item.start, item.size)
             item.name, item.rank, item.start, item.size = name, rank, start, size
-    elif ending in ("cls", "json") and start >= 0 and size <= LONGEST_LABEL:
+        else:
+            item.more = {} if item.more is None else item.more
+            item.more[name] = place
+        return
+    middle, _, ending = ending.rpartition(".")
+    item.has_field |= not middle
+    if ending in ("cls", "json") and start >= 0 and size <= LONGEST_LABEL:
         content.seek(start)
         text = content.read(size).decode("utf-8", "replace").strip(_BLANK)
-        setattr(item, ending, _field(text) if ending == "json" else text)
+        label = _field(text) if ending == "json" else text
+        if middle:
+            dotted[_stem(name)] = label
+        else:
+            setattr(item, ending, label)
+    elif kind := meant_as_image(last):
+        item.others += (kind,)
 
 
 def _field(text: str) -> str:
@@ -190,13 +294,15 @@ def _compressed(file: Path) -> PureError:
     )
 
 
-def _labels(shards: list[Part], place: Place) -> tuple[list[int], tuple[str, ...]]:
+def _labels(shards: list[Part], place: Place) -> Classes:
     """Labels of all items, and class names."""
     texts = [text for shard in shards for text in unpack(shard["label"])]
+    known = _names_beside(place.folder)
     if not any(texts):
-        return number(_class_folders([name for shard in shards for name in unpack(shard["name"])]))
-    labels, names = from_texts(texts)
-    return labels, names or _names_beside(place.folder, max(labels))
+        return number(_class_folders([name for shard in shards for name in unpack(shard["name"])]), known)
+    found = from_texts(texts, known)
+    reach = not found.names and max(found.labels) < len(known)
+    return found._replace(names=known) if reach else found
 
 
 def _class_folders(names: list[str]) -> list[str]:
@@ -207,16 +313,14 @@ def _class_folders(names: list[str]) -> list[str]:
     return [parts[common] if len(parts) > common else "" for parts in folders]
 
 
-def _names_beside(folder: Path, top: int) -> tuple[str, ...]:
-    """The class names that a file beside the shards gives to the labels 0 to `top`; none where they do not reach."""
+def _names_beside(folder: Path) -> tuple[str, ...]:
+    """The class names that a file beside the shards gives to the labels 0, 1, …; none where there is none."""
     for name in NAME_FILES:
         try:
             lines = (folder / name).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError):
             continue
-        names = tuple(line.strip() for line in lines if line.strip())
-        if top < len(names):
-            return names
+        return tuple(line.strip() for line in lines if line.strip())
     return ()
 
 
