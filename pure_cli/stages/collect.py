@@ -99,7 +99,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     write_collected(store, _whole(origin, {**others, **new}, listing, damaged), seen)
     store.drop_partial("collect")
 
-    notes = [*listing.notes] + _replaced(before, made_from, how, wanted) + scores.notes + _damage_notes(damaged)
+    notes = [*listing.notes, *_replaced(before, made_from, how, wanted), *scores.notes, *_damage_notes(damaged)]
     notes += [untold] if untold else []
     if random_weights:
         which = "those that its function makes" if settings.weights is None else "untrained (--weights none)"

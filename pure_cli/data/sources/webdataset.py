@@ -168,7 +168,7 @@ def _are_names(middles: list[list[str]]) -> bool:
     middles : those of each key that several images have
     """
     keys = Counter(middle for of_key in middles for middle in set(of_key) if middle)
-    words = len(keys) <= VIEWS and not any(middle.strip(".").isdecimal() for middle in keys)
+    words = len(keys) <= VIEWS and all(any(map(str.isalpha, middle)) for middle in keys)
     return bool(keys) and not (words and (len(middles) == 1 or max(keys.values()) > 1))
 
 
