@@ -391,7 +391,7 @@ def presets() -> dict[str, Path]:
 
 
 class _AsWritten(yaml.SafeLoader):
-    """Keeps what is written: a layer 0.10 is no number, `on` no truth, 1:30 no minute. The settings know their types."""
+    """Keeps what is written: a layer 0.10 is no number, `on` no truth, 1:30 no minute."""
 
 
 _NO_VALUES = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
@@ -404,7 +404,7 @@ _AsWritten.yaml_implicit_resolvers = {
 def read_config(path: Path) -> dict[str, Any]:
     """A YAML file of options; a key at the top holds for every stage that knows it, a section for one stage.
 
-    All values are texts as they are written, or lists of them; None where there is none, which `make` gives their types.
+    All values are texts as they are written, or lists of them; `make` gives them their types.
     Paths in the file are relative to the working directory, as on the command line.
 
     Raises

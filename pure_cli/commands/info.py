@@ -55,7 +55,7 @@ def info(
         session.say("It holds no results yet. `pure collect` comes first.")
     for name in found["unfinished"]:
         session.say(f"  unfinished work of {escaped(name.partition('-')[0])}: the same command goes on from there")
-    for sentence in found["problems"]:
+    for sentence in [*found["notes"], *found["problems"]]:
         session.note(sentence)
     if damaged:
         for _, path, reason in found["damaged"]:

@@ -73,7 +73,7 @@ def from_texts(texts: Sequence[str], names: Sequence[str] = ()) -> Classes:
 
 
 def misnumbered(names: Sequence[str]) -> int:
-    """The first class whose name is another number than its own, where all names are numbers; -1 where there is none."""
+    """The first class whose name is another number than its own, where all names are numbers; else -1."""
     if not all(_NUMBER.fullmatch(name) for name in names):
         return -1
     return next((i for i, name in enumerate(names) if int(name) != i), -1)

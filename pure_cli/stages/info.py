@@ -38,8 +38,8 @@ def info(store: Store, verify: bool = False) -> dict[str, Any]:
     Returns
     -------
     dict with "workspace", "files" (name, bytes), "origin", "results": a list of dicts with "stage", "layer", "what",
-    "status"; "damaged" images, "unfinished" work, "problems" with files that cannot be read, and "unchecked" files,
-    which are too large to be read as a whole each time
+    "status"; "damaged" images, "notes" on what was left out or guessed, "unfinished" work, "problems" with files that
+    cannot be read, and "unchecked" files, which are too large to be read as a whole each time
 
     Raises
     ------
@@ -83,6 +83,7 @@ def _contents(store: Store, verify: bool) -> dict[str, Any]:
         "origin": {},
         "results": [],
         "damaged": [],
+        "notes": [],
         "problems": [],
         "unfinished": sorted(p.name for p in (store.root / PARTIAL).glob("*"))
         if (store.root / PARTIAL).is_dir()
@@ -165,6 +166,7 @@ def _collect_results(store: Store, collected: Collected, found: dict[str, Any], 
     try:
         now = inputs_now(store, collected, verify)
         found["problems"] += _of_images(now)
+        found["notes"] += now.listing.notes
     except PureError as error:
         found["problems"].append(f"It cannot be told whether the references are up to date: {error}")
     for name, layer in collected.layers.items():

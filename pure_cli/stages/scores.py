@@ -79,7 +79,7 @@ class Scores:
         elif self._by_label and listing.order == BY_NAME and len(listing.names) != outputs:
             raise PureError(
                 f"The {counted(len(listing.names), 'class name')} of the images do not say which of the model's "
-                f"{outputs:,} outputs they are. Pass a list of the images with their numbers, or use --target predicted."
+                f"{outputs:,} outputs they are. Pass a list of images with these numbers, or use --target predicted."
             )
         elif self._by_label and labels.min(initial=0) < 0:
             raise PureError("Not every image has a label. Use --target predicted.")

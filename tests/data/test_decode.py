@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from pure_cli.data import decode as decode_module
 from pure_cli.data.decode import DamagedImage, decode
 
 WEBP = pytest.mark.skipif(not features.check("webp"), reason="Pillow without WebP")
@@ -83,6 +84,24 @@ def test_lossy_format_gives_nearly_the_pixels(tmp_path, ending, options):
     array = smooth()
     found = pixels(saved(tmp_path, Image.fromarray(array), ending, **options))
     assert np.abs(found.astype(int) - array).mean() < 3
+
+
+@pytest.mark.parametrize(("kind", "error"), [("AVIF", 4), ("HEIF", 8), ("JPEG2000", 0), ("QOI", 0)])
+def test_formats_of_phones_and_of_the_web_are_read(kind, error):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    pixels = np.linspace(0, 255, 16 * 24 * 3).astype(np.uint8).reshape(16, 24, 3)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    found = np.asarray(decode(file.getvalue())).astype(int)
+    assert found.shape == pixels.shape and np.abs(found - pixels).mean() <= error
+
+
+def test_a_heic_file_without_its_plugin_names_the_extra(monkeypatch):
+    monkeypatch.setattr(decode_module, "_formats", lambda: ("JPEG", "PNG"))
+    head = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + b"x" * 100
+    with pytest.raises(DamagedImage, match=r"a HEIC file, which needs pip install 'pure-cli\[heif\]'"):
+        decode(head)
 
 
 def test_format_is_read_from_the_content_and_not_from_the_ending(tmp_path):

@@ -337,8 +337,8 @@ def test_an_image_that_a_list_names_again_is_left_out_and_told(tmp_path):
         ),
         (
             "image_id,healthy,rust\n01ab,0,1\n02cd,1,0\n", None,
-            "The images of 'train.csv' have no labels, since none of its columns 'image_id', 'healthy', 'rust' is called "
-            "'label' or 'class'.",
+            "The images of 'train.csv' have no labels, since none of its columns 'image_id', 'healthy', 'rust' is "
+            "called 'label' or 'class'.",
         ),
         (
             "7,01ab.jpg,pug\n8,02cd.PNG,boxer\n", ["pug", "boxer"],

@@ -123,7 +123,7 @@ def _without_twins(root: Path, paths: list[str], inodes: np.ndarray, labels: lis
 
 
 def _read_list(file: Path) -> tuple[list[_Row], list[str]]:
-    """Path and label of every line of a list, the paths relative to its folder where they lie in it; what was guessed."""
+    """Path and label of every line, the paths relative to the folder of the list where they lie in it; guesses."""
     suffix = file.suffix.lower()
     if suffix in EXTENSIONS:
         raise PureError(f"'{file}' is a single image. Pass the folder that it is in, or a list of files (.txt, .csv).")

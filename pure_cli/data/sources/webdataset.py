@@ -168,7 +168,7 @@ def _are_names(middles: list[list[str]]) -> bool:
     middles : those of each key that several images have
     """
     keys = Counter(middle for of_key in middles for middle in set(of_key) if middle)
-    words = len(keys) <= VIEWS and not any(middle.strip(".").isdecimal() for middle in keys)
+    words = len(keys) <= VIEWS and all(any(map(str.isalpha, middle)) for middle in keys)
     return bool(keys) and not (words and (len(middles) == 1 or max(keys.values()) > 1))
 
 
@@ -232,8 +232,8 @@ def _note(
     item = items.setdefault(folder + slash + key, _Item())
     start, size = place
     if f".{ending}".endswith(EXTENSIONS):
-        kind = next(i for i, extension in enumerate(EXTENSIONS) if f".{ending}".endswith(extension))
-        rank = (f".{ending}" not in EXTENSIONS, kind, name)
+        order = next(i for i, extension in enumerate(EXTENSIONS) if f".{ending}".endswith(extension))
+        rank = (f".{ending}" not in EXTENSIONS, order, name)
         if rank <= item.rank:  # of two of one name, the later one counts, as in any tar
             if item.name not in ("", name):
                 item.more = {} if item.more is None else item.more
