@@ -292,12 +292,13 @@ def _refused_by(polysemanticity: float, p: float, threshold: float) -> str:
 
 
 def _classes(images: np.ndarray, collected: Collected) -> dict[str, list[Any]]:
-    """The classes that stand out among images: names and counts, and the lift of each; nothing where there are no labels.
+    """Of the classes that stand out among images, names and counts, and the lift of each; nothing without labels.
 
-    The lift is the share among the images over the share among all that were seen. Those above 1 stand out, and the more
-    the larger count · log(lift) is, what the class adds to the divergence (Kullback and Leibler 1951) of the images from
-    the data set: neither a class that is everywhere nor a rare one with an image or two. Where all classes are equally
-    frequent, this is the order of the counts. Where no one counted, the most frequent are taken, with None for the lift.
+    The lift is the share among the images over the share among all that were seen. Those above 1 stand out, and the
+    more the larger count · log(lift) is, what the class adds to the divergence (Kullback and Leibler 1951) of the
+    images from the data set: neither a class that is everywhere nor a rare one with an image or two. Where all classes
+    are equally frequent, this is the order of the counts. Where no one counted, the most frequent are taken, with None
+    for the lift.
     """
     if (collected.image_label < 0).all():
         return {"classes": [], "lift": []}
