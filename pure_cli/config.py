@@ -49,13 +49,18 @@ class Settings(BaseModel):
     verify: bool = False
 
 
-class Running(Settings):
+class OnDevice(Settings):
     """Settings of a stage that runs the network."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     batch_size: int | None = Field(None, ge=1)
-    workers: int | None = Field(None, ge=0)
     deterministic: bool = True
+
+
+class Running(OnDevice):
+    """Settings of a stage that runs the network on many images, which processes decode."""
+
+    workers: int | None = Field(None, ge=0)
 
     @property
     def running(self) -> dict[str, Any]:
@@ -284,7 +289,7 @@ class ClusterSettings(OfNeurons, OfFeatures):
         return value
 
 
-class RenderSettings(Running, OfNeurons, OfFeatures):
+class RenderSettings(OnDevice, OfNeurons, OfFeatures):
     k: list[K] | None = None
     crop: Literal["crp", "activation", "none"] = "crp"
     format: Literal["png", "pdf", "svg"] = "png"

@@ -68,14 +68,15 @@ def references(random) -> Collected:
     damaged = [(40, "class0/broken.png", "cut short"), (41, odd, "no image")]
     origin = {"model": "timm:resnet18", "data": "/somewhere", "requested": {"mean": None}, "images": IMAGES}
     labels = np.arange(IMAGES) % 3
-    return Collected(origin, layers, np.arange(IMAGES), paths, labels, ["zero", "eins", "二"], damaged)
+    counts = dict(enumerate(np.bincount(labels).tolist()))
+    return Collected(origin, layers, np.arange(IMAGES), paths, labels, ["zero", "eins", "二"], damaged, counts)
 
 
 def test_references_come_back_as_they_were(store, random):
     written = references(random)
     write_collected(store, written)
     found = read_collected(store)
-    for name in ("origin", "image_path", "label_names", "damaged"):
+    for name in ("origin", "image_path", "label_names", "damaged", "images_of_label"):
         assert getattr(found, name) == getattr(written, name)
     np.testing.assert_array_equal(found.image_index, written.image_index)
     np.testing.assert_array_equal(found.image_label, written.image_label)

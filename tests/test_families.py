@@ -47,7 +47,7 @@ def test_from_images_to_figures_without_naming_a_layer(family, tmp_path):
     assert (np.abs(relevance).sum(-1) > 0).all()  # far below 1 where an untrained network all but vanishes
     assert (np.abs(relevance) > 0).sum(-1).min() > 1  # the lower layer explains it by more than one channel
     workspace.cluster(neurons=firing)
-    workspace.render(neurons=firing[:1], workers=0, device="cpu")
+    workspace.render(neurons=firing[:1], device="cpu")
     workspace.render(neurons=firing[:1], crop="activation", images=2, out=tmp_path / "maps", device="cpu")
     assert len(list(tmp_path.rglob("neuron-*.png"))) == 2
 

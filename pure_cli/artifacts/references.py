@@ -92,6 +92,8 @@ class Collected:
     image_index, image_path, image_label : the images that are a reference of some neuron
     label_names : class names
     damaged : (index, path, reason) of images that could not be read
+    images_of_label : how many of all images that were seen have a label, for each label of the references; empty in
+        files of earlier versions
     """
 
     origin: dict[str, Any]
@@ -101,6 +103,7 @@ class Collected:
     image_label: np.ndarray
     label_names: list[str]
     damaged: list[tuple[int, str, str]]
+    images_of_label: dict[int, int] = field(default_factory=dict)
 
     def layer(self, name: str) -> CollectedLayer:
         if name not in self.layers:
@@ -146,7 +149,14 @@ def read_collected(store: Store) -> Collected:
                     strict=True,
                 )
             ),
+            _images_of_label(file["labels"]),
         )
+
+
+def _images_of_label(group: h5py.Group) -> dict[int, int]:
+    if "count" not in group:
+        return {}
+    return dict(zip(group["number"][:].tolist(), group["count"][:].tolist(), strict=True))
 
 
 def _top(group: h5py.Group) -> TopImages:
@@ -201,6 +211,9 @@ def write_collected(store: Store, collected: Collected, seen: Iterable[Seen] | N
         write_texts(file, "images/path", collected.image_path)
         write_array(file, "images/label", collected.image_label)
         write_texts(file, "labels/name", collected.label_names)
+        if counts := collected.images_of_label:
+            write_array(file, "labels/number", np.array(list(counts), dtype=np.int64))
+            write_array(file, "labels/count", np.array(list(counts.values()), dtype=np.int64))
         write_array(file, "damaged/index", np.array([d[0] for d in collected.damaged], dtype=np.int64))
         write_texts(file, "damaged/path", [d[1] for d in collected.damaged])
         write_texts(file, "damaged/reason", [d[2] for d in collected.damaged])

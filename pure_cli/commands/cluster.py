@@ -89,7 +89,8 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
     columns += [("tied", "right")] if tied else []
     for name, justify in columns:
         shown.add_column(name, justify=justify)  # type: ignore[arg-type]
-    named = any(_classes(virtual["classes"]) for row in table["neurons"] for virtual in row["virtual_neurons"])
+    named = any(_classes(virtual) for row in table["neurons"] for virtual in row["virtual_neurons"])
+    lifted = any(lift for row in table["neurons"] for virtual in row["virtual_neurons"] for lift in virtual["lift"])
     if named:
         shown.add_column("classes", overflow="fold")
     for row in table["neurons"][:rows]:
@@ -103,7 +104,7 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
             *([str(row["tied"] or "")] if tied else []),
         ]
         if named:
-            cells.append(" | ".join(_classes(v["classes"]) for v in virtual))
+            cells.append(" | ".join(_classes(v) for v in virtual))
         shown.add_row(*map(escaped, cells))
     session.output.print(shown)
     if tied:
@@ -115,6 +116,8 @@ def show_table(session: Session, table: dict[str, Any], rows: int = ROWS) -> Non
             "statistic.",
             soft_wrap=True,
         )
+    if named and lifted:
+        session.output.print("×: how many times more frequent than in the whole data set.", soft_wrap=True)
     left = len(table["neurons"]) - rows
     if left > 0:
         session.output.print(f"… and {left} more: --json shows all, cluster.h5 holds them.", soft_wrap=True)
@@ -124,6 +127,11 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _classes(counts: list[list[Any]]) -> str:
+def _classes(virtual: dict[str, Any]) -> str:
     """The classes that occur more than once."""
-    return ", ".join(f"{name} ({count})" for name, count in counts if count > 1)
+    classes = zip(virtual["classes"], virtual["lift"], strict=True)
+    return ", ".join(f"{name} ({count}{_times(lift)})" for (name, count), lift in classes if count > 1)
+
+
+def _times(lift: float | None) -> str:
+    return "" if lift is None else f", {lift:.{0 if lift >= 10 else 1}f}×"

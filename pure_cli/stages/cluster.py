@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -223,8 +224,9 @@ def tables(store: Store, settings: ClusterSettings) -> list[dict[str, Any]]:
     -------
     list of dicts with "layer", "features", "k", and "neurons": dicts with "neuron", "name" (of a direction, else ""),
     "tied" (how many references share their score with another, so that their order says nothing), "silhouette",
-    "distance" (None where there are not two virtual neurons) and "virtual_neurons": dicts with "name", "size", and
-    "classes", the most frequent class names with their counts; and where k is auto "polysemanticity" and "p", of
+    "distance" (None where there are not two virtual neurons) and "virtual_neurons": dicts with "name", "size",
+    "classes", the names of the classes that stand out with their counts, and "lift", how many times more frequent each
+    of them is than among all images; and where k is auto "polysemanticity" and "p", of
     `pure_cli.core.meanings.Meanings`, "threshold" of polysemanticity, and "refused_by": "p", "threshold" or "gap", why
     there is one virtual neuron, None where there are more
     """
@@ -273,7 +275,7 @@ def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) 
             {
                 "name": f"{neuron}.{virtual + 1}",
                 "size": int((labels == virtual).sum()),
-                "classes": _classes(images[labels == virtual], collected),
+                **_classes(images[labels == virtual], collected),
             }
             for virtual in range(int(labels.max(initial=-1)) + 1)
         ],
@@ -289,16 +291,28 @@ def _refused_by(polysemanticity: float, p: float, threshold: float) -> str:
     return "threshold" if polysemanticity <= threshold else RULE
 
 
-def _classes(images: np.ndarray, collected: Collected) -> list[list[Any]]:
-    """The most frequent class names among images, with counts; nothing where no image has a label."""
+def _classes(images: np.ndarray, collected: Collected) -> dict[str, list[Any]]:
+    """Of the classes that stand out among images, names and counts, and the lift of each; nothing without labels.
+
+    The lift is the share among the images over the share among all that were seen. Those above 1 stand out, and the
+    more the larger count · log(lift) is, what the class adds to the divergence (Kullback and Leibler 1951) of the
+    images from the data set: neither a class that is everywhere nor a rare one with an image or two. Where all classes
+    are equally frequent, this is the order of the counts. Where no one counted, the most frequent are taken, with None
+    for the lift.
+    """
     if (collected.image_label < 0).all():
-        return []
+        return {"classes": [], "lift": []}
     names = dict(enumerate(collected.label_names))
-    counts = Counter(collected.label_of[int(image)] for image in images)
-    return [
-        [names.get(label, str(label)) if label >= 0 else "no label", count]
-        for label, count in counts.most_common(CLASSES)
-    ]
+    counts = Counter(collected.label_of[int(image)] for image in images).most_common()
+    everywhere, seen = collected.images_of_label, collected.origin["images"]
+    lift = {label: count * seen / (len(images) * everywhere[label]) for label, count in counts} if everywhere else {}
+    if lift:
+        counts = [(label, count) for label, count in counts if lift[label] > 1]
+        counts.sort(key=lambda one: -one[1] * math.log(lift[one[0]]))
+    return {
+        "classes": [[names.get(k, str(k)) if k >= 0 else "no label", count] for k, count in counts[:CLASSES]],
+        "lift": [lift.get(label) for label, _ in counts[:CLASSES]],
+    }
 
 
 def _finite(value: float) -> float | None:

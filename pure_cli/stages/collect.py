@@ -13,7 +13,7 @@ import numpy as np
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, read_seen, write_collected
 from pure_cli.config import SCORE_OPTIONS, CollectSettings, fingerprint
 from pure_cli.data.listing import Listing
-from pure_cli.data.spool import picked
+from pure_cli.data.spool import parts_of, picked
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.models.trust import trust
@@ -271,7 +271,22 @@ def _whole(
     used = np.unique(np.concatenate([layer.top.image.ravel() for layer in layers.values()]))
     used = used[used >= 0]
     paths, labels = [listing.paths[index] for index in used.tolist()], picked(listing.labels, used)
-    return Collected(origin, layers, used, paths, labels, list(listing.names), damaged)
+    counts = _images_of_label(np.unique(labels), listing, np.array([index for index, _, _ in damaged], dtype=np.int64))
+    return Collected(origin, layers, used, paths, labels, list(listing.names), damaged, counts)
+
+
+def _images_of_label(labels: np.ndarray, listing: Listing, damaged: np.ndarray) -> dict[int, int]:
+    """How many of the images in use that could be read have each of some labels, which ascend."""
+
+    def counted(index: np.ndarray) -> np.ndarray:
+        own = picked(listing.labels, index)
+        place = np.searchsorted(labels, own).clip(max=len(labels) - 1)
+        return np.bincount(place[labels[place] == own], minlength=len(labels))
+
+    if not len(labels):
+        return {}
+    counts = sum((counted(part) for part in parts_of(listing.index)), -counted(damaged))
+    return dict(zip(labels.tolist(), counts.tolist(), strict=True))
 
 
 def _damage_notes(damaged: list[tuple[int, str, str]]) -> list[str]:

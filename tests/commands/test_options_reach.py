@@ -7,6 +7,7 @@ from pure_cli import api, config
 from pure_cli.app import app
 from pure_cli.commands.common import HABITS
 from pure_cli.commands.run import UNITS
+from pure_cli.stages.common import Outcome
 
 NOT_FOR_STAGES = {*HABITS, "list_layers", "help"}  # what is shown, and where
 BASE = {"collect": {"model": "m.py:f", "data": "."}, "directions": {"how": "pca"}, "evaluate": {"metric": "labels"}}
@@ -15,7 +16,7 @@ VALUES = {
     "mean": "0.1,0.2,0.3", "std": "0.1,0.2,0.3", "k": "3", "rule": "epsilon", "target": "predicted", "pool": "sum",
     "by": "relevance", "position": "max", "precision": "bfloat16", "store": "float16", "recipe": "calibrated",
     "transform": "sqrt-l2", "sort": "polysemantic", "crop": "none", "format": "pdf", "interpolation": "nearest",
-    "how": "nmf", "device": "cpu", "directions_part": "encoder",
+    "how": "nmf", "device": "cpu", "channels_axis": "last", "directions_part": "encoder",
 }  # fmt: skip
 COMMANDS = {name: command for name, command in typer.main.get_command(app).commands.items() if name in UNITS}
 EVERY = [(name, option.name) for name, command in COMMANDS.items() for option in command.params]
@@ -74,5 +75,24 @@ def test_every_option_changes_what_the_stage_gets(gets, command, name):
 @pytest.mark.parametrize("stage", list(config.STAGES))
 def test_every_option_of_a_command_is_a_key_of_the_file(stage):
     own = {option.name for option in COMMANDS[stage].params} - NOT_FOR_STAGES
-    unused = {"workers"} if stage == "render" else set()  # which reads a few images at a time
-    assert own == set(config.STAGES[stage].model_fields) - unused
+    assert own == set(config.STAGES[stage].model_fields)
+
+
+@pytest.mark.parametrize("written", ["deterministic: false", "deterministic: off\ncollect: {deterministic: no}"])
+def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path, written):
+    found = {}
+
+    def note(self, stage, function, settings, progress):
+        found[stage] = settings
+        return Outcome(stage, [], 0, "")
+
+    monkeypatch.setattr(api.Workspace, "_run", note)
+    every = "\n".join(f"{stage}: {{}}" for stage in ("embed", "calibrate"))
+    more = "evaluate: {metric: labels}\ndirections: {how: pca}"
+    (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")
+    answer = cli("run", "-c", tmp_path / "study.yaml", "-w", tmp_path / "w")
+    assert answer.code == 0, answer.err
+    assert found.keys() == config.STAGES.keys()
+    running = {stage: own for stage, own in found.items() if isinstance(own, config.OnDevice)}
+    assert len(running) > 5
+    assert not any(own.deterministic for own in running.values())

@@ -98,8 +98,11 @@ def test_the_recipe_is_kept_and_used(calibrated, cli):
     path = workspace.path
     own = read_calibrations(workspace.store)["layer3"]
     assert own.judge == "truth" and outcome.details["recipes"]["layer3"]["features"] == own.features
-    recipe = {row["measure"]: row["mean"] for row in table(outcome, "recipe")["rows"]}
-    assert recipe["… difference, both"] > 0
+    ahead = next(row for row in table(outcome, "recipe")["rows"] if row["measure"].startswith("difference"))
+    paper = table(outcome, "unions")["rows"][0]["features"]
+    assert (own.features != paper) == (ahead["low"] > 0)
+    says = "recommended only where" if ahead["low"] > 0 else "no detectable difference"
+    assert says in table(outcome, "recipe")["note"]
     assert cli("attribute", "-w", path, "--neurons", "0-5", "--recipe", "calibrated", "--workers", 0).code == 0
     answer = cli("cluster", "-w", path, "--recipe", "calibrated", "--json")
     assert answer.code == 0, answer.err
@@ -117,6 +120,16 @@ def test_what_is_there_is_not_computed_again(calibrated, cli):
     assert answer.json["up_to_date"]
     assert (workspace.path / "evaluate" / "layer3" / "planted-unions.csv").exists()
     assert outcome.computed == 1
+
+
+def test_evaluate_shows_a_calibration_of_another_budget(calibrated, cli):
+    workspace, outcome = calibrated
+    answer = cli("evaluate", "-w", workspace.path, "--metric", "planted", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["computed"] == 0
+    assert any("--budget 0.2 and --seed 0" in note for note in answer.json["notes"])
+    tables = {one["name"]: one["rows"] for one in answer.json["tables"]}
+    assert tables == json.loads(json.dumps({one["name"]: one["rows"] for one in outcome.details["tables"]}))
 
 
 def test_groups_of_classes_can_be_the_meanings(calibrated, tmp_path, cli):

@@ -53,8 +53,13 @@ def test_tables_and_ranking(workspace, cli):
     (table,) = answer.json["tables"]
     scores = [row["polysemanticity"] for row in table["neurons"]]
     assert table["k"] == "auto" and scores == sorted(scores, reverse=True)
+    for row in table["neurons"]:
+        one = len(row["virtual_neurons"]) == 1
+        refused = "p" if row["p"] > 0.05 else "threshold" if row["polysemanticity"] <= row["threshold"] else "gap"
+        assert row["threshold"] == 0 and row["refused_by"] == (refused if one else None)
+    assert {row["refused_by"] for row in table["neurons"]} - {None}
     shown = cli("cluster", "-w", workspace.path, "--k", "auto", "--sort", "neuron")
-    assert "polysemanticity" in shown.out
+    assert "polysemanticity" in shown.out and "One by: what refused to split" in shown.out
     both = cli("cluster", "-w", workspace.path, "--k", "2,auto", "--json")
     assert [one["k"] for one in both.json["tables"]] == [2, "auto"]
     assert cli("render", "-w", workspace.path, "--k", "auto", "--neurons", "0", "--crop", "none").code == 0

@@ -140,7 +140,7 @@ def test_relevances_are_those_of_autograd(kind, lower, images, tmp_path):
             np.testing.assert_allclose(found[neuron, slot], expected, rtol=1e-3, atol=1e-5)
     workspace.cluster(neurons="0-4")
     firing = np.flatnonzero((workspace.references(layer)["value"] > 0).all(axis=1))
-    workspace.render(neurons=firing[:1].tolist(), workers=0, device="cpu")
+    workspace.render(neurons=firing[:1].tolist(), device="cpu")
 
 
 @pytest.mark.parametrize("named", [{}, {"layer": "c"}])

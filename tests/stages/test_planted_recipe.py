@@ -1,0 +1,83 @@
+"""What is recommended, and what is said of it, on numbers that are made up."""
+
+from itertools import combinations
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from pure_cli.core.meanings import RULES
+from pure_cli.stages.cluster import RULE, _refused_by
+from pure_cli.stages.planted.benchmark import UNTESTABLE, Benchmark, _agreement_table, _folds, recipe
+from pure_cli.stages.planted.scores import CHECKS
+from pure_cli.stages.planted.units import UNIONS
+
+PAPER, OTHER, THIRD = "pure@layer2", "activation-mean", "pure-sqrt-l2@layer3.0"
+CLASSES = [parts for count in (1, 2, 3) for parts in combinations(range(8), count)]
+NAMES = np.array(["+".join(map(str, parts)) for parts in CLASSES])
+SEED = 0
+FIRST_HALF = _folds(NAMES, SEED) == 0
+
+
+def benchmark(leak=None, **ahead):
+    """Learned unions of eight classes; by how much each kind of features is ahead of the paper's 0.5."""
+    count = np.array([len(parts) for parts in CLASSES])
+    noise = np.random.default_rng(1).normal(0, 0.02, len(count))
+    scores = {}
+    for kind, more in {
+        PAPER: 0.0,
+        **{{"other": OTHER, "third": THIRD}[name]: more for name, more in ahead.items()},
+    }.items():
+        ari = np.where(count > 1, 0.5 + noise + more, np.nan)
+        scores[kind] = SimpleNamespace(ari=ari, nmi=ari, p=np.full(len(count), 0.01), polysemanticity=(count - 1) / 2,
+                                       k=dict.fromkeys(RULES, count))  # fmt: skip
+    units = SimpleNamespace(kind=np.full(len(count), UNIONS), count=count, name=NAMES, parts=CLASSES)
+    return Benchmark("layer3", units, list(scores), scores, leak or {}, SEED)
+
+
+def difference(table) -> dict:
+    return next(row for row in table.rows if row["measure"].startswith("difference"))
+
+
+def test_a_difference_that_shows_on_the_other_half_is_recommended():
+    found, table = recipe(benchmark(other=0.3, third=0.2))
+    assert (found.features, found.circuits) == (OTHER, THIRD)
+    assert difference(table)["mean"] == pytest.approx(0.3) and difference(table)["low"] > 0
+    assert "recommended only where this interval excludes 0" in table.note
+
+
+def test_what_is_ahead_only_where_it_was_chosen_is_no_detectable_difference():
+    lucky = benchmark(other=np.where(FIRST_HALF, 0.5, -0.1), third=np.where(FIRST_HALF, -0.1, 0.5))
+    ahead = lucky.mean(lucky.scores[OTHER].ari - lucky.scores[PAPER].ari, lucky.which(UNIONS))
+    assert ahead.low > 0  # on all unions, those included by which it was chosen
+    found, table = recipe(lucky)
+    assert found.features == found.circuits == PAPER
+    assert difference(table)["mean"] == pytest.approx(-0.1)
+    assert "no detectable difference, so the paper's recipe is kept" in table.note
+
+
+def test_the_best_is_kept_where_it_is_the_papers():
+    found, table = recipe(benchmark(other=-0.1))
+    assert found.features == PAPER and difference(table)["mean"] == 0
+    assert "No kind of features has a higher mean than the paper's recipe" in table.note
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [([0.0, 0.01, -0.01], "none found"), ([0.0], UNTESTABLE), ([], UNTESTABLE), ([0.4, 0.5], CHECKS[0])],
+)
+def test_what_the_checks_cannot_see_is_not_testable(values, says):
+    leak = {(UNIONS, kind, check): np.array(values) for kind in (PAPER, OTHER) for check in CHECKS}
+    leak |= {(UNIONS, OTHER, check): np.zeros(5) for check in CHECKS}
+    table = _agreement_table(benchmark(leak, other=0.1), UNIONS, (2, 3), "unions")
+    leaks = {row["features"]: row["leaks"] for row in table.rows}
+    assert leaks[PAPER].startswith(says)
+    assert leaks[OTHER] == UNTESTABLE  # activations give zeros by their nature
+
+
+@pytest.mark.parametrize(
+    ("polysemanticity", "p", "threshold", "criterion"),
+    [(0.9, 0.06, 0.1, "p"), (0.05, 0.06, 0.1, "p"), (0.1, 0.05, 0.1, "threshold"), (0.2, 0.01, 0.1, RULE)],
+)
+def test_a_neuron_of_one_meaning_names_the_criterion_that_refused(polysemanticity, p, threshold, criterion):
+    assert _refused_by(polysemanticity, p, threshold) == criterion
