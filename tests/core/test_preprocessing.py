@@ -74,7 +74,7 @@ def test_normalize_on_the_gpu_equals_the_cpu():
 
 
 def test_dict_goes_through_json_and_back():
-    ours = Preprocessing(256, 224, "bicubic", (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+    ours = Preprocessing(256, 224, "bicubic", (0.1, 0.2, 0.3), (0.5, 0.25, 1.0))
     assert Preprocessing.from_dict(json.loads(json.dumps(ours.as_dict()))) == ours
     assert Preprocessing.from_dict({}) == Preprocessing()
     assert Preprocessing.from_dict({"mean": [0, 0, 0]}).mean == (0.0, 0.0, 0.0)
