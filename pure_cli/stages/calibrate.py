@@ -32,12 +32,13 @@ def calibrate(
 
     Parameters
     ----------
-    any_budget : what is there counts whatever its budget, seed, lower layers and grouping were
+    any_budget : what is there counts whatever its budget, seed, lower layers and grouping were; nothing is computed
+        without `settings.force`
 
     Raises
     ------
     PureError
-        No references, stale ones, an unknown layer, images that give no units.
+        Nothing is there that counts; no references, stale ones, an unknown layer, images that give no units.
     """
     begin = time.perf_counter()
     collected = read_collected(store)
@@ -50,7 +51,8 @@ def calibrate(
     layers = need_layers(settings.layer, own, "collect")
     grouping = read_grouping(settings.grouping) if settings.grouping else {}
     written = Written(store, settings.force)
-    outcome = Outcome("calibrate", layers, 0, "layers", details={"tables": [], "folders": [], "recipes": {}})
+    outcome, missing = Outcome("calibrate", layers, 0, "layers"), list[str]()
+    outcome.details = {"tables": [], "folders": [], "recipes": {}}
     for layer in layers:
         asked = {"metric": PLANTED, "layer": layer, "judge": "", "neurons": [], "k": [], "seed": settings.seed,
                  "budget": settings.budget, "lower_layers": settings.lower_layer or [],
@@ -59,13 +61,17 @@ def calibrate(
         where = Where(layer, PLANTED, ALL)
         tables = written.tables(where, result_fingerprint(asked, made_from))
         before = written.settings(where)
-        if tables is None and any_budget and {**before, **{name: asked[name] for name in FREE}} == asked:
-            tables = written.tables(where, result_fingerprint(before, made_from))
+        if tables is None and any_budget:
+            if {**before, **{name: asked[name] for name in FREE}} == asked:
+                tables = written.tables(where, result_fingerprint(before, made_from))
             if tables is not None:
                 outcome.notes.append(
                     f"The tables of '{layer}' are those of a calibration with --budget {before['budget']:g} and --seed "
                     f"{before['seed']}; `pure calibrate` computes others."
                 )
+            elif not settings.force:
+                missing.append(layer)
+                continue
         anew = tables is None
         if tables is None:
             result, calibration = _measured(store, layer, settings, grouping, progress)
@@ -86,6 +92,12 @@ def calibrate(
                 f"The units of '{layer}' with two or three meanings are too few to recommend a recipe. Raise --budget, "
                 "collect with fewer references (-n), or use more images."
             )
+    if missing:
+        told = f"There is no calibration of {', '.join(map(repr, missing))} that is up to date"
+        if settings.layer or len(missing) == len(layers):
+            raise PureError(f"{told}. Run `pure calibrate` first; --budget 0.3 is a first look.")
+        outcome.notes.append(f"{told}; `pure calibrate` makes it.")
+        outcome.layers = [layer for layer in layers if layer not in missing]
     outcome.seconds = time.perf_counter() - begin
     return outcome
 

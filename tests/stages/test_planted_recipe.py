@@ -6,7 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pure_cli import Workspace
 from pure_cli.core.meanings import RULES
+from pure_cli.errors import PureError
 from pure_cli.stages.cluster import RULE, _refused_by
 from pure_cli.stages.planted.benchmark import UNTESTABLE, Benchmark, _agreement_table, _folds, recipe
 from pure_cli.stages.planted.scores import CHECKS
@@ -81,3 +83,11 @@ def test_what_the_checks_cannot_see_is_not_testable(values, says):
 )
 def test_a_neuron_of_one_meaning_names_the_criterion_that_refused(polysemanticity, p, threshold, criterion):
     assert _refused_by(polysemanticity, p, threshold) == criterion
+
+
+def test_evaluate_starts_no_calibration_that_nobody_asked_for(tmp_path, images, tiny):
+    workspace = Workspace(tmp_path / "w", model=tiny)
+    workspace.collect(data=images, n=5, layer="layer3", workers=0)
+    with pytest.raises(PureError, match=r"no calibration of 'layer3' that is up to date. Run `pure calibrate` first"):
+        workspace.evaluate(metric="planted")
+    assert not (workspace.path / "planted").exists()
