@@ -111,12 +111,19 @@ def _begins_at(
 ) -> Hook:
     """A hook that notes an output, with its channels on axis 1, and lets the graph begin there unless it has begun."""
 
-    def hook(output: torch.Tensor) -> torch.Tensor:
+    def hook(output: torch.Tensor) -> torch.Tensor | None:
         axis = 1 + axis_of(output, size, dense)
-        output = output.movedim(axis, 1)
+        begin = output.movedim(axis, 1)
         if change is not None:
-            output = change(output).detach()
-        found[name] = output if output.requires_grad else output.detach().requires_grad_()
+            begin = change(begin).detach()
+        if change is None and output.requires_grad:
+            found[name] = begin
+        else:
+            found[name] = begin.detach().clone().requires_grad_()
+            if not output.requires_grad and not output._is_view():
+                with suppress(RuntimeError):  # of memory that several places share
+                    output.copy_(found[name].movedim(1, axis))
+                    return None  # whoever kept the output has the graph too
         return found[name].movedim(1, axis).clone()  # what follows may change its input in place
 
     return hook
@@ -143,7 +150,7 @@ class Firing:
         end = end.detach()
         activation = bound.output(end) if bound else end
         if bound and neurons is CHANNELS:
-            return cls(activation, bound.lifted(end), end)
+            return cls(activation, bound.lifted(end), bound.ranked(end))
         read = neurons.read(activation)
         return cls(activation, read, read)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import atanh, inf, log
+from math import atanh, inf, log, pi, sqrt, tan
 from typing import Any
 
 import torch
@@ -26,25 +26,36 @@ class Smooth:
     value: float
     slope: float
     low: float
+    high: float = 1.0
 
 
 SMOOTH = {
     "sigmoid": Smooth(torch.sigmoid, lambda y: log(y / (1 - y)), 0.5, 0.25, 0.0),
     "tanh": Smooth(torch.tanh, atanh, 0.0, 1.0, -1.0),
     "softsign": Smooth(F.softsign, lambda y: y / (1 - abs(y)), 0.0, 1.0, -1.0),
-}
-SAME = {"special_expit": "sigmoid", "clip": "clamp"}  # functions by another name
+    "erf": Smooth(
+        torch.erf, lambda y: float(torch.erfinv(torch.tensor(y, dtype=torch.float64))), 0.0, 2 / sqrt(pi), -1.0
+    ),
+    "atan": Smooth(torch.atan, tan, 0.0, 1.0, -pi / 2, pi / 2),
+}  # each turned half a turn about its middle is itself
+SAME = {
+    "special_expit": "sigmoid",
+    "special_erf": "erf",
+    "arctan": "atan",
+    "clip": "clamp",
+}  # functions by another name
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A bounded, monotone, element-wise function ``scale × f(z) + shift`` that a layer ends with.
+    """A bounded, monotone, element-wise function ``scale × f(u) + shift`` that a layer ends with, where u is z, which
+    goes in, or its negative: ``u = sign × z``.
 
     Attributes
     ----------
     source : the name of z, as in `pure_cli.core.hooks`
-    function : what f is called: relu6, hardtanh, clamp, hardsigmoid, sigmoid, tanh, softsign
-    gain, offset, low, high : of an f that is no smooth one: ``clamp(gain × z + offset, low, high)``
+    function : what f is called: relu6, hardtanh, clamp, hardsigmoid, sigmoid, tanh, softsign, erf, atan
+    gain, offset, low, high : of an f that is no smooth one: ``clamp(gain × u + offset, low, high)``
     module : the class of the module that calls it, where that does nothing else
     """
 
@@ -56,6 +67,7 @@ class Bound:
     high: float = inf
     scale: float = 1.0
     shift: float = 0.0
+    sign: float = 1.0
     module: str = ""
 
     @property
@@ -85,11 +97,25 @@ class Bound:
         return cls(source, function, low=limits[0], high=limits[1])
 
     def then(self, scale: float, shift: float) -> Bound:
-        """The same with a multiplication by a positive number and an addition after it."""
-        return replace(self, scale=self.scale * scale, shift=self.shift * scale + shift)
+        """The same with a multiplication by a number, but zero, and an addition after it."""
+        scale, shift = self.scale * scale, self.shift * scale + shift
+        if scale > 0:
+            return replace(self, scale=scale, shift=shift)
+        # f(u) = twice its middle - f(-u), and clamps turn round with their limits
+        turned = replace(self, sign=-self.sign, scale=-scale)
+        if self.function in SMOOTH:
+            return replace(turned, shift=shift + scale * 2 * SMOOTH[self.function].value)
+        if self.function == "hardsigmoid":
+            return replace(turned, shift=shift + scale)
+        return replace(turned, shift=shift, offset=-self.offset, low=-self.high, high=-self.low)
+
+    def ranked(self, z: torch.Tensor) -> torch.Tensor:
+        """What images are ranked by: what goes in, or its negative where the layer falls with it."""
+        return z if self.sign > 0 else -z
 
     def output(self, z: torch.Tensor) -> torch.Tensor:
         """What the layer gives."""
+        z = self.ranked(z)
         if self.function in SMOOTH:
             return self._scaled(SMOOTH[self.function].apply(z))
         if self.function == "hardsigmoid":
@@ -99,6 +125,7 @@ class Bound:
     def lifted(self, z: torch.Tensor) -> torch.Tensor:
         """What the layer would give without its upper bound: the function up to where its slope begins to fall, and
         straight on from there."""
+        z = self.ranked(z)
         if self.function in SMOOTH:
             smooth = SMOOTH[self.function]
             return self._scaled(torch.where(z > 0, smooth.value + smooth.slope * z, smooth.apply(z.clamp(max=0))))
@@ -106,9 +133,9 @@ class Bound:
 
     @property
     def fires_above(self) -> float:
-        """The highest z for which the layer gives nothing above zero; -inf where it always does."""
-        y = -self.shift / self.scale
-        low, high = (SMOOTH[self.function].low, 1.0) if self.function in SMOOTH else (self.low, self.high)
+        """The highest u for which the layer gives nothing above zero; -inf where it always does."""
+        y, smooth = -self.shift / self.scale, SMOOTH.get(self.function)
+        low, high = (smooth.low, smooth.high) if smooth else (self.low, self.high)
         if y < low or (y == low and self.function in SMOOTH):
             return -inf
         if y >= high:
@@ -120,7 +147,8 @@ class Bound:
     @property
     def highest(self) -> float:
         """What the layer gives at most."""
-        return self.scale * (1.0 if self.function in SMOOTH else self.high) + self.shift
+        high = SMOOTH[self.function].high if self.function in SMOOTH else self.high
+        return self.scale * high + self.shift
 
     def _straight(self, z: torch.Tensor) -> torch.Tensor:
         return z if (self.gain, self.offset) == (1, 0) else z * self.gain + self.offset

@@ -67,6 +67,7 @@ def observe(model: nn.Module, images: torch.Tensor) -> Observed:
         if name in seen.layers:
             calls += seen.layers.pop(name).calls
         whole = tensor is not None and 2 <= tensor.ndim <= 4 and len(tensor) == len(images)
+        whole = whole and tensor is not None and not tensor.is_complex()
         shape = tuple(tensor.shape) if tensor is not None and whole else None
         seen.layers[name] = Seen(kind, shape, calls, roles_of(tensor) if tensor is not None else Roles([]))
 

@@ -140,13 +140,15 @@ def _ends(model: nn.Module, image: torch.Tensor, layer: str) -> tuple[_Ends, obj
 
 
 def _affine(function: str, call: Call) -> tuple[float, float] | None:
-    """(scale, shift) of a multiplication by a positive number or an addition of one; None of all else."""
+    """(scale, shift) of a multiplication by a number or an addition of one; None of all else."""
+    if function in ("neg", "negative") and len(call.arguments) == 1 and not call.named:
+        return -1.0, 0.0
     numbers = [value for value in call.arguments[1:] if isinstance(value, int | float)]
     if len(call.arguments) != 2 or len(numbers) != 1 or call.named:
         return None
-    (number,) = numbers
-    if function in ("mul", "div") and number > 0:
-        return (float(number) if function == "mul" else 1 / number), 0.0
-    if function in ("add", "sub"):
-        return 1.0, float(number if function == "add" else -number)
+    number = float(numbers[0])
+    if function in ("mul", "div") and number:
+        return (number if function == "mul" else 1 / number), 0.0
+    if function in ("add", "sub", "rsub"):
+        return (-1.0 if function == "rsub" else 1.0), (-number if function == "sub" else number)
     return None

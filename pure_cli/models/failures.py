@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -57,6 +57,13 @@ def _advice(model: nn.Module, image: torch.Tensor, error: Exception, name: str, 
     channels = getattr(module, "in_channels", image.shape[1])
     if f"to have {channels} channels, but got {image.shape[1]} channels" in str(error):
         return f"It takes images of {channels} channel{'s'[: channels != 1]}, and pure gives 3 (RGB): {WRAPPING}."
+    names = list(_parameters(model) or ())
+    if "pixel_values" in names[1:]:
+        return (
+            f"Its first input is '{names[0]}', and pure gives images: hand over its part that takes them; {WRAPPING}."
+        )
+    if "Double" in str(error) or "same dtype" in str(error):
+        return "pure computes in float32, and its code makes numbers of another kind: leave out .double() and the like."
     if "same device" in str(error):
         return "It keeps a tensor that does not go with it to the device: use register_buffer, or --device cpu."
     if size := _size_that_runs(model, image, sizes):
@@ -64,12 +71,20 @@ def _advice(model: nn.Module, image: torch.Tensor, error: Exception, name: str, 
     return "See where with --debug."
 
 
+def _parameters(model: nn.Module) -> Mapping[str, inspect.Parameter] | None:
+    """The inputs of forward(), by name; None where there is no telling."""
+    try:
+        return inspect.signature(model.forward).parameters
+    except (TypeError, ValueError):
+        return None
+
+
 def _inputs_needed(model: nn.Module) -> list[str]:
     """Names of the inputs of forward() that have no default."""
-    try:
-        parameters = inspect.signature(model.forward).parameters.values()
-    except (TypeError, ValueError):
+    known = _parameters(model)
+    if known is None:
         return ["image"]
+    parameters = known.values()
     if any(one.kind is one.VAR_POSITIONAL for one in parameters):
         return ["image"]
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)

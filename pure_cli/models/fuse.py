@@ -12,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pure_cli.core.circuits import activations
 from pure_cli.core.forward import run
+from pure_cli.core.memory import is_out_of_memory
 
 TOLERANCE = 1e-3  # of the largest output; a wrong merge changes much more, rounding much less
 
@@ -130,6 +131,25 @@ def _merge(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, own = name.rpartition(".")
     setattr(model.get_submodule(parent), own, module)
+
+
+def gives_the_same(model: nn.Module, plain: nn.Module, image: torch.Tensor, layers: Collection[str]) -> bool:
+    """Whether layers of a changed copy of a network give what those of the network give.
+
+    Parameters
+    ----------
+    model, plain : the copy, and the network, in eval mode
+    image : (1, 3, H, W) float
+    layers : names of modules or functions
+    """
+    expected = activations(plain, image.contiguous(), list(layers))
+    try:
+        found = activations(model, image, list(layers))
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise
+        return False
+    return all(_near(found[name], expected[name]) for name in layers)
 
 
 def _near(found: torch.Tensor, expected: torch.Tensor) -> bool:

@@ -46,8 +46,16 @@ def without_wrapper(module: nn.Module) -> nn.Module:
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """A deep copy. What passes left in the model is copied without its graph, which cannot be copied; what else cannot
-    be (locks, open files) is shared."""
+    """A deep copy in the same mode. What passes left in the model is copied without its graph, which cannot be copied;
+    what else cannot be (locks, open files) is shared."""
+    own = _deep_copy(model).train(model.training)  # networks traced by torchvision come back in training mode
+    modes = {name: module.training for name, module in model.named_modules()}
+    for name, module in own.named_modules():
+        module.training = modes.get(name, module.training)
+    return own
+
+
+def _deep_copy(model: nn.Module) -> nn.Module:
     with _WithoutGraphs():
         try:
             return copy.deepcopy(model)

@@ -20,6 +20,7 @@ from pure_cli.artifacts import (
 from pure_cli.config import AUTO, AttributeSettings
 from pure_cli.core.directions import module_of
 from pure_cli.core.neurons import parse_neurons
+from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.stages.common import (
@@ -39,12 +40,14 @@ from pure_cli.stages.portions import Portions
 from pure_cli.stages.relevance_work import Job, Task, write_batch
 from pure_cli.stages.unchanged import lineage, require_unchanged
 from pure_cli.stages.unfinished import Work, drop_unneeded
+from pure_cli.words import counted
 from pure_cli.workspace import Store, result_fingerprint
 
 if TYPE_CHECKING:
     import torch
 
 GRADIENT_X_INPUT = "gradient-x-input"
+ZEROS_SHOWN = 5  # neurons
 
 
 def attribute(store: Store, settings: AttributeSettings, progress: Progress = silent) -> Outcome:
@@ -257,6 +260,7 @@ def _run(
         def of_images(name: str) -> np.ndarray:
             return work.rows(name, 0, len(plan.images))
 
+        notes += _zeros(job, source, {lower: norms_of(name) for lower, name in names.items()})
         new = NewRelevances(
             job.layer,
             job.neurons,
@@ -270,6 +274,27 @@ def _run(
         )
         add_relevances(store, new, source.top.image, task.work.settings, task.work.made_from, settings.force)
         work.finished()
+
+
+def _zeros(job: Job, source: CollectedLayer, norms: Mapping[str, Callable[[int], np.ndarray]]) -> Iterator[str]:
+    """A sentence for each lower layer at which neurons have no relevance although they fire."""
+    from pure_cli.core.circuits import L1_EPSILON
+
+    fires = (source.top.value[job.neurons] > source.fires_above) & (source.top.image[job.neurons] != NO_IMAGE)
+    for lower, norm_of in norms.items():
+        zero = [
+            row
+            for row in range(len(job.neurons))
+            if fires[row].any() and (norm_of(row)[fires[row]] <= 2 * L1_EPSILON).all()
+        ]
+        if zero:
+            first = ", ".join(str(job.neurons[row]) for row in zero[:ZEROS_SHOWN])
+            more = ", …" if len(zero) > ZEROS_SHOWN else ""
+            yield (
+                f"{counted(len(zero), 'neuron')} of '{job.layer}' ({first}{more}) without relevance at '{lower}' on "
+                "any reference: something between cuts the gradient off (rounding, a threshold, a dead layer). Virtual "
+                "neurons of that mean nothing."
+            )
 
 
 def _arrays(task: Task) -> dict[str, tuple[tuple[int, int], str]]:

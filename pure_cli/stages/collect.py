@@ -24,6 +24,7 @@ from pure_cli.stages.scores import Scores
 from pure_cli.stages.search import check_damage, not_finite_notes, search
 from pure_cli.stages.ties import same_pictures, tie_notes
 from pure_cli.stages.unchanged import Drift, changes, drift, seen_now
+from pure_cli.words import counted
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         if Checkpoint.layers(store) <= kept.keys():  # of a pass that was killed when all was written
             store.drop_partial("collect")
         details = {"damaged": len(before.damaged), "images": before.origin["images"]}
-        return Outcome("collect", asked, 0, "images", [*listing.notes], time.perf_counter() - start, details)
+        told = [*listing.notes, *_damage_notes(before.damaged)]
+        return Outcome("collect", asked, 0, "images", told, time.perf_counter() - start, details)
 
     network, origin = open_model(spec, settings, requested, seed)
     layers, default_layer, unclear = resolve_layers(network, listing, spec, asked, named, settings.channels)
@@ -294,4 +296,5 @@ def _damage_notes(damaged: list[tuple[int, str, str]]) -> list[str]:
         return []
     shown = "; ".join(f"{path} ({reason})" for _, path, reason in damaged[:DAMAGED_SHOWN])
     more = f"; and {len(damaged) - DAMAGED_SHOWN} more (`pure info --damaged`)" if len(damaged) > DAMAGED_SHOWN else ""
-    return [f"{len(damaged)} image{'s' if len(damaged) > 1 else ''} could not be read and were skipped: {shown}{more}."]
+    were = "were" if len(damaged) > 1 else "was"
+    return [f"{counted(len(damaged), 'image')} could not be read and {were} skipped: {shown}{more}."]

@@ -101,7 +101,7 @@ class Network:
 
     Attributes
     ----------
-    precision : of its numbers, once it was made ready
+    precision, layout : of its numbers and of images in memory, once it was made ready
     directions : by layer, what its neurons are where they are no channels
     bounds : by module, the bounded nonlinearity that it ends with, of those that were looked at
     checked : modules of which `require_sound` has made sure
@@ -112,6 +112,7 @@ class Network:
     device: torch.device
     preprocessing: Preprocessing
     precision: torch.dtype | None = None
+    layout: torch.memory_format | None = None
     directions: Mapping[str, Directions] = field(default_factory=dict)
     bounds: dict[str, Bound | None] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
@@ -153,21 +154,25 @@ class Network:
         import torch
 
         from pure_cli.core.structure import same_channels
-        from pure_cli.models.fuse import fuse_batch_norm
+        from pure_cli.models.fuse import fuse_batch_norm, gives_the_same
         from pure_cli.models.plain import copied
 
-        model, precise = copied(self.model), getattr(torch, precision)
-        same_channels(model, self.model)
-        fuse_batch_norm(model, self.inputs(example), keep)
-        model.to(memory_format=torch.channels_last, dtype=precise)  # type: ignore[call-overload]
-        return replace(self, model=model, precision=precise)
+        precise, keep, image = getattr(torch, precision), list(keep), self.inputs(example)
+        layouts = [torch.channels_last, torch.contiguous_format]  # a network's own code may mind the first
+        for layout in layouts:
+            model = copied(self.model)
+            same_channels(model, self.model)
+            fuse_batch_norm(model, image, keep)
+            model.to(memory_format=layout)
+            if layout is layouts[-1] or gives_the_same(model, self.model, image.to(memory_format=layout), keep):
+                break
+        return replace(self, model=model.to(precise), precision=precise, layout=layout)
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W) uint8 as the model takes them."""
-        import torch
 
         pixels = self.preprocessing.normalize(images.to(self.device))
-        return pixels.to(self.precision, memory_format=torch.channels_last) if self.precision else pixels
+        return pixels.to(self.precision, memory_format=self.layout) if self.precision else pixels
 
     def batch_size(self, asked: int | None, height: int, width: int, share: int = 1) -> int:
         """The one asked for, or one that suits the device and the size of the images.

@@ -1,4 +1,4 @@
-"""References with equal scores: which are one picture twice, and what collect says of them."""
+"""Scores that say nothing: equal ones, which may be of one picture twice, and those of neurons that never fire."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ def same_pictures(top: TopImages, listing: Listing, preprocessing: Preprocessing
 
 
 def tie_notes(layers: Mapping[str, CollectedLayer], listing: Listing) -> Iterator[str]:
-    """Sentences on references whose order says nothing, and on pictures that are in the data twice."""
+    """Sentences on references whose order says nothing, on dead layers, and on pictures that are in the data twice."""
     for name, layer in layers.items():
-        tied = layer.tied
+        tied, fired = layer.tied, (layer.top.value > layer.fires_above) & (layer.top.image != NO_IMAGE)
+        if not fired.any():
+            yield f"No neuron of '{name}' fires on any image. Are these the right weights, and the right layer?"
         if not tied.any():
             continue
-        fired = (layer.top.value > layer.fires_above) & (layer.top.image != NO_IMAGE)
         share = tied.sum() / fired.sum()
         often = f"{share:.0%} of all references" if share >= 0.01 else "less than 1% of all references"
         yield (

@@ -24,7 +24,19 @@ BOUNDS = {
     "tanh": (torch.tanh, Bound("z<", "tanh"), 0.0),
     "softsign": (F.softsign, Bound("z<", "softsign"), 0.0),
     "scaled": (lambda z: F.relu6(z) / 3 - 1, Bound("z<", "relu6", low=0.0, high=6.0).then(1 / 3, -1.0), 3.0),
+    "erf": (torch.erf, Bound("z<", "erf"), 0.0),
+    "atan": (torch.atan, Bound("z<", "atan"), 0.0),
     "scaled tanh": (lambda z: torch.tanh(z) * 2 + 1, Bound("z<", "tanh").then(2.0, 1.0), -0.5493061443),
+}
+TURNED = {
+    "1 - sigmoid": (lambda z: 1 - torch.sigmoid(z), Bound("z<", "sigmoid").then(-1.0, 1.0)),
+    "-tanh": (lambda z: -torch.tanh(z), Bound("z<", "tanh").then(-1.0, 0.0)),
+    "6 - relu6": (lambda z: 6 - F.relu6(z), Bound("z<", "relu6", low=0.0, high=6.0).then(-1.0, 6.0)),
+    "-2 hardsigmoid + 3": (
+        lambda z: F.hardsigmoid(z) * -2 + 3,
+        Bound("z<", "hardsigmoid", 1 / 6, 0.5, 0.0, 1.0).then(-2.0, 0.0).then(1.0, 3.0),
+    ),
+    "turned twice": (lambda z: -(1 - torch.sigmoid(z)), Bound("z<", "sigmoid").then(-1.0, 1.0).then(-1.0, 0.0)),
 }
 HEADS = {
     "module": nn.ReLU6,
@@ -82,6 +94,18 @@ def test_without_its_bound_a_function_is_the_same_up_to_where_its_slope_falls_an
     fires = function(z) > 1e-12
     assert bound.fires_above == pytest.approx(fires_above)
     assert ((z > fires_above + 1e-9) == fires).float().mean() > 0.999
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_what_falls_with_its_input_is_ranked_by_the_negative(name):
+    function, bound = TURNED[name]
+    z = torch.linspace(-9, 9, 1801, dtype=torch.float64)
+    torch.testing.assert_close(bound.output(z), function(z))
+    ranked, lifted = bound.ranked(z), bound.lifted(z)
+    order = ranked.argsort()
+    assert (function(z)[order].diff() >= -1e-12).all() and (lifted[order].diff() >= -1e-12).all()
+    assert ((ranked > bound.fires_above + 1e-9) == (function(z) > 1e-12)).float().mean() > 0.999
+    assert bound.highest == pytest.approx(float(function(torch.tensor([-1e4, 1e4])).max()))
 
 
 @pytest.mark.parametrize("head", HEADS)

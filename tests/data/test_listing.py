@@ -354,7 +354,7 @@ def test_a_list_beside_the_folder_of_its_images(tmp_path, text, labels, told):
     assert ([listing.names[k] for k in listing.labels] if labels else None) == labels
     *guesses, where = listing.notes
     assert guesses == ([told] if told else [])
-    assert where.startswith("2 images were found beside the list 'train.csv', which names another place: '01ab")
+    assert where.startswith("2 images were found beside the list 'train.csv', by another name than it has: '01ab")
 
 
 def test_a_name_that_may_be_several_files_is_an_error_unless_the_list_is_called_after_a_folder(tmp_path):

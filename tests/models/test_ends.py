@@ -53,6 +53,10 @@ BOUNDED = {
     "sigmoid": torch.sigmoid,
     "method": lambda x: x.tanh_(),
     "expit": torch.special.expit,
+    "erf": torch.erf,
+    "atan": torch.atan,
+    "turned round": lambda x: -F.relu6(x),
+    "turned round by a number": lambda x: 1 - torch.sigmoid(x),
     "dropout after it": lambda x: F.dropout(F.relu6(x), 0.5, False),
 }
 UNBOUNDED = {
@@ -60,8 +64,6 @@ UNBOUNDED = {
     "gelu": F.gelu,
     "hardswish": F.hardswish,
     "clamp below": lambda x: x.clamp(min=0),
-    "turned round": lambda x: -F.relu6(x),
-    "turned round by a number": lambda x: 1 - torch.sigmoid(x),
     "times another": lambda x: torch.sigmoid(x) * x,
     "softmax": lambda x: x.softmax(1),
     "changed behind its back": zeroed,

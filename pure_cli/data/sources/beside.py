@@ -85,7 +85,9 @@ class Beside:
             return []
         said, at = self.example
         subject = "1 image was" if self.found == 1 else f"{self.found:,} images were"
-        return [f"{subject} found beside the list '{self._file.name}', which names another place: '{said}' is '{at}'."]
+        return [
+            f"{subject} found beside the list '{self._file.name}', by another name than it has: '{said}' is '{at}'."
+        ]
 
     def _at(self, path: str, ways: "dict[tuple[str, str], None]") -> dict[tuple[str, str], FileStatus]:
         """The ways that lead to a file, one for each file."""
