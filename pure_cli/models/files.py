@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,14 +69,13 @@ _folders: set[Path] = set()  # of model files, in this process
 
 def _forget_others(folder: Path) -> None:
     """Two model files may each have a neighbour of one name: that of another folder is no longer meant by it."""
+    others = tuple(f"{other}{os.sep}" for other in _folders if other != folder)
     for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None) or ""
+        if not file.startswith(others) or folder in Path(file).parents:
+            continue
         top = name.partition(".")[0]
-        came_from = Path(getattr(module, "__file__", None) or "")
-        beside = any(other / top in came_from.parents or other / f"{top}.py" == came_from for other in _folders)
-        if (
-            beside
-            and folder not in came_from.parents
-            and any(place.exists() for place in (folder / f"{top}.py", folder / top))
-        ):
+        beside = any(file.startswith((f"{other}{top}{os.sep}", f"{other}{top}.py")) for other in others)
+        if beside and any(place.exists() for place in (folder / f"{top}.py", folder / top)):
             del sys.modules[name]
     _folders.add(folder)
