@@ -70,7 +70,8 @@ def bookkeeping(count: int, folder: Path) -> Iterator[str]:
     generator, positions = np.random.default_rng(0), np.zeros((BATCH, NEURONS), np.int32)
     for start in range(0, count, BATCH):
         index = listing.index[start : start + BATCH]
-        top.add(generator.random((len(index), NEURONS), np.float32), positions[: len(index)], index)
+        values = generator.random((len(index), NEURONS), np.float32)
+        top.add(values, positions[: len(index)], index, values)
         state.damaged += [(int(i), listing.paths[i], "cut short") for i in index if i % DAMAGED_EVERY == 0]
         state.add_content(index + 1)
         state.next_chunk += 1

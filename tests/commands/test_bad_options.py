@@ -246,7 +246,7 @@ def test_neuron_that_never_fires_has_no_virtual_neurons_and_a_figure(study):
     study.to("attribute")
     table = study.pure("cluster", "--json").json["tables"][0]
     (silent,) = (row for row in table["neurons"] if row["neuron"] == 5)
-    assert silent == {"neuron": 5, "name": "", "silhouette": None, "distance": None, "virtual_neurons": []}
+    assert silent == {"neuron": 5, "name": "", "tied": 0, "silhouette": None, "distance": None, "virtual_neurons": []}
     answer = study.pure("render", "--neurons", "5", "--json")
     assert answer.code == 0, answer.err
     fires = study.pure("render", "--neurons", "0", "--json")
