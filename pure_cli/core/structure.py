@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pure_cli.core.hooks import functions, main_tensor
+from pure_cli.core.memory import is_out_of_memory
 from pure_cli.core.roles import Roles, followed, roles_of
 
 FOUND, SAID = "_pure_channels_found", "_pure_channels_said"  # attributes of a model: name of a layer to `ends_dense`
@@ -98,7 +99,12 @@ def _dense(roles: Roles) -> bool | None:
 def learn(model: nn.Module, images: torch.Tensor) -> None:
     """Make sure that the model's channels were looked for."""
     if FOUND not in model.__dict__:
-        observe(model, images[:1].expand(2, -1, -1, -1))
+        try:
+            observe(model, images[:1].expand(2, -1, -1, -1))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            observe(model, images[:1])  # a last resort
 
 
 def say(model: nn.Module, axes: Mapping[str, str], layers: Iterable[str]) -> None:

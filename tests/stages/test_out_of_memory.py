@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from pure_cli import Workspace
 from pure_cli.artifacts import read_collected
+from pure_cli.config import Running
 from pure_cli.core.memory import is_out_of_memory
 from pure_cli.data.listing import list_images
 from pure_cli.errors import PureFailure
@@ -100,7 +101,7 @@ def test_calibrate_looks_at_the_images_in_halves_too(hungry, images, tmp_path, m
         workspace = Workspace(tmp_path / memory)
         workspace.collect(model=hungry, data=images, layer=["layer3"], n=8, workers=0, batch_size=4)
         network = open_network(read_collected(workspace.store), "cpu")
-        passes.append(look(network, list_images(images), "layer3", "layer3.0.bn2", lambda _: None))
+        passes.append(look(network, list_images(images), "layer3", "layer3.0.bn2", Running(), lambda _: None))
     halved, whole = passes
     np.testing.assert_array_equal(halved.image, whole.image)
     np.testing.assert_allclose(halved.mean, whole.mean, rtol=1e-4, atol=1e-6)
