@@ -131,8 +131,9 @@ class Lab:
 
     @property
     def batches(self) -> int:
-        """Batches that the model saw in the command begun last; one image, or copies of it, only show the layers."""
-        return self.log.read_text().split().count("2")
+        """Batches that the model saw in the command begun last. One image, or copies of it, only show the layers, and
+        the first two whether images see each other."""
+        return max(0, self.log.read_text().split().count("2") - 1)
 
     @property
     def unfinished(self) -> list[str]:
