@@ -66,6 +66,8 @@ def _equal_a_plain_loop(family, workspace, layer, lower, data, model):
     with h5py.File(workspace.path / "collect.h5") as file:
         paths = dict(zip(file["images/index"][:].tolist(), file["images/path"].asstr()[:], strict=True))
         images, values = file[f"layers/{layer}/image"][:], file[f"layers/{layer}/value"][:]
+        if "ranked_by" in file[f"layers/{layer}"].attrs["settings"]:  # by what goes into a ReLU6, which gives no less
+            values = values.clip(min=0)
     scores, runs = {}, {}
     for index, path in paths.items():
         pixels = np.asarray(Image.open(data / path).convert("RGB"), np.float32) / 255
