@@ -19,7 +19,7 @@ def evaluate(
             metavar="M",
             help="clip, dinov2 or any embeddings in the workspace: distances within and across virtual neurons; "
             "correlation, labels, stability, semantics, ms, planted (what `pure calibrate` measured, with whatever "
-            "budget; where it did not run, with the default one). Repeat for several.",
+            "budget). Repeat for several.",
         ),
     ] = None,
     layer: opt.Layers = None,

@@ -22,9 +22,8 @@ INPUT = "<"  # after a name: what goes in, and not what comes out
 
 
 class Call(NamedTuple):
-    """A call of a function of torch."""
+    """What a function of torch is called with."""
 
-    function: Callable[..., Any]
     arguments: tuple[Any, ...]
     named: Mapping[str, Any]
 
@@ -165,7 +164,7 @@ class _Calls(TorchFunctionMode):
         self._calls: Counter[str] = Counter()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        call = Call(func, args, kwargs or {})
+        call = Call(args, kwargs or {})
         module = self._running[-1] if self._running else None
         if module is None or (self._within is not None and module not in self._within):
             return func(*args, **call.named)

@@ -71,6 +71,10 @@ class Bound:
     module: str = ""
 
     @property
+    def _smooth(self) -> Smooth | None:
+        return SMOOTH.get(self.function)
+
+    @property
     def name(self) -> str:
         """What users call it."""
         return self.module or self.function
@@ -103,8 +107,8 @@ class Bound:
             return replace(self, scale=scale, shift=shift)
         # f(u) = twice its middle - f(-u), and clamps turn round with their limits
         turned = replace(self, sign=-self.sign, scale=-scale)
-        if self.function in SMOOTH:
-            return replace(turned, shift=shift + scale * 2 * SMOOTH[self.function].value)
+        if self._smooth:
+            return replace(turned, shift=shift + scale * 2 * self._smooth.value)
         if self.function == "hardsigmoid":
             return replace(turned, shift=shift + scale)
         return replace(turned, shift=shift, offset=-self.offset, low=-self.high, high=-self.low)
@@ -116,8 +120,8 @@ class Bound:
     def output(self, z: torch.Tensor) -> torch.Tensor:
         """What the layer gives."""
         z = self.ranked(z)
-        if self.function in SMOOTH:
-            return self._scaled(SMOOTH[self.function].apply(z))
+        if self._smooth:
+            return self._scaled(self._smooth.apply(z))
         if self.function == "hardsigmoid":
             return self._scaled(F.hardsigmoid(z))  # rounded as torch rounds it
         return self._scaled(self._straight(z).clamp(self.low, self.high))
@@ -126,29 +130,25 @@ class Bound:
         """What the layer would give without its upper bound: the function up to where its slope begins to fall, and
         straight on from there."""
         z = self.ranked(z)
-        if self.function in SMOOTH:
-            smooth = SMOOTH[self.function]
+        if smooth := self._smooth:
             return self._scaled(torch.where(z > 0, smooth.value + smooth.slope * z, smooth.apply(z.clamp(max=0))))
         return self._scaled(self._straight(z).clamp(min=self.low))
 
     @property
     def fires_above(self) -> float:
         """The highest u for which the layer gives nothing above zero; -inf where it always does."""
-        y, smooth = -self.shift / self.scale, SMOOTH.get(self.function)
+        y, smooth = -self.shift / self.scale, self._smooth
         low, high = (smooth.low, smooth.high) if smooth else (self.low, self.high)
-        if y < low or (y == low and self.function in SMOOTH):
+        if y < low or (y == low and smooth):
             return -inf
         if y >= high:
             return inf
-        if self.function in SMOOTH:
-            return SMOOTH[self.function].inverse(y)
-        return (y - self.offset) / self.gain
+        return smooth.inverse(y) if smooth else (y - self.offset) / self.gain
 
     @property
     def highest(self) -> float:
         """What the layer gives at most."""
-        high = SMOOTH[self.function].high if self.function in SMOOTH else self.high
-        return self.scale * high + self.shift
+        return self.scale * (self._smooth or self).high + self.shift
 
     def _straight(self, z: torch.Tensor) -> torch.Tensor:
         return z if (self.gain, self.offset) == (1, 0) else z * self.gain + self.offset

@@ -185,7 +185,8 @@ def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dic
     from pure_cli.models.layers import check_layer, check_leads_to, check_rules, list_layers
     from pure_cli.models.rules import RULES
 
-    image = network.inputs(first_image(listing, network))
+    example = first_image(listing, network)
+    image = network.inputs(example)
     layers = list_layers(network.model, image)
     if RULES[rule].hooks:
         check_rules(network.model, layers, module_of(job.layer))
@@ -193,7 +194,7 @@ def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dic
     for name in [*job.lower_layers, module_of(job.layer)]:
         widths[name] = check_layer(name, layers, network.model).channels
     check_leads_to(network.model, image, module_of(job.layer), job.lower_layers)
-    bound = network.bound_of(job.layer, first_image(listing, network))
+    bound = network.bound_of(job.layer, example)
     if bound is not None:
         check_before(network.model, image, module_of(job.layer), job.lower_layers, bound)
     return widths, widths.pop(module_of(job.layer))
