@@ -88,8 +88,8 @@ def _equal_a_plain_loop(family, workspace, layer, lower, data, model):
                 a, h = runs[index]
                 fired = a[0, :, neuron]
                 (gradient,) = torch.autograd.grad(fired @ fired.detach().clamp(min=0), h, retain_graph=True)
-                by_channel = (gradient * h).detach().movedim(family.channels, 1).flatten(2).sum(-1)[0].numpy()
-                found = own[f"relevance/{lower}"][row, slot]
+                by_channel = (gradient * h).detach().movedim(family.channels, 1).flatten(2).sum(-1)[0].double().numpy()
+                found = own[f"relevance/{lower}"][row, slot].astype(np.float64)  # its square may be 0 as float32
                 norms = np.linalg.norm(by_channel) * np.linalg.norm(found)
                 alike.append(float(by_channel @ found / norms))
     assert np.median(alike) > 0.99999

@@ -18,7 +18,7 @@ from zennit.canonizers import Canonizer, MergeBatchNorm
 
 from pure_cli.core.forward import run
 from pure_cli.models.function_rules import RELEVANCE_RULES, FunctionRule, Ruled
-from pure_cli.models.fuse import pairs_seen
+from pure_cli.models.fuse import pairs_seen, unseen_by_others
 
 PROBE_SIZES = (224, 64, 32, 256, 384, 16)  # pixels; the first that the network takes
 TOLERANCE = 1e-3  # of the largest output; a wrong merge changes much more, rounding much less
@@ -73,11 +73,9 @@ class MergeSeenBatchNorm(MergeBatchNorm):
     """
 
     def apply(self, root_module: nn.Module) -> list[Canonizer]:
-        if root_module not in _SEEN:
-            _SEEN[root_module] = _names_of_pairs(root_module)
         modules = dict(root_module.named_modules())
         instances: list[Canonizer] = []
-        for linear, norm in _SEEN[root_module]:
+        for linear, norm in _pairs_of(root_module):
             instance = self.copy()
             instance.register((modules[linear],), modules[norm])
             instances.append(instance)
@@ -94,7 +92,16 @@ class MergeSeenBatchNorm(MergeBatchNorm):
 def canonizers_for(model: nn.Module) -> list[Canonizer]:
     """The canonizers that a network needs."""
     functions: list[Canonizer] = [RuleFunctions()]
-    return [MergeSeenBatchNorm(), *functions] if any(map(_is_norm, model.modules())) else functions
+    if not any(map(_is_norm, model.modules())):
+        return functions
+    _pairs_of(model)  # seen now: hooks of others, as zennit-crp's masks, may be on when they are applied
+    return [MergeSeenBatchNorm(), *functions]
+
+
+def _pairs_of(model: nn.Module) -> list[tuple[str, str]]:
+    if model not in _SEEN:
+        _SEEN[model] = _names_of_pairs(model)
+    return _SEEN[model]
 
 
 def _names_of_pairs(model: nn.Module) -> list[tuple[str, str]]:
@@ -106,7 +113,8 @@ def _names_of_pairs(model: nn.Module) -> list[tuple[str, str]]:
         return []
     names = {module: name for name, module in model.named_modules()}
     pairs = pairs_seen(model, image, plain_linear, _is_norm)
-    if not _same_when_merged(model, image, pairs):  # what lies between the two of some pair is used elsewhere too
+    pairs = unseen_by_others(pairs, lambda: [_first(run(model, image))])
+    if not _same_when_merged(model, image, pairs):  # what lies between is changed in place, say
         pairs = [pair for pair in pairs if _same_when_merged(model, image, [pair])]
     return [(names[linear], names[norm]) for linear, norm in pairs]
 

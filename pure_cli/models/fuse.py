@@ -1,10 +1,12 @@
 """Merge batch norm into the convolution before it: the same function, fewer passes over the maps.
 
 Which batch norm follows which convolution is seen in a pass over an image, so that any network can be merged, however
-its code is written; that nothing else used what lies between is then held against the network's own outputs.
+its code is written. That nothing else uses what lies between is seen in a pass in which only the batch norm gets it.
 """
 
+import math
 from collections.abc import Callable, Collection
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -14,7 +16,9 @@ from pure_cli.core.circuits import activations
 from pure_cli.core.forward import run
 from pure_cli.core.memory import is_out_of_memory
 
-TOLERANCE = 1e-3  # of the largest output; a wrong merge changes much more, rounding much less
+Maker = TypeVar("Maker", bound=nn.Module)
+Follower = TypeVar("Follower", bound=nn.Module)
+TOLERANCE = 1e-3  # of the largest output; rounding changes much less
 
 
 def fuse_batch_norm(model: nn.Module, image: torch.Tensor, keep: Collection[str]) -> int:
@@ -58,7 +62,7 @@ def _pairs(model: nn.Module, image: torch.Tensor, keep: Collection[str]) -> list
         lambda module: type(module) is nn.BatchNorm2d and module.running_mean is not None,
     )
     kept = {module for name, module in model.named_modules() if name in keep}
-    return [
+    alone = [
         (conv, norm)
         for conv, norm in seen
         if isinstance(conv, nn.Conv2d)
@@ -68,6 +72,7 @@ def _pairs(model: nn.Module, image: torch.Tensor, keep: Collection[str]) -> list
         and not conv._forward_hooks
         and not norm._forward_pre_hooks
     ]
+    return unseen_by_others(alone, lambda: list(activations(model, image, list(keep)).values()))
 
 
 def pairs_seen(
@@ -114,6 +119,56 @@ def pairs_seen(
         for follower, maker in taken.items()
         if maker is not None and calls[maker] == calls[follower] == 1 and makers.count(maker) == 1
     ]
+
+
+def unseen_by_others(
+    pairs: list[tuple[Maker, Follower]], look: Callable[[], list[torch.Tensor]]
+) -> list[tuple[Maker, Follower]]:
+    """The pairs of a linear layer and a batch norm where nothing but the batch norm uses what lies between.
+
+    A merged network's outputs would not tell: the batch norms of an untrained one change next to nothing.
+
+    Parameters
+    ----------
+    pairs : from `pairs_seen`
+    look : runs the network over an image and gives all outputs that count
+    """
+    with torch.no_grad():
+        expected = look()
+        if _hidden(pairs, look, expected):
+            return pairs
+        return [pair for pair in pairs if _hidden([pair], look, expected)]
+
+
+def _hidden(
+    pairs: Collection[tuple[nn.Module, nn.Module]], look: Callable[[], list[torch.Tensor]], expected: list[torch.Tensor]
+) -> bool:
+    """Whether outputs stay what they are when all but the batch norms get NaN for what lies between."""
+    between: dict[nn.Module, torch.Tensor] = {}
+
+    def hide(linear: nn.Module, _: object, output: torch.Tensor) -> torch.Tensor:
+        between[linear] = output
+        return torch.full_like(output, math.nan)
+
+    def show(linear: nn.Module) -> Callable[..., tuple[torch.Tensor, ...]]:
+        return lambda norm, inputs: (between.pop(linear), *inputs[1:])
+
+    handles = []
+    for linear, norm in pairs:
+        handles += [linear.register_forward_hook(hide), norm.register_forward_pre_hook(show(linear))]
+    try:
+        found = look()
+    except Exception as error:  # the network's own code may refuse NaN in any way
+        if is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        for handle in handles:
+            handle.remove()
+    return all(
+        torch.equal(one.isnan(), other.isnan()) and _near(one.nan_to_num(), other.nan_to_num())
+        for one, other in zip(found, expected, strict=True)
+    )
 
 
 def _merge(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:

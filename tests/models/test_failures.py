@@ -55,7 +55,7 @@ def test_a_second_input_is_named():
     ],
 )
 def test_a_size_that_would_run_is_found(model, size):
-    assert f"runs on {size} × {size} pixels: pass --resize and --crop-size" in told(model)
+    assert f"runs on {size} × {size} pixels: --resize {size} --crop-size {size}." in told(model)
 
 
 def test_other_failures_name_the_module_and_no_option():

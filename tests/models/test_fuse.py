@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from pure_cli.core.circuits import activations
+from pure_cli.models.canonizers import canonizers_for
 from pure_cli.models.fuse import fuse_batch_norm
 
 
@@ -64,12 +65,24 @@ def test_a_convolution_that_is_looked_at_is_left_alone(tiny, image):
     torch.testing.assert_close(activations(tiny, image, ["layer2.0.conv1"])["layer2.0.conv1"], before)
 
 
-def test_where_something_else_uses_the_output_nothing_is_merged(image):
-    model = seeded(Branches())
+@pytest.mark.parametrize("prepare", [seeded, lambda model: model.eval().requires_grad_(False)])
+def test_a_convolution_whose_output_something_else_uses_is_left_alone(image, prepare):
+    """Also where the batch norm is untrained, and so changes next to nothing."""
+    model = prepare(Branches())
     expected, weight = model(image), model.conv.weight
-    assert fuse_batch_norm(model, image, ["next_norm"]) == 0
-    assert model.conv.weight is weight
-    torch.testing.assert_close(model(image), expected, rtol=0, atol=0)
+    assert fuse_batch_norm(model, image, ["next_norm"]) == 1
+    assert model.conv.weight is weight and isinstance(model.norm, nn.BatchNorm2d)
+    assert isinstance(model.next_norm, nn.Identity)
+    torch.testing.assert_close(model(image), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("prepare", [seeded, lambda model: model.eval().requires_grad_(False)])
+def test_canonizers_leave_it_alone_too(prepare):
+    model = prepare(Branches())
+    merged = canonizers_for(model)[0].apply(model)
+    assert [merge.linears for merge in merged] == [(model.next,)]
+    for merge in merged:
+        merge.remove()
 
 
 def test_a_convolution_that_runs_twice_is_left_alone(image):
