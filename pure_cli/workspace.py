@@ -7,10 +7,9 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -18,12 +17,11 @@ from filelock import FileLock, Timeout
 
 from pure_cli import __version__
 from pure_cli.checked import Input, Output, foreign_content
-from pure_cli.config import fingerprint
 from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.files import TEMPORARY, can_lock, disk_errors, is_read_only, temporary_beside, write_failure
 from pure_cli.interrupts import never_inside
+from pure_cli.provenance import SCHEMA, Provenance
 
-SCHEMA = 3  # of the files; raised when their layout changes
 STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "evaluate")
 MADE_BY = {"crops": "embed"}  # the command that makes a file, where it has another name
 LOCK_POLL = 0.2  # seconds
@@ -252,34 +250,19 @@ class Store:
             (self.root / PARTIAL).rmdir()
 
 
-def result_fingerprint(settings: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:
-    """The fingerprint of what is made from these things with these settings."""
-    return fingerprint({"settings": settings, "made_from": made_from, "schema": SCHEMA})
+def write_provenance(node: h5py.Group, provenance: Provenance) -> None:
+    """Write what a file or group depends on, and its fingerprint, as attributes."""
+    node.attrs["settings"] = json.dumps(provenance.settings, sort_keys=True, default=str)
+    node.attrs["made_from"] = json.dumps(provenance.made_from, sort_keys=True, default=str)
+    node.attrs["fingerprint"] = provenance.fingerprint
 
 
-def stamp(node: h5py.Group, settings: Mapping[str, Any], made_from: Mapping[str, Any]) -> str:
-    """Write what a file or group was made from, and its fingerprint, as attributes; return the fingerprint."""
-    value = result_fingerprint(settings, made_from)
-    node.attrs["settings"] = json.dumps(settings, sort_keys=True, default=str)
-    node.attrs["made_from"] = json.dumps(made_from, sort_keys=True, default=str)
-    node.attrs["fingerprint"] = value
-    return value
-
-
-def settings_of(node: h5py.Group) -> dict[str, Any]:
-    return _stamp(node)[0]
-
-
-def made_from(node: h5py.Group) -> dict[str, Any]:
-    return _stamp(node)[1]
-
-
-def _stamp(node: h5py.Group) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings and origins, held against the fingerprint: HDF5 has no checksum on text of any length."""
-    settings, origins = json.loads(node.attrs["settings"]), json.loads(node.attrs["made_from"])
-    if node.attrs["fingerprint"] != result_fingerprint(settings, origins):
+def read_provenance(node: h5py.Group) -> Provenance:
+    """Of a file or group, held against the fingerprint: HDF5 has no checksum on text of any length."""
+    found = Provenance(json.loads(node.attrs["settings"]), json.loads(node.attrs["made_from"]))
+    if node.attrs["fingerprint"] != found.fingerprint:
         raise ValueError(f"the fingerprint of {node.name} does not fit what it was made from")
-    return settings, origins
+    return found
 
 
 def _check_schema(path: Path, file: h5py.File, remake: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from materials import TINY_MODEL, make_images
@@ -17,6 +18,9 @@ if (
     signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 ):  # begun behind an &: the processes of the tests would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+hypothesis.settings.register_profile("pure", deadline=None)  # how long an example takes says how busy the machine is
+hypothesis.settings.load_profile("pure")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -26,6 +26,7 @@ from pure_cli.artifacts import (
 )
 from pure_cli.core.references import TopImages
 from pure_cli.errors import UnreadableFile
+from pure_cli.provenance import Provenance
 from pure_cli.workspace import Store
 
 NEURONS, REFERENCES, IMAGES = 8, 5, 30
@@ -56,7 +57,10 @@ def top_images(random, channels, n=REFERENCES):
 def references(random) -> Collected:
     layers = {
         name: CollectedLayer(
-            top_images(random, channels), lower, shape, {"layer": name, "n": REFERENCES}, {"data": "d", "model": name}
+            top_images(random, channels),
+            lower,
+            shape,
+            Provenance({"layer": name, "n": REFERENCES}, {"data": "d", "model": name}),
         )
         for name, channels, lower, shape in (
             ("layer3", NEURONS, ["layer2", "layer1"], (NEURONS, 7, 7)),
@@ -84,9 +88,9 @@ def test_references_come_back_as_they_were(store, random):
     for name, layer in written.layers.items():
         for part in ("value", "image", "position", "mean"):
             np.testing.assert_array_equal(getattr(found.layers[name].top, part), getattr(layer.top, part))
-        for part in ("lower_layers", "shape", "settings", "made_from"):
+        for part in ("lower_layers", "shape", "provenance"):
             assert getattr(found.layers[name], part) == getattr(layer, part)
-    assert found.layers["layer3"].fingerprint != found.layers["fc"].fingerprint
+    assert found.layers["layer3"].provenance.fingerprint != found.layers["fc"].provenance.fingerprint
 
 
 def test_no_image_is_minus_one_with_a_finite_score(store, random):
@@ -127,7 +131,7 @@ def add(store, expected, image, neurons, lower_layers, random, settings=OWN, mad
         {k: norms[k].__getitem__ for k in lower_layers}, {k: WIDTHS[k] for k in lower_layers}, images, activation,
         means,
     )  # fmt: skip
-    add_relevances(store, new, image, settings, made_from)
+    add_relevances(store, new, image, Provenance(settings, made_from))
     for k in lower_layers:
         expected.rows |= {(k, int(c)): values[k][i] for i, c in enumerate(neurons)}
         expected.norms |= {(k, int(c)): norms[k][i] for i, c in enumerate(neurons)}
@@ -207,9 +211,8 @@ def test_relevances_of_another_layer_stay(store, random):
 def add_some(store, file, kind, neurons, random, made_from=ORIGINS):
     values = random.normal(size=(len(neurons), REFERENCES, 6)).astype(np.float32)
     settings, recipe = {"layer": "layer3", "embedder": kind}, {"text": kind}
-    new = NewRows(
-        np.array(neurons), values.__getitem__, (REFERENCES, 6), "float32", settings, made_from, recipe
-    )  # fmt: skip
+    provenance = Provenance(settings, made_from)
+    new = NewRows(np.array(neurons), values.__getitem__, (REFERENCES, 6), "float32", provenance, recipe)
     add_rows(store, file, "layer3", kind, "rows", new)
     return {c: values[i] for i, c in enumerate(neurons)}
 
@@ -247,7 +250,7 @@ def clustering(random, neurons) -> Clustering:
     return Clustering(
         neurons, label, virtual, np.tile([0, 1], len(neurons)), random.integers(1, 9, len(virtual)),
         random.random((len(virtual), 4)).astype(np.float32), random.random(len(neurons)).astype(np.float32),
-        random.random(len(neurons)).astype(np.float32), {"layer": "layer3", "k": 2}, ORIGINS,
+        random.random(len(neurons)).astype(np.float32), Provenance({"layer": "layer3", "k": 2}, ORIGINS),
     )  # fmt: skip
 
 
@@ -265,7 +268,7 @@ def test_clusterings_come_back_as_they_were(store, random):
     found = read_clusterings(store)
     assert found.keys() == written.keys()
     for path, one in written.items():
-        assert found[path].settings == one.settings
+        assert found[path].provenance == one.provenance
         for name in ARRAYS:
             np.testing.assert_array_equal(getattr(found[path], name), getattr(one, name))
 

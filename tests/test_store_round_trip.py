@@ -15,7 +15,7 @@ FILE_NAMES = st.text(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(KINDS.flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))))
 def test_arrays_come_back_to_the_bit(tmp_path_factory, values):
     store = Store(tmp_path_factory.mktemp("store"))
@@ -27,7 +27,7 @@ def test_arrays_come_back_to_the_bit(tmp_path_factory, values):
     assert found.tobytes() == values.tobytes()  # NaN with its sign and its payload
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(FILE_NAMES))
 def test_texts_come_back_also_as_names_that_are_no_utf_8(tmp_path_factory, values):
     store = Store(tmp_path_factory.mktemp("store"))
@@ -37,7 +37,7 @@ def test_texts_come_back_also_as_names_that_are_no_utf_8(tmp_path_factory, value
         assert read_texts(file["names"]) == values
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     hnp.arrays("float32", st.tuples(st.integers(1, 8), st.just(3))),
     st.lists(st.tuples(st.integers(0, 2**40), FILE_NAMES, st.text(max_size=5))),

@@ -19,17 +19,16 @@ from processes import PATIENCE, Lab, wait_until
 
 from pure_cli import workspace
 from pure_cli.errors import PureError, PureFailure, UnreadableFile
+from pure_cli.provenance import SCHEMA, Provenance
 from pure_cli.scratch import Scratch
 from pure_cli.workspace import (
-    SCHEMA,
     Store,
     empty_rows,
     grow_array,
-    made_from,
+    read_provenance,
     read_texts,
-    settings_of,
-    stamp,
     write_array,
+    write_provenance,
     write_texts,
 )
 
@@ -38,14 +37,15 @@ SETTINGS, ORIGINS = {"layer": "layer3", "n": 5}, {"collect": "0123"}
 
 def write(store, value=1, name="collect"):
     with store.replace(name) as file:
-        stamp(file, SETTINGS, ORIGINS)
+        write_provenance(file, Provenance(SETTINGS, ORIGINS))
         write_array(file, "layers/layer3/value", np.full((20, 5), value))
         write_texts(file, "images/path", ["a.png", "b.png"])
 
 
 def read(store, name="collect"):
     with store.read(name) as file:
-        return file["layers/layer3/value"][:], read_texts(file["images/path"]), settings_of(file), made_from(file)
+        found = read_provenance(file)
+        return file["layers/layer3/value"][:], read_texts(file["images/path"]), found.settings, found.made_from
 
 
 def value_of(store):
@@ -225,14 +225,6 @@ def test_settings_that_do_not_fit_their_fingerprint_are_damage(store):
             file.attrs[attribute] = text
         with pytest.raises(UnreadableFile, match="is damaged"):
             read(store)
-
-
-def test_fingerprint_depends_on_values_and_not_on_the_order_of_keys(tmp_path):
-    with h5py.File(tmp_path / "file.h5", "w") as file:
-        first = stamp(file, {"layer": "a", "n": 5}, {"x": 1, "y": [1, 2]})
-        assert stamp(file, {"n": 5, "layer": "a"}, {"y": (1, 2), "x": 1}) == first
-        assert stamp(file, {"n": 6, "layer": "a"}, {"y": [1, 2], "x": 1}) != first
-        assert stamp(file, {"n": 5, "layer": "a"}, {"y": [2, 1], "x": 1}) != first
 
 
 # --- what cannot be read
@@ -429,7 +421,7 @@ def test_commands_on_a_full_disk_fail_in_a_sentence_and_keep_what_was_there(tmp_
         )
         assert found.returncode == 1, found.stderr
         assert "the disk is full" in found.stderr
-        assert found.stderr.count("\n") == 1
+        assert found.stderr.splitlines()[-1].startswith("Error: ") and "Traceback" not in found.stderr
         assert {path: path.read_bytes() for path in lab.workspace.rglob("*.h5")} == before
         assert [name for name in lab.unfinished if name.endswith(".tmp")] == []
         if command != "render":

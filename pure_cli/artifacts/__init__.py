@@ -15,7 +15,7 @@ from pure_cli.artifacts.clusterings import (
     read_clusterings,
     write_clusterings,
 )
-from pure_cli.artifacts.evaluations import Evaluation, read_evaluations, write_evaluation
+from pure_cli.artifacts.evaluations import read_evaluations, write_evaluation
 from pure_cli.artifacts.references import (
     Collected,
     CollectedLayer,
@@ -42,7 +42,6 @@ __all__ = [
     "Clustering",
     "Collected",
     "CollectedLayer",
-    "Evaluation",
     "NeuronRows",
     "NewRelevances",
     "NewRows",

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pure_cli.config import AUTO
-from pure_cli.workspace import Store, made_from, settings_of, stamp, write_array
+from pure_cli.provenance import Provenance
+from pure_cli.workspace import Store, read_provenance, write_array, write_provenance
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,7 @@ class Clustering:
     centroid: np.ndarray
     silhouette: np.ndarray
     distance: np.ndarray
-    settings: dict[str, Any]
-    made_from: dict[str, Any]
-    fingerprint: str = ""
+    provenance: Provenance
     k: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     polysemanticity: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
     p: np.ndarray = field(default_factory=lambda: np.empty(0, np.float32))
@@ -45,7 +44,7 @@ class Clustering:
     @property
     def chosen(self) -> bool:
         """k was chosen for each neuron."""
-        return self.settings["k"] == AUTO
+        return self.provenance.settings["k"] == AUTO
 
     def without(self, neurons: np.ndarray) -> Clustering:
         """The clustering of the other neurons only."""
@@ -62,7 +61,7 @@ class Clustering:
         order, virtual = np.argsort(both("neuron")), np.argsort(both("virtual_neuron"), kind="stable")
         arrays: dict[str, Any] = {name: both(name)[order] for name in self._by_neuron}
         arrays |= {name: both(name)[virtual] for name in BY_VIRTUAL_NEURON}
-        return replace(other, fingerprint="", **arrays)
+        return replace(other, **arrays)
 
     @property
     def _by_neuron(self) -> tuple[str, ...]:
@@ -90,21 +89,16 @@ def read_clusterings(store: Store) -> dict[str, Clustering]:
                 for name, group in ks.items():
                     names = [*BY_NEURON, *BY_VIRTUAL_NEURON, *(name for name in CHOSEN if name in group)]
                     arrays = {one: group[PATHS.get(one, one)][:] for one in names}
-                    found[f"layers/{layer}/{features}/{name}"] = Clustering(
-                        **arrays,
-                        settings=settings_of(group),
-                        made_from=made_from(group),
-                        fingerprint=group.attrs["fingerprint"],
-                    )
+                    found[f"layers/{layer}/{features}/{name}"] = Clustering(**arrays, provenance=read_provenance(group))
     return found
 
 
 def write_clusterings(store: Store, clusterings: Mapping[str, Clustering]) -> None:
     with store.replace("cluster") as file:
-        prints = {}
         for path, clustering in clusterings.items():
             group = file.create_group(path)
             for name in (*BY_NEURON, *BY_VIRTUAL_NEURON, *(CHOSEN if clustering.chosen else ())):
                 write_array(group, PATHS.get(name, name), getattr(clustering, name))
-            prints[path] = stamp(group, clustering.settings, clustering.made_from)
-        stamp(file, {}, prints)
+            write_provenance(group, clustering.provenance)
+        prints = {path: clustering.provenance.fingerprint for path, clustering in clusterings.items()}
+        write_provenance(file, Provenance({}, prints))

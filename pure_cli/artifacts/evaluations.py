@@ -1,26 +1,16 @@
 """Per-neuron values of the metrics: the file ``evaluate.h5``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import h5py
 import numpy as np
 
-from pure_cli.workspace import Store, made_from, result_fingerprint, settings_of, stamp, write_array
+from pure_cli.provenance import Provenance
+from pure_cli.workspace import Store, read_provenance, write_array, write_provenance
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What is there of one metric, without the values themselves."""
-
-    settings: dict[str, Any]
-    made_from: dict[str, Any]
-    fingerprint: str
-
-
-def read_evaluations(store: Store) -> dict[str, Evaluation]:
-    """What the file holds, by ``METRIC/LAYER/RUN``; nothing where there is no file."""
+def read_evaluations(store: Store) -> dict[str, Provenance]:
+    """What the values of each metric depend on, by ``METRIC/LAYER/RUN``; nothing where there is no file."""
     if not store.has("evaluate"):
         return {}
     with store.read("evaluate") as file:
@@ -31,17 +21,15 @@ def write_evaluation(
     store: Store,
     key: str,
     arrays: Mapping[str, np.ndarray],
-    settings: dict[str, Any],
-    lineage: dict[str, Any],
+    provenance: Provenance,
     anew: bool = False,
-) -> Evaluation:
+) -> None:
     """Write the file again with the values of one metric in it; the others stay.
 
     Parameters
     ----------
     key : ``METRIC/LAYER/RUN``
     arrays : path in its group to values
-    settings, lineage : what the values depend on
     anew : where the file cannot be read, do without what it held
     """
 
@@ -53,16 +41,16 @@ def write_evaluation(
         group = file.create_group(key)
         for path, values in arrays.items():
             write_array(group, path, values)
-        own = stamp(group, settings, lineage)
-        stamp(file, {}, {**{other: there.fingerprint for other, there in others.items()}, key: own})
+        write_provenance(group, provenance)
+        prints = {other: there.fingerprint for other, there in {**others, key: provenance}.items()}
+        write_provenance(file, Provenance({}, prints))
 
     store.rewrite("evaluate", write, anew)
-    return Evaluation(settings, lineage, result_fingerprint(settings, lineage))
 
 
-def _evaluations(file: h5py.File) -> dict[str, Evaluation]:
+def _evaluations(file: h5py.File) -> dict[str, Provenance]:
     return {
-        f"{metric}/{layer}/{run}": Evaluation(settings_of(group), made_from(group), group.attrs["fingerprint"])
+        f"{metric}/{layer}/{run}": read_provenance(group)
         for metric, layers in file.items()
         for layer, runs in layers.items()
         for run, group in runs.items()

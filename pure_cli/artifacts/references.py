@@ -13,7 +13,16 @@ import numpy as np
 from pure_cli.core.directions import Directions
 from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.errors import PureError, unknown
-from pure_cli.workspace import Store, grow_array, made_from, read_texts, settings_of, stamp, write_array, write_texts
+from pure_cli.provenance import Provenance
+from pure_cli.workspace import (
+    Store,
+    grow_array,
+    read_provenance,
+    read_texts,
+    write_array,
+    write_provenance,
+    write_texts,
+)
 
 SEEN = "seen"
 _SEEN_ROWS = 1 << 16  # that are read at a time
@@ -28,7 +37,6 @@ class CollectedLayer:
     top : (C, n) image, value, position
     lower_layers : where its neurons' activations are attributed to when the user names nothing
     shape : of the layer's output for one image, its channels first
-    settings, made_from : what the result depends on
     directions : what its neurons are, where they are no channels
     fires_above : scores above it are of images that excite a neuron
     twins : (T, 2) int64, data-set indices of references with equal scores that are one picture
@@ -37,9 +45,7 @@ class CollectedLayer:
     top: TopImages
     lower_layers: list[str]
     shape: tuple[int, ...]
-    settings: dict[str, Any]
-    made_from: dict[str, Any]
-    fingerprint: str = ""
+    provenance: Provenance
     directions: Directions | None = None
     fires_above: float = 0.0
     twins: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
@@ -52,6 +58,16 @@ class CollectedLayer:
     @property
     def neurons(self) -> int:
         return len(self.top.image)
+
+    @property
+    def n(self) -> int:
+        """References of a neuron that were asked for."""
+        return int(self.provenance.settings["n"])
+
+    @property
+    def passed_on(self) -> dict[str, Any]:
+        """What relevances and embeddings of the references are made from."""
+        return self.provenance.passed_on("collect", n=self.n)
 
     def name_of(self, neuron: int) -> str:
         """The name of a direction; "" where neurons have none."""
@@ -126,16 +142,14 @@ def read_collected(store: Store) -> Collected:
                 _top(group),
                 read_texts(group["lower_layers"]),
                 tuple(int(size) for size in group.attrs["shape"]),
-                settings_of(group),
-                made_from(group),
-                group.attrs["fingerprint"],
+                read_provenance(group),
                 _directions(group),
                 float(group.attrs.get("fires_above", 0.0)),
                 group["twins"][:] if "twins" in group else np.zeros((0, 2), np.int64),
             )
         images, damaged = file["images"], file["damaged"]
         return Collected(
-            settings_of(file),
+            read_provenance(file).settings,
             layers,
             images["index"][:],
             read_texts(images["path"]),
@@ -190,7 +204,6 @@ def write_collected(store: Store, collected: Collected, seen: Iterable[Seen] | N
     """
     with store.replace("collect") as file:
         _write_seen(file, read_seen(store) if seen is None and store.has("collect") else seen or ())
-        prints = {}
         for name, layer in collected.layers.items():
             group = file.create_group(f"layers/{name}")
             write_array(group, "image", layer.top.image)
@@ -206,7 +219,7 @@ def write_collected(store: Store, collected: Collected, seen: Iterable[Seen] | N
                 write_array(group, "directions/bias", layer.directions.bias)
                 write_texts(group, "directions/name", list(layer.directions.names))
                 group["directions"].attrs["relu"] = layer.directions.relu
-            prints[name] = stamp(group, layer.settings, layer.made_from)
+            write_provenance(group, layer.provenance)
         write_array(file, "images/index", collected.image_index)
         write_texts(file, "images/path", collected.image_path)
         write_array(file, "images/label", collected.image_label)
@@ -217,7 +230,8 @@ def write_collected(store: Store, collected: Collected, seen: Iterable[Seen] | N
         write_array(file, "damaged/index", np.array([d[0] for d in collected.damaged], dtype=np.int64))
         write_texts(file, "damaged/path", [d[1] for d in collected.damaged])
         write_texts(file, "damaged/reason", [d[2] for d in collected.damaged])
-        stamp(file, collected.origin, prints)
+        prints = {name: layer.provenance.fingerprint for name, layer in collected.layers.items()}
+        write_provenance(file, Provenance(collected.origin, prints))
 
 
 def _write_seen(file: h5py.File, parts: Iterable[Seen]) -> None:

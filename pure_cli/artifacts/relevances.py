@@ -9,14 +9,14 @@ from typing import Any
 import h5py
 import numpy as np
 
+from pure_cli.provenance import Provenance
 from pure_cli.workspace import (
     Store,
     empty_rows,
-    made_from,
+    read_provenance,
     read_texts,
-    settings_of,
-    stamp,
     write_array,
+    write_provenance,
     write_texts,
 )
 
@@ -39,9 +39,7 @@ class AttributedLayer:
     lower_layers: list[str]
     done: dict[str, np.ndarray]
     activation_image: np.ndarray
-    settings: dict[str, Any]
-    made_from: dict[str, Any]
-    fingerprint: str
+    provenance: Provenance
 
     def missing(self, lower: str, neurons: np.ndarray) -> np.ndarray:
         """Those of `neurons` whose relevances at `lower` are not there."""
@@ -62,9 +60,7 @@ def _attributed(group: h5py.Group) -> AttributedLayer:
         lower,
         {name: group["done"][name][:] for name in lower},
         group["activations/image"][:],
-        settings_of(group),
-        made_from(group),
-        group.attrs["fingerprint"],
+        read_provenance(group),
     )
 
 
@@ -121,8 +117,7 @@ def add_relevances(
     store: Store,
     new: NewRelevances,
     references: np.ndarray,
-    settings: dict[str, Any],
-    lineage: dict[str, Any],
+    provenance: Provenance,
     anew: bool = False,
 ) -> None:
     """Write ``attribute.h5`` again with `new` in it; what else is there for the same settings and inputs stays.
@@ -130,7 +125,6 @@ def add_relevances(
     Parameters
     ----------
     references : (C, n) int64, the reference images of all neurons of the layer
-    settings, lineage : what the result depends on
     anew : where the file cannot be read, do without what it held
     """
 
@@ -140,12 +134,13 @@ def add_relevances(
             if name != new.layer:
                 old_layers.copy(name, file.require_group("layers"))
         group = file.create_group(f"layers/{new.layer}")
-        stamp(group, settings, lineage)
+        write_provenance(group, provenance)
         old = old_layers.get(new.layer)
         if old is not None and old.attrs["fingerprint"] != group.attrs["fingerprint"]:
             old = None
         _fill(group, old, new, references)
-        stamp(file, settings, {name: layer.attrs["fingerprint"] for name, layer in file["layers"].items()})
+        prints = {name: layer.attrs["fingerprint"] for name, layer in file["layers"].items()}
+        write_provenance(file, Provenance(provenance.settings, prints))
 
     store.rewrite("attribute", write, anew)
 

@@ -10,7 +10,16 @@ from typing import Any
 import h5py
 import numpy as np
 
-from pure_cli.workspace import Store, empty_rows, made_from, read_texts, settings_of, stamp, write_array, write_texts
+from pure_cli.provenance import Provenance
+from pure_cli.workspace import (
+    Store,
+    empty_rows,
+    read_provenance,
+    read_texts,
+    write_array,
+    write_provenance,
+    write_texts,
+)
 
 
 @dataclass(frozen=True)
@@ -26,9 +35,7 @@ class NeuronRows:
 
     neuron: np.ndarray
     shape: tuple[int, ...]
-    settings: dict[str, Any]
-    made_from: dict[str, Any]
-    fingerprint: str
+    provenance: Provenance
     recipe: dict[str, Any]
 
 
@@ -49,9 +56,7 @@ def read_rows_index(store: Store, file_name: str, array: str) -> dict[tuple[str,
                 found[layer, kind] = NeuronRows(
                     group["neuron"][:],
                     tuple(group[array].shape[1:]),
-                    settings_of(group),
-                    made_from(group),
-                    group.attrs["fingerprint"],
+                    read_provenance(group),
                     json.loads(read_texts(group["recipe"])[0]),
                 )
     return found
@@ -76,7 +81,6 @@ class NewRows:
     neuron : (N,) int64, ascending
     row : from the place of a neuron to its row
     shape, dtype : of the row of one neuron
-    settings, made_from : what they depend on
     recipe : as of `NeuronRows`
     """
 
@@ -84,8 +88,7 @@ class NewRows:
     row: Callable[[int], np.ndarray]
     shape: tuple[int, ...]
     dtype: str
-    settings: dict[str, Any]
-    made_from: dict[str, Any]
+    provenance: Provenance
     recipe: dict[str, Any] = field(default_factory=dict)
 
 
@@ -104,7 +107,7 @@ def add_rows(store: Store, file_name: str, layer: str, kind: str, array: str, ne
                     if (name, other) != (layer, kind):
                         old.copy(f"layers/{name}/{other}", file.require_group(f"layers/{name}"))
         group = file.create_group(f"layers/{layer}/{kind}")
-        stamp(group, new.settings, new.made_from)
+        write_provenance(group, new.provenance)
         write_texts(group, "recipe", [json.dumps(new.recipe)])
         _fill(group, old.get(group.name) if old is not None else None, new, array)
         prints = {
@@ -112,7 +115,7 @@ def add_rows(store: Store, file_name: str, layer: str, kind: str, array: str, ne
             for name, kinds in file["layers"].items()
             for other, part in kinds.items()
         }
-        stamp(file, {}, prints)
+        write_provenance(file, Provenance({}, prints))
 
     store.rewrite(file_name, write, anew)
 

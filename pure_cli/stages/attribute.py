@@ -23,6 +23,7 @@ from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
+from pure_cli.provenance import Provenance
 from pure_cli.stages.common import (
     Network,
     Outcome,
@@ -38,10 +39,10 @@ from pure_cli.stages.common import (
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.portions import Portions
 from pure_cli.stages.relevance_work import Job, Task, write_batch
-from pure_cli.stages.unchanged import lineage, require_unchanged
+from pure_cli.stages.unchanged import require_unchanged
 from pure_cli.stages.unfinished import Work, drop_unneeded
 from pure_cli.words import counted
-from pure_cli.workspace import Store, result_fingerprint
+from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +69,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     valid = {
         name: layer
         for name, layer in before.items()
-        if name in collected.layers and layer.fingerprint == attribute_fingerprint(collected, name, settings.how)
+        if name in collected.layers and layer.provenance == attribute_provenance(collected, name, settings.how)
     }
     jobs = [
         job for layer in layers for job in _jobs(store, layer, collected, before.get(layer), valid.get(layer), settings)
@@ -100,30 +101,21 @@ def _earlier(store: Store, settings: AttributeSettings) -> dict[str, AttributedL
     return earlier(read_attributed, store, settings.force) if store.has("attribute") else {}
 
 
-def attribute_depends_on(
-    collected: Collected, layer: str, how: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of the relevances of a layer, and what they are made from.
+def attribute_provenance(collected: Collected, layer: str, how: Mapping[str, Any]) -> Provenance:
+    """What relevances of a layer depend on that are computed now.
 
     Parameters
     ----------
     how : of `AttributeSettings`, or the settings of relevances that are there
     """
-    source = collected.layers[layer]
-    return {**how, "layer": layer}, lineage(source, "collect", n=source.settings["n"])
-
-
-def attribute_fingerprint(collected: Collected, layer: str, how: Mapping[str, Any]) -> str:
-    """The fingerprint that relevances computed now would have."""
-    settings, made_from = attribute_depends_on(collected, layer, how)
-    return result_fingerprint(settings, made_from)
+    return Provenance({**how, "layer": layer}, collected.layers[layer].passed_on)
 
 
 def _chosen(store: Store, source: CollectedLayer, layer: str, settings: AttributeSettings) -> list[str] | None:
     """The lower layers that were asked for; those of the calibration in place of the word auto."""
     if settings.lower_layer is None or AUTO not in settings.lower_layer:
         return settings.lower_layer
-    calibrated = need_calibration(store, module_of(layer), source.made_from).lower_layers
+    calibrated = need_calibration(store, module_of(layer), source.provenance.made_from).lower_layers
     return [name for one in settings.lower_layer for name in (calibrated if one == AUTO else [one])]
 
 
@@ -162,19 +154,19 @@ def _task(
     channels, layer_channels = _check(network, job, listing, settings.rule)
     at_once = images_at_once(listing, network, settings.batch_size)
     how = {"lower_layers": job.lower_layers, "batch_size": at_once}
-    work = Work("attribute", *attribute_depends_on(collected, job.layer, settings.how), how, job.neurons.tolist())
+    work = Work("attribute", attribute_provenance(collected, job.layer, settings.how), how, job.neurons.tolist())
     work = work.begun(store, job.there)
     return Task(job, work, Plan.of(image[work.neurons]), channels, layer_channels, at_once)
 
 
 def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLayer]) -> bool:
     """What a killed process had begun is of the references that there are, and not done since."""
-    layer = work.settings["layer"]
+    layer = work.layer
     if layer not in collected.layers:
         return False
-    if work.fingerprint != attribute_fingerprint(collected, layer, work.settings):
+    if work.provenance != attribute_provenance(collected, layer, work.provenance.settings):
         return False
-    if layer not in there or there[layer].fingerprint != work.fingerprint:
+    if layer not in there or there[layer].provenance != work.provenance:
         return True
     return any(len(there[layer].missing(lower, np.array(work.neurons))) for lower in work.how["lower_layers"])
 
@@ -273,7 +265,7 @@ def _run(
             {lower: of_images(f"{name}-mean") for lower, name in names.items()},
             settings.store,
         )
-        add_relevances(store, new, source.top.image, task.work.settings, task.work.made_from, settings.force)
+        add_relevances(store, new, source.top.image, task.work.provenance, settings.force)
         work.finished()
 
 

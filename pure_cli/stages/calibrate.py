@@ -12,11 +12,11 @@ from pure_cli.artifacts import Calibration, need_layers, read_calibrations, read
 from pure_cli.config import CalibrateSettings, fingerprint
 from pure_cli.core.directions import AT, module_of
 from pure_cli.errors import PureError, UnreadableFile, first_line
+from pure_cli.provenance import Provenance
 from pure_cli.stages.common import Outcome, Progress, silent
 from pure_cli.stages.evaluation.study import Result
 from pure_cli.stages.evaluation.written import ALL, PLANTED, Where, Written, publish
-from pure_cli.stages.unchanged import lineage
-from pure_cli.workspace import Store, result_fingerprint
+from pure_cli.workspace import Store
 
 FREE = ("seed", "budget", "lower_layers", "grouping")  # in which a calibration may differ from the usual one
 RECIPE = "planted-recipe"  # the table of what is recommended
@@ -57,13 +57,14 @@ def calibrate(
         asked = {"metric": PLANTED, "layer": layer, "judge": "", "neurons": [], "k": [], "seed": settings.seed,
                  "budget": settings.budget, "lower_layers": settings.lower_layer or [],
                  "grouping": fingerprint(grouping), "version": VERSION}  # fmt: skip
-        made_from = {"cluster": {}, "judge": "", "collect": lineage(collected.layers[layer], "collect")}
+        source = collected.layers[layer].provenance
+        made_from = {"cluster": {}, "judge": "", "collect": source.passed_on("collect")}
         where = Where(layer, PLANTED, ALL)
-        tables = written.tables(where, result_fingerprint(asked, made_from))
+        tables = written.tables(where, Provenance(asked, made_from))
         before = written.settings(where)
         if tables is None and any_budget:
             if {**before, **{name: asked[name] for name in FREE}} == asked:
-                tables = written.tables(where, result_fingerprint(before, made_from))
+                tables = written.tables(where, Provenance(before, made_from))
             if tables is not None:
                 outcome.notes.append(
                     f"The tables of '{layer}' are those of a calibration with --budget {before['budget']:g} and --seed "
@@ -76,11 +77,10 @@ def calibrate(
         if tables is None:
             result, calibration = _measured(store, layer, settings, grouping, progress)
             tables = [{**table.as_dict(), "judge": ""} for table in result.tables]
-            written.add(where, result, tables, asked, made_from)
+            written.add(where, result, tables, Provenance(asked, made_from))
             outcome.computed += 1
             if calibration:
-                origin = collected.layers[layer].made_from
-                write_calibration(store, layer, replace(calibration, made_from=origin))
+                write_calibration(store, layer, replace(calibration, made_from=source.made_from))
         publish(store.root, where, PLANTED, tables, written, settings.latex, anew)
         outcome.details["tables"] += [{"metric": PLANTED, "layer": layer, **table} for table in tables]
         outcome.details["folders"].append(str(store.root / where.folder))

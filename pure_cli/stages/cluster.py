@@ -24,10 +24,11 @@ from pure_cli.artifacts import (
 from pure_cli.config import AUTO, ClusterSettings
 from pure_cli.core.directions import module_of
 from pure_cli.errors import PureError
+from pure_cli.provenance import Provenance
 from pure_cli.stages.common import Outcome, Progress, earlier, silent
 from pure_cli.stages.sources import FeatureSource, Sources
 from pure_cli.words import counted
-from pure_cli.workspace import Store, result_fingerprint
+from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     from pure_cli.core.clusters import VirtualNeurons
@@ -114,8 +115,8 @@ class Found(NamedTuple):
     meanings: Meanings | None = None
 
 
-def cluster_depends_on(source: FeatureSource, k: int | str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of a clustering, and what it is made from."""
+def cluster_provenance(source: FeatureSource, k: int | str, seed: int) -> Provenance:
+    """What a clustering depends on that is computed now."""
     chosen = {"rule": RULE, "nulls": NULLS, "threshold": calibrated_threshold(source)} if k == AUTO else {}
     settings = {
         **chosen,
@@ -125,7 +126,7 @@ def cluster_depends_on(source: FeatureSource, k: int | str, seed: int) -> tuple[
         "k": k,
         "seed": seed,
     }
-    return settings, source.made_from
+    return Provenance(settings, source.made_from)
 
 
 def calibrated_threshold(source: FeatureSource) -> float:
@@ -133,11 +134,6 @@ def calibrated_threshold(source: FeatureSource) -> float:
     found = read_calibrations(source.store).get(module_of(source.layer))
     fits = found is not None and found.features == source.features and found.is_of(source.made_from)
     return found.threshold if found and fits else 0.0
-
-
-def cluster_fingerprint(source: FeatureSource, k: int | str, seed: int) -> str:
-    """The fingerprint that a clustering computed now would have."""
-    return result_fingerprint(*cluster_depends_on(source, k, seed))
 
 
 def _check_k(k: int, layer: str, collected: Collected) -> None:
@@ -151,7 +147,7 @@ def _job(
 ) -> Job:
     """One clustering, and the neurons that it lacks."""
     valid = there.get(clustering_path(source.layer, source.features, k))
-    if valid is not None and valid.fingerprint != cluster_fingerprint(source, k, settings.seed):
+    if valid is not None and valid.provenance != cluster_provenance(source, k, settings.seed):
         valid = None
     if valid is not None and settings.force:
         valid = valid.without(neurons)
@@ -199,7 +195,6 @@ def _as_clustering(job: Job, found: list[Found]) -> Clustering:
     splits = [one.virtual for one in found]
     judged = [one.meanings for one in found if one.meanings]
     sizes = [split.sizes for split in splits]
-    settings, made_from = cluster_depends_on(job.source, job.k, job.seed)
     return Clustering(
         job.missing,
         np.stack([split.labels for split in splits]),
@@ -209,8 +204,7 @@ def _as_clustering(job: Job, found: list[Found]) -> Clustering:
         np.concatenate([split.centroids for split in splits]),
         np.array([split.silhouette for split in splits], np.float32),
         np.array([split.distance for split in splits], np.float32),
-        settings,
-        made_from,
+        cluster_provenance(job.source, job.k, job.seed),
         k=np.array([len(s) for s in sizes] if judged else [], np.int64),
         polysemanticity=np.array([one.polysemanticity for one in judged], np.float32),
         p=np.array([one.p for one in judged], np.float32),
@@ -256,7 +250,7 @@ def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) 
     chosen: dict[str, Any] = {}
     if clustering.chosen:
         polysemanticity, p = float(clustering.polysemanticity[row]), float(clustering.p[row])
-        threshold = float(clustering.settings["threshold"])
+        threshold = float(clustering.provenance.settings["threshold"])
         one = int(clustering.k[row]) == 1
         chosen = {
             "polysemanticity": polysemanticity,

@@ -17,13 +17,14 @@ from pure_cli.data.spool import parts_of, picked
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.models.trust import trust
+from pure_cli.provenance import Provenance, changes
 from pure_cli.stages.asked import Named, named_directions, resolve_layers
 from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.common import Network, Outcome, Progress, images_of, place_of, require_sound, silent
 from pure_cli.stages.scores import Scores
 from pure_cli.stages.search import check_damage, not_finite_notes, search
 from pure_cli.stages.ties import same_pictures, tie_notes
-from pure_cli.stages.unchanged import Drift, changes, drift, seen_now
+from pure_cli.stages.unchanged import Drift, drift, seen_now
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
@@ -95,8 +96,9 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         name: CollectedLayer(
             tops[name],
             *layers[name],
-            {"layer": name, **how, **named.settings(name), **_ranked_by(scores.bounds.get(name))},
-            made_from,
+            Provenance(
+                {"layer": name, **how, **named.settings(name), **_ranked_by(scores.bounds.get(name))}, made_from
+            ),
             directions=named.of.get(name),
             fires_above=scores.bounds[name].fires_above if name in scores.bounds else 0.0,
             twins=same_pictures(tops[name], listing, network.preprocessing),
@@ -129,7 +131,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
 
 def _has(kept: dict[str, CollectedLayer], name: str, named: Named) -> bool:
     """The references of a layer are there, of the same directions."""
-    return name in kept and kept[name].settings.get("directions") == named.settings(name).get("directions")
+    return name in kept and kept[name].provenance.settings.get("directions") == named.settings(name).get("directions")
 
 
 def remembered_options(store: Store) -> dict[str, Any]:
@@ -176,7 +178,7 @@ def _still_valid(before: Collected | None, made_from: dict[str, Any], how: dict[
         name: layer
         for name, layer in before.layers.items()
         if _how(layer) == how
-        and fingerprint({**layer.made_from, **made_from}) == fingerprint(layer.made_from)
+        and fingerprint({**layer.provenance.made_from, **made_from}) == fingerprint(layer.provenance.made_from)
         and not _ordered_by_listing(layer)
     }
 
@@ -188,7 +190,8 @@ def _ordered_by_listing(layer: CollectedLayer) -> bool:
 
 def _how(layer: CollectedLayer) -> dict[str, Any]:
     """How the references of a layer were chosen, whatever its neurons are."""
-    return {key: layer.settings[key] for key in ("n", "score", "channels_axis") if key in layer.settings}
+    own = layer.provenance.settings
+    return {key: own[key] for key in ("n", "score", "channels_axis") if key in own}
 
 
 def _replaced(
@@ -199,7 +202,7 @@ def _replaced(
         return []
     notes = []
     for name, layer in before.layers.items():
-        differing = changes({**layer.made_from, **_how(layer)}, {**made_from, **how})
+        differing = changes({**layer.provenance.made_from, **_how(layer)}, {**made_from, **how})
         if not differing and name in wanted and _ordered_by_listing(layer):
             differing = ["the order of equal scores"]
         if differing:

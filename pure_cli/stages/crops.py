@@ -10,12 +10,12 @@ from pure_cli.artifacts import NewRows, add_rows, read_rows, read_rows_index
 from pure_cli.core.directions import module_of
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
+from pure_cli.provenance import Provenance
 from pure_cli.stages.common import Network, first_image, images_at_once, require_sound
 from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.portions import Portions
 from pure_cli.stages.sources import Sources
 from pure_cli.stages.unfinished import Work
-from pure_cli.workspace import result_fingerprint
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray) -> Itera
 def missing_boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray) -> np.ndarray:
     """Those of some neurons that have no boxes yet, or stale ones."""
     there = read_rows_index(sources.store, "crops", BOX).get((layer, crop))
-    if there is None or there.fingerprint != result_fingerprint(*_depends_on(sources, layer, crop)):
+    if there is None or there.provenance != _provenance(sources, layer, crop):
         return neurons
     return np.setdiff1d(neurons, there.neuron)
 
@@ -68,10 +68,10 @@ def compute_boxes(
     listing = sources.listing([layer])
     top = sources.collected.layers[layer].top
     plan = Plan.of(top.image[neurons])
-    settings, made_from = _depends_on(sources, layer, crop)
+    provenance = _provenance(sources, layer, crop)
     size = images_at_once(listing, network, batch_size, HEATMAPS_SHARE if crop == "crp" else 1)
     shape = (plan.references, 4)
-    begun = Work("crops", settings, made_from, {"batch_size": size}, neurons.tolist())
+    begun = Work("crops", provenance, {"batch_size": size}, neurons.tolist())
     arrays = {BOX: ((len(neurons) * plan.references, 4), "int16")}
     work = PairWork(sources.store, begun, plan, arrays, size, anew)
     portions, told = Portions(notes), require_sound(network, listing, [layer])
@@ -99,7 +99,7 @@ def compute_boxes(
         def row(place: int) -> np.ndarray:
             return np.where(there[place][:, None], work.rows(BOX, place * n, (place + 1) * n), -1)
 
-        new = NewRows(neurons, row, shape, "int16", settings, made_from)
+        new = NewRows(neurons, row, shape, "int16", provenance)
         add_rows(sources.store, "crops", layer, crop, BOX, new, anew)
         work.finished()
 
@@ -194,6 +194,6 @@ class Look:
         return activation_maps(self._activation, which, self._size, self._grid).cpu()
 
 
-def _depends_on(sources: Sources, layer: str, crop: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _provenance(sources: Sources, layer: str, crop: str) -> Provenance:
     settings = {"layer": layer, "crop": crop, "rule": RULES if crop == "crp" else ""}
-    return settings, sources.embed_lineage(layer)
+    return Provenance(settings, sources.collected.layers[layer].passed_on)

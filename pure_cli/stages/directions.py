@@ -16,6 +16,7 @@ from pure_cli.config import DirectionsSettings, fingerprint
 from pure_cli.core.directions import AT, module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
+from pure_cli.provenance import Provenance
 from pure_cli.stages.checkpoint import ArrayCheckpoint
 from pure_cli.stages.common import (
     Network,
@@ -30,7 +31,7 @@ from pure_cli.stages.common import (
 )  # fmt: skip
 from pure_cli.stages.portions import Portions
 from pure_cli.stages.unchanged import require_unchanged
-from pure_cli.workspace import Store, result_fingerprint
+from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     from pure_cli.core.components import Components, Moments, Sample
@@ -91,12 +92,7 @@ class _Target:
     layer: str
     path: Path
     m: int
-    settings: dict[str, Any]
-    made_from: dict[str, Any]
-
-    @property
-    def fingerprint(self) -> str:
-        return result_fingerprint(self.settings, self.made_from)
+    provenance: Provenance
 
     def is_current(self) -> bool:
         """Whether the file that is there is the one that would be written.
@@ -113,7 +109,7 @@ class _Target:
             raise PureError(
                 f"{self.path} was not written by pure directions. Name another with --out, or replace it with --force."
             )
-        return there.get("fingerprint") == self.fingerprint
+        return there["fingerprint"] == self.provenance.fingerprint
 
     def explained(self) -> float:
         """What all the components have together, as the file says."""
@@ -134,9 +130,9 @@ class _Target:
             "names": "\n".join(names),
             "share": json.dumps(components.share.tolist()),
             "explained": str(components.explained),
-            "settings": json.dumps(self.settings, sort_keys=True, default=str),
-            "made_from": json.dumps(self.made_from, sort_keys=True, default=str),
-            "fingerprint": self.fingerprint,
+            "settings": json.dumps(self.provenance.settings, sort_keys=True, default=str),
+            "made_from": json.dumps(self.provenance.made_from, sort_keys=True, default=str),
+            "fingerprint": self.provenance.fingerprint,
             "pure_version": __version__,
         }
         with disk_errors(self.path):
@@ -194,8 +190,8 @@ class _Work:
         settings: dict[str, Any] = {"how": how, "m": m, "layer": name, "images": len(self.index), "version": VERSION}
         if how == "nmf":
             settings |= {"sample": self.settings.sample, "seed": self.settings.seed}
-        made_from = next(iter(self.collected.layers.values())).made_from
-        return _Target(name, path, m, settings, made_from)
+        made_from = next(iter(self.collected.layers.values())).provenance.made_from
+        return _Target(name, path, m, Provenance(settings, made_from))
 
     def _channels(self, name: str) -> int:
         """Of a layer that the workspace has no references of."""
@@ -218,7 +214,7 @@ def _written(work: _Work, targets: list[_Target], progress: Progress) -> list[st
         layer = target.layer
         seen[layer] = Moments(channels[layer]) if settings.how == "pca" else Sample(settings.sample, settings.seed)
     size = images_at_once(work.listing, work.network, settings.batch_size)
-    key = fingerprint([[target.fingerprint for target in targets], size, work.network.device.type])
+    key = fingerprint([[target.provenance.fingerprint for target in targets], size, work.network.device.type])
     state = ArrayCheckpoint(work.store, "directions", key)
     if settings.force:
         state.drop()

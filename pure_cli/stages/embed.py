@@ -14,6 +14,7 @@ from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import UnreadableFile
 from pure_cli.models.trust import require_trusted
+from pure_cli.provenance import Provenance
 from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
 from pure_cli.stages.crops import BOX, RULES, WHOLE, boxes, compute_boxes, missing_boxes
 from pure_cli.stages.judges import Chosen, choose, require_same, require_weights, side, warnings
@@ -22,7 +23,7 @@ from pure_cli.stages.portions import Portions
 from pure_cli.stages.sources import EMBEDDING, Sources
 from pure_cli.stages.unfinished import Work, drop_unneeded
 from pure_cli.words import counted
-from pure_cli.workspace import Store, result_fingerprint
+from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     from pure_cli.embedders.load import Embedder
@@ -35,7 +36,7 @@ class Job:
     layer: str
     chosen: Chosen
     neurons: np.ndarray
-    settings: dict[str, Any]
+    provenance: Provenance
 
 
 def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) -> Outcome:
@@ -78,17 +79,17 @@ def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) ->
 
 def _needed(begun: Work, there: Mapping[Any, NeuronRows], sources: Sources) -> bool:
     """What a killed process had begun is of the references that there are, and not done since."""
-    layer = begun.settings["layer"]
-    if layer not in sources.collected.layers or begun.made_from != sources.embed_lineage(layer):
+    own = sources.collected.layers.get(begun.layer)
+    if own is None or begun.provenance.made_from != own.passed_on:
         return False
-    same = [rows for rows in there.values() if rows.fingerprint == begun.fingerprint]
+    same = [rows for rows in there.values() if rows.provenance == begun.provenance]
     return not any(np.isin(begun.neurons, rows.neuron).all() for rows in same)
 
 
 def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings) -> Iterator[Job]:
     neurons = _neurons(layer, sources, settings)
     there: NeuronRows | None = sources.embedded.get((layer, chosen.kind)) if not settings.force else None
-    if there is not None and chosen.remembered and there.made_from == sources.embed_lineage(layer):
+    if there is not None and chosen.remembered and sources.status_of_embeddings(layer, chosen.kind).up_to_date:
         neurons = np.setdiff1d(neurons, there.neuron)
         if not len(neurons):  # whatever became of the weights since
             return
@@ -96,22 +97,24 @@ def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings)
     own = {"layer": layer, "embedder": chosen.spec.identity(), "crop": chosen.crop}
     if chosen.crop == "crp":
         own["heatmaps"] = RULES
+    provenance = Provenance(own, sources.collected.layers[layer].passed_on)
     if there is not None:
         require_same(layer, chosen, there)
-        if there.fingerprint == result_fingerprint(own, sources.embed_lineage(layer)):
+        if there.provenance == provenance:
             neurons = np.setdiff1d(neurons, there.neuron)
     if len(neurons):
-        yield Job(layer, chosen, neurons, own)
+        yield Job(layer, chosen, neurons, provenance)
 
 
 def _losses(jobs: list[Job], sources: Sources) -> Iterator[str]:
     """What is there and goes, since it is stale or by another embedder."""
     for job in jobs:
         there = sources.embedded.get((job.layer, job.chosen.kind))
-        if there is None or there.fingerprint == result_fingerprint(job.settings, sources.embed_lineage(job.layer)):
+        if there is None or there.provenance == job.provenance:
             continue
         what = f"The earlier {job.chosen.kind} embeddings of '{job.layer}'"
-        why = "by other weights" if there.made_from == sources.embed_lineage(job.layer) else "stale"
+        status = sources.status_of_embeddings(job.layer, job.chosen.kind)
+        why = "by other weights" if status.up_to_date else "stale"
         lost = len(np.setdiff1d(there.neuron, job.neurons))
         rest = f"; {counted(lost, 'neuron')} of them are not made again" if lost else ""
         yield f"{what} were {why} and are replaced{rest}."
@@ -176,8 +179,7 @@ def _run(
     if job.chosen.crop != WHOLE:
         crops = np.stack(list(boxes(sources, job.layer, job.chosen.crop, job.neurons)))
     at_once = network.batch_size(settings.batch_size, embedder.size, embedder.size)
-    made_from = sources.embed_lineage(job.layer)
-    begun = Work("embed", job.settings, made_from, {"batch_size": at_once}, job.neurons.tolist())
+    begun = Work("embed", job.provenance, {"batch_size": at_once}, job.neurons.tolist())
     arrays = {EMBEDDING: ((len(job.neurons) * plan.references, width), "float32")}
     portions = Portions(notes)
 
@@ -214,6 +216,6 @@ def _run(
         def row(place: int) -> np.ndarray:
             return work.rows(EMBEDDING, place * plan.references, (place + 1) * plan.references)
 
-        new = NewRows(job.neurons, row, (plan.references, width), "float32", job.settings, made_from, job.chosen.recipe)
+        new = NewRows(job.neurons, row, (plan.references, width), "float32", job.provenance, job.chosen.recipe)
         add_rows(sources.store, "embed", job.layer, job.chosen.kind, EMBEDDING, new, settings.force)
         work.finished()

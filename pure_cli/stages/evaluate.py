@@ -12,6 +12,7 @@ from pure_cli.artifacts import NeuronRows, read_clusterings
 from pure_cli.config import CalibrateSettings, ClusterSettings, EmbedSettings, EvaluateSettings, fingerprint
 from pure_cli.core.features import ACTIVATION_FEATURES, PURE
 from pure_cli.errors import PureError, unknown
+from pure_cli.provenance import Provenance
 from pure_cli.stages.calibrate import calibrate
 from pure_cli.stages.cluster import cluster
 from pure_cli.stages.common import Outcome, Progress, silent
@@ -21,7 +22,7 @@ from pure_cli.stages.evaluation.written import ALL, PLANTED, SEPARATION, Where, 
 from pure_cli.stages.judges import is_embedder_name, kind_of, require_embeddings, warnings
 from pure_cli.stages.sources import Sources
 from pure_cli.words import counted
-from pure_cli.workspace import Store, result_fingerprint
+from pure_cli.workspace import Store
 
 VERSION = 2  # raised when a metric comes to compute something else
 METRICS = {
@@ -64,16 +65,16 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
                 studies[layer, judge], remarks = _study(store, sources, layer, judge, settings, progress)
                 notes += remarks
             study = studies[layer, judge]
-            own, made_from = _depends_on(metric, study, settings)
+            provenance = _provenance(metric, study, settings)
             own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
             where = Where(layer, own_name, _run(settings, metric))
-            found = written.tables(where, result_fingerprint(own, made_from))
+            found = written.tables(where, provenance)
             result = None
             if found is None:
                 result = _compute(metric)(study)
                 notes += study.notes
                 found = [{**table.as_dict(), "judge": judge} for table in result.tables]
-                written.add(where, result, found, own, made_from)
+                written.add(where, result, found, provenance)
                 outcome.computed += 1
             publish(store.root, where, metric, found, written, settings.latex, result is not None)
             tables += [{"metric": name, "layer": layer, **table} for table in found]
@@ -250,7 +251,7 @@ def _possible(ks: list[int], sources: Sources, layer: str) -> list[int]:
     return [k for k in ks if k <= sources.collected.layers[layer].most_references] or [1]
 
 
-def _depends_on(metric: str, study: Study, settings: EvaluateSettings) -> tuple[dict[str, Any], dict[str, Any]]:
+def _provenance(metric: str, study: Study, settings: EvaluateSettings) -> Provenance:
     own = {
         "metric": metric,
         "layer": study.layer,
@@ -266,6 +267,6 @@ def _depends_on(metric: str, study: Study, settings: EvaluateSettings) -> tuple[
     keys = [(kind, k) for kind in study.features for k in study.ks]
     if metric == SEPARATION and study.judge not in study.features:
         keys.append((study.judge, min(study.ks)))
-    clusterings = {f"{kind} k{k}": study.clustering(kind, k).fingerprint for kind, k in keys}
+    clusterings = {f"{kind} k{k}": study.clustering(kind, k).provenance.fingerprint for kind, k in keys}
     judge: NeuronRows | None = study.sources.embedded.get((study.layer, study.judge))
-    return own, {"cluster": clusterings, "judge": judge.fingerprint if judge else ""}
+    return Provenance(own, {"cluster": clusterings, "judge": judge.provenance.fingerprint if judge else ""})

@@ -1,31 +1,57 @@
 """info: what a workspace holds, and what of it is stale and why. Loads no model."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from pure_cli.artifacts import (
     Clustering,
     Collected,
+    CollectedLayer,
     clustering_path,
     read_clusterings,
     read_collected,
     read_evaluations,
 )
 from pure_cli.errors import PureError
-from pure_cli.stages.attribute import attribute_depends_on
-from pure_cli.stages.cluster import cluster_depends_on
+from pure_cli.provenance import UP_TO_DATE, Provenance, Status
+from pure_cli.stages.cluster import cluster_provenance
 from pure_cli.stages.evaluation.written import ALL, PLANTED
 from pure_cli.stages.judges import weights_of
 from pure_cli.stages.render import FIGURES, FigureIndex
-from pure_cli.stages.sources import Sources
-from pure_cli.stages.unchanged import Inputs, changes, inputs_now, lineage
+from pure_cli.stages.sources import GONE, Sources
+from pure_cli.stages.unchanged import Inputs, inputs_now
 from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
-UP_TO_DATE = "up to date"
 CHECKED = 1 << 26  # bytes of a file that is read as a whole each time
 WRITTEN_TO = {"calibrate": "evaluate"}  # the files of results, where they have another name than their stage
+
+
+@dataclass(frozen=True)
+class Result:
+    """One thing that a stage made.
+
+    Attributes
+    ----------
+    what : in words
+    """
+
+    stage: str
+    layer: str
+    what: str
+    status: Status
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "stage": self.stage,
+            "layer": self.layer,
+            "what": self.what,
+            "stale": self.status.reason or None,
+            "status": str(self.status),
+        }
 
 
 def info(store: Store, verify: bool = False) -> dict[str, Any]:
@@ -48,14 +74,34 @@ def info(store: Store, verify: bool = False) -> dict[str, Any]:
     """
     store.require_folder()
     problems = _damaged_files(store, verify)
-    found = _contents(store, verify)
-    found["problems"] = list(dict.fromkeys([*problems.values(), *found["problems"]]))
-    found["unchecked"] = [] if verify else [name for name, size in found["files"].items() if size > CHECKED]
-    for result in found["results"]:
-        file = WRITTEN_TO.get(result["stage"], result["stage"])
+    files = {name: store.path(name).stat().st_size for name in STAGE_FILES if store.has(name)}
+    unfinished = store.root / PARTIAL
+    found: dict[str, Any] = {
+        "workspace": str(store.root),
+        "files": files,
+        "origin": {},
+        "results": [],
+        "damaged": [],
+        "notes": [],
+        "problems": list(problems.values()),
+        "unfinished": sorted(path.name for path in unfinished.glob("*")) if unfinished.is_dir() else [],
+        "unchecked": [] if verify else [name for name, size in files.items() if size > CHECKED],
+    }
+    if not store.has("collect"):
+        return found
+    try:
+        collected = read_collected(store)
+    except PureError as error:
+        found["problems"] = list(dict.fromkeys([*found["problems"], str(error)]))
+        return found
+    inventory = _Inventory(store, collected, verify)
+    for result in inventory.results():
+        file = WRITTEN_TO.get(result.stage, result.stage)
         if file in problems:
-            why = f"{store.path(file).name} is damaged"
-            result.update(_result(result["stage"], result["layer"], result["what"], why))
+            result = replace(result, status=Status(f"{store.path(file).name} is damaged"))
+        found["results"].append(result.as_dict())
+    found |= {"origin": collected.origin, "damaged": collected.damaged, "notes": inventory.notes}
+    found["problems"] = list(dict.fromkeys([*found["problems"], *inventory.problems]))
     return found
 
 
@@ -75,112 +121,153 @@ def _damaged_files(store: Store, verify: bool) -> dict[str, str]:
     return problems
 
 
-def _contents(store: Store, verify: bool) -> dict[str, Any]:
-    """What the files say, as far as they can be read."""
-    found: dict[str, Any] = {
-        "workspace": str(store.root),
-        "files": {name: store.path(name).stat().st_size for name in STAGE_FILES if store.has(name)},
-        "origin": {},
-        "results": [],
-        "damaged": [],
-        "notes": [],
-        "problems": [],
-        "unfinished": sorted(p.name for p in (store.root / PARTIAL).glob("*"))
-        if (store.root / PARTIAL).is_dir()
-        else [],
-    }
-    if not store.has("collect"):
-        return found
-    try:
-        collected = read_collected(store)
-    except PureError as error:
-        found["problems"].append(str(error))
-        return found
-    found["origin"] = collected.origin
-    found["damaged"] = collected.damaged
-    stale = _collect_results(store, collected, found, verify)
-    sources = Sources(store)
-    try:
-        attributed = sources.attributed if store.has("attribute") else {}
-        embedded = sources.embedded
-    except PureError as error:
-        found["problems"].append(str(error))
-        return found
-    for name, layer in attributed.items():
-        why = stale.get(name) if name in collected.layers else "its references are gone"
-        if why is None:
-            made_from = attribute_depends_on(collected, name, layer.settings)[1]
-            why = _changed(layer.made_from, made_from)
-        stale[f"attribute {name}"] = why
+class _Inventory:
+    """What the files of a workspace hold, stage by stage: whatever a stale result leads to is stale, too.
+
+    Attributes
+    ----------
+    problems, notes : sentences, once all results were seen
+    """
+
+    def __init__(self, store: Store, collected: Collected, verify: bool):
+        self._store, self._collected, self._verify = store, collected, verify
+        self._sources = Sources(store)
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self._references: dict[str, Status] = {}  # by layer
+        self._features: dict[tuple[str, str], Status] = {}  # by layer, and kind of embedding or "" for relevances
+        self._clusterings: dict[str, Status] = {}  # by path
+
+    def results(self) -> Iterator[Result]:
+        yield from self._of_collect()
+        try:
+            attributed = self._sources.attributed if self._store.has("attribute") else {}
+            embedded = self._sources.embedded
+        except PureError as error:
+            self.problems.append(str(error))
+            return
+        for layer in attributed:
+            yield self._of_attribute(layer)
+        for layer, kind in embedded:
+            yield self._of_embed(layer, kind)
+        yield from self._of_cluster()
+        yield from self._of_evaluate()
+        yield from self._of_render()
+
+    @cached_property
+    def _clustered(self) -> dict[str, Clustering]:
+        try:
+            return read_clusterings(self._store)
+        except PureError as error:
+            self.problems.append(str(error))
+            return {}
+
+    def _of_collect(self) -> Iterator[Result]:
+        now: Inputs | None = None
+        try:
+            now = inputs_now(self._store, self._collected, self._verify)
+            self.problems += _of_images(now)
+            self.notes += now.listing.notes
+        except PureError as error:
+            self.problems.append(f"It cannot be told whether the references are up to date: {error}")
+        for name, layer in self._collected.layers.items():
+            status = now.status(layer) if now else Status("what they were made from cannot be read")
+            self._references[name] = status
+            yield Result("collect", name, _references(layer), status)
+
+    def _of_attribute(self, name: str) -> Result:
+        layer = self._sources.attributed[name]
+        status = _first_stale(self._references.get(name, GONE), self._sources.status_of_relevances(name))
+        self._features[name, ""] = status
         what = f"{len(layer.neuron)} neurons × {layer.image.shape[1]} references at {', '.join(layer.lower_layers)}"
-        found["results"].append(_result("attribute", name, f"{what}, {layer.settings['rule']}", why))
-    for (name, kind), rows in embedded.items():
-        why = stale.get(name) if name in collected.layers else "its references are gone"
-        if why is None:
-            why = _changed(rows.made_from, sources.embed_lineage(name))
-        stale[f"{kind} {name}"] = why
-        what = f"{len(rows.neuron)} neurons × {rows.shape[0]} references, {kind}, crop {rows.settings['crop']}"
-        weights = weights_of(rows.recipe)
-        what += f", {weights}" if weights else ""
-        found["results"].append(_result("embed", name, what, why))
-    try:
-        clusterings = read_clusterings(store)
-    except PureError as error:
-        found["problems"].append(str(error))
-        clusterings = {}
-    alike: dict[tuple[str, str, str | None], list[int | str]] = {}
-    for path, clustering in clusterings.items():
-        own = clustering.settings
-        where = "attribute" if f"{own['features']} {own['layer']}" not in stale else own["features"]
-        why = stale.get(f"{where} {own['layer']}", "its features are gone")
-        if why is None:
-            source = sources.of(own["layer"], own["features"], check=False)
-            why = _changed(clustering.made_from, cluster_depends_on(source, own["k"], own["seed"])[1])
-        stale[path] = why
-        what = f"{counted(len(clustering.neuron), 'neuron')}, {own['features']} features, k = "
-        alike.setdefault((own["layer"], what, why), []).append(own["k"])
-    found["results"] += [
-        _result("cluster", layer, what + ", ".join(map(str, sorted(ks, key=str))), why)
-        for (layer, what, why), ks in alike.items()
-    ]
-    found["results"] += _evaluations(store, sources, clusterings, stale, found["problems"])
-    figures = Counter(entry["clustering"] for entry in FigureIndex(store.root / FIGURES))
-    for path, count in figures.items():
-        why = stale.get(path, "its virtual neurons are gone")
-        made_from_now = path in clusterings and clusterings[path].fingerprint
-        old = sum(
-            e["clustering"] == path and e["fingerprint"] != made_from_now for e in FigureIndex(store.root / FIGURES)
-        )
-        if why is None and old:
-            why = f"the virtual neurons of {old} changed"
-        _, layer, features, k = path.split("/")
-        what = f"{count} figures, {features} features, k = {k[1:]}"
-        found["results"].append(_result("render", layer, what, why))
-    return found
+        return Result("attribute", name, f"{what}, {layer.provenance.settings['rule']}", status)
+
+    def _of_embed(self, name: str, kind: str) -> Result:
+        rows = self._sources.embedded[name, kind]
+        status = _first_stale(self._references.get(name, GONE), self._sources.status_of_embeddings(name, kind))
+        self._features[name, kind] = status
+        what = f"{len(rows.neuron)} neurons × {rows.shape[0]} references, {kind}"
+        parts = [what, f"crop {rows.provenance.settings['crop']}", weights_of(rows.recipe)]
+        return Result("embed", name, ", ".join(filter(None, parts)), status)
+
+    def _of_cluster(self) -> Iterator[Result]:
+        alike: dict[tuple[str, str, Status], list[int | str]] = defaultdict(list)
+        for path, clustering in self._clustered.items():
+            own = clustering.provenance.settings
+            layer, features, k = own["layer"], own["features"], own["k"]
+            where = (layer, features) if (layer, features) in self._features else (layer, "")
+            status = self._features.get(where, Status("its features are gone"))
+            if status.up_to_date:
+                source = self._sources.of(layer, features, check=False)
+                status = clustering.provenance.status(cluster_provenance(source, k, own["seed"]))
+            self._clusterings[path] = status
+            alike[layer, f"{counted(len(clustering.neuron), 'neuron')}, {features} features, k = ", status].append(k)
+        for (layer, what, status), ks in alike.items():
+            yield Result("cluster", layer, what + ", ".join(map(str, sorted(ks, key=str))), status)
+
+    def _of_evaluate(self) -> Iterator[Result]:
+        """What was measured, and whether the virtual neurons and the judge are still what they were."""
+        try:
+            evaluations = read_evaluations(self._store)
+        except PureError as error:
+            self.problems.append(str(error))
+            return
+        for key, provenance in evaluations.items():
+            own, (name, _, run) = provenance.settings, key.split("/")
+            if own["metric"] == PLANTED:
+                what = f"units with known meanings, budget {own['budget']:g}"
+                yield Result("calibrate", own["layer"], what, self._of_units(own["layer"], provenance))
+                continue
+            what = f"{name}, {counted(len(own['neurons']), 'neuron')}, k = {', '.join(map(str, own['k']))}"
+            what = what if run == ALL else f"{what} ({run})"
+            yield Result("evaluate", own["layer"], what, self._of_values(own["layer"], own["judge"], provenance))
+
+    def _of_units(self, layer: str, provenance: Provenance) -> Status:
+        status = self._references.get(layer, GONE)
+        if status.up_to_date:
+            now = self._collected.layers[layer].provenance.passed_on("collect")
+            status = UP_TO_DATE if now == provenance.made_from["collect"] else Status("the references changed")
+        return status
+
+    def _of_values(self, layer: str, judge: str, provenance: Provenance) -> Status:
+        clusterings = provenance.made_from["cluster"]
+        paths = {name: clustering_path(layer, *name.rsplit(" k", 1)) for name in clusterings}
+        there = {name: path for name, path in paths.items() if path in self._clustered}
+        now = {name: self._clustered[path].provenance.fingerprint for name, path in there.items()}
+        if now != clusterings or not all(self._clusterings[path].up_to_date for path in there.values()):
+            return Status("its virtual neurons changed")
+        rows = self._sources.embeddings(layer).get(judge)
+        if judge and (rows is None or rows.provenance.fingerprint != provenance.made_from["judge"]):
+            return Status(f"the {judge} embeddings changed")
+        return UP_TO_DATE
+
+    def _of_render(self) -> Iterator[Result]:
+        index = FigureIndex(self._store.root / FIGURES)
+        for path, count in Counter(entry["clustering"] for entry in index).items():
+            status = self._clusterings.get(path, Status("its virtual neurons are gone"))
+            now = self._clustered[path].provenance.fingerprint if path in self._clustered else None
+            old = sum(entry["clustering"] == path and entry["fingerprint"] != now for entry in index)
+            if status.up_to_date and old:
+                status = Status(f"the virtual neurons of {old} changed")
+            _, layer, features, k = path.split("/")
+            yield Result("render", layer, f"{count} figures, {features} features, k = {k[1:]}", status)
 
 
-def _collect_results(store: Store, collected: Collected, found: dict[str, Any], verify: bool) -> dict[str, str | None]:
-    """Adds the references to the results; returns for every layer why it is stale, None where it is not."""
-    stale: dict[str, str | None] = {}
-    now: Inputs | None = None
-    try:
-        now = inputs_now(store, collected, verify)
-        found["problems"] += _of_images(now)
-        found["notes"] += now.listing.notes
-    except PureError as error:
-        found["problems"].append(f"It cannot be told whether the references are up to date: {error}")
-    for name, layer in collected.layers.items():
-        why = "what they were made from cannot be read" if now is None else _why(now.differing(layer))
-        stale[name] = why
-        score = layer.settings.get("score", {})
-        by = f", by {score.get('by', 'activation')} ({score['pool']} over space)" if score else ""
-        what = f"{layer.neurons} neurons × {layer.settings['n']} references{by}"
-        if ranked := layer.settings.get("ranked_by"):
-            what += f", by what goes into {ranked['function']}"
-        if tied := int((layer.tied > 0).sum()):
-            what += f", {tied:,} with equal scores"
-        found["results"].append(_result("collect", name, what, why))
-    return stale
+def _first_stale(*statuses: Status) -> Status:
+    return next((status for status in statuses if not status.up_to_date), UP_TO_DATE)
+
+
+def _references(layer: CollectedLayer) -> str:
+    """In words, what was collected of a layer."""
+    own = layer.provenance.settings
+    score = own.get("score", {})
+    what = f"{layer.neurons} neurons × {own['n']} references"
+    what += f", by {score.get('by', 'activation')} ({score['pool']} over space)" if score else ""
+    if ranked := own.get("ranked_by"):
+        what += f", by what goes into {ranked['function']}"
+    if tied := int((layer.tied > 0).sum()):
+        what += f", {tied:,} with equal scores"
+    return what
 
 
 def _of_images(now: Inputs) -> Iterator[str]:
@@ -193,57 +280,3 @@ def _of_images(now: Inputs) -> Iterator[str]:
             f"{counted(drift.touched, 'image')} have another time of change than when they were collected; "
             f"{drift.compared:,} were compared. `pure info --verify` compares all."
         )
-
-
-def _evaluations(
-    store: Store,
-    sources: Sources,
-    clusterings: dict[str, Clustering],
-    stale: dict[str, str | None],
-    problems: list[str],
-) -> Iterator[dict[str, Any]]:
-    """What was measured, and whether the virtual neurons and the judge are still what they were."""
-    try:
-        evaluations = read_evaluations(store)
-    except PureError as error:
-        problems.append(str(error))
-        return
-    for key, evaluation in evaluations.items():
-        own, layer = evaluation.settings, evaluation.settings["layer"]
-        paths = {name: clustering_path(layer, *name.rsplit(" k", 1)) for name in evaluation.made_from["cluster"]}
-        now = {name: clusterings[path].fingerprint for name, path in paths.items() if path in clusterings}
-        judge = sources.embeddings(layer).get(own["judge"])
-        why = None
-        if now != evaluation.made_from["cluster"] or any(stale[path] for path in paths.values()):
-            why = "its virtual neurons changed"
-        elif own["judge"] and (judge is None or judge.fingerprint != evaluation.made_from["judge"]):
-            why = f"the {own['judge']} embeddings changed"
-        name, _, run = key.split("/")
-        if own["metric"] == PLANTED:
-            there = sources.collected.layers.get(layer)
-            now_from = there and lineage(there, "collect")
-            why = stale.get(layer, "its references are gone")
-            why = why or ("the references changed" if now_from != evaluation.made_from["collect"] else None)
-            yield _result("calibrate", layer, f"units with known meanings, budget {own['budget']:g}", why)
-            continue
-        what = f"{name}, {counted(len(own['neurons']), 'neuron')}, k = {', '.join(map(str, own['k']))}"
-        yield _result("evaluate", layer, what if run == ALL else f"{what} ({run})", why)
-
-
-def _changed(then: dict[str, Any], now: dict[str, Any]) -> str | None:
-    return _why(changes(then, now))
-
-
-def _why(differing: list[str]) -> str | None:
-    """In words, that these changed; None where nothing did."""
-    return f"{' and '.join(differing)} changed" if differing else None
-
-
-def _result(stage: str, layer: str, what: str, why: str | None) -> dict[str, Any]:
-    return {
-        "stage": stage,
-        "layer": layer,
-        "what": what,
-        "stale": why,
-        "status": UP_TO_DATE if why is None else f"stale: {why}",
-    }

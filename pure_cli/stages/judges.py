@@ -136,7 +136,7 @@ def require_same(layer: str, chosen: Chosen, there: NeuronRows) -> None:
     PureError
         They are by other weights, or another version of it.
     """
-    before, now = there.settings["embedder"], chosen.spec.identity()
+    before, now = there.provenance.settings["embedder"], chosen.spec.identity()
     if before == now:
         return
     if before["weights"] != now["weights"]:
@@ -167,7 +167,7 @@ def open_judge(sources: Sources, layer: str, kind: str, network: Network) -> Emb
     there = sources.embedded[layer, kind]
     spec = parse_embedder(**there.recipe)
     require_trusted(spec.model)
-    require_same(layer, Chosen(spec, kind, there.settings["crop"], there.recipe), there)
+    require_same(layer, Chosen(spec, kind, there.provenance.settings["crop"], there.recipe), there)
     return load_embedder(spec, network.device, side(sources, layer, network))
 
 
@@ -235,7 +235,7 @@ def _known(sources: Sources, layer: str, crop: str) -> dict[str, dict[str, Any]]
 
     def likeness(item: tuple[tuple[str, str], NeuronRows]) -> tuple[bool, bool]:
         (where, _), rows = item
-        return where == layer, rows.settings["crop"] == crop
+        return where == layer, rows.provenance.settings["crop"] == crop
 
     return {_split_crop(kind)[0]: rows.recipe for (_, kind), rows in sorted(sources.embedded.items(), key=likeness)}
 

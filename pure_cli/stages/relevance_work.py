@@ -93,7 +93,7 @@ def write_batch(
         network.bounds[layer],
     )
     source = collected.layers[job.layer]
-    score = source.settings.get("score", {})
+    score = source.provenance.settings.get("score", {})
     every = np.arange(plan.offsets[bounds[0]], plan.offsets[bounds[0]] + plan.pairs_of(*bounds))
     pairs_seen = np.repeat(which - bounds[0], plan.counts[bounds[0] : bounds[1]]), neurons[plan.neuron_row[every]]
     again = scores_again(circuits, score)

@@ -18,7 +18,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, UnreadableFile, unknown
 from pure_cli.files import TEMPORARY, crc_or_none, file_crc, write_whole
 from pure_cli.models.spec import parse_model
-from pure_cli.stages.cluster import cluster_fingerprint
+from pure_cli.stages.cluster import cluster_provenance
 from pure_cli.stages.common import Network, Outcome, Progress, first_image, open_network, require_sound, silent
 from pure_cli.stages.crops import HEATMAPS_SHARE, WHOLE, Look
 from pure_cli.stages.portions import Portions
@@ -86,9 +86,9 @@ class Job:
     @property
     def entry(self) -> dict[str, Any]:
         """What the figure is made from."""
-        own = self.clustering.settings
+        own = self.clustering.provenance.settings
         path = clustering_path(self.layer, own["features"], own["k"])
-        return {"clustering": path, "fingerprint": self.clustering.fingerprint, "look": self.look}
+        return {"clustering": path, "fingerprint": self.clustering.provenance.fingerprint, "look": self.look}
 
 
 class FigureIndex:
@@ -130,10 +130,10 @@ def _jobs(layer: str, sources: Sources, clustering: Clustering, settings: Render
     PureError
         It is stale, or lacks a neuron that was asked for.
     """
-    own = clustering.settings
+    own = clustering.provenance.settings
     sources.layers([layer], own["features"])
     source = sources.of(layer, own["features"])
-    if clustering.fingerprint != cluster_fingerprint(source, own["k"], own["seed"]):
+    if clustering.provenance != cluster_provenance(source, own["k"], own["seed"]):
         raise PureError(
             f"The virtual neurons of '{layer}' are stale: what they were made from changed. Run `pure cluster` again."
         )
@@ -167,7 +167,7 @@ def _choose(
     PureError
         One of them is not there.
     """
-    own = [c.settings for path, c in clusterings.items() if path.startswith(f"layers/{layer}/")]
+    own = [c.provenance.settings for path, c in clusterings.items() if path.startswith(f"layers/{layer}/")]
     for features in kinds:
         there = sorted((other["k"] for other in own if other["features"] == features), key=_numbers_first)
         if not there:
@@ -212,7 +212,7 @@ class Painter:
         from pure_cli.views.neuron import THUMBNAILS, NeuronPicture, Row, draw
         from pure_cli.views.style import save
 
-        source = self._sources.of(job.layer, job.clustering.settings["features"])
+        source = self._sources.of(job.layer, job.clustering.provenance.settings["features"])
         features = next(source.rows(np.array([job.neuron])))
         labels = job.clustering.label[np.searchsorted(job.clustering.neuron, job.neuron)]
         references = np.flatnonzero(self._sources.excites(job.layer, job.neuron))
@@ -240,7 +240,7 @@ class Painter:
         save(draw(picture), job.file)
 
     def _subtitle(self, job: Job) -> str:
-        own, row = job.clustering.settings, int(np.searchsorted(job.clustering.neuron, job.neuron))
+        own, row = job.clustering.provenance.settings, int(np.searchsorted(job.clustering.neuron, job.neuron))
         where = f" at {own['lower_layer']}" if own["lower_layer"] else ""
         k = f"{own['k']}: {int(job.clustering.k[row])}" if job.clustering.chosen else own["k"]
         return f"{parse_model(self._collected.origin['model']).short} · {own['features']} features{where} · k = {k}"

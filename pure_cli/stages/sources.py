@@ -30,11 +30,13 @@ from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
-from pure_cli.stages.attribute import attribute_fingerprint
+from pure_cli.provenance import Provenance, Status
+from pure_cli.stages.attribute import attribute_provenance
 from pure_cli.stages.common import earlier
-from pure_cli.stages.unchanged import lineage, require_unchanged
+from pure_cli.stages.unchanged import require_unchanged
 from pure_cli.workspace import Store
 
+GONE = Status("its references are gone")
 EMBEDDING = "embedding"  # the data set of embed.h5 with the rows
 
 
@@ -173,7 +175,9 @@ class Sources:
         """
         if features != AUTO:
             return features
-        return need_calibration(self.store, module_of(layer), self.collected.layers[layer].made_from).features
+        return need_calibration(
+            self.store, module_of(layer), self.collected.layers[layer].provenance.made_from
+        ).features
 
     def of(self, layer: str, features: str, check: bool = True) -> FeatureSource:
         """One kind of features of a layer that `layers` has named.
@@ -192,13 +196,12 @@ class Sources:
             rows = self.embedded[layer, features]
             command = f"embed --embedder {features}"
             if check:
-                self._require(layer, rows.made_from == self.embed_lineage(layer), f"{features} embeddings", command)
-            made_from = lineage(rows, "embed")
+                self._require(layer, self.status_of_embeddings(layer, features), f"{features} embeddings", command)
+            made_from = rows.provenance.passed_on("embed")
             return FeatureSource(self.store, layer, features, rows.neuron, [], made_from, f"pure {command}")
         attributed = self.attributed[layer]
         if check:
-            now = attribute_fingerprint(self.collected, layer, attributed.settings) if self._has(layer) else None
-            self._require(layer, attributed.fingerprint == now, "relevances", "attribute")
+            self._require(layer, self.status_of_relevances(layer), "relevances", "attribute")
         neuron, command = attributed.neuron, "pure attribute"
         if AT in features and (not kind.has_lower_layer or features.removeprefix(kind.base) != kind.where):
             raise PureError(f"'{features}' names no lower layers. Write {kind.base}@LAYER, or {kind.base}@A+B for two.")
@@ -209,7 +212,7 @@ class Sources:
                 raise unknown("lower layer in this workspace", lower, attributed.lower_layers, hint)
             neuron = np.intersect1d(neuron, attributed.neuron[attributed.done[lower]])
             command += f" --lower-layer {lower}"
-        made_from = lineage(attributed, "attribute")
+        made_from = attributed.provenance.passed_on("attribute")
         return FeatureSource(self.store, layer, features, neuron, lower_layers, made_from, command, attributed)
 
     def excites(self, layer: str, neuron: int) -> np.ndarray:
@@ -224,16 +227,22 @@ class Sources:
             self._checked[key] = require_unchanged(self.store, self.collected, layers)
         return self._checked[key]
 
-    def embed_lineage(self, layer: str) -> dict[str, Any]:
-        """What embeddings made now would be made from."""
-        source = self.collected.layers[layer]
-        return lineage(source, "collect", n=source.settings["n"])
+    def status_of_relevances(self, layer: str) -> Status:
+        """Whether they are of the references that are there, whatever became of the images since."""
+        if layer not in self.collected.layers:
+            return GONE
+        there = self.attributed[layer].provenance
+        return there.status(attribute_provenance(self.collected, layer, there.settings))
 
-    def _has(self, layer: str) -> bool:
-        return layer in self.collected.layers
+    def status_of_embeddings(self, layer: str, kind: str) -> Status:
+        """As of `status_of_relevances`."""
+        if layer not in self.collected.layers:
+            return GONE
+        there = self.embedded[layer, kind].provenance
+        return there.status(Provenance(there.settings, self.collected.layers[layer].passed_on))
 
-    def _require(self, layer: str, fresh: bool, what: str, command: str) -> None:
-        if not fresh:
+    def _require(self, layer: str, status: Status, what: str, command: str) -> None:
+        if not status.up_to_date:
             raise PureError(
                 f"The {what} of '{layer}' are stale: the references were collected again since. "
                 f"Run `pure {command}` again."

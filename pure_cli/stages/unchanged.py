@@ -14,34 +14,13 @@ from pure_cli.data.listing import Listing
 from pure_cli.data.spool import give_back
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
+from pure_cli.provenance import Status, changes
 from pure_cli.stages.common import images_of
 from pure_cli.workspace import Store
 
 COMPARED = 1000  # images whose content is compared because their time changed
 NAMED = 3  # images that changed
 _NONE = np.zeros(0, np.int64)
-
-COMPONENTS = {
-    "model": "the model",
-    "weights": "the weights",
-    "seed": "the seed of the initialisation",
-    "data": "the images",
-    "content": "the images",
-    "preprocessing": "the preprocessing",
-    "n": "the number of references (n)",
-    "score": "the score (--by, --pool, --rule, --target)",
-    "channels_axis": "the axis of the channels (--channels-axis)",
-    "collect": "the references",
-    "attribute": "the relevances",
-    "embed": "the embeddings",
-}
-
-
-def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """In words, what differs between what something was made from and what it would be made from now."""
-    names = [name for name in COMPONENTS if then.get(name) != now.get(name)]
-    inputs = [name for name in names if name not in ("collect", "attribute", "embed")]
-    return list(dict.fromkeys(COMPONENTS[name] for name in inputs or names))
 
 
 def origin_now(origin: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
@@ -189,10 +168,11 @@ class Inputs:
     made_from: dict[str, Any]
     drift: Drift
 
-    def differing(self, layer: CollectedLayer) -> list[str]:
-        """In words, what is no longer what the references of a layer were made from."""
-        content = None if len(self.drift.changed) else layer.made_from.get("content")
-        return changes(layer.made_from, {**self.made_from, "content": content})
+    def status(self, layer: CollectedLayer) -> Status:
+        """Of the references of a layer."""
+        then = layer.provenance.made_from
+        content = None if len(self.drift.changed) else then.get("content")
+        return Status.of_changes(changes(then, {**self.made_from, "content": content}))
 
 
 def inputs_now(store: Store, collected: Collected, verify: bool = False) -> Inputs:
@@ -225,16 +205,11 @@ def require_unchanged(store: Store, collected: Collected, layers: list[str], ver
     """
     now = inputs_now(store, collected, verify)
     for layer in layers:
-        differing = now.differing(collected.layers[layer])
-        if differing:
+        status = now.status(collected.layers[layer])
+        if not status.up_to_date:
             names = now.drift.names(now.listing)
             raise PureError(
-                f"The references of '{layer}' are stale: {' and '.join(differing)} changed since they were collected"
+                f"The references of '{layer}' are {status} since they were collected"
                 f"{f' ({names})' if names else ''}. Run `pure collect{' --verify' if verify else ''}` again."
             )
     return now.listing
-
-
-def lineage(layer: Any, stage: str, **more: Any) -> dict[str, Any]:
-    """What something made from `layer` of an earlier `stage` was made from, all the way up."""
-    return {**layer.made_from, **more, stage: layer.fingerprint}

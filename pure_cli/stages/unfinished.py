@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from pure_cli.config import fingerprint
+from pure_cli.provenance import Provenance
 from pure_cli.scratch import KEY
-from pure_cli.workspace import Store, result_fingerprint
+from pure_cli.workspace import Store
 
 
 @dataclass(frozen=True)
@@ -22,20 +23,27 @@ class Work:
     Attributes
     ----------
     stage : whose work it is
-    settings, made_from : what the results depend on; the layer is among the settings
+    provenance : of the results; the layer is among the settings
     how : what the way to them depends on besides, such as the size of the batches; JSON-like
     neurons : ascending
     """
 
     stage: str
-    settings: dict[str, Any]
-    made_from: dict[str, Any]
+    provenance: Provenance
     how: dict[str, Any]
     neurons: list[int]
 
     @property
     def text(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        own = {"stage": self.stage, **asdict(self.provenance), "how": self.how, "neurons": self.neurons}
+        return json.dumps(own, sort_keys=True)
+
+    @classmethod
+    def of_text(cls, text: str) -> Work:
+        """The inverse of `text`."""
+        own = json.loads(text)
+        provenance = Provenance(own.pop("settings"), own.pop("made_from"))
+        return cls(provenance=provenance, **own)
 
     @property
     def name(self) -> str:
@@ -43,9 +51,8 @@ class Work:
         return f"{self.stage}-{fingerprint(self.text)[:16]}"
 
     @property
-    def fingerprint(self) -> str:
-        """Of the results."""
-        return result_fingerprint(self.settings, self.made_from)
+    def layer(self) -> str:
+        return str(self.provenance.settings["layer"])
 
     def begun(self, store: Store, there: np.ndarray) -> Work:
         """The same work as a killed process had begun it: perhaps with more neurons, which are there by now.
@@ -65,8 +72,8 @@ class Work:
 def unfinished(store: Store, stage: str) -> Iterator[Work]:
     """All that was begun by a stage and is not finished."""
     for folder in store.partials(f"{stage}-"):
-        with suppress(OSError, ValueError, TypeError):
-            yield Work(**json.loads((folder / KEY).read_text(encoding="utf-8")))
+        with suppress(OSError, ValueError, TypeError, LookupError, AttributeError):
+            yield Work.of_text((folder / KEY).read_text(encoding="utf-8"))
 
 
 def drop_unneeded(store: Store, stage: str, needed: Callable[[Work], bool]) -> None:

@@ -22,6 +22,7 @@ from pure_cli.data.place import Place
 from pure_cli.data.registry import register_source
 from pure_cli.data.source import DamagedImage, Items, Raw
 from pure_cli.data.spool import Spool
+from pure_cli.provenance import Provenance
 from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.collect import _whole
 from pure_cli.stages.unchanged import drift, seen_now
@@ -78,7 +79,7 @@ def bookkeeping(count: int, folder: Path) -> Iterator[str]:
         if state.next_chunk % SAVE_EVERY == 0:
             state.save()
     yield "top-n, checkpoints"
-    layer = CollectedLayer(top, [], (NEURONS, 7, 7), {"layer": "layer4", "n": REFERENCES}, {"data": "d"})
+    layer = CollectedLayer(top, [], (NEURONS, 7, 7), Provenance({"layer": "layer4", "n": REFERENCES}, {"data": "d"}))
     origin = {"images": count - len(state.damaged)}
     write_collected(
         store, _whole(origin, {"layer4": layer}, listing, state.damaged), seen_now(listing, state.content())

@@ -52,9 +52,10 @@ def rename_model(workspace, file):
     collected = read_collected(Store(workspace))
     model = f"{file}:tiny"
     source = source_fingerprint(parse_model(model))
-    layers = {
-        name: replace(layer, made_from={**layer.made_from, "model": source}) for name, layer in collected.layers.items()
-    }
+    layers = {}
+    for name, layer in collected.layers.items():
+        made_from = {**layer.provenance.made_from, "model": source}
+        layers[name] = replace(layer, provenance=replace(layer.provenance, made_from=made_from))
     write_collected(Store(workspace), replace(collected, origin={**collected.origin, "model": model}, layers=layers))
 
 
@@ -178,9 +179,9 @@ def test_features_that_would_lead_out_of_the_folder_of_figures_are_refused(finis
     from pure_cli.artifacts import read_clusterings
 
     clustering = next(iter(read_clusterings(Store(finished.workspace)).values()))
-    clustering.settings["features"] = "../../../elsewhere"
+    clustering.provenance.settings["features"] = "../../../elsewhere"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pure_cli.stages.render.cluster_fingerprint", lambda *_: clustering.fingerprint)
+        patch.setattr("pure_cli.stages.render.cluster_provenance", lambda *_: clustering.provenance)
         from pure_cli.config import RenderSettings
 
         with pytest.raises(PureError, match="outside of"):

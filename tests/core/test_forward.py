@@ -19,6 +19,7 @@ class Frozen(nn.Module):
 
     def __init__(self, context=nullcontext, call=lambda module, x: module(x)):
         super().__init__()
+        torch.manual_seed(2)  # with which some of the neurons that are looked at fire
         self.context, self.call = context, call
         self.backbone = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.Conv2d(6, 8, 3, 2, 1), nn.ReLU())
         self.neck, self.head = nn.Sequential(nn.Conv2d(8, 7, 3, 2, 1), nn.ReLU()), nn.Linear(7, 4)

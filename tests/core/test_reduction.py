@@ -143,7 +143,6 @@ def test_many_sets_at_once_are_each_alone(sets):
 # --- distances to clusters
 
 
-@settings(deadline=None)
 @given(matrices(least=2), st.integers(2, 4), st.integers(0, 2**31 - 1))
 def test_clusters_are_as_good_as_those_of_scikit_learn(points, k, seed):
     """Labels may differ where several splits are equally good, and then only there."""
@@ -160,7 +159,6 @@ def test_clusters_are_as_good_as_those_of_scikit_learn(points, k, seed):
         assert squares(found.labels) == pytest.approx(squares(theirs), rel=1e-4, abs=1e-4 * exact(points).max())
 
 
-@settings(deadline=None)
 @given(matrices(least=1), st.integers(1, 5), st.integers(0, 100))
 def test_clusters_are_whole_and_counted(points, k, seed):
     found = virtual_neurons(points, np.ones(len(points), bool), k, seed)
@@ -176,7 +174,7 @@ def test_clusters_are_whole_and_counted(points, k, seed):
         assert found.distance == pytest.approx(pdist(found.centroids.astype(np.float64)).mean(), rel=1e-5, abs=1e-5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.randoms(use_true_random=False), SCALES, st.integers(2, 3))
 def test_clear_clusters_do_not_depend_on_order_unit_or_place(random, scale, k):
     generator = np.random.default_rng(random.randrange(1000))
@@ -221,7 +219,6 @@ def test_the_same_clusters_however_neurons_are_dealt_to_threads(monkeypatch, tog
 # --- features to the map, where they are too few for UMAP
 
 
-@settings(deadline=None)
 @given(matrices(most=7))
 def test_few_points_lie_on_their_principal_axes(points):
     assume(len(np.unique(points + 0.0, axis=0)) == len(points) > 1)
@@ -236,7 +233,6 @@ def test_few_points_lie_on_their_principal_axes(points):
         np.testing.assert_allclose(pdist(found), pdist(theirs), rtol=1e-5, atol=1e-5)
 
 
-@settings(deadline=None)
 @given(matrices(most=7), SCALES)
 def test_a_map_of_few_points_has_the_unit_of_the_features(points, scale):
     assume(np.abs(points).max() > 1 and len(np.unique(points + 0.0, axis=0)) > 1)
@@ -245,7 +241,6 @@ def test_a_map_of_few_points_has_the_unit_of_the_features(points, scale):
     )
 
 
-@settings(deadline=None)
 @given(matrices(most=7))
 def test_in_a_map_of_few_points_none_hides_another(points):
     found = project(points, seed=0)

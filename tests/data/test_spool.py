@@ -39,7 +39,7 @@ def filled(rows, folder=None):
 
 
 def test_a_spool_gives_what_was_put_into_it(where, tmp_path):
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.lists(st.tuples(NAMES, NUMBERS, NUMBERS), max_size=40))
     def holds(rows):
         made = filled(rows, tmp_path)

@@ -146,13 +146,13 @@ class Damage:
         """Damage to ``evaluate.json``, which is made again."""
         path = self.root / TABLES
         whole, where = path.read_bytes(), Where("layer3", "labels", "k-2")
-        value = artifacts.read_evaluations(self.store)[where.key].fingerprint
-        truth = Written(self.store, False).tables(where, value)
+        provenance = artifacts.read_evaluations(self.store)[where.key]
+        truth = Written(self.store, False).tables(where, provenance)
         assert truth
         for _ in range(cases):
             what, spoilt = self.spoil(whole)
             path.write_bytes(spoilt)
-            found = Written(self.store, False).tables(where, value)
+            found = Written(self.store, False).tables(where, provenance)
             self.note(TABLES, found in (truth, None), found is None, f"{TABLES}, {what}: other tables")
         path.write_bytes(whole)
 

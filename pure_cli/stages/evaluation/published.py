@@ -29,12 +29,12 @@ def same_setting(study: Study) -> bool:
         by_clip(study)
         and collected.origin["model"] == paper["model"]
         and collected.origin["weights"] != NO_WEIGHTS
-        and collected.layers[study.layer].settings["n"] == N
-        and "score" not in collected.layers[study.layer].settings
+        and collected.layers[study.layer].n == N
+        and "score" not in collected.layers[study.layer].provenance.settings
         and study.layer == paper["layer"]
         and attributed.lower_layers[0] == paper["lower_layer"]
-        and attributed.settings["rule"] == GRADIENT_X_INPUT
-        and "position" not in attributed.settings
+        and attributed.provenance.settings["rule"] == GRADIENT_X_INPUT
+        and "position" not in attributed.provenance.settings
     )
 
 
@@ -46,5 +46,5 @@ def by_clip(study: Study) -> bool:
         and rows.recipe["text"] in JUDGES
         and rows.recipe["weights"] != NO_WEIGHTS
         and rows.recipe["size"] is None
-        and rows.settings["crop"] == DEFAULT_CROP
+        and rows.provenance.settings["crop"] == DEFAULT_CROP
     )

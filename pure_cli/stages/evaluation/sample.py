@@ -63,7 +63,7 @@ def take_sample(study: Study, count: int) -> Sample:
     kinds = {kind: Kind.of(kind) for kind in study.features if not Kind.of(kind).is_embedding}
     lower = {kind: study.source(kind).lower_layers for kind in kinds}
     lower_layers = list(dict.fromkeys(name for names in lower.values() for name in names))
-    settings = study.sources.attributed[study.layer].settings
+    settings = study.sources.attributed[study.layer].provenance.settings
     attributed = any(kind.transform for kind in kinds.values())
     if attributed and settings["rule"] != GRADIENT_X_INPUT:
         raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")

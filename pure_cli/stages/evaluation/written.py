@@ -13,6 +13,7 @@ import numpy as np
 from pure_cli.artifacts import read_evaluations, write_evaluation
 from pure_cli.config import fingerprint
 from pure_cli.files import crc_or_none, disk_errors, write_whole
+from pure_cli.provenance import Provenance
 from pure_cli.stages.common import earlier
 from pure_cli.stages.evaluation.study import Result
 from pure_cli.workspace import Store
@@ -59,7 +60,7 @@ class Written:
 
     def __init__(self, store: Store, anew: bool):
         self._store, self._path, self._anew = store, store.root / TABLES, anew
-        self._prints = earlier(read_evaluations, store, anew)
+        self._there = earlier(read_evaluations, store, anew)
         self._shown: dict[str, dict[str, Any]] = {}
         with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
             content = json.loads(self._path.read_text(encoding="utf-8"))
@@ -67,16 +68,15 @@ class Written:
                 key: own for key, own in content.items() if own.pop("fingerprint", "") == fingerprint([key, own])
             }
 
-    def tables(self, where: Where, value: str) -> list[dict[str, Any]] | None:
-        """The tables of a metric, if they were made from what `value` is the fingerprint of."""
-        there = self._prints.get(where.key)
-        if self._anew or there is None or there.fingerprint != value:
+    def tables(self, where: Where, provenance: Provenance) -> list[dict[str, Any]] | None:
+        """The tables of a metric, if they were made from these things."""
+        if self._anew or self._there.get(where.key) != provenance:
             return None
         return self._shown.get(where.key, {}).get("tables")
 
     def settings(self, where: Where) -> dict[str, Any]:
         """Of the results of a metric that are there; empty where none are."""
-        there = self._prints.get(where.key)
+        there = self._there.get(where.key)
         return {} if there is None else there.settings
 
     def intact(self, where: Where, names: Iterable[str]) -> bool:
@@ -103,12 +103,10 @@ class Written:
         where: Where,
         result: Result,
         tables: list[dict[str, Any]],
-        settings: dict[str, Any],
-        made_from: dict[str, Any],
+        provenance: Provenance,
     ) -> None:
-        self._prints[where.key] = write_evaluation(
-            self._store, where.key, result.arrays, settings, made_from, self._anew
-        )
+        write_evaluation(self._store, where.key, result.arrays, provenance, self._anew)
+        self._there[where.key] = provenance
         self._shown[where.key] = {"tables": tables, "files": self.files(where), "complete": False}
         self._save()
 

@@ -152,7 +152,7 @@ def run(
     if not made:
         raise PureError(
             f"The images give no units with known meanings for '{layer}': every class of a union, and every channel of "
-            f"a pair, needs its share of {own.settings['n']} references. Collect with fewer (-n) or more images."
+            f"a pair, needs its share of {own.n} references. Collect with fewer (-n) or more images."
         )
     units, kinds, scores = Units(made), kinds_for(every, paper), {}
     for kind in kinds:

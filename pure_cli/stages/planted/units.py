@@ -166,7 +166,7 @@ def make_units(
     how : the network is run; with `force`, relevances are computed anew
     """
     seen = look(network, listing, layer, before, how, lambda count: advance("images", count))
-    n = int(collected.layers[layer].settings["n"])
+    n = collected.layers[layer].n
     found: list[Made] = []
     for half, (making, finding) in enumerate(halves(seen, listing.labels, seed)):
         own = Store(store.root / FOLDER / layer / f"half-{half}")
