@@ -13,7 +13,7 @@ from pure_cli.config import CalibrateSettings
 from pure_cli.core.features import Kind
 from pure_cli.core.meanings import RULES
 from pure_cli.core.metrics.agreement import agreement
-from pure_cli.core.metrics.statistics import Estimate, shared_area, shared_mean
+from pure_cli.core.metrics.statistics import FEWEST_VALUES, Estimate, shared_area, shared_mean
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.cluster import RULE
@@ -399,7 +399,8 @@ def _agreement_table(found: Benchmark, kind: str, counts: Sequence[int], what: s
                "against the paper's", "95 %", "leaks"]  # fmt: skip
     note = (
         "Adjusted Rand index and normalised mutual information with the known meanings at their true number; 95 %: "
-        "bootstrap over classes or channels, so that units which share them are not taken for independent. The first "
+        "bootstrap over classes or channels, so that units which share them are not taken for independent, where there "
+        f"are {FEWEST_VALUES} units or more. The first "
         "line is the paper's recipe. Leaks: what a check finds where there should be nothing (see the table of leaks); "
         f"{UNTESTABLE}: the checks find nothing in activations by their nature, or saw too few units, which is no pass."
     )
