@@ -52,6 +52,7 @@ class Items:
         there are none
     order : how class names were numbered, where the data does not say it (`pure_cli.data.labels`)
     notes : sentences on what was left out, and on what was guessed
+    unlabelled : what the images without a label do, in words
     """
 
     root: Path
@@ -65,6 +66,7 @@ class Items:
     times: Sequence[int] | np.ndarray | None = None
     order: str = ""
     notes: Sequence[str] = ()
+    unlabelled: str = "have no label"
 
 
 class Source(Protocol):

@@ -13,7 +13,7 @@ from pure_cli.core.memory import is_out_of_memory
 from pure_cli.errors import PureError, first_line
 
 SIZES = (224, 32, 256, 64, 384, 28, 128, 299, 518, 512)  # pixels, that networks are made for
-_OTHER_NUMBERS = re.compile(r"Double|Half|BFloat16|float64|float16|same dtype")  # in torch's own words
+_OTHER_NUMBERS = re.compile(r"[Dd]ouble|Half|BFloat16|dtype|datatype")  # in torch's own words
 WRAPPING = "docs/models.md shows a function that wraps it"
 
 
@@ -66,8 +66,8 @@ def _advice(model: nn.Module, image: torch.Tensor, error: Exception, name: str, 
         )
     if _OTHER_NUMBERS.search(str(error)):
         return (
-            "pure computes in float32, and its code makes numbers of another kind: leave out .half(), .double() and the "
-            "like, or let them follow the weights, as in x.to(self.fc.weight.dtype)."
+            "pure computes in float32, and its code makes numbers of another kind: leave out .half(), .double() and "
+            "the like, or let them follow the weights, as in x.to(self.fc.weight.dtype)."
         )
     if "same device" in str(error):
         return "It keeps a tensor that does not go with it to the device: use register_buffer, or --device cpu."
