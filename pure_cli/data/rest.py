@@ -23,6 +23,7 @@ _LIKE_AN_ENDING = re.compile(r"\.(?=.*[a-z])[a-z0-9_~-]{1,12}")  # else it is th
 _NONE, _OTHER = "without an ending", "of other endings"
 _KINDS = 1000  # endings that are told apart
 _NAMED = 4  # endings and folders that a sentence names
+_ALL = 50  # endings of what was left out that are named
 _NO_CLASSES = ("__MACOSX",)
 _EMPTY, _BESIDE, _LEFT_OUT = range(3)  # what there is in a folder without an image
 
@@ -66,7 +67,7 @@ class Rest:
     def notes(self, classes: Container[str] = ()) -> list[str]:
         """Sentences on what was left out, and on class folders that are not among the classes."""
         count = self.left_out.total()
-        found = [f"{counted(count, 'file')} {_was(count)} left out: {_kinds(self.left_out)}."] if count else []
+        found = [f"{counted(count, 'file')} {_was(count)} left out: {_kinds(self.left_out, _ALL)}."] if count else []
         without = [
             name
             for name, state in self._folders.items()
@@ -96,10 +97,10 @@ def _was(count: int) -> str:
     return "was" if count == 1 else "were"
 
 
-def _kinds(counts: Counter[str]) -> str:
-    """``5 .jxl, 3 .tga and 2 more kinds of file``"""
-    named = ", ".join(f"{n:,} {kind}" for kind, n in counts.most_common(_NAMED))
-    more = len(counts) - _NAMED
+def _kinds(counts: Counter[str], most: int = _NAMED) -> str:
+    """``5 .jxl, 3 .psd and 2 more kinds of file``"""
+    named = ", ".join(f"{n:,} {kind}" for kind, n in counts.most_common(most))
+    more = len(counts) - most
     return f"{named} and {more} more kind{'s' if more > 1 else ''} of file" if more > 0 else named
 
 

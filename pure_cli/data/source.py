@@ -17,6 +17,7 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".hif"),
     *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".mpo", ".apng", ".qoi"),
+    *(".tga", ".pcx", ".sgi", ".ico", ".dds", ".ras"),
 )
 MISSING_SIZE = -1  # of a file that is listed and is not there
 NO_TIME = -1  # of the last change of such a file, or of what is no file

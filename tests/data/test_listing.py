@@ -16,6 +16,7 @@ from pure_cli.errors import PureError, PureFailure
 EVERY_ENDING = [
     *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
     *("avif", "heic", "heif", "hif", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx", "mpo", "apng", "qoi"),
+    *("tga", "pcx", "sgi", "ico", "dds", "ras"),
 ]
 
 
@@ -139,7 +140,7 @@ def test_what_is_left_out_of_a_folder_is_counted_and_named(tmp_path):
     make(tmp_path, "a/00af31", ".b/1.jxl", "a/Thumbs.db", "a/1.2.0017")
     (tmp_path / "d").mkdir()
     assert list_images(tmp_path).notes == (
-        "6 files were left out: 3 .jxl, 1 .psd, 1 without an ending, 1 of other endings.",
+        "6 files were left out: 3 .jxl, 1 without an ending, 1 .psd, 1 of other endings.",
         "The folders 'b', 'd' hold no image.",
         "All images in folders are in 'a', so that there is one class.",
     )
@@ -151,7 +152,7 @@ def test_what_is_left_out_of_a_folder_is_counted_and_named(tmp_path):
         ("animals/cat/1.jpg animals/dog/1.jpg readme.txt", ("cat", "dog"), [0, 1], "animals"),
         ("a/b/c/dog/x/1.jpg a/b/c/cat/1.jpg a/x.csv", ("cat", "dog"), [0, 1], "a/b/c"),
         ("images/10/1.jpg images/2/1.jpg labels/2/1.txt", (), [10, 2], "images"),
-        ("train/cat/1.jpg train/dog/1.jpg test/none.txt", ("cat", "dog"), [0, 1], "train"),
+        ("train/cat/1.jpg train/dog/1.jpg readme.md", ("cat", "dog"), [0, 1], "train"),
         ("cat/1.jpg cat/2.jpg", ("cat",), [0, 0], ""),
         ("cat/1.jpg cat/a/2.jpg cat/b/3.jpg", ("cat",), [0, 0, 0], ""),
         ("cat/a/2.jpg", ("cat",), [0], ""),
@@ -416,6 +417,42 @@ def test_a_list_beside_the_folder_of_its_images(tmp_path, text, labels, told):
     *guesses, where = listing.notes
     assert guesses == ([told] if told else [])
     assert where.startswith("2 images were found beside the list 'train.csv', by another name than it has: '01ab")
+
+
+@pytest.mark.parametrize("on_disk", [b"b\xc3\xa9.jpg", b"b\xe9.jpg"])
+def test_a_list_in_latin_1_finds_its_files_and_has_readable_names(tmp_path, on_disk):
+    make(tmp_path, "a.jpg", os.fsdecode(on_disk))
+    (tmp_path / "list.csv").write_bytes("path,label\na.jpg,käse\nbé.jpg,“é”\n".encode("cp1252"))
+    listing = list_images(tmp_path / "list.csv")
+    assert labelled(listing) == {"a.jpg": "käse", os.fsdecode(on_disk): "“é”"}
+    assert listing.sizes.tolist() == [1, 2] and listing.notes == (
+        "'list.csv' is not UTF-8: it was read as Windows-1252.",
+    )
+
+
+def test_paths_with_backslashes_are_found(tmp_path):
+    make(tmp_path, "a/1.jpg", "b\\2.jpg")
+    (tmp_path / "list.csv").write_text("path,label\na\\1.jpg,5\nb\\2.jpg,6\n")
+    listing = list_images(tmp_path / "list.csv")
+    assert listing.paths == ("a/1.jpg", "b\\2.jpg") and listing.sizes.tolist() == [1, 2]
+    assert listing.notes == ("The backslashes in the paths of 'list.csv' were read as slashes.",)
+
+
+@pytest.mark.parametrize(("labels", "said"), [("0.00 0.37", "0.37"), ("1 2.5", "2.5"), ("nan 1e-3", "1e-3")])
+def test_fractional_labels_of_a_list_are_refused(tmp_path, labels, said):
+    make(tmp_path, "0.jpg", "1.jpg")
+    (tmp_path / "list.csv").write_text("path,score\n" + "".join(f"{i}.jpg,{x}\n" for i, x in enumerate(labels.split())))
+    with pytest.raises(PureError, match=rf"is {said}\. .*a class of its own"):
+        list_images(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"), [("1.0 2.0", ()), ("1.5 cat", ("1.5", "cat")), ("v1.5 v2", ("v1.5", "v2"))]
+)
+def test_other_labels_with_dots_are_taken(tmp_path, labels, names):
+    make(tmp_path, "0.jpg", "1.jpg")
+    (tmp_path / "list.csv").write_text("path,class\n" + "".join(f"{i}.jpg,{x}\n" for i, x in enumerate(labels.split())))
+    assert list_images(tmp_path / "list.csv").names == names
 
 
 def test_a_name_that_may_be_several_files_is_an_error_unless_the_list_is_called_after_a_folder(tmp_path):
