@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pure_cli.data.source import DamagedImage
+from pure_cli.files import LFS_POINTER
 
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI"),
@@ -200,7 +201,7 @@ def _unidentified(file: Path | bytes) -> str:
             head = content.read(64)
     except OSError as error:
         return _system_reason(error)
-    if head.startswith(b"version https://git-lfs"):
+    if head.startswith(LFS_POINTER):
         return "a Git LFS pointer, not an image (run 'git lfs pull')"
     if head[4:8] == b"ftyp":
         return _of_boxes(head)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from pure_cli.words import counted, printable
 
@@ -26,6 +26,19 @@ _NAMED = 4  # endings and folders that a sentence names
 _ALL = 50  # endings of what was left out that are named
 _NO_CLASSES = ("__MACOSX",)
 _EMPTY, _BESIDE, _LEFT_OUT = range(3)  # what there is in a folder without an image
+
+
+_ARRAYS = "Save arrays with np.savez('images.npz', images=…, labels=…)"
+_CONVERSIONS = {
+    ".bin": f"CIFAR is read in its form for Python (cifar-10-batches-py), and not in the binary one. {_ARRAYS}",
+    **dict.fromkeys((".h5", ".hdf5", ".mat", ".npy", ".pt", ".pkl", ".pickle"), _ARRAYS),
+    ".tfrecord": "Records of TensorFlow are not read: save the images as files in class folders",
+}
+
+
+def conversion(endings: Iterable[str]) -> str:
+    """What to make of data of another form, as a sentence with a space in front; "" where that is not known."""
+    return next((f" {_CONVERSIONS[ending]}." for ending in endings if ending in _CONVERSIONS), "")
 
 
 class Rest:
@@ -63,6 +76,10 @@ class Rest:
     def holds(self) -> str:
         """What there is, in words."""
         return f"it holds {_kinds(self._every)}" if self._every else "it is empty"
+
+    def conversion(self) -> str:
+        """What to make of what there is, if it is data of another form."""
+        return conversion(kind for kind, _ in self._every.most_common())
 
     def notes(self, classes: Container[str] = ()) -> list[str]:
         """Sentences on what was left out, and on class folders that are not among the classes."""

@@ -98,7 +98,7 @@ def test_formats_of_phones_and_of_the_web_are_read(kind, error):
 
 
 def test_a_heic_file_without_its_plugin_names_the_extra(monkeypatch):
-    monkeypatch.setattr(decode_module, "_formats", lambda: ("JPEG", "PNG"))
+    monkeypatch.setattr(decode_module, "_there", lambda: ("JPEG", "PNG"))
     head = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + b"x" * 100
     with pytest.raises(DamagedImage, match=r"a HEIC file, which needs pip install 'pure-cli\[heif\]'"):
         decode(head)

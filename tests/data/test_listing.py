@@ -510,6 +510,16 @@ def test_folder_without_an_image_says_what_it_holds_and_what_is_read(tmp_path):
         list_images(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "says"), [("data_batch_1.bin", "cifar-10-batches-py"), ("a.h5", "np.savez"), ("a.mat", "np.savez")]
+)
+def test_data_of_another_form_says_what_to_make_of_it(tmp_path, name, says):
+    data = make(tmp_path / "data", name)
+    for path in (data, data / name):
+        with pytest.raises(PureError, match=says):
+            list_images(path)
+
+
 def test_folder_without_permission_is_named(tmp_path, monkeypatch):
     make(tmp_path, "a/1.jpg", "secret/1.jpg")
     scandir = os.scandir

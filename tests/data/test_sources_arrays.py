@@ -65,9 +65,12 @@ def test_compressed_array_is_unpacked_once(tmp_path):
     np.testing.assert_array_equal(pixels(file, cache), COLOURS[::-1])
 
 
-@pytest.mark.parametrize("labels", [LABELS[:4], np.eye(3)[LABELS]])
-def test_labels_that_are_not_one_for_each_image_are_refused(tmp_path, labels):
-    with pytest.raises(PureError, match=r"'labels' in '.*' is .*argmax"):
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [(LABELS[:4], r"has 4 values, .*is needed\.$"), (np.eye(3)[LABELS], "has 6 × 3 values, .*argmax")],
+)
+def test_labels_that_are_not_one_for_each_image_are_refused(tmp_path, labels, says):
+    with pytest.raises(PureError, match=rf"'labels' in '.*' {says}"):
         list_images(stored(tmp_path, images=COLOURS, labels=labels))
 
 

@@ -184,7 +184,9 @@ def _scan(root: Path, rest: Rest) -> Iterator[_Found]:
                 run.append(one)
         waiting += [step for step in reversed(steps) if step]
     if not count:
-        raise PureError(f"There is no image in '{root}': {rest.holds()}. Images end in {', '.join(EXTENSIONS)}.")
+        raise PureError(
+            f"There is no image in '{root}': {rest.holds()}. Images end in {', '.join(EXTENSIONS)}.{rest.conversion()}"
+        )
 
 
 def _entries(folder: str, prefix: str, rest: Rest) -> Iterator[_Found]:

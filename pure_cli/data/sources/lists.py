@@ -16,7 +16,7 @@ import numpy as np
 from pure_cli.data.cache import Cache
 from pure_cli.data.labels import fraction, from_texts
 from pure_cli.data.place import Place, unreadable
-from pure_cli.data.rest import chosen_labels
+from pure_cli.data.rest import chosen_labels, conversion
 from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, Files, Items
 from pure_cli.data.sources.beside import NO_FILE, Beside, status_of
 from pure_cli.errors import PureError
@@ -147,7 +147,7 @@ def _read_list(file: Path) -> tuple[list[_Row], list[str]]:
     if suffix not in LIST_EXTENSIONS:
         raise PureError(
             f"'{file}' is neither a folder nor a list of files, which ends in {', '.join(LIST_EXTENSIONS)}, nor .tar, "
-            ".npz or .parquet. Pass one of these with --data."
+            f".npz or .parquet. Pass one of these with --data.{conversion([suffix])}"
         )
     text = _read_text(file)
     root, notes = file.parent, list[str]()
