@@ -146,7 +146,7 @@ class Bomb:
         ({"images": COLOURS[:, :0]}, r"has the shape \(6, 0, 9, 3\)"),
         ({"images": np.array([Bomb()], object)}, "pickled objects or damaged"),
         ({"images": COLOURS, "labels": np.array([Bomb()] * 6, object)}, "'labels' in '.*' are pickled objects"),
-        ({"images": COLOURS, "labels": np.array(3)}, "'labels' in '.*' is a single value"),
+        ({"images": COLOURS, "labels": np.array(3)}, "'labels' in '.*' has a single value"),
         ({"images": COLOURS, "labels": LABELS + np.array([0, 0, np.inf, 0, 0, 0])}, "The label of image 2 .* is inf"),
         ({"images": COLOURS, "labels": LABELS + np.array([0, 1e300, 0, 0, 0, 0])}, r"image 1 .* is 1e\+300"),
         ({"images": COLOURS, "labels": np.full(6, 2**63, np.uint64)}, "image 0 .* is 9223372036854775808"),

@@ -7,7 +7,7 @@ from torch import nn
 from pure_cli import Workspace
 from pure_cli.errors import PureError
 from pure_cli.models.spec import weights_fingerprint
-from pure_cli.models.weights import load_weights
+from pure_cli.models.weights import load_weights, read_weights
 
 
 class Wrapped(nn.Module):
@@ -150,5 +150,5 @@ def test_weights_behind_a_key_are_other_weights(model_file, tiny, images, tmp_pa
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
 def test_a_git_lfs_pointer_is_told(tmp_path, name):
     (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n")
-    with pytest.raises(PureError, match="is a Git LFS pointer and no weights. Run 'git lfs pull'"):
+    with pytest.raises(PureError, match=r"is a Git LFS pointer and no weights\. Run 'git lfs pull'"):
         read_weights(tmp_path / name)
