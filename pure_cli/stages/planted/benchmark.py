@@ -209,7 +209,7 @@ def ungrouped(listing: Listing, grouping: Mapping[str, str]) -> list[str]:
     named = ", ".join(f"'{printable(name)}'" for name in without[:NAMED])
     more = f" and {len(without) - NAMED:,} more" if len(without) > NAMED else ""
     return [
-        f"The grouping names {len(known) - len(without):,} of {len(known):,} classes; no unit is made of the others "
+        f"The grouping names {len(known) - len(without):,} of {len(known):,} classes; no union is made of the others "
         f"({named}{more})."
     ]
 
