@@ -12,6 +12,7 @@ _NO_CLASS = re.compile(
     r"jpegimages|images?|imgs?|(images?[ _-]?)?(train|training|val|valid|validation|dev|test|testing)(20[0-9]{2})?",
     re.IGNORECASE,
 )
+_BESIDE_IMAGES = re.compile(r"annot|mask|label|segm|ground", re.IGNORECASE)
 _NAMED = 4  # folders that a sentence names
 
 
@@ -50,7 +51,8 @@ def no_classes(root: Path, names: Collection[str], twins: Twins) -> list[str]:
     named = ", ".join(f"'{printable(name)}'" for name in odd[:_NAMED])
     more = f" and {len(odd) - _NAMED:,} more" if len(odd) > _NAMED else ""
     look = "look like no classes" if len(odd) > 1 else "looks like no class"
+    shown = next((name for name in odd if not _BESIDE_IMAGES.match(name)), odd[0])
     return [
         f"The class folder{'s' if len(odd) > 1 else ''} {named}{more} {look}. For the images of one folder alone, "
-        f"pass it, as in --data '{printable(str(root / odd[0]))}'."
+        f"pass it, as in --data '{printable(str(root / shown))}'."
     ]

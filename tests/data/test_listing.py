@@ -196,6 +196,7 @@ def test_a_folder_in_a_folder_without_end_stays_as_it_is(tmp_path):
 def test_folders_that_look_like_no_classes_are_told(tmp_path, files, odd):
     notes = " ".join(list_images(make(tmp_path, *files.split())).notes)
     assert (odd in notes and f"--data '{tmp_path}/" in notes) if odd else not notes
+    assert f"--data '{tmp_path}/annotations" not in notes
 
 
 def test_images_without_a_label_beside_others_are_counted(tmp_path):

@@ -111,7 +111,7 @@ def _of_descent(place: Place, inner: Place) -> list[str]:
     if inner is place:
         return []
     between = inner.path.relative_to(place.path).as_posix()
-    return [f"All images are in '{printable(between)}', which was taken for no class: the folders in it are."]
+    return [f"All images are in '{printable(between)}', which was taken for no class."]
 
 
 def _holding(place: Place, most: int) -> list[str]:
