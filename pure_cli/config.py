@@ -350,6 +350,8 @@ STAGES: dict[str, type[Settings]] = {
     "evaluate": EvaluateSettings,
 }
 OPTIONS = {"n": "-n", "m": "-m", "how": "pca or nmf"}  # how the command line says a setting, where it is not as usual
+BY_OTHER_NAMES = {"references": "n", "components": "m"}  # long names of options whose setting has another one
+OF_THE_COMMAND_LINE = ("quiet", "verbose", "json", "debug", "config", "list_layers", "damaged", "help")  # alone
 CONFIG_ONLY = ("workspace",)  # keys of a config file that belong to no stage
 ON_DEMAND = (
     "directions",
@@ -432,6 +434,8 @@ def read_config(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise PureError(f"{path} must hold 'key: value' lines, such as 'model: resnet50'.")
     shared = {key for cls in STAGES.values() for key in cls.model_fields}
+    content = _by_setting(content, path)
+    content |= {key: _by_setting(own, path) for key, own in content.items() if key in STAGES and isinstance(own, dict)}
     for key, value in content.items():
         if _is_section(key, value):
             if value is not None and not isinstance(value, dict):
@@ -442,6 +446,31 @@ def read_config(path: Path) -> dict[str, Any]:
         elif key not in shared and key not in CONFIG_ONLY:
             raise unknown(f"key in {path}", str(key), [*shared, *STAGES, *CONFIG_ONLY])
     return content
+
+
+def _by_setting(content: Mapping[Any, Any], path: Path) -> dict[Any, Any]:
+    """The same with the names of settings, where options are called as the command line calls them.
+
+    Raises
+    ------
+    PureError
+        An option by two names, or one that only the command line has.
+    """
+    found: dict[Any, Any] = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_").strip("_")
+        name = BY_OTHER_NAMES.get(name, name)
+        if name in OF_THE_COMMAND_LINE:
+            option = f"--{name.replace('_', '-')}"
+            raise PureError(
+                f"'{key}' in {path} is an option of the command line alone: leave it out, and pass {option}."
+            )
+        known = name in CONFIG_ONLY or any(name in cls.model_fields for cls in STAGES.values())
+        name = name if known else key
+        if name in found:
+            raise PureError(f"{path} says '{name}' twice, the second time as '{key}'. Leave one of them out.")
+        found[name] = value
+    return found
 
 
 def _is_section(key: str, value: Any) -> bool:

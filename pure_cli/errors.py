@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+CLOSE = 0.6  # of a name to an unknown one, for it to be meant; 1 is the same
 NEAREST = 3  # names suggested for an unknown one
 LISTED = 12  # names listed where none is near
 
@@ -40,7 +41,7 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> PureE
     hint : a sentence added at the end
     """
     known = list(known)
-    near = get_close_matches(name, known, n=NEAREST, cutoff=0.5)
+    near = get_close_matches(name, known, n=NEAREST, cutoff=CLOSE)
     if near:
         rest = f"Did you mean {' or '.join(repr(n) for n in near)}?"
     elif known:

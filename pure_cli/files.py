@@ -29,8 +29,18 @@ NO_ARCHIVE = (
     zipfile.BadZipFile,
     zlib.error,
 )  # raised by `read_archive` where there is none, or a damaged one
+LFS_POINTER = b"version https://git-lfs"  # how such a file begins
 _PART = 1 << 20  # bytes that are read at a time
 TEMPORARY = ".tmp"  # how the name of a file that is being written ends; it begins with a dot
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file stands for a larger one that Git LFS did not fetch."""
+    try:
+        with path.open("rb") as content:
+            return content.read(len(LFS_POINTER)) == LFS_POINTER
+    except OSError:
+        return False
 
 
 def temporary_beside(path: Path) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pure_cli import config
+from pure_cli.errors import PureError
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,11 @@ from pure_cli import config
          ["on", "1:30", "08", "1_0", "2024-01-01", "null"]),
         ("attribute", "neurons: 08", "neurons", "08"),
         ("attribute", "neurons: [1, 2]", "neurons", "1,2"),
+        ("attribute", "neurons: 010", "neurons", "010"),
+        ("attribute", "batch-size: 7", "batch_size", 7),
+        ("attribute", "attribute: {lower-layer: a}", "lower_layer", ["a"]),
+        ("collect", "model: x\ndata: x\nreferences: 8", "n", 8),
+        ("collect", "model: x\ndata: x\ncollect: {references: 8}", "n", 8),
         ("attribute", "force: yes", "force", True),
         ("attribute", "deterministic: off", "deterministic", False),
         ("attribute", "batch_size: 1_000", "batch_size", 1000),
@@ -30,3 +36,25 @@ def test_values_of_a_config_file_are_as_written_and_get_the_type_of_their_settin
     (tmp_path / "study.yaml").write_text(text)
     options = config.options_of(config.read_config(tmp_path / "study.yaml"), stage)
     assert getattr(config.make(stage, options), name) == value
+
+
+def test_a_number_with_zeros_in_front_is_that_neuron():
+    from pure_cli.core.neurons import parse_neurons
+
+    assert list(parse_neurons("010", 20, "a")) == [10]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("quiet: true", "'quiet' in .* is an option of the command line alone: leave it out, and pass --quiet"),
+        ("collect: {list-layers: yes}", "pass --list-layers"),
+        ("n: 3\nreferences: 4", "says 'n' twice, the second time as 'references'"),
+        ("quite: true", "Unknown key in .* 'quite'. There is: "),
+        ("modle: x", "Did you mean 'model'"),
+    ],
+)
+def test_keys_that_a_file_cannot_have(tmp_path, text, says):
+    (tmp_path / "study.yaml").write_text(text)
+    with pytest.raises(PureError, match=says):
+        config.read_config(tmp_path / "study.yaml")

@@ -21,7 +21,7 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MOST_STD = 1.5  # of pixels in 0 to 1, which deviate by 0.5 at most; 1 leaves them as they are
-NAMES = {"--mean": "mean", "--std": "standard deviation"}
+BGR_MEAN, SAME_MEAN = IMAGENET_MEAN[::-1], 0.01  # and how far from it the means of other collections of photos are
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,7 @@ class Preprocessing:
                 raise PureError(f"{option} takes three numbers, for red, green and blue, and not {values!r}.")
         if min(self.std) <= 0:
             raise PureError(f"--std has to be above 0 in every channel, and is {self.std!r}.")
-        for option, values, most in (("--mean", self.mean, 1.0), ("--std", self.std, MOST_STD)):
-            if max(values) > most:
-                scaled = ",".join(f"{value / 255:.3f}" for value in values)
-                raise PureError(
-                    f"The {NAMES[option]} of the normalisation is {values!r}, and pixels are in 0 to 1. If it is meant "
-                    f"for pixels in 0 to 255, divide it by 255: {option} {scaled}."
-                )
+        _require_unit_scale(self.mean, self.std)
 
     def resized(self, width: int, height: int) -> tuple[int, int]:
         """Width and height after the resize, before the crop."""
@@ -153,6 +147,45 @@ class Preprocessing:
         except (TypeError, ValueError) as error:
             raise PureError(f"Mean and standard deviation are three numbers each ({error}).") from error
         return cls(**{**values, **numbers})
+
+
+def in_bgr_order(mean: tuple[float, float, float]) -> bool:
+    """Whether a mean, on the scale 0..1, is ImageNet's in the order of OpenCV and Caffe."""
+    return bool(np.abs(np.subtract(mean, BGR_MEAN)).max() < SAME_MEAN)
+
+
+def in_rgb_order(mean: tuple[float, float, float], std: tuple[float, float, float]) -> str:
+    """What to do about values for blue, green and red, as the second half of a sentence."""
+    return (
+        "in the order blue, green, red, and the network is given red, green, blue: pass "
+        f"{_option('--mean', mean[::-1])} {_option('--std', std[::-1])}, and wrap a network that wants blue first in a "
+        "function in FILE.py that turns the channels round"
+    )
+
+
+def _require_unit_scale(mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+    """Raises `PureError`, with both values to use, where mean or standard deviation is of pixels in 0 to 255."""
+    of_mean, of_std = max(mean) > 1, max(std) > MOST_STD
+    if not (of_mean or of_std):
+        return
+    of_std |= set(std) == {1.0}  # Caffe's networks have their mean taken off, and no more
+    what = [f"mean {mean!r}"] * of_mean + [f"standard deviation {std!r}"] * of_std
+    mean, std = _divided(mean) if of_mean else mean, _divided(std) if of_std else std
+    advice = [_option("--mean", mean)] * of_mean + [_option("--std", std)] * of_std
+    start = f"Pixels are in 0 to 1, and {' and '.join(what)} are on the scale of pixels in 0 to 255"
+    if of_mean and in_bgr_order(mean):
+        raise PureError(f"{start}, {in_rgb_order(mean, std)}.")
+    raise PureError(f"{start}. Divide by 255: {' '.join(advice)}.")
+
+
+def _divided(values: tuple[float, float, float]) -> tuple[float, float, float]:
+    red, green, blue = (value / 255 for value in values)
+    return red, green, blue
+
+
+def _option(name: str, values: tuple[float, ...]) -> str:
+    """``--mean 0.485,0.456,0.406``"""
+    return f"{name} {','.join(f'{value:.3g}' for value in values)}"
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

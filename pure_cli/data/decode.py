@@ -15,11 +15,14 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pure_cli.data.source import DamagedImage
+from pure_cli.files import LFS_POINTER
 
 FORMATS = (
     *("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI"),
+    *("PCX", "SGI", "ICO", "DDS", "SUN"),
     "HEIF",  # of a plugin
 )  # and no others: some start a program to be read
+TGA, TGA_ENDING, TGA_FOOTER = "TGA", ".tga", b"TRUEVISION-XFILE.\0"  # not to be known by how it begins
 HEIF_PLUGIN = "pillow_heif"  # the extra ``heif``
 
 _ORIENTATION = 0x0112  # EXIF tag
@@ -75,7 +78,7 @@ def decode(raw: str | os.PathLike[str] | bytes | np.ndarray) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with _opened(file) as content, Image.open(content, formats=_formats()) as image:
+            with _opened(file) as content, Image.open(content, formats=_formats(file)) as image:
                 image.load()
                 if 0 in image.size:
                     raise DamagedImage("no pixels")
@@ -86,8 +89,14 @@ def decode(raw: str | os.PathLike[str] | bytes | np.ndarray) -> Image.Image:
         raise DamagedImage(_reason(error, file)) from error
 
 
+def _formats(file: Path | bytes) -> tuple[str, ...]:
+    """Those that a file may have, by how it begins; what has no such mark only where its name or its end says so."""
+    tga = file.endswith(TGA_FOOTER) if isinstance(file, bytes) else file.suffix.lower() == TGA_ENDING
+    return (*_there(), TGA) if tga else _there()
+
+
 @cache
-def _formats() -> tuple[str, ...]:
+def _there() -> tuple[str, ...]:
     """Those that the installed Pillow reads, with its plugin."""
     Image.init()
     with suppress(ImportError):
@@ -192,7 +201,7 @@ def _unidentified(file: Path | bytes) -> str:
             head = content.read(64)
     except OSError as error:
         return _system_reason(error)
-    if head.startswith(b"version https://git-lfs"):
+    if head.startswith(LFS_POINTER):
         return "a Git LFS pointer, not an image (run 'git lfs pull')"
     if head[4:8] == b"ftyp":
         return _of_boxes(head)
@@ -205,12 +214,12 @@ def _of_boxes(head: bytes) -> str:
     """Why a file of the family of MP4 is not read, by the brands that it begins with."""
     brands = {head[at : at + 4] for at in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)}
     if brands & _AVIF:
-        there = "AVIF" in _formats()
+        there = "AVIF" in _there()
         return (
             "a broken AVIF file" if there else "an AVIF file, which this Pillow does not read (pip install -U pillow)"
         )
     if brands & _HEIC:
-        there = "HEIF" in _formats()
+        there = "HEIF" in _there()
         return "a broken HEIC file" if there else "a HEIC file, which needs pip install 'pure-cli[heif]'"
     return "a video, or another file of its family, which is not read"
 

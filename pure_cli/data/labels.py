@@ -16,6 +16,7 @@ BY_NUMBER = "by number"  # names that are numbers are their own labels, though t
 _TOO_LARGE = 2.0**63  # for 64 bits
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}(\.0*)?")  # "3.0" is what pandas writes for 3 in a column with gaps
 _NUMBER = re.compile(r"[0-9]{1,18}")
+_DECIMAL = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 _GAPS = frozenset(("nan", "none", "null", "na", "n/a", "<na>"))  # what stands for a gap among whole numbers
 
 
@@ -70,6 +71,14 @@ def from_texts(texts: Sequence[str], names: Sequence[str] = ()) -> Classes:
     if words and not (value and all(word.lower() in _GAPS for word in words)):
         return number(texts, names)
     return Classes([max(value.get(t, UNKNOWN_LABEL), UNKNOWN_LABEL) for t in texts])
+
+
+def fraction(texts: Collection[str]) -> str:
+    """The first text that is a fractional number, where all of them are numbers or gaps; else ""."""
+    every = {text: None for text in texts if text and text.lower() not in _GAPS}
+    if not all(map(_DECIMAL.fullmatch, every)):
+        return ""
+    return next((text for text in every if not float(text).is_integer()), "")
 
 
 def misnumbered(names: Sequence[str]) -> int:

@@ -126,10 +126,11 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
     _check(items, source, place)
     count = len(items.paths)
     chosen = min(limit or count, count)
+    labels = _numbers(items.labels, count, UNKNOWN_LABEL)
     return Listing(
         root=items.root,
         paths=tuple(items.paths) if isinstance(items.paths, list) else items.paths,
-        labels=_numbers(items.labels, count, UNKNOWN_LABEL),
+        labels=labels,
         names=tuple(items.names),
         sizes=_numbers(items.sizes, count, NO_SIZE),
         times=_numbers(items.times, count, NO_TIME),
@@ -139,13 +140,21 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
         identity=items.identity,
         codes=tuple(items.codes),
         order=items.order,
-        notes=tuple(items.notes),
+        notes=(*items.notes, *_of_unlabelled(labels, items)),
     )
 
 
 def _numbers(given: Sequence[int] | np.ndarray | None, count: int, usual: int) -> np.ndarray:
     """(N,) int64; what is the same for all of them takes no memory."""
     return np.broadcast_to(np.int64(usual), count) if given is None else np.asanyarray(given, dtype=np.int64)
+
+
+def _of_unlabelled(labels: np.ndarray, items: Items) -> list[str]:
+    """A sentence on the images without a label, where others have one."""
+    if items.labels is None:
+        return []
+    without = sum(int((part == UNKNOWN_LABEL).sum()) for part in parts_of(labels))
+    return [f"{without:,} of the {len(labels):,} images {items.unlabelled}."] if 0 < without < len(labels) else []
 
 
 def _ranges(count: int) -> Iterator[np.ndarray]:

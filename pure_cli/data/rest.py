@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from pure_cli.words import counted, printable
 
@@ -23,8 +23,22 @@ _LIKE_AN_ENDING = re.compile(r"\.(?=.*[a-z])[a-z0-9_~-]{1,12}")  # else it is th
 _NONE, _OTHER = "without an ending", "of other endings"
 _KINDS = 1000  # endings that are told apart
 _NAMED = 4  # endings and folders that a sentence names
+_ALL = 50  # endings of what was left out that are named
 _NO_CLASSES = ("__MACOSX",)
 _EMPTY, _BESIDE, _LEFT_OUT = range(3)  # what there is in a folder without an image
+
+
+_ARRAYS = "Save arrays with np.savez('images.npz', images=…, labels=…)"
+_CONVERSIONS = {
+    ".bin": f"CIFAR is read in its form for Python (cifar-10-batches-py), and not in the binary one. {_ARRAYS}",
+    **dict.fromkeys((".h5", ".hdf5", ".mat", ".npy", ".pt", ".pkl", ".pickle"), _ARRAYS),
+    ".tfrecord": "Records of TensorFlow are not read: save the images as files in class folders",
+}
+
+
+def conversion(endings: Iterable[str]) -> str:
+    """What to make of data of another form, as a sentence with a space in front; "" where that is not known."""
+    return next((f" {_CONVERSIONS[ending]}." for ending in endings if ending in _CONVERSIONS), "")
 
 
 class Rest:
@@ -63,10 +77,14 @@ class Rest:
         """What there is, in words."""
         return f"it holds {_kinds(self._every)}" if self._every else "it is empty"
 
+    def conversion(self) -> str:
+        """What to make of what there is, if it is data of another form."""
+        return conversion(kind for kind, _ in self._every.most_common())
+
     def notes(self, classes: Container[str] = ()) -> list[str]:
         """Sentences on what was left out, and on class folders that are not among the classes."""
         count = self.left_out.total()
-        found = [f"{counted(count, 'file')} {_was(count)} left out: {_kinds(self.left_out)}."] if count else []
+        found = [f"{counted(count, 'file')} {_was(count)} left out: {_kinds(self.left_out, _ALL)}."] if count else []
         without = [
             name
             for name, state in self._folders.items()
@@ -96,10 +114,10 @@ def _was(count: int) -> str:
     return "was" if count == 1 else "were"
 
 
-def _kinds(counts: Counter[str]) -> str:
-    """``5 .jxl, 3 .tga and 2 more kinds of file``"""
-    named = ", ".join(f"{n:,} {kind}" for kind, n in counts.most_common(_NAMED))
-    more = len(counts) - _NAMED
+def _kinds(counts: Counter[str], most: int = _NAMED) -> str:
+    """``5 .jxl, 3 .psd and 2 more kinds of file``"""
+    named = ", ".join(f"{n:,} {kind}" for kind, n in counts.most_common(most))
+    more = len(counts) - most
     return f"{named} and {more} more kind{'s' if more > 1 else ''} of file" if more > 0 else named
 
 

@@ -17,6 +17,7 @@ EXTENSIONS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".gif"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".hif"),
     *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".mpo", ".apng", ".qoi"),
+    *(".tga", ".pcx", ".sgi", ".ico", ".dds", ".ras"),
 )
 MISSING_SIZE = -1  # of a file that is listed and is not there
 NO_TIME = -1  # of the last change of such a file, or of what is no file
@@ -52,6 +53,7 @@ class Items:
         there are none
     order : how class names were numbered, where the data does not say it (`pure_cli.data.labels`)
     notes : sentences on what was left out, and on what was guessed
+    unlabelled : what the images without a label do, in words
     """
 
     root: Path
@@ -65,6 +67,7 @@ class Items:
     times: Sequence[int] | np.ndarray | None = None
     order: str = ""
     notes: Sequence[str] = ()
+    unlabelled: str = "have no label"
 
 
 class Source(Protocol):

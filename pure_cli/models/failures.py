@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -12,6 +13,7 @@ from pure_cli.core.memory import is_out_of_memory
 from pure_cli.errors import PureError, first_line
 
 SIZES = (224, 32, 256, 64, 384, 28, 128, 299, 518, 512)  # pixels, that networks are made for
+_OTHER_NUMBERS = re.compile(r"[Dd]ouble|Half|BFloat16|dtype|datatype")  # in torch's own words
 WRAPPING = "docs/models.md shows a function that wraps it"
 
 
@@ -62,8 +64,11 @@ def _advice(model: nn.Module, image: torch.Tensor, error: Exception, name: str, 
         return (
             f"Its first input is '{names[0]}', and pure gives images: hand over its part that takes them; {WRAPPING}."
         )
-    if "Double" in str(error) or "same dtype" in str(error):
-        return "pure computes in float32, and its code makes numbers of another kind: leave out .double() and the like."
+    if _OTHER_NUMBERS.search(str(error)):
+        return (
+            "pure computes in float32, and its code makes numbers of another kind: leave out .half(), .double() and "
+            "the like, or let them follow the weights, as in x.to(self.fc.weight.dtype)."
+        )
     if "same device" in str(error):
         return "It keeps a tensor that does not go with it to the device: use register_buffer, or --device cpu."
     if size := _size_that_runs(model, image, sizes):

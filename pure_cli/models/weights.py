@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from pure_cli.errors import PureError, first_line, unknown
+from pure_cli.files import is_pointer
 from pure_cli.models.identity import identity
 from pure_cli.models.spec import PART, weights_place
 
@@ -88,6 +89,8 @@ def read_checkpoint(path: Path) -> object:
     PureError
         Not readable, or it would have to run code to be loaded.
     """
+    if is_pointer(path):
+        raise PureError(f"{path} is a Git LFS pointer and no weights. Run 'git lfs pull' where it comes from.")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -75,7 +75,7 @@ def calibrate(
                 continue
         anew = tables is None
         if tables is None:
-            result, calibration = _measured(store, layer, settings, grouping, progress)
+            result, calibration = _measured(store, layer, settings, grouping, progress, outcome.notes)
             tables = [{**table.as_dict(), "judge": ""} for table in result.tables]
             written.add(where, result, tables, Provenance(asked, made_from))
             outcome.computed += 1
@@ -103,7 +103,12 @@ def calibrate(
 
 
 def _measured(
-    store: Store, layer: str, settings: CalibrateSettings, grouping: dict[str, str], progress: Progress
+    store: Store,
+    layer: str,
+    settings: CalibrateSettings,
+    grouping: dict[str, str],
+    progress: Progress,
+    notes: list[str],
 ) -> tuple[Result, Calibration | None]:
     from pure_cli.stages.planted.benchmark import result, run
     from pure_cli.stages.planted.units import FOLDER
@@ -114,6 +119,7 @@ def _measured(
         found = run(store, layer, grouping, settings, progress)
     except UnreadableFile as error:
         raise PureError(f"{str(error).partition(' Make it again')[0]} Run `pure calibrate --force`.") from error
+    notes += [note for note in found.notes if note not in notes]
     return result(found)
 
 

@@ -72,17 +72,17 @@ class Scores:
         self._rule = self._chosen(example)
         outputs, labels = self._outputs(example), listing.labels[listing.index]
         if settings.target is None:
-            known = len(listing.names) in (0, outputs)
-            self._by_label = bool(known and labels.min(initial=0) >= 0 and labels.max(initial=0) < outputs)
-            told = "labels" if self._by_label else "predicted classes: the labels do not number its outputs"
-            self.notes.append(f"Relevance is that for the images' {told} (--target).")
+            reason = _no_outputs(listing, labels, outputs)
+            self._by_label = not reason
+            told = "labels (--target)" if self._by_label else f"predicted classes (--target): {reason}"
+            self.notes.append(f"Relevance is that for the images' {told}.")
         elif self._by_label and listing.order == BY_NAME and len(listing.names) != outputs:
             raise PureError(
                 f"The {counted(len(listing.names), 'class name')} of the images do not say which of the model's "
                 f"{outputs:,} outputs they are. Pass a list of images with these numbers, or use --target predicted."
             )
         elif self._by_label and labels.min(initial=0) < 0:
-            raise PureError("Not every image has a label. Use --target predicted.")
+            raise PureError(f"{_unlabelled(labels).capitalize()}. Use --target predicted.")
         elif self._by_label and labels.max(initial=0) >= outputs:
             raise PureError(
                 f"There are labels up to {labels.max()}, and the model has {outputs} outputs, from 0 on. "
@@ -181,6 +181,24 @@ class Scores:
         if not isinstance(output, torch.Tensor) or output.ndim != 2:
             raise PureError("The model gives no outputs (B, K) that relevance could be for. Use --by activation.")
         return output.shape[1]
+
+
+def _no_outputs(listing: Listing, labels: np.ndarray, outputs: int) -> str:
+    """Why the labels do not say which of the outputs they are; "" where they do."""
+    if labels.min(initial=0) < 0:
+        return _unlabelled(labels)
+    if labels.max(initial=0) >= outputs:
+        return f"there are labels up to {labels.max()}, and the model has {outputs:,} outputs, from 0 on"
+    if len(listing.names) in (0, outputs):
+        return ""
+    there = f"there are {counted(len(listing.names), 'class name')} for the model's {outputs:,} outputs"
+    if listing.order == BY_NAME:
+        return f"{there}, and nothing says which of them they are"
+    return f"{there}; where class n is output n, use --target label"
+
+
+def _unlabelled(labels: np.ndarray) -> str:
+    return "not every image has a label" if labels.max(initial=-1) >= 0 else "no image has a label"
 
 
 def _order_notes(listing: Listing) -> list[str]:

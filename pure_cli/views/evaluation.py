@@ -126,10 +126,12 @@ def planted_bars(rows: Sequence[Mapping[str, Any]], what: str) -> Figure:
             f"{count} meanings": chart.bars(one, place, width, colour)
             for count, one, (place, width), colour in zip(counts, values, places, PALETTE, strict=False)
         }
+        handles = {name: handle for one, (name, handle) in zip(values, handles.items(), strict=True) if _any(one[:, 0])}
         chart.limits(values)
         chart.label("adjusted Rand index")
-        _legend(chart.figure, handles if rows else {})
-        _foot(chart.figure, f"known meanings of {what}", "95 % intervals")
+        _legend(chart.figure, handles)
+        intervals = ["95 % intervals"] if any(_any(one[:, 1:]) for one in values) else []
+        _foot(chart.figure, f"known meanings of {what}", *intervals)
     return chart.figure
 
 
@@ -249,7 +251,7 @@ class _Chart(NamedTuple):
         at = np.arange(len(values)) + shift
         heights, below, above = np.nan_to_num(_two_sided(values)).T
         draw, name = (self.axes.bar, "yerr") if self.upright else (self.axes.barh, "xerr")
-        errors_drawn: dict[str, Any] = {name: [below, above], "error_kw": {"lw": 0.8, "ecolor": INK}}
+        errors_drawn: dict[str, Any] = {name: _two_sided(values)[:, 1:].T, "error_kw": {"lw": 0.8, "ecolor": INK}}
         drawn = draw(at, heights, width, color=color, **errors_drawn)
         if np.isfinite(values[:, 0]).any():
             for x, mean, *errors in zip(at.tolist(), values[:, 0], below, above, strict=True):
@@ -361,6 +363,10 @@ def _chart(names: Sequence[str], values: Sequence[np.ndarray]) -> _Chart:
     axes.set_ylim(last, first)
     axes.tick_params(axis="y", length=0)
     return _Chart(figure, axes, upright, decimals, (max(numbers) + 0.08) / (WIDTH - NAMES_WIDTH - 0.2))
+
+
+def _any(values: np.ndarray) -> bool:
+    return bool(np.isfinite(values).any())
 
 
 def _two_sided(values: np.ndarray) -> np.ndarray:

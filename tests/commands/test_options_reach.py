@@ -7,6 +7,7 @@ from pure_cli import api, config
 from pure_cli.app import app
 from pure_cli.commands.common import HABITS
 from pure_cli.commands.run import UNITS
+from pure_cli.errors import PureError
 from pure_cli.stages.common import Outcome
 
 NOT_FOR_STAGES = {*HABITS, "list_layers", "help"}  # what is shown, and where
@@ -76,6 +77,19 @@ def test_every_option_changes_what_the_stage_gets(gets, command, name):
 def test_every_option_of_a_command_is_a_key_of_the_file(stage):
     own = {option.name for option in COMMANDS[stage].params} - NOT_FOR_STAGES
     assert own == set(config.STAGES[stage].model_fields)
+
+
+@pytest.mark.parametrize("stage", list(config.STAGES))
+def test_a_file_may_say_options_as_the_command_line_does(stage, tmp_path):
+    file = tmp_path / "study.yaml"
+    for option in COMMANDS[stage].params:
+        for name in [one.strip("-") for one in option.opts if one.startswith("--")]:
+            file.write_text(f"{stage}: {{{name}: 1}}\n")
+            if option.name in NOT_FOR_STAGES - {"workspace"}:
+                with pytest.raises(PureError, match=f"command line alone: leave it out, and pass --{name}"):
+                    config.read_config(file)
+            elif option.name != "workspace":
+                assert config.options_of(config.read_config(file), stage) == {option.name: "1"}
 
 
 @pytest.mark.parametrize("written", ["deterministic: false", "deterministic: off\ncollect: {deterministic: no}"])

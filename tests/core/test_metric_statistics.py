@@ -119,6 +119,17 @@ def test_a_shared_mean_treats_what_shares_parts_as_one():
     assert np.isnan(shared_mean(np.array([np.nan]), [(0,)], 0).mean)
 
 
+@pytest.mark.parametrize(("count", "shown"), [(1, False), (2, False), (3, True)])
+def test_an_interval_is_made_from_three_units_or_more(count, shown):
+    values, parts = np.arange(count) / 3, [(2 * i, 2 * i + 1) for i in range(count)]
+    found = shared_mean(values, parts, 0)
+    assert found.mean == pytest.approx(values.mean()) and found.n == count
+    assert np.isfinite([found.low, found.high]).tolist() == [shown, shown]
+    score, positive = np.arange(2.0 * count), np.arange(2 * count) < count
+    area, ahead = shared_area([score], positive, [(i,) for i in range(2 * count)], 0)
+    assert (area.mean, ahead.mean) == (0, 0) and np.isfinite([area.low, ahead.high]).tolist() == [shown, shown]
+
+
 def test_the_interval_of_a_shared_mean_covers_the_truth_where_pairs_share_classes():
     from itertools import combinations
 

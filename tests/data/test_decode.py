@@ -98,7 +98,7 @@ def test_formats_of_phones_and_of_the_web_are_read(kind, error):
 
 
 def test_a_heic_file_without_its_plugin_names_the_extra(monkeypatch):
-    monkeypatch.setattr(decode_module, "_formats", lambda: ("JPEG", "PNG"))
+    monkeypatch.setattr(decode_module, "_there", lambda: ("JPEG", "PNG"))
     head = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + b"x" * 100
     with pytest.raises(DamagedImage, match=r"a HEIC file, which needs pip install 'pure-cli\[heif\]'"):
         decode(head)
@@ -501,3 +501,23 @@ def test_files_are_closed(tmp_path):
     reason(cut)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert all(np.asarray(image).size for image in kept)
+
+
+@pytest.mark.parametrize("ending", ["tga", "pcx", "sgi", "ico", "dds"])
+def test_formats_of_graphics_programs_are_read_as_they_were_saved(tmp_path, ending):
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    file = tmp_path / f"a.{ending.upper()}"
+    Image.fromarray(pixels).save(file, ending.upper())
+    assert np.array_equal(np.asarray(decode(file)), pixels)
+    assert np.array_equal(np.asarray(decode(file.read_bytes())), pixels)
+
+
+def test_a_file_is_read_as_tga_only_where_it_says_so(tmp_path):
+    file = tmp_path / "a.tga"
+    Image.new("RGB", (8, 8)).save(file)
+    content = file.read_bytes()[:-26]  # without the footer of the second version
+    file.write_bytes(content)
+    assert decode(file).size == (8, 8)
+    for other in (content, file.rename(tmp_path / "a.jpg")):
+        with pytest.raises(DamagedImage, match="not an image"):
+            decode(other)

@@ -16,6 +16,7 @@ from pure_cli.errors import PureError, PureFailure
 EVERY_ENDING = [
     *("jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "dib", "gif", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"),
     *("avif", "heic", "heif", "hif", "jp2", "j2k", "j2c", "jpc", "jpf", "jpx", "mpo", "apng", "qoi"),
+    *("tga", "pcx", "sgi", "ico", "dds", "ras"),
 ]
 
 
@@ -135,13 +136,75 @@ def test_folders_that_are_called_by_numbers_are_the_classes_of_these_numbers(tmp
 
 
 def test_what_is_left_out_of_a_folder_is_counted_and_named(tmp_path):
-    make(tmp_path, "a/1.jpg", "a/2.JXL", "a/3.jxl", "a/4.tga", "a/notes.txt", "b/1.jxl", "c/labels.json", "a/README")
+    make(tmp_path, "a/1.jpg", "a/2.JXL", "a/3.jxl", "a/4.psd", "a/notes.txt", "b/1.jxl", "c/labels.json", "a/README")
     make(tmp_path, "a/00af31", ".b/1.jxl", "a/Thumbs.db", "a/1.2.0017")
     (tmp_path / "d").mkdir()
     assert list_images(tmp_path).notes == (
-        "6 files were left out: 3 .jxl, 1 .tga, 1 without an ending, 1 of other endings.",
+        "6 files were left out: 3 .jxl, 1 without an ending, 1 .psd, 1 of other endings.",
         "The folders 'b', 'd' hold no image.",
+        "All images in folders are in 'a', so that there is one class.",
     )
+
+
+@pytest.mark.parametrize(
+    ("files", "names", "labels", "inner"),
+    [
+        ("animals/cat/1.jpg animals/dog/1.jpg readme.txt", ("cat", "dog"), [0, 1], "animals"),
+        ("a/b/c/dog/x/1.jpg a/b/c/cat/1.jpg a/x.csv", ("cat", "dog"), [0, 1], "a/b/c"),
+        ("images/10/1.jpg images/2/1.jpg labels/2/1.txt", (), [10, 2], "images"),
+        ("train/cat/1.jpg train/dog/1.jpg readme.md", ("cat", "dog"), [0, 1], "train"),
+        ("cat/1.jpg cat/2.jpg", ("cat",), [0, 0], ""),
+        ("cat/1.jpg cat/a/2.jpg cat/b/3.jpg", ("cat",), [0, 0, 0], ""),
+        ("cat/a/2.jpg", ("cat",), [0], ""),
+        ("animals/cat/1.jpg animals/dog/1.jpg 1.jpg", ("animals",), [-1, 0, 0], ""),
+    ],
+)
+def test_a_folder_that_all_images_are_in_is_no_class(tmp_path, files, names, labels, inner):
+    listing = list_images(make(tmp_path, *files.split()))
+    assert (listing.names, listing.labels.tolist()) == (names, labels)
+    assert listing.root == tmp_path / inner and all(listing.path(i).is_file() for i in range(len(labels)))
+    told = f"All images are in '{inner}'" if inner else f"All images in folders are in '{names[0]}'"
+    assert any(note.startswith(told) for note in listing.notes)
+
+
+@pytest.mark.parametrize("inside", ["cat/", ""])
+def test_splits_in_a_folder_that_all_images_are_in(tmp_path, inside):
+    data = make(tmp_path, f"images/train/{inside}1.jpg", f"images/val/{inside}2.jpg", "labels/train/1.txt")
+    with pytest.raises(PureError, match="several splits: train, val"):
+        list_images(data)
+    listing = list_images(f"{data}#val")
+    assert listing.paths == (f"{inside}2.jpg",) and listing.root == data / "images/val"
+
+
+def test_a_folder_in_a_folder_without_end_stays_as_it_is(tmp_path):
+    make(tmp_path, "cat/notes.txt", "dog/1.jpg", "dog/more/2.jpg")
+    (tmp_path / "cat/round").symlink_to(tmp_path / "cat")
+    assert labelled(list_images(tmp_path)) == {"dog/1.jpg": "dog", "dog/more/2.jpg": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("files", "odd"),
+    [
+        ("JPEGImages/1.jpg SegmentationClass/1.png", "'JPEGImages', 'SegmentationClass' look"),
+        ("train2017/1.jpg val2017/2.jpg annotations/masks/1.png", "'annotations', 'train2017', 'val2017' look"),
+        ("x/1.jpg x/2.jpg y/1.png y/2.png z/3.jpg", "'x', 'y' look"),
+        ("cat/1.jpg dog/1.jpg", ""),
+        ("cat/1.jpg dog/1.png dog/2.png", ""),
+        ("mask/1.jpg no_mask/1.jpg", ""),
+    ],
+)
+def test_folders_that_look_like_no_classes_are_told(tmp_path, files, odd):
+    notes = " ".join(list_images(make(tmp_path, *files.split())).notes)
+    assert (odd in notes and f"--data '{tmp_path}/" in notes) if odd else not notes
+    assert f"--data '{tmp_path}/annotations" not in notes
+
+
+def test_images_without_a_label_beside_others_are_counted(tmp_path):
+    listing = list_images(make(tmp_path, "1.jpg", "2.jpg", "cat/1.jpg", "dog/1.jpg"))
+    assert listing.notes == ("2 of the 4 images lie in no class folder and have no label.",)
+    (tmp_path / "list.csv").write_text("path,label\n1.jpg,\n2.jpg,5\ncat/1.jpg,5\n")
+    assert list_images(tmp_path / "list.csv").notes == ("1 of the 3 images have no label.",)
+    assert not list_images(make(tmp_path / "flat", "1.jpg")).notes
 
 
 # --- limit
@@ -357,6 +420,42 @@ def test_a_list_beside_the_folder_of_its_images(tmp_path, text, labels, told):
     assert where.startswith("2 images were found beside the list 'train.csv', by another name than it has: '01ab")
 
 
+@pytest.mark.parametrize("on_disk", [b"b\xc3\xa9.jpg", b"b\xe9.jpg"])
+def test_a_list_in_latin_1_finds_its_files_and_has_readable_names(tmp_path, on_disk):
+    make(tmp_path, "a.jpg", os.fsdecode(on_disk))
+    (tmp_path / "list.csv").write_bytes("path,label\na.jpg,käse\nbé.jpg,“é”\n".encode("cp1252"))
+    listing = list_images(tmp_path / "list.csv")
+    assert labelled(listing) == {"a.jpg": "käse", os.fsdecode(on_disk): "“é”"}
+    assert listing.sizes.tolist() == [1, 2] and listing.notes == (
+        "'list.csv' is not UTF-8: it was read as Windows-1252.",
+    )
+
+
+def test_paths_with_backslashes_are_found(tmp_path):
+    make(tmp_path, "a/1.jpg", "b\\2.jpg")
+    (tmp_path / "list.csv").write_text("path,label\na\\1.jpg,5\nb\\2.jpg,6\n")
+    listing = list_images(tmp_path / "list.csv")
+    assert listing.paths == ("a/1.jpg", "b\\2.jpg") and listing.sizes.tolist() == [1, 2]
+    assert listing.notes == ("The backslashes in the paths of 'list.csv' were read as slashes.",)
+
+
+@pytest.mark.parametrize(("labels", "said"), [("0.00 0.37", "0.37"), ("1 2.5", "2.5"), ("nan 1e-3", "1e-3")])
+def test_fractional_labels_of_a_list_are_refused(tmp_path, labels, said):
+    make(tmp_path, "0.jpg", "1.jpg")
+    (tmp_path / "list.csv").write_text("path,score\n" + "".join(f"{i}.jpg,{x}\n" for i, x in enumerate(labels.split())))
+    with pytest.raises(PureError, match=rf"is {said}\. .*a class of its own"):
+        list_images(tmp_path / "list.csv")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"), [("1.0 2.0", ()), ("1.5 cat", ("1.5", "cat")), ("v1.5 v2", ("v1.5", "v2"))]
+)
+def test_other_labels_with_dots_are_taken(tmp_path, labels, names):
+    make(tmp_path, "0.jpg", "1.jpg")
+    (tmp_path / "list.csv").write_text("path,class\n" + "".join(f"{i}.jpg,{x}\n" for i, x in enumerate(labels.split())))
+    assert list_images(tmp_path / "list.csv").names == names
+
+
 def test_a_name_that_may_be_several_files_is_an_error_unless_the_list_is_called_after_a_folder(tmp_path):
     make(tmp_path, "small/1.jpg", "test/1.jpg", "train/1.jpg", "train/2.jpg")
     for name in ("list.csv", "train_labels.csv"):
@@ -410,6 +509,16 @@ def test_folder_without_an_image_says_what_it_holds_and_what_is_read(tmp_path):
     make(tmp_path, "a.npy", "b.npy", "c/x.parquet", "README")
     with pytest.raises(PureError, match=r"2 \.npy, 1 \.parquet|2 \.npy, 1 without an ending"):
         list_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("data_batch_1.bin", "cifar-10-batches-py"), ("a.h5", "np.savez"), ("a.mat", "np.savez")]
+)
+def test_data_of_another_form_says_what_to_make_of_it(tmp_path, name, says):
+    data = make(tmp_path / "data", name)
+    for path in (data, data / name):
+        with pytest.raises(PureError, match=says):
+            list_images(path)
 
 
 def test_folder_without_permission_is_named(tmp_path, monkeypatch):

@@ -65,9 +65,12 @@ def test_compressed_array_is_unpacked_once(tmp_path):
     np.testing.assert_array_equal(pixels(file, cache), COLOURS[::-1])
 
 
-@pytest.mark.parametrize("labels", [LABELS[:4], np.eye(3)[LABELS]])
-def test_labels_that_are_not_one_for_each_image_are_refused(tmp_path, labels):
-    with pytest.raises(PureError, match=r"'labels' in '.*' is .*argmax"):
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [(LABELS[:4], r"has 4 values, .*is needed\.$"), (np.eye(3)[LABELS], "has 6 × 3 values, .*argmax")],
+)
+def test_labels_that_are_not_one_for_each_image_are_refused(tmp_path, labels, says):
+    with pytest.raises(PureError, match=rf"'labels' in '.*' {says}"):
         list_images(stored(tmp_path, images=COLOURS, labels=labels))
 
 
@@ -143,7 +146,7 @@ class Bomb:
         ({"images": COLOURS[:, :0]}, r"has the shape \(6, 0, 9, 3\)"),
         ({"images": np.array([Bomb()], object)}, "pickled objects or damaged"),
         ({"images": COLOURS, "labels": np.array([Bomb()] * 6, object)}, "'labels' in '.*' are pickled objects"),
-        ({"images": COLOURS, "labels": np.array(3)}, "'labels' in '.*' is a single value"),
+        ({"images": COLOURS, "labels": np.array(3)}, "'labels' in '.*' has a single value"),
         ({"images": COLOURS, "labels": LABELS + np.array([0, 0, np.inf, 0, 0, 0])}, "The label of image 2 .* is inf"),
         ({"images": COLOURS, "labels": LABELS + np.array([0, 1e300, 0, 0, 0, 0])}, r"image 1 .* is 1e\+300"),
         ({"images": COLOURS, "labels": np.full(6, 2**63, np.uint64)}, "image 0 .* is 9223372036854775808"),

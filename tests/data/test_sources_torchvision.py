@@ -234,6 +234,15 @@ def test_groups_of_classes_by_their_names_or_their_codes(imagenet, classes):
     assert listing.names == ("bird", "fish") and listing.labels.tolist() == [1, 1, 0, 0]
 
 
+def test_classes_that_a_grouping_leaves_out_are_told(imagenet):
+    from pure_cli.stages.planted.benchmark import ungrouped
+
+    listing = list_images(imagenet / "train")
+    (note,) = ungrouped(listing, {TENCH: "fish"})
+    assert "names 1 of 2 classes" in note and f"('{COCK}')" in note
+    assert not ungrouped(listing, {TENCH: "fish", COCK: "bird"}) and not ungrouped(listing, {})
+
+
 def test_names_that_are_not_known_or_twice(imagenet):
     (imagenet / "words.txt").write_text(f"{TENCH} crane\n{COCK} crane\n")
     assert list_images(imagenet / "train").names == (f"crane ({TENCH})", f"crane ({COCK})")

@@ -66,3 +66,23 @@ def test_other_failures_name_the_module_and_no_option():
 def test_a_part_that_is_deep_inside_is_named_by_its_own_name():
     text = told(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.Conv2d(5, 4, 3))))
     assert "in its module '1.0'" in text and "takes images" not in text
+
+
+class Cast(nn.Module):
+    """Weights in float32, as pure has them, and a forward that casts."""
+
+    def __init__(self, dtype, *layers):
+        super().__init__()
+        self.dtype, self.inner = dtype, nn.Sequential(*layers)
+
+    def forward(self, x):
+        return self.inner(x.to(self.dtype)).float()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize(
+    "layers", [[nn.Conv2d(3, 4, 3)], [nn.Flatten(), nn.Linear(4800, 4)], [nn.LayerNorm(40), nn.Conv2d(3, 4, 3)]]
+)
+def test_a_cast_to_another_precision_is_told(dtype, layers):
+    text = told(Cast(dtype, *layers))
+    assert "in its module 'inner." in text and "float32" in text and "leave out .half()" in text

@@ -7,7 +7,7 @@ from torch import nn
 from pure_cli import Workspace
 from pure_cli.errors import PureError
 from pure_cli.models.spec import weights_fingerprint
-from pure_cli.models.weights import load_weights
+from pure_cli.models.weights import load_weights, read_weights
 
 
 class Wrapped(nn.Module):
@@ -145,3 +145,10 @@ def test_weights_behind_a_key_are_other_weights(model_file, tiny, images, tmp_pa
     again = workspace.collect(weights=f"{file}#ema", **options)
     assert not first.up_to_date and any("weights changed" in note for note in again.notes)
     workspace.attribute(neurons="0", workers=0)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_a_git_lfs_pointer_is_told(tmp_path, name):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123\n")
+    with pytest.raises(PureError, match=r"is a Git LFS pointer and no weights\. Run 'git lfs pull'"):
+        read_weights(tmp_path / name)

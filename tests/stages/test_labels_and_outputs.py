@@ -51,6 +51,29 @@ def test_neuron_has_the_images_of_the_folder_with_the_number_of_its_output(tmp_p
     assert told == (sorted(names) != sorted(names, key=int) or len(names) < 12)
 
 
+def test_the_reason_for_predicted_classes_is_the_right_one(tmp_path):
+    def note(names, data="data"):
+        (tmp_path / "-".join(names)).mkdir(exist_ok=True)
+        folder = tmp_path / "-".join(names)
+        if data == "data":
+            _, outcome = collected(folder, names)
+        else:
+            outcome = Workspace(folder / "other").collect(
+                model=f"{folder}/net.py:twelve", data=folder / data, layer="1", by="relevance", n=2, workers=0
+            )
+        (found,) = [note for note in outcome.notes if "Relevance is that" in note]
+        return found
+
+    assert "there are 3 class names for the model's 12 outputs; where class n is output n" in note(["0", "1", "2"])
+    assert "labels up to 20, and the model has 12 outputs" in note(["3", "20"])
+    assert "nothing says which" in note(["a", "b", "c"])
+    for text, reason in (("0.png,1\n{},\n", "not every image has a label"), ("0.png\n{}\n", "no image has a label")):
+        folder = tmp_path / "a-b-c"
+        files = sorted(str(path.relative_to(folder)) for path in folder.glob("data/*/*.png"))
+        (folder / "list.csv").write_text("path,label\n" + text.replace("0.png", files[0]).format(files[1]))
+        assert reason in note(["a", "b", "c"], "list.csv")
+
+
 def test_names_in_the_order_of_the_alphabet_are_told_and_others_refused(tmp_path):
     (tmp_path / "few").mkdir()
     names = [f"class {letter}" for letter in "abcdefghijkl"]

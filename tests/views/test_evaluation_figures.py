@@ -237,7 +237,7 @@ def test_few_or_unknown_values_still_give_a_figure(tmp_path, count):
 def error_ends(figure) -> list[tuple[float, float]]:
     """Where every error bar ends, in the order in which they were drawn."""
     drawn = [c for c in figure.axes[0].containers if hasattr(c, "has_yerr")]
-    segments = [(int(c.has_yerr), s) for c in drawn for s in c.lines[2][0].get_segments()]
+    segments = [(int(c.has_yerr), s) for c in drawn for s in c.lines[2][0].get_segments() if len(s)]
     return [(float(s[:, along].min()), float(s[:, along].max())) for along, s in segments]
 
 
@@ -252,6 +252,15 @@ def test_intervals_of_planted_units_are_drawn_where_the_table_has_them(names):
     assert bool(figure.axes[0].get_ylabel()) == (len(names) == 2)  # upright
     ends = np.array(error_ends(figure))
     assert ends == pytest.approx(np.array([[0.578, 1.0]] * len(names) + [[-0.1, 0.45]] * len(names)))
+
+
+@pytest.mark.parametrize(("interval", "promised"), [("–", False), ("0.100 … 0.900", True)])
+def test_a_figure_of_planted_units_promises_what_it_shows(interval, promised):
+    rows = [{"features": "a", "ARI, 2": 0.5, "95 %, 2": interval, "ARI, 3": None, "95 %, 3": "–"}]
+    figure = planted_bars(rows, "unions")
+    assert any("95 % intervals" in text for text in written(figure)) == promised
+    assert error_ends(figure) == ([pytest.approx((0.1, 0.9))] if promised else [])
+    assert "2 meanings" in written(figure) and "3 meanings" not in written(figure)
 
 
 def test_errors_of_distances_and_correlations_are_those_of_the_table():

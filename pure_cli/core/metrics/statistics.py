@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FEWEST_VALUES = 3  # values that an interval is made from: of one, every sample of the bootstrap is the same
 BLOCK = 1_000_000  # numbers drawn at a time
 
 
@@ -65,7 +66,7 @@ def paired_difference(
     Returns
     -------
     PairedDifference
-        With fewer than two neurons the interval and `p` are NaN, with none everything but `n`. Draws are left out of
+        With fewer than `FEWEST_VALUES` neurons the interval is NaN, with none everything but `n`. Draws are left out of
         the test; `p` is 1 where there are only draws.
 
     Notes
@@ -82,7 +83,7 @@ def paired_difference(
     if not n:
         return PairedDifference(np.nan, np.nan, np.nan, np.nan, 0, np.nan)
     low, high = np.nan, np.nan
-    if n > 1:
+    if n >= FEWEST_VALUES:
         low, high = np.quantile(_bootstrap_means(difference, seed, samples), [(1 - level) / 2, (1 + level) / 2])
     wins = float((difference > 0).mean())
     return PairedDifference(float(difference.mean()), float(low), float(high), wins, n, _wilcoxon(difference))
@@ -140,7 +141,7 @@ def shared_mean(
     Returns
     -------
     Estimate
-        All NaN without a value, the interval with a single part.
+        All NaN without a value, the interval with a single part or fewer than `FEWEST_VALUES` values.
 
     Notes
     -----
@@ -153,7 +154,7 @@ def shared_mean(
         return Estimate(np.nan, np.nan, np.nan, 0)
     values, own = values[known], [parts[i] for i in known.tolist()]
     mean = float(values.mean())
-    weights = _drawn(own, seed, samples)
+    weights = _drawn(own, seed, samples) if len(values) >= FEWEST_VALUES else None
     if weights is None:
         return Estimate(mean, np.nan, np.nan, len(values))
     totals = weights.sum(axis=1)
@@ -212,8 +213,10 @@ def shared_area(
     Returns
     -------
     list of two for each score
-        The area, and its difference from the first score's.
+        The area, and its difference from the first score's; the intervals are NaN with fewer than `FEWEST_VALUES`
+        positives or negatives.
     """
+    few = min(positive.sum(), (~positive).sum()) < FEWEST_VALUES
     weights = _drawn(parts, seed, samples)
     assert weights is not None, "there are positives and negatives"
     rows = [np.repeat(np.arange(len(positive)), own) for own in weights]
@@ -222,6 +225,6 @@ def shared_area(
     for score, area in zip(scores, areas, strict=True):
         whole = area_under_curve(score, positive)
         for mean, values in ((whole, area), (whole - area_under_curve(scores[0], positive), area - areas[0])):
-            low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+            low, high = (np.nan, np.nan) if few else np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
             found.append(Estimate(mean, float(low), float(high), len(positive)))
     return found

@@ -179,10 +179,10 @@ def _label_key(headers: Mapping[str, _Header | None], image_key: str, split: str
                 f"'{odd}' in '{file}' are pickled objects, which are not read, or damaged. "
                 "Save them as numbers or as texts (.astype(str))."
             )
-        shape = " × ".join(map(str, header.shape)) or "a single value"
+        shape = f"{' × '.join(map(str, header.shape))} values" if header.shape else "a single value"
         raise PureError(
-            f"'{odd}' in '{file}' is {shape}, and one label for each of {count} images is needed. "
-            "Of one number for each class, save .argmax(axis=1)."
+            f"'{odd}' in '{file}' has {shape}, and one label for each of {count} images is needed."
+            + (" Of one number for each class, save .argmax(axis=1)." if header.shape[:1] == (count,) else "")
         )
     return None
 

@@ -1,21 +1,30 @@
-"""A folder: each folder in it that holds an image, at any depth, is a class; images directly in it have no label."""
+"""A folder: each folder in it that holds an image, at any depth, is a class; images directly in it have no label.
 
+A folder that all images are in, in folders of it, is no class: those folders are.
+"""
+
+import itertools
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from pure_cli.data.cache import Cache
 from pure_cli.data.labels import UNKNOWN_LABEL, numbering
+from pure_cli.data.no_classes import FOLDERS_OF_TWINS, Twins, no_classes
 from pure_cli.data.place import Place, no_splits, pick_split, unreadable
 from pure_cli.data.rest import Rest
 from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, NO_TIME, Files, Items
 from pure_cli.data.spool import Spool, parts_of
 from pure_cli.data.synsets import readable_names
 from pure_cli.errors import PureError
+from pure_cli.words import printable
 
+DEEPEST = 100  # folders in each other: more are links that go round
 SPLITS = (
     "train",
     "training",
@@ -39,14 +48,19 @@ class Folder:
 
     def list(self, place: Place, cache: Cache) -> Items:
         splits = _splits(place)
+        inner = place if splits else _descended(place)
+        if inner is not place:
+            splits = _splits(inner) or _flat_splits(inner)
         if place.split is not None and not splits:
             raise no_splits(place)
-        root = place.path / pick_split(place, splits) if splits else place.path
+        root = inner.path / pick_split(place, splits) if splits else inner.path
         spool, seen = Spool(3, cache.folder), {"": UNKNOWN_LABEL}
-        rest = Rest()
+        rest, twins = Rest(), Twins()
         for path, size, time in _scan(root, rest):
             name = path.partition("/")[0] if "/" in path else ""
             spool.add(path, size, time, seen.setdefault(name, len(seen) - 1))
+            if name and len(seen) <= FOLDERS_OF_TWINS:
+                twins.add(name, path)
         position, codes, order = numbering(seen.keys() - {""})
         labels = spool.numbers(2)
         in_order = np.array([*(position[name] for name in seen if name), UNKNOWN_LABEL])  # that of -1 is the last
@@ -55,9 +69,10 @@ class Folder:
         names = readable_names(root, codes)
         paths, sizes, times = spool.texts(), spool.numbers(0), spool.numbers(1)
         known = codes if names else ()
+        notes = [*_of_descent(place, inner), *rest.notes(seen), *no_classes(root, seen.keys() - {""}, twins)]
         return Items(
             root, paths, Files(root, paths), labels, names or codes, sizes, codes=known, times=times, order=order,
-            notes=rest.notes(seen),
+            notes=notes, unlabelled="lie in no class folder and have no label",
         )  # fmt: skip
 
 
@@ -72,6 +87,64 @@ def _splits(place: Place) -> list[str]:
     elsewhere = any(shared & inside[name] for name in place.folders if name not in there)
     flat = any(inside[name] for name in there) and not all(inside[name] for name in there)
     return there if len(there) >= 2 and (flat or (shared and not elsewhere)) else []
+
+
+def _flat_splits(place: Place) -> list[str]:
+    """The folders train, val, test, where no other one holds an image: below a folder that is no class, neither are
+    they."""
+    holding = _holding(place, len(SPLITS) + 1)
+    return [name for name in SPLITS if name in holding] if len(holding) > 1 and set(holding) <= set(SPLITS) else []
+
+
+def _descended(place: Place) -> Place:
+    """The folder below, at any depth, that all images are in, if they are in folders of it; else the place itself."""
+    inner, end = place, place
+    while not _has_image(inner.path) and len(holding := _holding(inner, 2)) == 1:
+        inner = replace(inner, path=inner.path / holding[0])
+        end = inner if _holding(inner, 2)[1:] and not _has_image(inner.path) else end
+        if len(inner.path.parts) - len(place.path.parts) > DEEPEST:
+            return place
+    return end
+
+
+def _of_descent(place: Place, inner: Place) -> list[str]:
+    if inner is place:
+        return []
+    between = inner.path.relative_to(place.path).as_posix()
+    return [f"All images are in '{printable(between)}', which was taken for no class."]
+
+
+def _holding(place: Place, most: int) -> list[str]:
+    """The first folders of a place that hold an image, at any depth."""
+    return list(itertools.islice((name for name in sorted(place.folders) if _holds(place.path / name)), most))
+
+
+def _holds(folder: Path) -> bool:
+    """Whether there is an image in a folder, at any depth."""
+    waiting, seen = [folder], set()
+    while waiting:
+        one = waiting.pop()
+        with suppress(OSError):  # the scan says so
+            real = one.resolve()
+            if real in seen:
+                continue
+            seen.add(real)
+            if _has_image(one):
+                return True
+            waiting += [one / name for name in sorted(Place(str(one), one).folders, reverse=True)]
+    return False
+
+
+def _has_image(folder: Path) -> bool:
+    """Whether there is an image directly in a folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return any(
+                entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".") and not _is_folder(entry)
+                for entry in entries
+            )
+    except OSError:
+        return False
 
 
 _Found = tuple[str, int, int]  # path, or name; bytes; time of the last change
@@ -111,7 +184,9 @@ def _scan(root: Path, rest: Rest) -> Iterator[_Found]:
                 run.append(one)
         waiting += [step for step in reversed(steps) if step]
     if not count:
-        raise PureError(f"There is no image in '{root}': {rest.holds()}. Images end in {', '.join(EXTENSIONS)}.")
+        raise PureError(
+            f"There is no image in '{root}': {rest.holds()}. Images end in {', '.join(EXTENSIONS)}.{rest.conversion()}"
+        )
 
 
 def _entries(folder: str, prefix: str, rest: Rest) -> Iterator[_Found]:

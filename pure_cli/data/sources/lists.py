@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from pure_cli.data.cache import Cache
-from pure_cli.data.labels import from_texts
+from pure_cli.data.labels import fraction, from_texts
 from pure_cli.data.place import Place, unreadable
-from pure_cli.data.rest import chosen_labels
+from pure_cli.data.rest import chosen_labels, conversion
 from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, Files, Items
 from pure_cli.data.sources.beside import NO_FILE, Beside, status_of
 from pure_cli.errors import PureError
@@ -39,6 +39,7 @@ _NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _LINE_END = re.compile(r"\r?\n|\r(?!\n)")  # and no other ones, which names of files may have in them
 _HEAD = 1 << 16  # bytes of a list that are looked at to see whether it is text
 _END = "\x1e"  # behind the last line, so that a quote which swallows it is found
+_ODD_BYTES = re.compile(r"[\udc80-\udcff]")  # as ``surrogateescape`` keeps them
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 SIZE, TIME, INODE = range(3)  # of a file's status
@@ -59,6 +60,7 @@ class ListOfFiles:
         (file,) = place.files
         root = file.parent
         rows, notes = _read_list(file)
+        _refuse_fractions(file, rows)
         paths, status, found = _found(file, [path for path, _ in rows])
         first, again = _without_twins(root, paths, status[:, INODE], [label for _, label in rows])
         paths = [paths[i] for i in first]
@@ -68,6 +70,17 @@ class ListOfFiles:
             root, tuple(paths), Files(root, tuple(paths)), labels, names, sizes, times=times, order=order,
             notes=[*notes, *found, *again],
         )  # fmt: skip
+
+
+def _refuse_fractions(file: Path, rows: list[_Row]) -> None:
+    """Raises `PureError` where labels are fractional numbers, each of which would be a class of its own."""
+    label = fraction([label for _, label in rows])
+    if label:
+        path = next(path for path, own in rows if own == label)
+        raise PureError(
+            f"The label of '{printable(path)}' in the list '{file}' is {label}. Labels are whole numbers, or names: "
+            "of fractional numbers, every value would be a class of its own. Take this column out of the list."
+        )
 
 
 def _found(file: Path, paths: list[str]) -> tuple[list[str], np.ndarray, list[str]]:
@@ -134,10 +147,11 @@ def _read_list(file: Path) -> tuple[list[_Row], list[str]]:
     if suffix not in LIST_EXTENSIONS:
         raise PureError(
             f"'{file}' is neither a folder nor a list of files, which ends in {', '.join(LIST_EXTENSIONS)}, nor .tar, "
-            ".npz or .parquet. Pass one of these with --data."
+            f".npz or .parquet. Pass one of these with --data.{conversion([suffix])}"
         )
     text = _read_text(file)
     root, notes = file.parent, list[str]()
+    odd = _ODD_BYTES.search(text) is not None
     if suffix in (".csv", ".tsv"):
         try:
             rows, notes = _table(text, "\t" if suffix == ".tsv" else _delimiter(text), file)
@@ -150,6 +164,13 @@ def _read_list(file: Path) -> tuple[list[_Row], list[str]]:
             f"The list '{file}' names no image. It should hold a path to a line, and a label after it if there is one."
         )
     inside = f"{root.as_posix().rstrip('/')}/"
+    if odd:
+        notes = [*map(_decoded, notes), f"'{file.name}' is not UTF-8: it was read as Windows-1252."]
+        rows = [(path if _exists(root, path) else _decoded(path), _decoded(label)) for path, label in rows]
+    if any("\\" in path for path, _ in rows):
+        slashed = [(path if _exists(root, path) else path.replace("\\", "/"), label) for path, label in rows]
+        notes += [f"The backslashes in the paths of '{file.name}' were read as slashes."] if slashed != rows else []
+        rows = slashed
     found = [(_relative(path, inside), label) for path, label in rows]
     beyond = next((path for path, _ in found if ".." in path and os.path.normpath(path).split("/")[0] == ".."), None)
     if beyond is not None:
@@ -173,6 +194,17 @@ def _read_text(file: Path) -> str:
     except UnicodeDecodeError:
         pass
     raise PureError(f"'{file}' is not text, so it is no list of files. Pass a folder, or a .txt or .csv file of paths.")
+
+
+def _decoded(text: str) -> str:
+    """Text whose odd bytes are letters of Windows-1252, or of Latin-1 where that has none."""
+    if not _ODD_BYTES.search(text):
+        return text
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _lines(text: str, root: Path) -> Iterator[_Row]:

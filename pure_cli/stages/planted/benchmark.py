@@ -13,7 +13,7 @@ from pure_cli.config import CalibrateSettings
 from pure_cli.core.features import Kind
 from pure_cli.core.meanings import RULES
 from pure_cli.core.metrics.agreement import agreement
-from pure_cli.core.metrics.statistics import Estimate, shared_area, shared_mean
+from pure_cli.core.metrics.statistics import FEWEST_VALUES, Estimate, shared_area, shared_mean
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.cluster import RULE
@@ -22,6 +22,7 @@ from pure_cli.stages.evaluation.study import Result, Table, number
 from pure_cli.stages.planted.scores import CHECKS, LEAKING, Scores, Units, kinds_for, leaks, score
 from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, make_units
 from pure_cli.stages.unchanged import require_unchanged
+from pure_cli.words import printable
 from pure_cli.workspace import Store
 
 UNITS = 90  # of each kind and number of meanings, where the data have them
@@ -33,6 +34,7 @@ JUDGED = 2  # kinds by relevance and of activations, beside the paper's, whose n
 FOLDS = 2
 UNTESTABLE = "not testable"  # for leaks; see Benchmark.testable
 LAYERS = 5  # lower layers that are tried at most
+NAMED = 4  # classes that a sentence names
 STEPS = 100  # of the progress
 WORDS = {1: "one", 2: "two", 3: "three"}  # meanings
 
@@ -46,6 +48,7 @@ class Benchmark:
     kinds : of features; the first is the paper's recipe
     scores : of each
     leak : (kind of unit, features, check) to adjusted Rand indices
+    notes : sentences that the user should read
     """
 
     layer: str
@@ -54,6 +57,7 @@ class Benchmark:
     scores: dict[str, Scores]
     leak: dict[tuple[str, str, str], np.ndarray]
     seed: int
+    notes: Sequence[str] = ()
 
     @property
     def paper(self) -> str:
@@ -123,7 +127,8 @@ def run(
     from pure_cli.models.layers import candidates
 
     collected = read_collected(store)
-    listing = grouped(require_unchanged(store, collected, [layer]), grouping)
+    whole = require_unchanged(store, collected, [layer])
+    listing = grouped(whole, grouping)
     own = collected.layers[layer]
     if not own.lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}', so there is nothing to attribute to.")
@@ -164,7 +169,7 @@ def run(
         advance(25 / len(judged))
     leak = leaks(units, kinds, network, most, seed, lambda what, count: advance(share[what] * count))
     progress(STEPS, STEPS)
-    return Benchmark(layer, units, kinds, scores, leak, seed)
+    return Benchmark(layer, units, kinds, scores, leak, seed, ungrouped(whole, grouping))
 
 
 def grouped(listing: Listing, grouping: Mapping[str, str]) -> Listing:
@@ -177,10 +182,7 @@ def grouped(listing: Listing, grouping: Mapping[str, str]) -> Listing:
     """
     if not grouping:
         return listing
-    by_code = any(name in listing.codes for name in grouping)
-    known = dict(enumerate(listing.codes if by_code else listing.names)) or {
-        int(c): str(c) for c in np.unique(listing.labels) if c >= 0
-    }
+    known = _classes(listing, grouping)
     for name in grouping:
         if name not in known.values():
             raise unknown("class", name, known.values())
@@ -188,6 +190,28 @@ def grouped(listing: Listing, grouping: Mapping[str, str]) -> Listing:
     new = {label: groups.index(grouping[name]) for label, name in known.items() if name in grouping}
     labels = np.array([new.get(int(label), UNKNOWN_LABEL) for label in listing.labels], dtype=np.int64)
     return replace(listing, labels=labels, names=tuple(groups), codes=())
+
+
+def _classes(listing: Listing, grouping: Mapping[str, str]) -> dict[int, str]:
+    """Label to what a grouping calls the class."""
+    by_code = any(name in listing.codes for name in grouping)
+    return dict(enumerate(listing.codes if by_code else listing.names)) or {
+        int(c): str(c) for c in np.unique(listing.labels) if c >= 0
+    }
+
+
+def ungrouped(listing: Listing, grouping: Mapping[str, str]) -> list[str]:
+    """A sentence on the classes that a grouping leaves out."""
+    known = _classes(listing, grouping) if grouping else {}
+    without = [name for name in known.values() if name not in grouping]
+    if not without:
+        return []
+    named = ", ".join(f"'{printable(name)}'" for name in without[:NAMED])
+    more = f" and {len(without) - NAMED:,} more" if len(without) > NAMED else ""
+    return [
+        f"The grouping names {len(known) - len(without):,} of {len(known):,} classes; no union is made of the others "
+        f"({named}{more})."
+    ]
 
 
 def _judged(units: Units, kinds: Sequence[str], scores: dict[str, Scores]) -> list[str]:
@@ -399,7 +423,8 @@ def _agreement_table(found: Benchmark, kind: str, counts: Sequence[int], what: s
                "against the paper's", "95 %", "leaks"]  # fmt: skip
     note = (
         "Adjusted Rand index and normalised mutual information with the known meanings at their true number; 95 %: "
-        "bootstrap over classes or channels, so that units which share them are not taken for independent. The first "
+        "bootstrap over classes or channels, so that units which share them are not taken for independent, where there "
+        f"are {FEWEST_VALUES} units or more. The first "
         "line is the paper's recipe. Leaks: what a check finds where there should be nothing (see the table of leaks); "
         f"{UNTESTABLE}: the checks find nothing in activations by their nature, or saw too few units, which is no pass."
     )
