@@ -8,7 +8,7 @@ JOBS ?= 2
 # One thread for each of the test processes: two that share the cores are many times slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: install demo test check coverage mutation bench clean
+.PHONY: install demo test check docs coverage mutation bench clean
 
 install: $(READY)
 
@@ -29,6 +29,11 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(PYTEST)
+
+# The pages of docs/ as a site in build/docs, with the reference of commands and Python; a link that leads nowhere fails.
+docs: install
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Lines and branches of core/ and of the store: below 95 % it fails (pyproject.toml).
 coverage: install

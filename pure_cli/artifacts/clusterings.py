@@ -24,8 +24,8 @@ class Clustering:
     virtual_neuron, cluster, size : (V,) int64, a row for each virtual neuron
     centroid : (V, D) float32
     silhouette, distance : (N,) float32, NaN where there are not two virtual neurons
-    k : (N,) int64, polysemanticity, p : (N,) float32, of `pure_cli.core.meanings`, where k was chosen for each neuron;
-        empty else
+    k : (N,) int64, where k was chosen for each neuron; empty else
+    polysemanticity, p : (N,) float32, of `pure_cli.core.meanings`, where k was chosen; empty else
     """
 
     neuron: np.ndarray

@@ -3,7 +3,7 @@
 Usage: python tests/benchmarks/run.py SHARED [--only NAME]… [--repeats 5] [--out benchmarks] [--device cpu|cuda]
 
 Each side is a process of its own, so that neither gains or loses by the other's settings; they take turns. Times are
-medians; the spread is the lowest and the highest. `sides.py` has what is timed, README.md the verdicts.
+medians; the spread is the lowest and the highest. `sides.py` has what is timed, docs/performance.md the verdicts.
 """
 
 import argparse

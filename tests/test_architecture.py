@@ -1,0 +1,59 @@
+"""Imports of the package point down, as the table of docs/architecture.md has it."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pure_cli"
+DOORS = ("__init__", "__main__")  # lead into the house and are no rooms
+FLOOR = re.compile(r"^\| (\d+) \| ([^|]+) \|", re.MULTILINE)
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+ROOMS = sorted({room_of(file) for file in PACKAGE.rglob("*.py")} - set(DOORS))
+
+
+@pytest.fixture(scope="module")
+def floors() -> dict[str, int]:
+    """The floor of each room, from the table."""
+    table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    return {
+        name: int(floor) for floor, names in FLOOR.findall(table) for name in re.findall(r"`(\w+)(?:\.py|/)`", names)
+    }
+
+
+def imported(source: str) -> set[str]:
+    """The rooms that a file imports, wherever in it."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are absolute"
+            modules.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {module.split(".")[1] for module in modules if module.startswith("pure_cli.")} & set(ROOMS)
+
+
+def test_the_table_names_every_room_and_no_other(floors):
+    assert sorted(floors) == ROOMS
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_lower_floors_only(room, floors):
+    for file in PACKAGE.rglob("*.py"):
+        if room_of(file) == room:
+            for other in imported(file.read_text(encoding="utf-8")) - {room}:
+                assert floors[other] > floors[room], f"{file.relative_to(ROOT)} imports {other}"
+
+
+def test_imports_are_seen_wherever_they_stand():
+    source = (
+        "import pure_cli.data.place\ndef f():\n    from pure_cli import api\n    from pure_cli.core.crops import box\n"
+    )
+    assert imported(source) == {"data", "api", "core"}
