@@ -40,7 +40,7 @@ def _command(name: str) -> Command:
 
 for _name, _found in sorted(((name, _command(name)) for name in COMMANDS), key=lambda item: (item[1].order, item[0])):
     _any = {"ignore_unknown_options": True, "allow_extra_args": True} if _found.any_options else {}
-    app.command(_name, context_settings=_any)(_found.run)
+    app.command(_name, rich_help_panel=_found.panel, context_settings=_any)(_found.run)
 
 
 def _version(wanted: bool) -> None:

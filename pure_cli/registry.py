@@ -98,10 +98,6 @@ class Registry(Mapping[str, T], Generic[T]):
         """All names with what they are, for a help text: "epsilon (LRP-ε at every linear layer), gamma (…)"."""
         return ", ".join(f"{name} ({summary})" if (summary := self.summary(name)) else name for name in self)
 
-    def clear(self) -> None:
-        """Look again for what there is."""
-        self._loaded, self._places = {}, None
-
     def _found(self) -> dict[str, list[_Place]]:
         if self._places is None:
             found: dict[str, list[_Place]] = {}

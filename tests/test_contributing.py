@@ -32,6 +32,7 @@ STEPS = {
     "evaluate": [*EVALUATE, "--workers", "0", "--json"],
     "sizes": ["sizes", "--json"],
     "at least": ["sizes", "--json", "-c", "study.yaml"],
+    "wrong key": ["sizes", "-c", "wrong.yaml"],
     "--help": ["--help"],
     **{f"{name} --help": [name, "--help"] for name in ("collect", "attribute", "cluster", "embed", "evaluate")},
 }
@@ -60,6 +61,7 @@ def answers(folder: Path, paths: list[Path], tests: list[Path]) -> dict[str, tup
     rows = [{"path": str(image.relative_to(folder)), "label": image.parent.name} for image in images]
     (folder / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "study.yaml").write_text("sizes: {at_least: 7}")
+    (folder / "wrong.yaml").write_text("sizes: {at_lest: 7}")
     (folder / "steps.json").write_text(json.dumps(STEPS))
     environment = {
         **os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "CUDA_VISIBLE_DEVICES": "", "COLUMNS": "200",
@@ -116,7 +118,9 @@ def test_the_page_has_a_file_and_a_test_of_each_kind():
 
 def test_every_step_works(added):
     for name, (code, _, error) in added[1].items():
-        assert code == 0, (name, error)
+        assert code == (2 if name == "wrong key" else 0), (name, error)
+    error = "Error: Unknown key in the section 'sizes' of wrong.yaml 'at_lest'. Did you mean 'at_least'?\n"
+    assert added[1]["wrong key"][2] == error
 
 
 @pytest.mark.parametrize(
@@ -169,4 +173,5 @@ def test_what_was_added_did_the_work(added):
     assert "colour+none sees one colour" in steps["embed"][2]
 
     largest = json.loads(steps["sizes"][1])
-    assert max(largest.values()) == max(max(of) for of in sizes) and json.loads(steps["at least"][1]) == {}
+    assert largest[f"layers/{layer}/pure-l2/k2"] == max(max(of) for of in sizes)
+    assert json.loads(steps["at least"][1]) == {}

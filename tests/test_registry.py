@@ -14,7 +14,7 @@ from pure_cli.registry import COMMANDS, EMBEDDERS, METRICS, RULES, SOURCES, TRAN
 
 ROOT = Path(__file__).parents[1]
 ALL = (TRANSFORMS, RULES, METRICS, EMBEDDERS, SOURCES, COMMANDS)
-HEAVY = ("torch", "zennit", "sklearn", "open_clip", "timm", "matplotlib", "umap")
+HEAVY = ("torch", "zennit", "sklearn", "scipy.special", "open_clip", "timm", "matplotlib", "umap")
 LISTS = f"""
 import json, sys
 from pure_cli import registry
@@ -25,7 +25,8 @@ help_needs = [name for name in ("importlib.metadata", "numpy", "pydantic", "yaml
 from pure_cli.config import make
 for name in registry.RULES:
     make("attribute", {{"rule": name}}).how
-list(registry.TRANSFORMS.values()), list(registry.EMBEDDERS.values()), list(registry.SOURCES.values())
+for kind in every:
+    list(kind.values())
 print(json.dumps([listed, help_needs, [name for name in {HEAVY} if name in sys.modules]]))
 """
 

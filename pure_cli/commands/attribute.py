@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.command import Command
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, reports_errors
 from pure_cli.registry import RULES
 
@@ -83,4 +83,4 @@ def attribute(
     session.report(outcome, f"{outcome.computed:,} neurons of {', '.join(outcome.layers)}, {pairs:,} references")
 
 
-COMMAND = Command(attribute, order=30)
+COMMAND = Command(attribute, order=20, panel=STAGES)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.command import Command
+from pure_cli.commands.command import BEYOND, Command
 from pure_cli.commands.common import Session, escaped, reports_errors
 
 
@@ -72,4 +72,4 @@ def calibrate(
         session.say(f"  tables in {escaped(folder)}")
 
 
-COMMAND = Command(calibrate, order=60)
+COMMAND = Command(calibrate, order=90, panel=BEYOND)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.command import Command
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, escaped, print_json, reports_errors
 from pure_cli.registry import SOURCES
 
@@ -193,4 +193,4 @@ def _show_layers(session: Session, given: dict) -> None:
     session.show(table)
 
 
-COMMAND = Command(collect, order=10)
+COMMAND = Command(collect, order=10, panel=STAGES)

@@ -7,7 +7,7 @@ import typer
 
 from pure_cli.commands import options as opt
 from pure_cli.commands.cluster import show_table
-from pure_cli.commands.command import Command
+from pure_cli.commands.command import FIRST, Command
 from pure_cli.commands.common import Session, escaped, print_json, reports_errors
 from pure_cli.commands.run import run_stages
 
@@ -63,4 +63,4 @@ def demo(
         print_json({"workspace": str(session.workspace.path), "figures": files, "tables": [table]})
 
 
-COMMAND = Command(demo, order=110)
+COMMAND = Command(demo, order=5, panel=FIRST)

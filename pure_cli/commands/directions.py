@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.command import Command
+from pure_cli.commands.command import BEYOND, Command
 from pure_cli.commands.common import DEFAULT_WORKSPACE, Session, escaped, reports_errors
 
 
@@ -79,4 +79,4 @@ def directions(
         session.say(f"  next: {escaped(shlex.join([*words, *(['--directions-relu'] if relu else [])]))}")
 
 
-COMMAND = Command(directions, order=20)
+COMMAND = Command(directions, order=100, panel=BEYOND)

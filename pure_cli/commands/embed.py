@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.command import Command
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, reports_errors
 from pure_cli.registry import EMBEDDERS
 from pure_cli.words import counted
@@ -74,4 +74,4 @@ def embed(
     session.report(outcome, f"{counted(outcome.details.get('embeddings', 0), 'embedding')} ({names})")
 
 
-COMMAND = Command(embed, order=40)
+COMMAND = Command(embed, order=30, panel=STAGES)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.command import Command
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, escaped, reports_errors
 from pure_cli.errors import PureError
 from pure_cli.registry import METRICS
@@ -93,4 +93,4 @@ def evaluate(
         session.say(f"  tables and figures in {escaped(folder)}")
 
 
-COMMAND = Command(evaluate, order=70)
+COMMAND = Command(evaluate, order=50, panel=STAGES)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.command import Command
+from pure_cli.commands.command import WHOLE, Command
 from pure_cli.commands.common import Session, escaped, print_json, reports_errors
 
 
@@ -63,4 +63,4 @@ def info(
             session.say(f"{escaped(path)}: {escaped(reason)}")
 
 
-COMMAND = Command(info, order=100)
+COMMAND = Command(info, order=80, panel=WHOLE)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.command import Command
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, escaped, reports_errors
 
 
@@ -65,4 +65,4 @@ def render(
     session.say(f"  {escaped(files[0] + more)}")
 
 
-COMMAND = Command(render, order=80)
+COMMAND = Command(render, order=60, panel=STAGES)

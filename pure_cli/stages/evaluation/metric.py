@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.config import EvaluateSettings
-from pure_cli.core.clusters import one_thread
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.common import Outcome, Progress
 from pure_cli.stages.evaluation.study import Result, Study, Table, finite
@@ -88,6 +87,8 @@ def by_neuron(
     """
 
     def compute(study: Study) -> Result:
+        from pure_cli.core.clusters import one_thread
+
         result = Result(arrays={"neuron": study.neurons})
         excites, rows = study.excites(), []
         judged = list(study.rows(study.judge)) if study.judge else [None] * len(study.neurons)
