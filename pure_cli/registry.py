@@ -117,7 +117,7 @@ class Registry(Mapping[str, T], Generic[T]):
         if places is None:
             raise unknown(self.kind, name, self)
         if len(places) > 1:
-            packages = " and ".join(place.package for place in places)
+            packages = " and ".join(sorted(place.package for place in places))
             raise PureError(f"The {self.kind} '{name}' is in {packages}. Uninstall one of them.")
         (place,) = places
         if place.point is None:

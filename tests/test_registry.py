@@ -69,6 +69,7 @@ BROKEN = """
 broken = "no_such_module:METRIC"
 labels = "no_such_module:METRIC"
 odd = "json"
+fought-over = "json:dumps"
 
 [project.entry-points."pure.commands"]
 broken = "no_such_module:COMMAND"
@@ -90,15 +91,16 @@ def refusal(name):
         return f"{type(error).__name__}: {error}"
 
 print(json.dumps([ask("--help"), ask("evaluate", "--help"), ask("broken", "--any", "thing"), ask("info", "-w", "none"),
-    [refusal(name) for name in ("broken", "odd", "labels", "stability")]]))
+    [refusal(name) for name in ("broken", "odd", "labels", "fought-over", "stability")]]))
 """
 
 
 def test_what_is_broken_or_twice_is_named_and_harms_nothing_else(tmp_path):
     install(tmp_path, "their-package", BROKEN)
+    install(tmp_path, "another-package", '[project.entry-points."pure.metrics"]\nfought-over = "json:loads"\n')
     done = run("-c", ASK, site=tmp_path)
     assert done.returncode == 0, done.stderr
-    help_, of_evaluate, broken, info, (missing, odd, twice, stability) = json.loads(done.stdout)
+    help_, of_evaluate, broken, info, (missing, odd, twice, fought_over, stability) = json.loads(done.stdout)
     assert help_[0] == of_evaluate[0] == 0
     assert "cannot be loaded" in help_[1] and "evaluate" in help_[1] and "broken" in of_evaluate[1]
     why = "(no_such_module:COMMAND) cannot be loaded (No module named 'no_such_module'). Mend or uninstall the package "
@@ -109,6 +111,7 @@ def test_what_is_broken_or_twice_is_named_and_harms_nothing_else(tmp_path):
     )
     assert odd.startswith("PureError: The metric 'odd' (json) cannot be loaded (") and "their-package" in odd
     assert twice == "PureError: The metric 'labels' is in pure-cli and their-package. Uninstall one of them."
+    assert "'fought-over' is in another-package and their-package. Uninstall one" in fought_over
     assert stability is None
 
 

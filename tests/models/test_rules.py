@@ -99,12 +99,14 @@ def test_the_rules_are_those_of_the_settings_and_the_help(cli):
 
 def test_the_page_on_rules_shows_what_is_claimed():
     """A row for each family, a column for each rule, a tick where it conserves."""
-    lines = (Path(__file__).parents[2] / "docs" / "rules.md").read_text().splitlines()
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    lines = page.splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     head = next(row for row in rows if row[0] == "conserves on")
     shown = {row[0]: row[1:] for row in rows if len(row) == len(head)}
     rules = [cell.strip("`") for cell in head[1:]]
     assert sorted(rules) == [rule for rule in RULES if RULES[rule].conserves]
+    assert all(f"| `{rule}` |" in page for rule in rules)
     for family in {family for rule in rules for family in RULES[rule].conserves}:
         assert shown[family] == ["✓" if family in RULES[rule].conserves else "" for rule in rules]
 
