@@ -12,4 +12,4 @@ def load(spec: EmbedderSpec, fallback_size: int) -> Network:
     return Network(model, openclip.image_vectors, transform, size)
 
 
-EMBEDDER = EmbedderKind(load, ("clip-image", "clip-image:ARCH/TAG"), alone=CLIP, named=True, checked=checked)
+EMBEDDER = EmbedderKind(load, ("clip-image",), alone=CLIP, named=True, checked=checked)

@@ -26,4 +26,4 @@ def checked(spec: EmbedderSpec) -> EmbedderSpec:
     return replace(spec, size=None) if spec.size == DINOV2_SIZE else spec
 
 
-EMBEDDER = EmbedderKind(load, ("dinov2", "dinov2:NAME"), alone=DINOV2, named=True, checked=checked, library="timm")
+EMBEDDER = EmbedderKind(load, ("dinov2",), alone=DINOV2, named=True, checked=checked, library="timm")
