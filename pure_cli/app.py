@@ -1,4 +1,4 @@
-"""The command line: names the subcommands, nothing else."""
+"""The command line: the subcommands that there are (`pure_cli.commands`), nothing else."""
 
 import os
 import sys
@@ -8,17 +8,10 @@ from typing import Annotated
 import typer
 
 from pure_cli import __version__
-from pure_cli.commands.attribute import attribute
-from pure_cli.commands.calibrate import calibrate
-from pure_cli.commands.cluster import cluster
-from pure_cli.commands.collect import collect
-from pure_cli.commands.demo import demo
-from pure_cli.commands.directions import directions
-from pure_cli.commands.embed import embed
-from pure_cli.commands.evaluate import evaluate
-from pure_cli.commands.info import info
-from pure_cli.commands.render import render
-from pure_cli.commands.run import run
+from pure_cli.commands.command import Command
+from pure_cli.commands.common import reports_errors
+from pure_cli.errors import PureError
+from pure_cli.registry import COMMANDS
 
 app = typer.Typer(
     name="pure",
@@ -28,8 +21,26 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (collect, directions, attribute, embed, cluster, calibrate, evaluate, render, run, info, demo):
-    app.command()(command)
+
+
+def _command(name: str) -> Command:
+    """A subcommand; one that cannot be loaded says so when it is called, and leaves the others alone."""
+    try:
+        return COMMANDS[name]
+    except PureError as error:
+        refusal = error
+
+    @reports_errors
+    def refuse(context: typer.Context) -> None:
+        raise refusal
+
+    refuse.__doc__ = str(refusal)
+    return Command(refuse, any_options=True)
+
+
+for _name, _found in sorted(((name, _command(name)) for name in COMMANDS), key=lambda item: (item[1].order, item[0])):
+    _any = {"ignore_unknown_options": True, "allow_extra_args": True} if _found.any_options else {}
+    app.command(_name, rich_help_panel=_found.panel, context_settings=_any)(_found.run)
 
 
 def _version(wanted: bool) -> None:

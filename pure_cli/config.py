@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,19 +20,32 @@ from pydantic import (
     model_validator,
 )
 
-from pure_cli.core.features import PURE, with_transform
+from pure_cli.core.features import L1, PURE, with_transform
 from pure_cli.errors import PureError, unknown
+from pure_cli.registry import COMMANDS, RULES, TRANSFORMS, Registry
 
 AUTO = "auto"  # what is chosen by evidence: k for each neuron, lower layers and features by calibrate
 COMPILED = "_orig_mod."  # in names of layers, where torch.compile has wrapped a module
 K = int | Literal["auto"]
 LayerName = Annotated[str, AfterValidator(lambda name: name.replace(COMPILED, ""))]
 Recipe = Literal["paper", "calibrated"]
-RuleName = Literal[
-    "gradient-x-input", "epsilon", "epsilon-plus", "epsilon-plus-flat", "epsilon-alpha2-beta1",
-    "epsilon-alpha2-beta1-flat", "gamma", "integrated-gradients", "attn-lrp",
-]  # fmt: skip
 CANONIZERS = 2  # raised when they come to change what LRP's rules find
+
+
+def _one_of(registry: Registry[Any]) -> Callable[[str], str]:
+    """Checks that a name is one of a registry."""
+
+    def check(name: str) -> str:
+        if name not in registry:
+            *some, last = [repr(known) for known in registry]
+            raise ValueError(f"input should be {', '.join(some)} or {last}")
+        return name
+
+    return check
+
+
+RuleName = Annotated[str, AfterValidator(_one_of(RULES))]
+TransformName = Annotated[str, AfterValidator(_one_of(TRANSFORMS))]
 
 
 def fingerprint(value: Any) -> str:
@@ -231,10 +244,9 @@ class AttributeSettings(Running, OfNeurons):
         """What the relevances depend on beside layer and inputs; what is usual is left out, but for the rule."""
         fields = ("precision", "store", "position")
         usual = {name: type(self).model_fields[name].default for name in fields}
-        canonized = self.rule not in ("gradient-x-input", "integrated-gradients")
         return {
             "rule": self.rule,
-            **({"canonizers": str(CANONIZERS)} if canonized else {}),
+            **({"canonizers": str(CANONIZERS)} if RULES[self.rule].canonized else {}),
             **{name: getattr(self, name) for name in fields if getattr(self, name) != usual[name]},
         }
 
@@ -246,7 +258,7 @@ class OfFeatures(Settings):
     """
 
     features: list[str] = [PURE]
-    transform: Literal["l1", "none", "sqrt-l2"] = "l1"
+    transform: TransformName = L1
     recipe: Recipe = "paper"
 
     @model_validator(mode="before")
@@ -264,10 +276,10 @@ class OfFeatures(Settings):
 
     @model_validator(mode="after")
     def _named(self) -> OfFeatures:
-        if self.transform != "l1":
+        if self.transform != L1:
             features = [with_transform(name, self.transform) for name in self.features]
             object.__setattr__(self, "features", features)
-            object.__setattr__(self, "transform", "l1")
+            object.__setattr__(self, "transform", L1)
         return self
 
 
@@ -443,7 +455,7 @@ def read_config(path: Path) -> dict[str, Any]:
             for inner in value or {}:
                 if inner not in STAGES[key].model_fields:
                     raise unknown(f"key in the section '{key}' of {path}", str(inner), STAGES[key].model_fields)
-        elif key not in shared and key not in CONFIG_ONLY:
+        elif key not in shared and key not in CONFIG_ONLY and not (key in COMMANDS and isinstance(value, dict)):
             raise unknown(f"key in {path}", str(key), [*shared, *STAGES, *CONFIG_ONLY])
     return content
 

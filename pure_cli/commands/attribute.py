@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, reports_errors
+from pure_cli.registry import RULES
 
 
 @reports_errors
@@ -29,8 +31,7 @@ def attribute(
         typer.Option(
             "--rule",
             metavar="RULE",
-            help="gradient-x-input, epsilon, epsilon-plus(-flat), epsilon-alpha2-beta1(-flat), gamma, "
-            "integrated-gradients, or attn-lrp for transformers. [default: gradient-x-input]",
+            help=f"How relevance is computed. {RULES.listed()}. [default: gradient-x-input]",
         ),
     ] = None,
     position: Annotated[
@@ -80,3 +81,6 @@ def attribute(
         outcome = session.workspace.attribute(progress, **session.options("attribute"))
     pairs = outcome.details.get("pairs", 0)
     session.report(outcome, f"{outcome.computed:,} neurons of {', '.join(outcome.layers)}, {pairs:,} references")
+
+
+COMMAND = Command(attribute, order=20, panel=STAGES)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
+from pure_cli.commands.command import BEYOND, Command
 from pure_cli.commands.common import Session, escaped, reports_errors
 
 
@@ -69,3 +70,6 @@ def calibrate(
         session.say(f"  {escaped(name)}: {escaped(recipe['features'])}, k by {recipe['rule']}")
     for folder in outcome.details["folders"]:
         session.say(f"  tables in {escaped(folder)}")
+
+
+COMMAND = Command(calibrate, order=90, panel=BEYOND)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from pure_cli.commands import options as opt
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, escaped, reports_errors
 
 ROWS = 20  # of the table; JSON and cluster.h5 have all
@@ -135,3 +136,6 @@ def _classes(virtual: dict[str, Any]) -> str:
 
 def _times(lift: float | None) -> str:
     return "" if lift is None else f", {lift:.{0 if lift >= 10 else 1}f}×"
+
+
+COMMAND = Command(cluster, order=40, panel=STAGES)

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, escaped, print_json, reports_errors
+from pure_cli.registry import SOURCES
 
 PREPROCESSING = "Preprocessing (default: what the model was trained with)"
 
@@ -31,7 +33,7 @@ def collect(
             "--data",
             metavar="DIR",
             help="Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz "
-            "and others, see docs/data.md; #SPLIT behind it names a split. [env PURE_DATA]",
+            f"and others, see docs/data.md ({', '.join(SOURCES)}); #SPLIT behind it names a split. [env PURE_DATA]",
         ),
     ] = None,
     weights: Annotated[
@@ -103,7 +105,8 @@ def collect(
         typer.Option(
             "--rule",
             metavar="RULE",
-            help="Of --by relevance. [default: epsilon-plus-flat; attn-lrp where there is attention]",
+            help="Of --by relevance, as of `pure attribute`. [default: epsilon-plus-flat; attn-lrp where there is "
+            "attention]",
         ),
     ] = None,
     target: Annotated[
@@ -188,3 +191,6 @@ def _show_layers(session: Session, given: dict) -> None:
         shape = " × ".join(map(str, layer["shape"])) if layer["shape"] else "no single tensor"
         table.add_row(*map(escaped, (layer["name"], layer["kind"], shape, note)))
     session.show(table)
+
+
+COMMAND = Command(collect, order=10, panel=STAGES)

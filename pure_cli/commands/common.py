@@ -7,13 +7,13 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pure_cli.errors import PureError, first_line
+from pure_cli.errors import PureError, first_line, unknown
 from pure_cli.interrupts import TERMINATED, Terminated, stops_when_asked
 from pure_cli.words import printable
 
@@ -124,14 +124,32 @@ class Session:
         """
         from pure_cli.config import STAGES, options_of
 
-        found = options_of(self.content, stage)
-        for name, value in self.given.items():
-            if name in HABITS or name not in STAGES[stage].model_fields or value is None or value == []:
-                continue  # not given: a flag that is off was turned off
-            found[name] = value.value if isinstance(value, Enum) else value
+        found = options_of(self.content, stage) | self._named(STAGES[stage].model_fields)
         if "model" in found and "data" not in found and os.environ.get(ENVIRONMENT["data"]):
             found["data"] = os.environ[ENVIRONMENT["data"]]
         return found
+
+    def own_options(self, command: str) -> dict[str, Any]:
+        """The options of a command that is no stage: the command line first, then its section of the config file.
+
+        What a file says is text as it stands there.
+
+        Raises
+        ------
+        PureError
+            The section has a key that is no option.
+        """
+        known = [name for name in self.given if name not in HABITS]
+        section = self.content.get(command) or {}
+        for key in section:
+            if key not in known:
+                raise unknown(f"key in the section '{command}' of {self.given['config']}", str(key), known)
+        return {**dict.fromkeys(known), **section, **self._named(known)}
+
+    def _named(self, known: Iterable[str]) -> dict[str, Any]:
+        """Those of some options that were given on the command line: a flag that is off was turned off."""
+        names = [name for name in known if name not in HABITS and self.given.get(name) not in (None, [])]
+        return {name: value.value if isinstance(value := self.given[name], Enum) else value for name in names}
 
     def note(self, sentence: str) -> None:
         """A sentence that the user should read, also when quiet."""

@@ -7,6 +7,7 @@ import typer
 
 from pure_cli.commands import options as opt
 from pure_cli.commands.cluster import show_table
+from pure_cli.commands.command import FIRST, Command
 from pure_cli.commands.common import Session, escaped, print_json, reports_errors
 from pure_cli.commands.run import run_stages
 
@@ -60,3 +61,6 @@ def demo(
     session.say(f"More: pure info -w {escaped(str(session.workspace.path))}")
     if session.json:
         print_json({"workspace": str(session.workspace.path), "figures": files, "tables": [table]})
+
+
+COMMAND = Command(demo, order=5, panel=FIRST)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
+from pure_cli.commands.command import BEYOND, Command
 from pure_cli.commands.common import DEFAULT_WORKSPACE, Session, escaped, reports_errors
 
 
@@ -76,3 +77,6 @@ def directions(
         if str(session.workspace.path) == DEFAULT_WORKSPACE:
             words[2:4] = []
         session.say(f"  next: {escaped(shlex.join([*words, *(['--directions-relu'] if relu else [])]))}")
+
+
+COMMAND = Command(directions, order=100, panel=BEYOND)

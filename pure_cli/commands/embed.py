@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, reports_errors
+from pure_cli.registry import EMBEDDERS
 from pure_cli.words import counted
 
 
@@ -19,8 +21,7 @@ def embed(
         typer.Option(
             "--embedder",
             metavar="E",
-            help="clip, clip-image, clip:ARCH/TAG, dinov2, timm:NAME, torchvision:NAME, FILE.py:FUNCTION or pixels; "
-            "repeat for several. [default: clip]",
+            help=f"Repeat for several. {EMBEDDERS.listed()}. [default: clip]",
         ),
     ] = None,
     embedder_layer: Annotated[
@@ -71,3 +72,6 @@ def embed(
         outcome = session.workspace.embed(progress, **session.options("embed"))
     names = ", ".join(outcome.details["embedders"])
     session.report(outcome, f"{counted(outcome.details.get('embeddings', 0), 'embedding')} ({names})")
+
+
+COMMAND = Command(embed, order=30, panel=STAGES)

@@ -5,8 +5,10 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, escaped, reports_errors
 from pure_cli.errors import PureError
+from pure_cli.registry import METRICS
 from pure_cli.words import counted
 
 
@@ -17,9 +19,8 @@ def evaluate(
         typer.Option(
             "--metric",
             metavar="M",
-            help="clip, dinov2 or any embeddings in the workspace: distances within and across virtual neurons; "
-            "correlation, labels, stability, semantics, ms, planted (what `pure calibrate` measured, with whatever "
-            "budget). Repeat for several.",
+            help="Repeat for several. clip, dinov2 or any embeddings in the workspace (separation, by these), "
+            f"{METRICS.listed()}.",
         ),
     ] = None,
     layer: opt.Layers = None,
@@ -37,7 +38,7 @@ def evaluate(
         typer.Option(
             "--judge",
             metavar="E",
-            help="Embeddings that judge in correlation, semantics and ms. [default: clip, or the only ones there are]",
+            help="Embeddings that judge, where a metric needs some. [default: clip, or the only ones there are]",
         ),
     ] = None,
     polysemantic: Annotated[
@@ -82,13 +83,14 @@ def evaluate(
     session = Session(locals())
     given = session.options("evaluate")
     if not given.get("metric"):
-        raise PureError(
-            "Name what to measure: --metric clip (or any embeddings), correlation, labels, stability, semantics, ms or "
-            "planted."
-        )
+        *names, last = METRICS
+        raise PureError(f"Name what to measure: --metric clip (or any embeddings), {', '.join(names)} or {last}.")
     with session.progress("evaluate", "steps") as progress:
         outcome = session.workspace.evaluate(progress, **given)
     session.show_tables(outcome.details["tables"])
     session.report(outcome, f"{counted(outcome.computed, 'metric')} of {', '.join(outcome.layers)}")
     for folder in outcome.details["folders"]:
         session.say(f"  tables and figures in {escaped(folder)}")
+
+
+COMMAND = Command(evaluate, order=50, panel=STAGES)

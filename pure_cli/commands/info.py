@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
+from pure_cli.commands.command import WHOLE, Command
 from pure_cli.commands.common import Session, escaped, print_json, reports_errors
 
 
@@ -60,3 +61,6 @@ def info(
     if damaged:
         for _, path, reason in found["damaged"]:
             session.say(f"{escaped(path)}: {escaped(reason)}")
+
+
+COMMAND = Command(info, order=80, panel=WHOLE)

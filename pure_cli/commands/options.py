@@ -1,10 +1,12 @@
-"""The options that several commands share, with their help. Light: nothing but typer."""
+"""The options that several commands share, with their help. Light: typer, and names that files have."""
 
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pure_cli.registry import TRANSFORMS
 
 RUNNING = "How to run"
 HABITS = "Everywhere"
@@ -97,7 +99,7 @@ Transform = Annotated[
     typer.Option(
         "--transform",
         metavar="NAME",
-        help="Of the relevances: l1 (the paper's), none, or sqrt-l2 (signed square root, L2 norm 1). [default: l1]",
+        help=f"Of the relevances. {TRANSFORMS.listed()}. [default: l1]",
     ),
 ]
 RecipeName = Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
+from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, escaped, reports_errors
 
 
@@ -62,3 +63,6 @@ def render(
     session.report(outcome, f"{outcome.computed:,} figures of {', '.join(outcome.layers)}")
     more = f" and {len(files) - 1} more in {outcome.details['folder']}" if len(files) > 1 else ""
     session.say(f"  {escaped(files[0] + more)}")
+
+
+COMMAND = Command(render, order=60, panel=STAGES)

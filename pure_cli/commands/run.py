@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pure_cli.commands import options as opt
+from pure_cli.commands.command import WHOLE, Command
 from pure_cli.commands.common import Session, outcome_json, print_json, reports_errors
 from pure_cli.errors import PureError
 
@@ -64,3 +65,6 @@ def run_stages(session: Session, stages: Sequence[str]) -> "list[Outcome]":
         session.tell(outcome, f"{outcome.computed:,} {outcome.unit}")
         outcomes.append(outcome)
     return outcomes
+
+
+COMMAND = Command(run, order=70, panel=WHOLE)

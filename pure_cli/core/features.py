@@ -1,9 +1,9 @@
 """Kinds of features of references, by name, and how relevances become features.
 
-``pure`` is relevance divided by its L1 norm, as the paper has it; ``pure-none`` the relevance as it is;
-``pure-sqrt-l2`` its signed square root, with an L2 norm of one; ``lower-activation`` the mean activation of a lower
-layer. ``@LAYER`` names that layer, ``@A+B`` joins two. ``activation-max`` and ``activation-mean`` are those of the
-layer itself. Any other name is that of embeddings.
+``pure`` is relevance divided by its L1 norm, as the paper has it; ``pure-TRANSFORM`` is relevance by another one of
+`pure_cli.core.transforms`, such as ``pure-sqrt-l2``; ``lower-activation`` is the mean activation of a lower layer.
+``@LAYER`` names that layer, ``@A+B`` joins two. ``activation-max`` and ``activation-mean`` are those of the layer
+itself. Any other name is that of embeddings.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pure_cli.registry import TRANSFORMS
+
 PURE = "pure"
 LOWER_ACTIVATION = "lower-activation"
 ACTIVATION_FEATURES = ("activation-max", "activation-mean")
-TRANSFORMS = ("l1", "none", "sqrt-l2")
 AT, JOINED = "@", "+"  # before the lower layer, and between several
-PURE_KINDS = {PURE if transform == "l1" else f"{PURE}-{transform}": transform for transform in TRANSFORMS}
+L1 = "l1"  # the paper's transform
+PURE_KINDS = {PURE if transform == L1 else f"{PURE}-{transform}": transform for transform in TRANSFORMS}
 KINDS = (*PURE_KINDS, *ACTIVATION_FEATURES, LOWER_ACTIVATION)
 
 
@@ -78,24 +80,13 @@ def transformed(relevance: np.ndarray, norm: np.ndarray, transform: str) -> np.n
     ----------
     relevance : (n, D) float, signed, L1 norm 1 or 0
     norm : (n,) float, L1 norms before they were divided by them
-    transform : "l1", as they are; "none", times the norm; "sqrt-l2", signed square roots divided by their L2 norm
+    transform : of `TRANSFORMS`
 
     Returns
     -------
     (n, D) float32
-
-    Notes
-    -----
-    The Euclidean distance between signed square roots is the Hellinger distance between the shares of relevance: a
-    large share counts less than in the L1 space, and many small ones more.
     """
-    if transform == "none":
-        return (relevance * norm[:, None]).astype(np.float32)
-    if transform == "sqrt-l2":
-        roots = np.sign(relevance) * np.sqrt(np.abs(relevance))
-        length = np.linalg.norm(roots, axis=1, keepdims=True)
-        return (roots / np.where(length == 0, 1, length)).astype(np.float32)
-    return relevance.astype(np.float32, copy=False)
+    return TRANSFORMS[transform].of(relevance, norm)
 
 
 def joined(parts: Sequence[np.ndarray]) -> np.ndarray:

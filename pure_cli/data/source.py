@@ -6,7 +6,7 @@ Light on purpose: no torch and no PIL, so that ``pure info`` and an up-to-date s
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -70,8 +70,12 @@ class Items:
     unlabelled: str = "have no label"
 
 
+@runtime_checkable
 class Source(Protocol):
     """A kind of data set.
+
+    Those with a smaller `order`, if they have one, are asked first; without one, a source is asked before all that have
+    one.
 
     Attributes
     ----------

@@ -1,22 +1,15 @@
 """What an embedder's name means, and what identifies it and its weights, without building it (no torch here)."""
 
-import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pure_cli.embedders.kind import LAYER, SIZE, WEIGHTS, EmbedderKind
 from pure_cli.errors import PureError, unknown
 from pure_cli.models.spec import ModelSpec, parse_model, source_fingerprint, weights_fingerprint
+from pure_cli.registry import EMBEDDERS
 
-CLIP = "ViT-B-32/openai"  # the paper's judge
-DINOV2 = "vit_base_patch14_dinov2"  # the paper's second one; timm's tag lvd142m
-DINOV2_SIZE = 224  # pixels, as in the paper
-PIXELS_SIZE = 16
-
-CLIP_KINDS = ("clip", "clip-image")
-WITH_LAYER = ("timm", "torchvision", "file")
-FORMS = ("clip", "clip-image", "dinov2", "pixels", "clip:ARCH/TAG", "timm:NAME", "torchvision:NAME", "FILE.py:FUNCTION")
+FILE = "file"  # the kind that is told by a name with .py in it
 
 
 @dataclass(frozen=True)
@@ -25,9 +18,10 @@ class EmbedderSpec:
 
     Attributes
     ----------
-    kind : "clip" (tokens), "clip-image" (projected vector), "dinov2", "timm", "torchvision", "file" or "pixels"
-    name : open_clip's ``ARCH/TAG`` or ``ARCH``; the name in timm or torchvision; the function in a file
-    file : the Python file, for kind "file"
+    kind : of `pure_cli.embedders.kinds`
+    name : of the network, in the words of its kind: open_clip's ``ARCH/TAG`` or ``ARCH``; the name in timm or
+        torchvision; the function in a file
+    file : the Python file, where it is from one
     layer : the module whose output, pooled over space, is the embedding; None for the embedder's own output
     size : side of its input in pixels; None for the embedder's own
     weights : a checkpoint, "none" for a seeded initialisation, or None for the pretrained weights of the name
@@ -42,11 +36,9 @@ class EmbedderSpec:
 
     def __str__(self) -> str:
         """The name as the user gives it."""
-        if self.kind in CLIP_KINDS:
-            return self.kind if self.name == CLIP else f"{self.kind}:{self.name}"
-        if self.kind == "dinov2":
-            return self.kind if self.name == DINOV2 else f"{self.kind}:{self.name}"
-        return self.kind if self.kind == "pixels" else str(self.model)
+        if self.file:
+            return str(self.model)
+        return self.kind if self.name == EMBEDDERS[self.kind].alone else f"{self.kind}:{self.name}"
 
     @property
     def label(self) -> str:
@@ -69,8 +61,8 @@ class EmbedderSpec:
 
     @property
     def model(self) -> ModelSpec:
-        """The network, as `pure_cli.models` names it (for timm, torchvision and files)."""
-        return ModelSpec("timm" if self.kind == "dinov2" else self.kind, self.name, self.file)
+        """The network, as `pure_cli.models` names it (for those that it knows)."""
+        return ModelSpec(EMBEDDERS[self.kind].library or self.kind, self.name, self.file)
 
     def identity(self) -> dict[str, Any]:
         """What decides the vectors: two embedders with equal identities give the same ones. JSON-like.
@@ -89,7 +81,7 @@ class EmbedderSpec:
             "source": source_fingerprint(self.model) if self.file else None,
             "layer": self.layer,
             "size": self.size,
-            "weights": None if self.kind == "pixels" else weights_fingerprint(self.weights),
+            "weights": weights_fingerprint(self.weights) if WEIGHTS in EMBEDDERS[self.kind].takes else None,
         }
 
 
@@ -100,10 +92,10 @@ def parse_embedder(
 
     Parameters
     ----------
-    text : ``clip``, ``clip:ARCH/TAG``, ``clip:ARCH``, the same with ``clip-image``, ``dinov2``, ``dinov2:NAME`` (a timm
-        vision transformer, read as DINOv2 is), ``timm:NAME``, ``torchvision:NAME``, ``FILE.py:FUNCTION`` (these
-        three also with ``:LAYER`` behind) or ``pixels``
-    layer : of timm and torchvision networks and files: the module to read
+    text : of a form of one of the kinds: ``clip``, ``clip:ARCH/TAG``, ``clip:ARCH``, the same with ``clip-image``,
+        ``dinov2``, ``dinov2:NAME`` (a timm vision transformer, read as DINOv2 is), ``timm:NAME``, ``torchvision:NAME``,
+        ``FILE.py:FUNCTION`` (these three also with ``:LAYER`` behind), ``pixels``, …
+    layer : the module to read, of those kinds that take one
     weights : a checkpoint, or "none" for a seeded initialisation
     size : side of the embedder's input in pixels
 
@@ -112,25 +104,41 @@ def parse_embedder(
     PureError
         No such embedder, a file that is not there, or an option that this embedder does not take.
     """
-    kind, colon, rest = text.partition(":")
-    if ".py" in text or (kind in ("timm", "torchvision") and rest):
-        text, own_layer = _split_layer(text)
-        layer = layer or own_layer
-        model = parse_model(text)
-        spec = EmbedderSpec(model.kind, model.name, model.file, layer, size, weights)
-    elif kind in CLIP_KINDS and (rest or not colon):
-        spec = EmbedderSpec(kind, rest or CLIP, None, layer, size, weights)
-        known = _architectures()
-        if spec.architecture not in known:
-            raise unknown("open_clip architecture", spec.architecture, known)
-    elif kind == "dinov2" and (rest or not colon):
-        spec = EmbedderSpec(kind, rest or DINOV2, None, layer, None if size == DINOV2_SIZE else size, weights)
-    elif text == "pixels":
-        spec = EmbedderSpec("pixels", "", None, layer, size, weights)
+    kind = kind_of_name(text)
+    if kind is None:
+        raise unknown("embedder", text, forms())
+    name, own_layer = _split_layer(text) if LAYER in EMBEDDERS[kind].takes else (text, None)
+    layer = layer or own_layer
+    if kind == FILE:
+        model = parse_model(name)
+        spec = EmbedderSpec(kind, model.name, model.file, layer, size, weights)
     else:
-        raise unknown("embedder", text, FORMS)
-    _check_options(spec)
+        network = name.partition(":")[2] or EMBEDDERS[kind].alone or ""
+        spec = EMBEDDERS[kind].checked(EmbedderSpec(kind, network, None, layer, size, weights))
+    _check_options(spec, EMBEDDERS[kind])
     return spec
+
+
+def kind_of_name(text: str) -> str | None:
+    """The kind of embedders that a name is one of; None where there is none such."""
+    if ".py" in text:
+        return FILE
+    kind, colon, network = text.partition(":")
+    if kind not in EMBEDDERS:
+        return None
+    fits = EMBEDDERS[kind].named and network if colon else EMBEDDERS[kind].alone is not None
+    return kind if fits else None
+
+
+def forms() -> list[str]:
+    """The forms that names of embedders have."""
+    found: list[str] = []
+    for name in EMBEDDERS:
+        try:
+            found += EMBEDDERS[name].forms
+        except PureError:  # of a package that cannot be loaded: told where it is used
+            found.append(name)
+    return found
 
 
 def _split_layer(text: str) -> tuple[str, str | None]:
@@ -141,23 +149,12 @@ def _split_layer(text: str) -> tuple[str, str | None]:
     return (head + name, layer or None) if tail else (text, None)
 
 
-def _check_options(spec: EmbedderSpec) -> None:
-    if spec.layer and spec.kind not in WITH_LAYER:
-        hint = f" For one of its layers, use timm:{spec.name}." if spec.kind == "dinov2" else ""
-        raise PureError(f"The embedder {spec} takes no layer; leave --embedder-layer out.{hint}")
-    if spec.kind == "pixels" and spec.weights is not None:
-        raise PureError("The embedder pixels has no weights; leave --embedder-weights out.")
-    if spec.kind == "pixels" and spec.size is not None:
-        raise PureError(f"The embedder pixels always sees {PIXELS_SIZE}×{PIXELS_SIZE}; leave --embedder-size out.")
+def _check_options(spec: EmbedderSpec, kind: EmbedderKind) -> None:
+    if spec.layer and LAYER not in kind.takes:
+        raise PureError(f"The embedder {spec} takes no layer; leave --embedder-layer out.")
+    if spec.weights is not None and WEIGHTS not in kind.takes:
+        raise PureError(f"The embedder {spec} has no weights; leave --embedder-weights out.")
+    if spec.size is not None and SIZE not in kind.takes:
+        raise PureError(f"The embedder {spec} takes no size; leave --embedder-size out.")
     if spec.size is not None and spec.size < 1:
         raise PureError(f"--embedder-size is a number of pixels, 1 or more, and not {spec.size}.")
-
-
-def _architectures() -> list[str]:
-    """open_clip's architectures: those it has registered, or the descriptions that come with it where it has not been
-    imported (which would take seconds)."""
-    if loaded := sys.modules.get("open_clip"):
-        return loaded.list_models()
-    package = find_spec("open_clip")
-    folders = package.submodule_search_locations if package else None
-    return sorted(path.stem for folder in folders or () for path in Path(folder, "model_configs").glob("*.json"))

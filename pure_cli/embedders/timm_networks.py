@@ -13,7 +13,8 @@ from torch import nn
 
 from pure_cli.embedders.checkpoints import does_not_fit, existing, no_download
 from pure_cli.embedders.images import Torchvision
-from pure_cli.embedders.spec import DINOV2_SIZE, EmbedderSpec
+from pure_cli.embedders.kinds.dinov2 import DINOV2_SIZE
+from pure_cli.embedders.spec import EmbedderSpec
 from pure_cli.errors import PureError, first_line
 from pure_cli.models.hub import impatient
 from pure_cli.models.load import own_preprocessing

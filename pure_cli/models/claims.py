@@ -1,4 +1,4 @@
-"""Which rules conserve relevance on which families of networks: what the tests hold, and docs/rules.md shows.
+"""Families of networks, on some of which a rule conserves relevance (`pure_cli.models.rule.Rule`).
 
 A rule conserves where the relevances of a lower layer add up to that of the neuron, once biases are zero (they keep
 what is theirs). Families are named as in the tests' `small_families`.
@@ -22,14 +22,3 @@ ATTENTION = (
 
 PLUS = (*RECTIFIED, "MNASNet", "MobileNetV2", "torchvision RegNet", "timm RegNet")
 SIGNED = tuple(family for family in RECTIFIED if family != "SqueezeNet")  # somewhere nothing speaks against a neuron
-CONSERVES: dict[str, tuple[str, ...]] = {
-    "gradient-x-input": (*RECTIFIED, "ShuffleNet", "MNASNet"),  # as far as a network is piecewise linear through zero
-    "epsilon": CONVOLUTIONAL,
-    "epsilon-plus": PLUS,
-    "epsilon-plus-flat": PLUS,
-    "epsilon-alpha2-beta1": SIGNED,
-    "epsilon-alpha2-beta1-flat": SIGNED,
-    "gamma": (*RECTIFIED, "torchvision RegNet", "timm RegNet"),
-    "integrated-gradients": CONVOLUTIONAL,  # the sum is the neuron's value less that at zero
-    "attn-lrp": (*CONVOLUTIONAL, *NORMALISED, *ATTENTION),  # softmax keeps its term of order zero
-}

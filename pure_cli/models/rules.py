@@ -2,91 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
-from zennit.composites import (
-    LAYER_MAP_BASE,
-    EpsilonAlpha2Beta1,
-    EpsilonAlpha2Beta1Flat,
-    EpsilonPlus,
-    EpsilonPlusFlat,
-    LayerMapComposite,
-)
 from zennit.core import Composite
-from zennit.rules import Epsilon, Gamma
-from zennit.types import Convolution, Linear
+from zennit.types import Linear
 
 from pure_cli.core.circuits import Circuits, Heatmaps, forward_to
 from pure_cli.core.directions import CHANNELS, Channels
-from pure_cli.core.gradient_relevance import GradientCircuits, GradientHeatmaps
-from pure_cli.core.integrated import IntegratedCircuits
+from pure_cli.core.gradient_relevance import GradientHeatmaps
 from pure_cli.core.saturation import Bound
 from pure_cli.models.attention_rules import ATTENTION_RULES
 from pure_cli.models.canonizers import MergeSeenBatchNorm, RuleFunctions, canonizers_for, plain_linear
 from pure_cli.models.function_rules import RELEVANCE_RULES
 from pure_cli.models.shared_rules import SharedRules
 from pure_cli.models.unruled import unruled
+from pure_cli.registry import RULES
 
-GRADIENT_X_INPUT, HEATMAPS, ATTENTION = "gradient-x-input", "epsilon-plus-flat", "attn-lrp"
-GAMMA = 0.25  # of what positive weights get on top, as in zennit's EpsilonGammaBox
+HEATMAPS, ATTENTION = "epsilon-plus-flat", "attn-lrp"
 NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm, nn.MultiheadAttention)  # what zennit's rules do not fit
-
-
-class OnlyEpsilon(LayerMapComposite):
-    """The epsilon rule at every linear layer."""
-
-    def __init__(self, canonizers: list[Any] | None = None):
-        super().__init__([*LAYER_MAP_BASE, (Linear, Epsilon())], canonizers=canonizers)
-
-
-class EpsilonGamma(LayerMapComposite):
-    """The gamma rule at convolutions, the epsilon rule at dense layers: zennit's EpsilonGammaBox without its box."""
-
-    def __init__(self, canonizers: list[Any] | None = None):
-        layer_map = [*LAYER_MAP_BASE, (Convolution, Gamma(GAMMA)), (nn.Linear, Epsilon())]
-        super().__init__(layer_map, canonizers=canonizers)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How relevance is computed.
-
-    Attributes
-    ----------
-    text : what it does, in a line
-    composite : of zennit's rules, where it is made of these
-    circuits : for lower channels
-    functions : rules for functions, where it changes gradients
-    """
-
-    text: str
-    composite: type[LayerMapComposite] | None = None
-    circuits: Callable[..., Circuits] = Circuits
-    functions: bool = False
-
-    @property
-    def hooks(self) -> bool:
-        """The backward pass hands on relevance by zennit's rules: every module may run once."""
-        return self.composite is not None
-
-
-RULES: dict[str, Rule] = {
-    GRADIENT_X_INPUT: Rule("gradient × activation, as in PURE"),
-    "epsilon": Rule("LRP-ε at every linear layer", OnlyEpsilon),
-    "epsilon-plus": Rule("LRP-z⁺ at convolutions, ε at dense layers", EpsilonPlus),
-    HEATMAPS: Rule("the same, flat at the first layer; PURE's for heatmaps", EpsilonPlusFlat),
-    "epsilon-alpha2-beta1": Rule("LRP-α2β1 at convolutions, ε at dense layers", EpsilonAlpha2Beta1),
-    "epsilon-alpha2-beta1-flat": Rule("the same, flat at the first layer", EpsilonAlpha2Beta1Flat),
-    "gamma": Rule(f"LRP-γ ({GAMMA}) at convolutions, ε at dense layers", EpsilonGamma),
-    "integrated-gradients": Rule("gradients along the line from zero", circuits=IntegratedCircuits),
-    ATTENTION: Rule("LRP for attention and layer norm", circuits=GradientCircuits, functions=True),
-}
-COMPOSITES = {name: rule.composite for name, rule in RULES.items() if rule.composite is not None}
 
 
 def composite_for(rule: str, model: nn.Module) -> Composite:
@@ -102,12 +39,18 @@ def composite_for(rule: str, model: nn.Module) -> Composite:
 
 def zennit_composite(rule: str, model: nn.Module) -> Composite:
     """The same as zennit has it."""
-    return COMPOSITES[rule](canonizers=canonizers_for(model))
+    return _zennit(rule, canonizers_for(model))
+
+
+def _zennit(rule: str, canonizers: list[Any]) -> Composite:
+    composite = RULES[rule].composite
+    assert composite is not None, "a rule of zennit's"
+    return composite(canonizers=canonizers)
 
 
 def in_force(rule: str, model: nn.Module) -> AbstractContextManager[Any]:
     """A context in which circuits and heatmaps by a rule can be computed."""
-    return composite_for(rule, model).context(model) if RULES[rule].hooks or RULES[rule].functions else nullcontext()
+    return composite_for(rule, model).context(model) if RULES[rule].canonized else nullcontext()
 
 
 def circuits_for(
@@ -120,7 +63,7 @@ def circuits_for(
     bound: Bound | None = None,
 ) -> Circuits:
     """Circuits by a rule, inside of `in_force`; parameters as of `pure_cli.core.circuits.Circuits`."""
-    return RULES[rule].circuits(model, images, layer, lower_layers, RULES[rule].hooks, neurons, bound)
+    return RULES[rule].circuits_of(model, images, layer, lower_layers, RULES[rule].hooks, neurons, bound)
 
 
 def heatmaps_for(
@@ -169,7 +112,7 @@ def _unruled(rule: str, model: nn.Module, image: torch.Tensor, layer: str) -> li
     """Names of what runs below a layer and a rule of LRP does not fit, in that order: functions, and linear layers that
     change their weights before they use them."""
     chosen = RULES[rule]
-    if not (chosen.hooks or chosen.functions):
+    if not chosen.canonized:
         return []
     found: dict[str, None] = {}
 
@@ -182,8 +125,7 @@ def _unruled(rule: str, model: nn.Module, image: torch.Tensor, layer: str) -> li
 
     composite, odd = Composite(canonizers=[RuleFunctions(ATTENTION_RULES, note)]), []
     if chosen.hooks:
-        rules = COMPOSITES[rule](canonizers=[MergeSeenBatchNorm(), RuleFunctions(RELEVANCE_RULES, note)])
-        composite = SharedRules(rules)
+        composite = SharedRules(_zennit(rule, [MergeSeenBatchNorm(), RuleFunctions(RELEVANCE_RULES, note)]))
         odd = [module for module in model.modules() if isinstance(module, Linear) and not plain_linear(module)]
     handles = [module.register_forward_pre_hook(note_class) for module in odd]
     try:

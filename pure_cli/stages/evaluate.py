@@ -1,38 +1,27 @@
 """evaluate: how good virtual neurons are, by every metric, for all kinds of features and all k."""
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from pure_cli.artifacts import NeuronRows, read_clusterings
-from pure_cli.config import CalibrateSettings, ClusterSettings, EmbedSettings, EvaluateSettings, fingerprint
+from pure_cli.config import ClusterSettings, EmbedSettings, EvaluateSettings, fingerprint
 from pure_cli.core.features import ACTIVATION_FEATURES, PURE
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance
-from pure_cli.stages.calibrate import calibrate
+from pure_cli.registry import METRICS
 from pure_cli.stages.cluster import cluster
 from pure_cli.stages.common import Outcome, Progress, silent
 from pure_cli.stages.embed import embed
-from pure_cli.stages.evaluation.study import Result, Study
-from pure_cli.stages.evaluation.written import ALL, PLANTED, SEPARATION, Where, Written, publish
+from pure_cli.stages.evaluation.study import Study
+from pure_cli.stages.evaluation.written import ALL, SEPARATION, Where, Written, publish
 from pure_cli.stages.judges import is_embedder_name, kind_of, require_embeddings, warnings
 from pure_cli.stages.sources import Sources
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
-VERSION = 2  # raised when a metric comes to compute something else
-METRICS = {
-    "correlation": "correlation",
-    "labels": "labels",
-    "stability": "stability",
-    "semantics": "semantics",
-    "ms": "monosemanticity",
-}
-JUDGED = ("correlation", "semantics", "ms", SEPARATION)
 DEFAULT_JUDGE = "clip"
 LONGEST = 60  # letters of a run's name
 
@@ -46,8 +35,9 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
         An unknown metric, no embeddings of the judge, no labels, results of earlier stages that are missing or stale.
     """
     begin = time.perf_counter()
-    if PLANTED in settings.metric:
-        return _with_planted(store, settings, progress)
+    elsewhere = [name for name in settings.metric if name in METRICS and METRICS[name].instead]
+    if elsewhere:
+        return _with_other_stages(store, settings, elsewhere, progress)
     sources, notes = Sources(store), []
     if settings.embed:
         notes += _embed(store, settings, progress)
@@ -71,7 +61,9 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
             found = written.tables(where, provenance)
             result = None
             if found is None:
-                result = _compute(metric)(study)
+                compute = METRICS[metric].compute
+                assert compute is not None, "measured by evaluate itself"
+                result = compute(study)
                 notes += study.notes
                 found = [{**table.as_dict(), "judge": judge} for table in result.tables]
                 written.add(where, result, found, provenance)
@@ -85,34 +77,27 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
     return outcome
 
 
-def _with_planted(store: Store, settings: EvaluateSettings, progress: Progress) -> Outcome:
-    """What `calibrate` measures, and the other metrics that were asked for."""
-    own = CalibrateSettings(
-        layer=settings.layer, seed=settings.seed, latex=settings.latex, force=settings.force, verify=settings.verify,
-        **settings.running,
-    )  # fmt: skip
-    planted = calibrate(store, own, progress, any_budget=True)
-    rest = [name for name in settings.metric if name != PLANTED]
-    others = evaluate(store, settings.model_copy(update={"metric": rest}), progress) if rest else None
-    outcome = Outcome("evaluate", planted.layers, planted.computed, "metrics")
-    outcome.details = {name: planted.details[name] for name in ("tables", "folders")}
-    outcome.seconds, outcome.notes = planted.seconds, planted.notes
-    if others:
-        outcome.layers = list(dict.fromkeys([*planted.layers, *others.layers]))
-        outcome.computed += others.computed
-        outcome.notes = [*planted.notes, *others.notes]
-        outcome.details = {
-            "tables": [*planted.details["tables"], *others.details["tables"]],
-            "folders": list(dict.fromkeys([*planted.details["folders"], *others.details["folders"]])),
-        }
-        outcome.seconds += others.seconds
+def _with_other_stages(store: Store, settings: EvaluateSettings, elsewhere: list[str], progress: Progress) -> Outcome:
+    """What other stages measure, and the other metrics that were asked for."""
+    done = [METRICS[name].instead(store, settings, progress) for name in dict.fromkeys(elsewhere)]  # type: ignore[misc]
+    rest = [name for name in settings.metric if name not in elsewhere]
+    if rest:
+        done.append(evaluate(store, settings.model_copy(update={"metric": rest}), progress))
+    outcome = Outcome("evaluate", [], 0, "metrics", details={"tables": [], "folders": []})
+    for own in done:
+        outcome.layers = list(dict.fromkeys([*outcome.layers, *own.layers]))
+        outcome.computed += own.computed
+        outcome.seconds += own.seconds
+        outcome.notes += own.notes
+        outcome.details["tables"] += own.details["tables"]
+        outcome.details["folders"] = list(dict.fromkeys([*outcome.details["folders"], *own.details["folders"]]))
     return outcome
 
 
 def _embed(store: Store, settings: EvaluateSettings, progress: Progress) -> list[str]:
     """Make the embeddings that the metrics need and that are not there; returns what the reader has to know."""
     wanted = [name for name in [*settings.metric, settings.judge or ""] if name and name not in METRICS]
-    needs_judge = any(name in JUDGED for name in settings.metric)
+    needs_judge = any(name in METRICS and METRICS[name].judged for name in settings.metric)
     if not wanted and needs_judge and not Sources(store).embedded:
         wanted = [DEFAULT_JUDGE]
     options: dict[str, Any] = {"layer": settings.layer, "neurons": settings.neurons, **settings.running}
@@ -137,18 +122,16 @@ def _run(settings: EvaluateSettings, metric: str) -> str:
         parts.append(f"features-{','.join(settings.features)}")
     if settings.seed:
         parts.append(f"seed-{settings.seed}")
-    if settings.sample and metric == "ms":
-        parts.append(f"sample-{settings.sample}")
-    if settings.polysemantic is not None and metric == SEPARATION:
-        parts.append(f"polysemantic-{settings.polysemantic:g}")
+    own = {name: getattr(settings, name) for name in METRICS[metric].options}
+    parts += [
+        f"{name}-{value:g}" if isinstance(value, float) else f"{name}-{value}"
+        for name, value in own.items()
+        if value != EvaluateSettings.model_fields[name].default
+    ]
     run = "_".join(parts).replace("/", ":")
     if len(run) > LONGEST:
         run = f"{run[: LONGEST - 9]}…{fingerprint(run)[:8]}"
     return run or ALL
-
-
-def _compute(metric: str) -> Callable[[Study], Result]:
-    return import_module(f"pure_cli.stages.evaluation.{METRICS.get(metric, metric)}").compute
 
 
 def _metric(name: str, settings: EvaluateSettings, sources: Sources, layer: str) -> tuple[str, str]:
@@ -157,11 +140,11 @@ def _metric(name: str, settings: EvaluateSettings, sources: Sources, layer: str)
     if name not in METRICS:
         if name not in there and not is_embedder_name(name):
             hint = "The name of an embedder (clip, dinov2, …) is a metric too: its embeddings judge."
-            raise unknown("metric", name, [*METRICS, PLANTED, *there], hint)
+            raise unknown("metric", name, [*METRICS, *there], hint)
         judge = kind_of(name, sources, layer)
         require_embeddings(sources, layer, judge)
         return SEPARATION, judge
-    if name not in JUDGED:
+    if not METRICS[name].judged:
         return name, ""
     if settings.judge:
         judge = kind_of(settings.judge, sources, layer)
@@ -261,8 +244,8 @@ def _provenance(metric: str, study: Study, settings: EvaluateSettings) -> Proven
         "k": study.ks,
         "seed": study.seed,
         "polysemantic": study.threshold,
-        "sample": settings.sample if metric == "ms" else 0,
-        "version": VERSION,
+        "sample": settings.sample if "sample" in METRICS[metric].options else 0,
+        "version": METRICS[metric].version,
     }
     keys = [(kind, k) for kind in study.features for k in study.ks]
     if metric == SEPARATION and study.judge not in study.features:

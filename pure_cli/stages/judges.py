@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pure_cli.artifacts import NeuronRows
 from pure_cli.config import EmbedSettings
+from pure_cli.embedders.kind import WEIGHTS, EmbedderKind
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, weights_place
 from pure_cli.models.trust import require_trusted, trust
+from pure_cli.registry import EMBEDDERS
 from pure_cli.stages.common import Network, first_image, place_of
 from pure_cli.stages.crops import WHOLE
 from pure_cli.stages.sources import Sources
@@ -107,9 +110,7 @@ def kind_of(text: str, sources: Sources, layer: str) -> str:
 
 def is_embedder_name(text: str) -> bool:
     """Whether a name is one that an embedder could have."""
-    from pure_cli.embedders.spec import FORMS
-
-    return ":" in text or _split_crop(text)[0] in FORMS
+    return ":" in text or _split_crop(text)[0] in EMBEDDERS
 
 
 def require_weights(chosen: Chosen) -> None:
@@ -194,7 +195,8 @@ def require_embeddings(sources: Sources, layer: str, kind: str) -> None:
 def weights_of(recipe: Mapping[str, Any]) -> str:
     """In words, where an embedder has its weights from; "" where it has none."""
     weights, text = recipe["weights"], recipe["text"]
-    if text == "pixels":
+    kind = _kind_named(text)
+    if kind and WEIGHTS not in kind.takes:
         return ""
     if weights == NO_WEIGHTS:
         return UNTRAINED
@@ -210,14 +212,25 @@ def warnings(kind: str, recipe: Mapping[str, Any], origin: Mapping[str, Any]) ->
     ----------
     origin : of the references
     """
-    if recipe["text"] == "pixels":
-        yield f"{kind} sees colour and layout and no meaning: it keeps the commands usable, and is no judge."
+    own = _kind_named(recipe["text"])
+    if own and own.no_judge:
+        yield f"{kind} {own.no_judge}."
     elif weights_of(recipe) == UNTRAINED:
         yield f"{kind} has untrained weights: what it says of a split means nothing."
     elif weights_of(recipe) == OF_THE_FUNCTION:
         yield f"{kind} has the weights that its function makes; --embedder-weights FILE gives it trained ones."
     if recipe["text"] == origin["model"] and recipe["weights"] == origin["weights"]:
         yield f"{kind} is the model's own view: it is no independent judge."
+
+
+def _kind_named(text: str) -> EmbedderKind | None:
+    """The kind of embedders that made what is there; None where that came from a package that is gone or broken."""
+    from pure_cli.embedders.spec import kind_of_name
+
+    with suppress(PureError):
+        name = kind_of_name(text)
+        return EMBEDDERS[name] if name else None
+    return None
 
 
 def _split_crop(text: str) -> tuple[str, str]:

@@ -162,7 +162,7 @@ class Scores:
         model, image = self._network.model, self._network.inputs(example)
         ran = list_layers(model, image)
         rule = self._settings.rule or heatmap_rule(model, repeated(model, ran, ran[-1].name) is not None)
-        if rule == "integrated-gradients":
+        if not RULES[rule].of_outputs:
             raise PureError(f"--by relevance knows no {rule}. Choose another --rule.")
         if RULES[rule].hooks:
             check_rules(model, ran, ran[-1].name)

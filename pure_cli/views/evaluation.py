@@ -153,33 +153,47 @@ def agreement_bars(rows: Sequence[Mapping[str, Any]], measures: str | Sequence[s
     rows : "features", "k", and each measure as (mean, error); the number "MEASURE by chance" where it is not zero
     measures : names of columns, a panel for each
     """
-    measures = [measures] if isinstance(measures, str) else list(measures)
+    return lines_over_k(rows, [measures] if isinstance(measures, str) else measures, " with labels", chance=True)
+
+
+def lines_over_k(
+    rows: Sequence[Mapping[str, Any]], measures: Sequence[str], what: str = "", chance: bool = False
+) -> Figure:
+    """Measures against k: a line for each kind of features.
+
+    Parameters
+    ----------
+    rows : "features", "k", and each measure as (mean, error)
+    measures : names of columns, a panel for each
+    what : behind their names beside the axis
+    chance : draw in grey what chance gives, the number "MEASURE by chance", zero where there is none
+    """
     rows = [row for row in rows if row["k"] is not None]
     kinds = list(dict.fromkeys(row["features"] for row in rows))
     columns = 2 if all(text_width(name, SMALL_SIZE) < WIDTH / 2 - 0.4 for name in kinds) else 1
-    legend_height = LINE * -(-(len(kinds) + 1) // columns)
+    legend_height = LINE * -(-(len(kinds) + chance) // columns)
     handles: dict[str, Artist | Container] = {}
     with style():
         figure = Figure(figsize=(WIDTH, PANEL * len(measures) + legend_height + 0.5), layout="constrained")
         panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
         for measure, axes in zip(measures, panels, strict=True):
             _plain(axes)
-            axes.set_ylabel(f"{SHORT.get(measure, measure)} with labels")
+            axes.set_ylabel(f"{SHORT.get(measure, measure)}{what}")
             axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
             handles |= _draw_agreement(axes, rows, kinds, measure)
-            if np.isfinite(_values(rows, measure)[:, 0]).any():
-                _draw_chance(axes, rows, measure)
-                handles["chance"] = Line2D([], [], color=NO_VIRTUAL_NEURON, lw=1.5)
-            else:
+            if not np.isfinite(_values(rows, measure)[:, 0]).any():
                 axes.set_yticks([])
                 _say_nothing(axes)
+            elif chance:
+                _draw_chance(axes, rows, measure)
+                handles["chance"] = Line2D([], [], color=NO_VIRTUAL_NEURON, lw=1.5)
         ks = sorted({row["k"] for row in rows})
         panels[-1].set_xlabel("virtual neurons of each neuron (k)")
         panels[-1].set_xticks(ks)
         if ks:
             panels[-1].set_xlim(ks[0] - 0.35, ks[-1] + 0.35)
-        chance = {name: handles.pop(name) for name in ("chance",) if name in handles}
-        _legend(figure, handles | chance, columns)
+        last = {name: handles.pop(name) for name in ("chance",) if name in handles}
+        _legend(figure, handles | last, columns)
     return figure
 
 

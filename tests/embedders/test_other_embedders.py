@@ -177,7 +177,7 @@ def test_errors_about_weights_name_the_embedders_option(monkeypatch):
     def refuse(*_):
         raise PureError("Pass the file with --weights FILE.")
 
-    monkeypatch.setattr("pure_cli.embedders.load.load_model", refuse)
+    monkeypatch.setattr("pure_cli.embedders.networks.load_model", refuse)
     with pytest.raises(PureError, match="with --embedder-weights FILE"):
         load("torchvision:resnet18")
 

@@ -11,7 +11,7 @@ from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 from pure_cli.core.circuits import Circuits, Heatmaps, activations, forward_to
 from pure_cli.models.canonizers import canonizers_for
 from pure_cli.models.claims import CONVOLUTIONAL
-from pure_cli.models.rules import COMPOSITES, composite_for, in_force, missing_canonizer
+from pure_cli.models.rules import RULES, composite_for, in_force, missing_canonizer
 
 NEURONS = torch.tensor([3, 40])
 
@@ -29,7 +29,7 @@ def seeded(name):
     return model
 
 
-@pytest.mark.parametrize("rule", COMPOSITES)
+@pytest.mark.parametrize("rule", [name for name in RULES if RULES[name].hooks])
 @pytest.mark.parametrize(
     ("name", "canonizer", "layer", "lower"),
     [
@@ -41,7 +41,7 @@ def seeded(name):
 def test_relevances_are_those_of_zennits_own_canonizers_to_the_bit(name, canonizer, layer, lower, rule):
     model, images = seeded(name), torch.randn(2, 3, 32, 32)
     found = []
-    for composite in (composite_for(rule, model), COMPOSITES[rule](canonizers=[canonizer()])):
+    for composite in (composite_for(rule, model), RULES[rule].composite(canonizers=[canonizer()])):
         with composite.context(model):
             relevance = Circuits(model, images, layer, [lower], lrp=True).summed(NEURONS)[lower]
             found.append((relevance, Heatmaps(model, images, layer).at(NEURONS, torch.tensor([1, 0]))))

@@ -1,7 +1,6 @@
 """Rules by name, against zennit-crp; the same network by two libraries; which rule is for which network."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import timm
@@ -10,10 +9,10 @@ import torchvision
 from crp.attribution import CondAttribution
 from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 
-from pure_cli.config import AttributeSettings, RuleName
+from pure_cli.config import AttributeSettings, make
 from pure_cli.core.circuits import Circuits, Heatmaps
-from pure_cli.models.claims import CONSERVES
-from pure_cli.models.rules import COMPOSITES, RULES, circuits_for, composite_for, heatmap_rule, in_force
+from pure_cli.errors import PureError
+from pure_cli.models.rules import RULES, circuits_for, composite_for, heatmap_rule, in_force
 
 
 def pair(name: str):
@@ -56,7 +55,7 @@ def test_canonizers_do_not_change_what_the_network_computes(name):
     torch.testing.assert_close(model(images), expected, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("rule", COMPOSITES)
+@pytest.mark.parametrize("rule", [name for name in RULES if RULES[name].hooks])
 @pytest.mark.parametrize(
     ("name", "canonizer", "layer", "lower"),
     [
@@ -78,7 +77,7 @@ def test_relevances_are_those_of_crp(name, canonizer, layer, lower, rule):
             CondAttribution(model)(
                 images.clone().requires_grad_(),
                 [{layer: [neuron]}],
-                COMPOSITES[rule](canonizers=[canonizer()]),
+                RULES[rule].composite(canonizers=[canonizer()]),
                 record_layer=[lower],
                 start_layer=layer,
                 init_rel=lambda activation: activation.clamp(min=0),
@@ -89,25 +88,27 @@ def test_relevances_are_those_of_crp(name, canonizer, layer, lower, rule):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
 
 
-def test_the_rules_are_those_of_the_settings_the_claims_and_the_help(cli):
-    assert list(RULES) == list(get_args(RuleName)) == list(CONSERVES)
+def test_the_rules_are_those_of_the_settings_and_the_help(cli):
     text = " ".join(cli("attribute", "--help").out.replace("│", " ").split())
-    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
     for rule in RULES:
-        assert rule.removesuffix("-flat") in text
-        assert f"`{rule}`" in page
+        assert AttributeSettings(rule=rule).rule == rule
+        assert f"{rule} ({RULES.summary(rule)})" in text
+    with pytest.raises(PureError, match=r"--rule: input should be 'attn-lrp', .* or 'integrated-gradients', not 'lrp'"):
+        make("attribute", {"rule": "lrp"})
 
 
 def test_the_page_on_rules_shows_what_is_claimed():
     """A row for each family, a column for each rule, a tick where it conserves."""
-    lines = (Path(__file__).parents[2] / "docs" / "rules.md").read_text().splitlines()
+    page = (Path(__file__).parents[2] / "docs" / "rules.md").read_text()
+    lines = page.splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     head = next(row for row in rows if row[0] == "conserves on")
     shown = {row[0]: row[1:] for row in rows if len(row) == len(head)}
     rules = [cell.strip("`") for cell in head[1:]]
-    assert rules == list(RULES)
-    for family in {family for claimed in CONSERVES.values() for family in claimed}:
-        assert shown[family] == ["✓" if family in CONSERVES[rule] else "" for rule in rules]
+    assert sorted(rules) == [rule for rule in RULES if RULES[rule].conserves]
+    assert all(f"| `{rule}` |" in page for rule in rules)
+    for family in {family for rule in rules for family in RULES[rule].conserves}:
+        assert shown[family] == ["✓" if family in RULES[rule].conserves else "" for rule in rules]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from pure_cli.core.clusters import labels_of
 from pure_cli.core.kmeans import inner_products
@@ -109,5 +108,7 @@ def _centred(products: np.ndarray) -> np.ndarray:
 
 
 def _kept(one: np.ndarray, other: np.ndarray) -> float:
+    from scipy.optimize import linear_sum_assignment  # takes a quarter of a second to import
+
     table = contingency(one, other)
     return float(table[linear_sum_assignment(table, maximize=True)].sum() / len(one))

@@ -43,6 +43,7 @@ class NumpyArchive:
 
     name = "a NumPy archive"
     has_splits = True
+    order = 40
 
     def claims(self, place: Place) -> bool:
         return len(place.files) == 1 and place.endings == {".npz"}
@@ -284,3 +285,6 @@ class Pixels:
         if not (values >= 0).all() or not (values <= 1).all():  # so that NaN is no number either
             raise DamagedImage("numbers outside of 0 to 1 (save images as uint8, or divide floats by 255)")
         return np.rint(values * 255).astype(np.uint8)
+
+
+SOURCE = NumpyArchive()

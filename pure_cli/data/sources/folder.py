@@ -42,6 +42,7 @@ class Folder:
 
     name = "a folder of images"
     has_splits = True
+    order = 91  # it claims every folder
 
     def claims(self, place: Place) -> bool:
         return place.is_folder
@@ -222,3 +223,6 @@ def _entry_status(entry: os.DirEntry[str]) -> tuple[int, int] | None:
     except OSError:
         return MISSING_SIZE, NO_TIME
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+
+SOURCE = Folder()

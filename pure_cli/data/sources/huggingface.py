@@ -50,6 +50,7 @@ class SavedDataset:
 
     name = "a saved Hugging Face data set"
     has_splits = True
+    order = 30
 
     def claims(self, place: Place) -> bool:
         if (place.path / SPLITS).is_file():
@@ -110,6 +111,7 @@ class ParquetFiles:
 
     name = "Parquet files"
     has_splits = True
+    order = 31
 
     def claims(self, place: Place) -> bool:
         return place.holds(".parquet") and not place.endings & set(EXTENSIONS)
@@ -313,3 +315,6 @@ def _names(file: Path, key: str) -> list[str]:
 def _require_pyarrow() -> None:
     if find_spec("pyarrow") is None:
         raise PureError("Parquet and saved Hugging Face data sets need pyarrow: pip install 'pure-cli[parquet]'.")
+
+
+SOURCE = (SavedDataset(), ParquetFiles())

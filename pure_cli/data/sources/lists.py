@@ -52,6 +52,7 @@ class ListOfFiles:
 
     name = "a list of files"
     has_splits = False
+    order = 90  # it claims every file
 
     def claims(self, place: Place) -> bool:
         return len(place.files) == 1
@@ -337,3 +338,6 @@ def _relative(path: str, inside: str) -> str:
 
 def _exists(root: Path, path: str) -> bool:
     return status_of(root, path) is not NO_FILE
+
+
+SOURCE = ListOfFiles()

@@ -23,6 +23,7 @@ class Subset:
 
     name = "a subset of another data set"
     has_splits = False
+    order = 10
 
     def claims(self, place: Place) -> bool:
         return place.endings == {ENDING} and not place.is_folder
@@ -66,3 +67,6 @@ class _Picked:
 
     def __call__(self, i: int) -> Path | bytes | np.ndarray:
         return self.read(int(self.index[i]))
+
+
+SOURCE = Subset()

@@ -53,6 +53,7 @@ class Cifar:
 
     name = "a folder of torchvision's CIFAR"
     has_splits = True
+    order = 50
 
     def claims(self, place: Place) -> bool:
         return place.is_folder and bool(_cifar_folders(place))
@@ -159,6 +160,7 @@ class Mnist:
 
     name = "a folder of torchvision's MNIST"
     has_splits = True
+    order = 51
 
     def claims(self, place: Place) -> bool:
         return place.is_folder and bool(_mnist_folders(place))
@@ -253,3 +255,6 @@ def _only(place: Place, found: dict[Path, Any]) -> tuple[Path, Any]:
         ways = " or ".join(f"'{path}'" for path in found)
         raise PureError(f"'{place.path}' holds several data sets. Pass {ways} with --data.")
     return next(iter(found.items()))
+
+
+SOURCE = (Cifar(), Mnist())

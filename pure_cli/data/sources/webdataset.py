@@ -50,6 +50,7 @@ class WebDataset:
 
     name = "tar shards"
     has_splits = False
+    order = 20
 
     def claims(self, place: Place) -> bool:
         return place.holds(".tar", *COMPRESSED) and not place.endings & set(EXTENSIONS)
@@ -349,3 +350,6 @@ class _Members:
         if len(content) < size:
             raise DamagedImage("cut short")
         return content
+
+
+SOURCE = WebDataset()

@@ -1,9 +1,13 @@
-"""Do distances among references agree with the judge's: correlation of pairwise distances."""
+"""Whether distances among references agree with the judge's."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from pure_cli.core.metrics.correlation import correlation
 from pure_cli.stages.evaluation import published
+from pure_cli.stages.evaluation.metric import Figures, Metric
 from pure_cli.stages.evaluation.study import Result, Study, Table, finite
 from pure_cli.words import counted
 
@@ -37,3 +41,12 @@ def compute(study: Study) -> Result:
     title = f"{study.layer}: correlation with distances of {study.by()}, {counted(len(study.neurons), 'neuron')}"
     result.tables.append(Table("correlation", title, columns, rows, note))
     return result
+
+
+def figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) -> Figures:
+    from pure_cli.views.evaluation import correlation_bars
+
+    yield "bars", correlation_bars(tables[0]["rows"], tables[0]["judge"])
+
+
+METRIC = Metric(compute, judged=True, figures=figures)

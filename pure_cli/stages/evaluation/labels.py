@@ -1,4 +1,7 @@
-"""Do virtual neurons follow the labels of the data set: no foundation model needed."""
+"""Whether virtual neurons follow the labels of the images."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -6,6 +9,7 @@ from pure_cli.core.metrics.agreement import agreement, chance
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
+from pure_cli.stages.evaluation.metric import Figures, Metric
 from pure_cli.stages.evaluation.study import Result, Study, Table, compared, finite, number
 
 MEASURES = ("purity", "nmi", "ari")
@@ -62,3 +66,12 @@ def _classes(study: Study) -> np.ndarray:
         raise PureError("The images have no labels. Use class folders or a list with labels, or another --metric.")
     images = collected.layers[study.layer].top.image[study.neurons]
     return np.vectorize(lambda image: NO_LABEL if image == NO_IMAGE else collected.label_of[int(image)])(images)
+
+
+def figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) -> Figures:
+    from pure_cli.views.evaluation import agreement_bars
+
+    yield "lines", agreement_bars(tables[0]["rows"], ("ari", "nmi", "purity"))
+
+
+METRIC = Metric(compute, figures=figures)

@@ -1,4 +1,4 @@
-"""semanticlens's scores of neurons, and of the virtual neurons that they were split into."""
+"""semanticlens's scores of neurons and of their virtual neurons."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import numpy as np
 from pure_cli.core.clusters import one_thread
 from pure_cli.core.metrics.semantics import clarity, polysemanticity, redundancy
 from pure_cli.core.metrics.statistics import mean_and_error
+from pure_cli.stages.evaluation.metric import Metric
 from pure_cli.stages.evaluation.study import Result, Study, Table, finite, virtual_neurons
 
 SCORES = ("clarity", "polysemanticity", "redundancy")
@@ -59,3 +60,6 @@ def _scores(parts: list[np.ndarray], seed: int) -> dict[str, np.ndarray]:
         "polysemanticity": np.array([polysemanticity(part, seed) for part in parts]),
         "redundancy": redundancy(concepts)[: len(parts)],
     }
+
+
+METRIC = Metric(compute, judged=True)

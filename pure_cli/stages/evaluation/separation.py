@@ -1,5 +1,6 @@
-"""How far apart virtual neurons are in the eyes of a judge: distances within and across (the paper's main table)."""
+"""Distances within and across virtual neurons, the paper's main table."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from pure_cli.core.metrics.separation import pairwise_distances, separations
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation import published
+from pure_cli.stages.evaluation.metric import Figures, Metric
 from pure_cli.stages.evaluation.study import Result, Study, Table, compared, finite
 from pure_cli.words import counted
 
@@ -85,3 +87,19 @@ def _polysemantic(
     if not which.any() and np.isfinite(gap).any():
         who += f"; the largest gap is {np.nanmax(gap):.3g},"
     return [_table(study, values, overall, which, "polysemantic", f"{who} at k = {min(study.ks)}")]
+
+
+def figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) -> Figures:
+    from pure_cli.views.evaluation import overview, separation_bars
+
+    rows, judge = tables[0]["rows"], tables[0]["judge"]
+    k = min(row["k"] for row in rows if row["k"])
+    shown = [row for row in rows if row["k"] == k]
+    random = next(row["intra"] for row in rows if row["features"] == "random")
+    yield f"bars-k{k}", separation_bars(shown, random, judge, k)
+    first = shown[0]["features"]
+    gap = arrays(f"{first}/k{k}/inter") - arrays(f"{first}/k{k}/intra")
+    yield f"overview-{first}-k{k}", overview(arrays("neuron"), arrays("overall"), gap, judge, first, k)
+
+
+METRIC = Metric(compute, judged=True, options=("polysemantic",), figures=figures)

@@ -1,45 +1,28 @@
-"""Would other references, or another seed, give the same virtual neurons."""
+"""Whether other references, or another seed, give the same virtual neurons."""
+
+from collections.abc import Mapping
 
 import numpy as np
 
-from pure_cli.core.clusters import one_thread
 from pure_cli.core.metrics.stability import bootstrap_stability, seed_stability
-from pure_cli.core.metrics.statistics import mean_and_error
-from pure_cli.stages.evaluation.study import Result, Study, Table, finite
+from pure_cli.stages.evaluation.metric import Metric, Neuron, by_neuron
 
 SEEDS = 5
+COLUMNS = ("bootstrap", "seeds", "kept")
 
 
-def compute(study: Study) -> Result:
+def stability(neuron: Neuron) -> Mapping[str, float]:
     """Agreement of clusterings of bootstrap samples, and of other seeds, with each other."""
-    result = Result(arrays={"neuron": study.neurons})
-    excites, rows = study.excites(), []
-    keys = [(features, k) for features in study.features for k in study.ks]
-    total, done = len(keys) * len(study.neurons), 0
-    for features, k in keys:
-        found = np.full((len(study.neurons), 3), np.nan)
-        with one_thread():
-            for i, points in enumerate(study.rows(features)):
-                present = points[excites[i]]
-                if len(present) > k:
-                    seeds = [study.seed + s for s in range(SEEDS)]
-                    found[i] = bootstrap_stability(present, k, study.seed), *seed_stability(present, k, seeds)
-                study.progress(done := done + 1, total)
-        for column, name in enumerate(("bootstrap", "seeds", "kept")):
-            result.arrays[f"{features}/k{k}/{name}"] = found[:, column]
-        rows.append(
-            {
-                "features": features,
-                "k": k,
-                "bootstrap": finite(mean_and_error(found[:, 0])),
-                "seeds": finite(mean_and_error(found[:, 1])),
-                "kept": finite(mean_and_error(found[:, 2])),
-            }
-        )
-    title = f"{study.layer}: stability of virtual neurons, {study.who(excites.sum(axis=1) > min(study.ks))}"
-    note = (
-        "Bootstrap: adjusted Rand index between the clustering and those of bootstrap samples; seeds: between pairs of "
-        f"{SEEDS} seeds; kept: share of references that keep their virtual neuron across seeds (Hungarian match)."
-    )
-    result.tables.append(Table("stability", title, ["features", "k", "bootstrap", "seeds", "kept"], rows, note))
-    return result
+    present = neuron.points[neuron.excites]
+    if len(present) <= neuron.k:
+        return dict.fromkeys(COLUMNS, np.nan)
+    seeds = [neuron.seed + s for s in range(SEEDS)]
+    bootstrap = bootstrap_stability(present, neuron.k, neuron.seed)
+    return dict(zip(COLUMNS, (bootstrap, *seed_stability(present, neuron.k, seeds)), strict=True))
+
+
+NOTE = (
+    "Bootstrap: adjusted Rand index between the clustering and those of bootstrap samples; seeds: between pairs of "
+    f"{SEEDS} seeds; kept: share of references that keep their virtual neuron across seeds (Hungarian match)."
+)
+METRIC = Metric(by_neuron(stability, "stability", COLUMNS, "stability of virtual neurons", NOTE))

@@ -14,11 +14,12 @@ from pure_cli.artifacts import read_evaluations, write_evaluation
 from pure_cli.config import fingerprint
 from pure_cli.files import crc_or_none, disk_errors, write_whole
 from pure_cli.provenance import Provenance
+from pure_cli.registry import METRICS
 from pure_cli.stages.common import earlier
 from pure_cli.stages.evaluation.study import Result
 from pure_cli.workspace import Store
 
-PLANTED = "planted"  # the metric of units with known meanings
+PLANTED = "planted"  # the metric of units with known meanings, which calibrate writes
 SEPARATION = "separation"  # the metric that an embedder's name means
 TABLES, FOLDER = "evaluate.json", "evaluate"
 ALL = "all"  # the run without options that choose
@@ -171,34 +172,8 @@ def _draw(
     """Draw the figures of one metric; yields the names of the files."""
     from pure_cli.views.style import save
 
-    for ending, figure in _figures(where, metric, tables, arrays):
+    for ending, figure in METRICS[metric].figures(tables, arrays):
         for kind in ("png", "pdf"):
             name = f"{where.stem}-{ending}.{kind}"
             save(figure, folder / name)
             yield name
-
-
-def _figures(
-    where: Where, metric: str, tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]
-) -> Iterator[tuple[str, Any]]:
-    """What is drawn of a metric: an ending of the file's name, and the figure."""
-    from pure_cli.views import evaluation as views
-
-    rows, judge = tables[0]["rows"], tables[0]["judge"]
-    if metric == PLANTED:
-        for table in tables:
-            if any("ARI, 2" in row for row in table["rows"]):
-                name = table["name"].removeprefix(f"{PLANTED}-")
-                yield f"{name}-bars", views.planted_bars(table["rows"], name)
-    elif metric == "correlation":
-        yield "bars", views.correlation_bars(rows, judge)
-    elif metric == "labels":
-        yield "lines", views.agreement_bars(rows, ("ari", "nmi", "purity"))
-    elif metric == SEPARATION:
-        k = min(row["k"] for row in rows if row["k"])
-        shown = [row for row in rows if row["k"] == k]
-        random = next(row["intra"] for row in rows if row["features"] == "random")
-        yield f"bars-k{k}", views.separation_bars(shown, random, judge, k)
-        first = shown[0]["features"]
-        gap = arrays(f"{first}/k{k}/inter") - arrays(f"{first}/k{k}/intra")
-        yield f"overview-{first}-k{k}", views.overview(arrays("neuron"), arrays("overall"), gap, judge, first, k)

@@ -1,4 +1,4 @@
-"""The MonoSemanticity score of neurons and of their virtual neurons, over references and over a sample of the data."""
+"""MonoSemanticity score of neurons and of their virtual neurons."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from pure_cli.core.metrics.monosemanticity import monosemanticity, monosemanticity_of_all
 from pure_cli.core.metrics.statistics import mean_and_error
+from pure_cli.stages.evaluation.metric import Metric
 from pure_cli.stages.evaluation.sample import Sample, take_sample
 from pure_cli.stages.evaluation.study import Result, Study, Table, finite, virtual_neurons
 from pure_cli.words import counted
@@ -77,3 +78,6 @@ def _add_sample(
         result.arrays[f"{features}/k{k}/virtual/sample-ms"] = scores
         result.arrays[f"{features}/k{k}/sample-ms"] = after
         row["sample"] = finite(mean_and_error(after))
+
+
+METRIC = Metric(compute, judged=True, options=("sample",))

@@ -1,0 +1,1 @@
+"""How relevances become features, a file for each: see `pure_cli.registry`."""

@@ -1,0 +1,1 @@
+"""How relevance is computed, a file for each rule: see `pure_cli.registry`."""

@@ -1,0 +1,16 @@
+"""LRP for attention and layer norm."""
+
+from typing import Any
+
+from pure_cli.models.claims import ATTENTION, CONVOLUTIONAL, NORMALISED
+from pure_cli.models.rule import Rule
+
+
+def circuits(*arguments: Any) -> Any:
+    from pure_cli.core.gradient_relevance import GradientCircuits
+
+    return GradientCircuits(*arguments)
+
+
+CONSERVES = (*CONVOLUTIONAL, *NORMALISED, *ATTENTION)  # softmax keeps its term of order zero
+RULE = Rule(circuits=circuits, functions=True, conserves=CONSERVES)

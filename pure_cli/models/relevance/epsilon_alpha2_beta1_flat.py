@@ -1,0 +1,15 @@
+"""LRP-α2β1, flat at the first layer."""
+
+from typing import Any
+
+from pure_cli.models.claims import SIGNED
+from pure_cli.models.rule import Rule
+
+
+def composite(canonizers: list[Any] | None = None) -> Any:
+    from zennit.composites import EpsilonAlpha2Beta1Flat
+
+    return EpsilonAlpha2Beta1Flat(canonizers=canonizers)
+
+
+RULE = Rule(composite, conserves=SIGNED)
