@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.common import Session, escaped, print_json, reports_errors
+from pure_cli.commands.common import Session, print_json, reports_errors
 
 PREPROCESSING = "Preprocessing (default: what the model was trained with)"
 
@@ -173,18 +173,16 @@ def collect(
 
 
 def _show_layers(session: Session, given: dict) -> None:
-    from rich.table import Table
-
     found = session.workspace.list_layers(**given)
     if session.json:
         print_json(found)
         return
-    table = Table("layer", "module", "output", "note", box=None, header_style="bold")
     notes = {found["default"]: "default layer", found["default_lower"]: "default lower layer"}
+    rows = []
     for layer in found["layers"]:
         note = notes.get(layer["name"], "")
         if layer["calls"] > 1:
             note = f"runs {layer['calls']} times: cannot be used"
         shape = " × ".join(map(str, layer["shape"])) if layer["shape"] else "no single tensor"
-        table.add_row(*map(escaped, (layer["name"], layer["kind"], shape, note)))
-    session.show(table)
+        rows.append({"layer": layer["name"], "module": layer["kind"], "output": shape, "note": note})
+    session.show({"title": "", "columns": ["layer", "module", "output", "note"], "rows": rows, "note": ""})

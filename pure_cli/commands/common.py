@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pure_cli.errors import PureError, first_line
 from pure_cli.interrupts import TERMINATED, Terminated, stops_when_asked
-from pure_cli.words import printable
+from pure_cli.words import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from pure_cli.api import Workspace
     from pure_cli.stages.common import Outcome, Progress
@@ -142,19 +141,33 @@ class Session:
         if not self.quiet:
             self.output.print(sentence, soft_wrap=True)
 
-    def show(self, table: "Table") -> None:
-        """A table of the result; nothing when quiet."""
-        if not self.quiet:
-            self.output.print(table)
-
-    def show_tables(self, tables: Sequence[Mapping[str, Any]]) -> None:
-        """Tables of measurements; nothing when quiet, or where JSON has them."""
+    def show(self, table: Mapping[str, Any], styles: Sequence[str] = ()) -> None:
+        """A table of `pure_cli.views.tables`, with all columns when verbose; nothing when quiet, or with JSON."""
         if self.json or self.quiet:
             return
         from pure_cli.views.tables import as_rich
 
-        for table in tables:
-            self.output.print(as_rich(table))
+        self.output.print(as_rich(table, not self.verbose, styles))
+
+    def show_tables(self, tables: Sequence[Mapping[str, Any]]) -> None:
+        """Tables of measurements: those with a verdict, all when verbose."""
+        first = [table for table in tables if table.get("verdict")]
+        for table in tables if self.verbose else first or tables[:1]:
+            self.show(table)
+
+    def show_virtual_neurons(self, clusterings: Sequence[Mapping[str, Any]]) -> None:
+        """Tables of `pure_cli.stages.cluster.tables`."""
+        from pure_cli.views.virtual_neurons import as_table
+
+        for clustering in clusterings:
+            self.show(as_table(clustering))
+
+    def say_folders(self, tables: Sequence[Any], folders: Sequence[str]) -> None:
+        """Where tables of measurements are, and how to see them all."""
+        for folder in folders:
+            self.say(f"  tables and figures in {escaped(folder)}")
+        if not self.verbose and not self.json:
+            self.say(f"  -v shows {'all ' if len(tables) > 1 else ''}{counted(len(tables), 'table')} in full")
 
     def progress(self, stage: str, unit: str) -> "Shown":
         """Shows progress on standard error: a bar in a terminal, lines elsewhere, nothing when quiet."""

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.common import Session, escaped, reports_errors
+from pure_cli.commands.common import Session, reports_errors
 from pure_cli.errors import PureError
 from pure_cli.words import counted
 
@@ -90,5 +90,4 @@ def evaluate(
         outcome = session.workspace.evaluate(progress, **given)
     session.show_tables(outcome.details["tables"])
     session.report(outcome, f"{counted(outcome.computed, 'metric')} of {', '.join(outcome.layers)}")
-    for folder in outcome.details["folders"]:
-        session.say(f"  tables and figures in {escaped(folder)}")
+    session.say_folders(outcome.details["tables"], outcome.details["folders"])

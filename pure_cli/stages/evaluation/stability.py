@@ -1,11 +1,13 @@
 """Would other references, or another seed, give the same virtual neurons."""
 
+from typing import Any
+
 import numpy as np
 
 from pure_cli.core.clusters import one_thread
 from pure_cli.core.metrics.stability import bootstrap_stability, seed_stability
 from pure_cli.core.metrics.statistics import mean_and_error
-from pure_cli.stages.evaluation.study import Result, Study, Table, finite
+from pure_cli.stages.evaluation.study import Result, Study, Table, finite, highest
 
 SEEDS = 5
 
@@ -39,7 +41,20 @@ def compute(study: Study) -> Result:
     title = f"{study.layer}: stability of virtual neurons, {study.who(excites.sum(axis=1) > min(study.ks))}"
     note = (
         "Bootstrap: adjusted Rand index between the clustering and those of bootstrap samples; seeds: between pairs of "
-        f"{SEEDS} seeds; kept: share of references that keep their virtual neuron across seeds (Hungarian match)."
+        f"{SEEDS} seeds; kept: share of references that keep their virtual neuron across seeds (Hungarian match). "
+        "*: the most stable."
     )
-    result.tables.append(Table("stability", title, ["features", "k", "bootstrap", "seeds", "kept"], rows, note))
+    best = highest(rows, "bootstrap")
+    columns = ["features", "k", "bootstrap", "seeds", "kept"]
+    result.tables.append(Table("stability", title, columns, rows, note, _verdict(study, rows, best), best))
     return result
+
+
+def _verdict(study: Study, rows: list[dict[str, Any]], best: int | None) -> str:
+    if best is None:
+        return f"The neurons of '{study.layer}' have too few references to tell how stable their virtual neurons are."
+    found = rows[best]
+    return (
+        f"{found['features']} at k = {found['k']} is the most stable in '{study.layer}': bootstrap samples of the "
+        f"references agree with an adjusted Rand index of {found['bootstrap'][0]:.2f}."
+    )
