@@ -191,7 +191,8 @@ class Session:
             self.say(f"[green]✓[/] {outcome.stage}: {escaped(what)} in {duration(outcome.seconds)}")
         if self.verbose:
             for name, value in outcome.details.items():
-                self.say(f"  {name}: {escaped(str(value))}")
+                if isinstance(value, str | int | float):
+                    self.say(f"  {name}: {escaped(str(value))}")
 
 
 def outcome_json(outcome: "Outcome", workspace: Path, **more: Any) -> dict[str, Any]:

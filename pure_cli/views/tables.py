@@ -19,6 +19,7 @@ DIGITS = 3  # significant, of the largest number of a column; also the most deci
 LEAST = 1e-3  # smaller numbers are written with an exponent
 FEWER_DIGITS = 2  # where room is short; no fewer decimals either
 GAP = 2  # between the columns on the terminal
+FEWEST = 3  # columns that stay where room is short and not all are shown
 LEADING = 2  # columns of texts at most that name a row
 LEAST_NAMES = 12  # wide is the column of names before names get a line of their own
 INDENT = 2  # of values below such a name
@@ -169,7 +170,7 @@ class Terminal:
         if self.table["title"]:
             yield Text(printable(self.table["title"]), style="bold")
         styles = self.styles or ["bold" if i == self.table.get("best") else "" for i in range(len(self.table["rows"]))]
-        for line, row in _lines(self.table, _columns(self.table, self.compact), options.max_width):
+        for line, row in _lines(self.table, _columns(self.table, self.compact), options.max_width, self.compact):
             style = "bold" if row is None else styles[row]
             yield Text(line, style=style, overflow="fold", no_wrap=True)
         if self.table["note"]:
@@ -209,9 +210,11 @@ class _Column:
         return max(map(_longest_word, (self.head, *self.cells)))
 
 
-def _lines(table: Mapping[str, Any], names: Sequence[str], room: int) -> Iterator[tuple[str, int | None]]:
+def _lines(
+    table: Mapping[str, Any], names: Sequence[str], room: int, compact: bool
+) -> Iterator[tuple[str, int | None]]:
     """The lines of a table, none of them wider than the room, with the row of each; None for the heads."""
-    lead, rest, lead_width = _laid_out(table, names, room)
+    lead, rest, lead_width = _laid_out(table, names, room, compact)
     before = lead_width + GAP if lead_width and rest else lead_width or INDENT
     widths = _widths(rest, room - before - GAP * (len(rest) - 1))
     before = max(0, min(before, room - sum(widths) - GAP * (len(widths) - 1)))
@@ -234,24 +237,28 @@ def _lines(table: Mapping[str, Any], names: Sequence[str], room: int) -> Iterato
         yield from ((line, i) for line in row(name, [column.cells[i] for column in rest], False))
 
 
-def _laid_out(table: Mapping[str, Any], names: Sequence[str], room: int) -> tuple[_Column, list[_Column], int]:
+def _laid_out(
+    table: Mapping[str, Any], names: Sequence[str], room: int, compact: bool
+) -> tuple[_Column, list[_Column], int]:
     """The names of the rows, the other columns, and how wide the names are: 0 where all have lines of their own.
 
-    Names have one where they do not fit beside the values, even with fewer digits; where only some of them do not, the
-    others stay where they are.
+    Names have one where they do not fit beside the values, even with fewer digits, or with fewer columns where those
+    that are read first are shown; where only some of them do not, the others stay where they are.
     """
     leading, found = _leading(table, names), []
     for digits in (DIGITS, FEWER_DIGITS):
         columns = [_in_words(table, name, digits) for name in names]
         lead, rest = _joined(columns[:leading], table.get("best")), columns[leading:]
         found.append((lead, rest, room - sum(GAP + column.least for column in rest)))
-    for lead, rest, left in found:
-        if lead.most <= left:
-            return lead, rest, lead.most
+    for fewer in range(max(1, len(found[0][1]) - FEWEST + 2) if compact else 1):
+        for lead, rest, left in found:
+            kept = rest[: len(rest) - fewer]
+            if lead.most <= left + sum(GAP + column.least for column in rest[len(kept) :]):
+                return lead, kept, lead.most
     for lead, rest, left in found:
         if left >= max(LEAST_NAMES, _longest_word(lead.head)):
             return lead, rest, left
-    lead, rest, _ = next((one for one in found if one[-1] >= INDENT - GAP), found[0])
+    lead, rest, _ = next((one for one in found if one[-1] >= INDENT - GAP), found[-1])
     return lead, rest, 0 if rest else room
 
 
@@ -376,9 +383,11 @@ def _decimals(values: list[Any], digits: int = DIGITS) -> int:
 
 def _shown(value: Any, decimals: int) -> str:
     if isinstance(value, Interval):
-        number = _shown(value.value, decimals)
-        known = not (_is_missing(value.low) or _is_missing(value.high))
-        return f"{number} ({_shown(value.low, decimals)} … {_shown(value.high, decimals)})" if known else number
+        if any(map(_is_missing, value)):
+            return _shown(value.value, decimals)
+        tiny = max(map(abs, value)) < LEAST
+        number, low, high = (_number(one, decimals, tiny) for one in value)
+        return f"{number} ({low} … {high})"
     if _is_pair(value):
         return " ± ".join(_mean_and_error(value[0], value[1], decimals)) or DASH
     if _is_missing(value):

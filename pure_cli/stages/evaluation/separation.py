@@ -71,7 +71,7 @@ def _table(
         columns += PUBLISHED
         note += published.NOTE
     title = f"{study.layer}: distances of {study.by()}, {who}"
-    return Table(f"separation-{name}", title, columns, rows, note, best=highest(rows, "inter − intra"))
+    return Table(f"separation-{name}", title, columns, rows, note, best=highest(rows, "inter − intra", study.judge))
 
 
 def _verdict(study: Study, table: Table, differences: Sequence[Table]) -> str:

@@ -97,7 +97,7 @@ class Table:
     verdict : what the table says, in one to three sentences; the tables that have one are what is read first
     best : place of the row that is marked
     intervals : by column, the two columns with the ends of its confidence interval
-    shown : columns that are read first; all where none is named
+    shown : columns that are read first, and also others that `columns` lacks; the last ones stand where there is room
     """
 
     name: str
@@ -153,15 +153,25 @@ def ends(*names: str) -> dict[str, tuple[str, str]]:
     return {name: (f"{name} low", f"{name} high") for name in names}
 
 
-def highest(rows: Sequence[Mapping[str, Any]], column: str) -> int | None:
-    """Place of the row with the highest mean; None where no row has one."""
+def highest(rows: Sequence[Mapping[str, Any]], column: str, judge: str = "") -> int | None:
+    """Place of the row with the highest mean; None where no row has one.
+
+    Parameters
+    ----------
+    judge : whose own clusters are no match for the others: they are left out if there are others
+    """
     means = {i: row[column][0] for i, row in enumerate(rows) if row.get(column) and row[column][0] is not None}
+    own = (judge, f"by {judge}")
+    fair = {
+        i: mean for i, mean in means.items() if not {rows[i].get("features"), rows[i].get("units")}.intersection(own)
+    }
+    means = fair or means
     return max(means, key=lambda i: means[i]) if means else None
 
 
 def after_the_split(study: Study, rows: Sequence[Mapping[str, Any]], column: str, score: str) -> tuple[str, int | None]:
     """What the split makes of a score of the neurons, the first row, where higher is better; and the best other row."""
-    best = highest(rows[1:], column)
+    best = highest(rows[1:], column, study.judge)
     if best is None or rows[0][column][0] is None:
         return (
             f"The neurons of '{study.layer}' have too few references to compare them with their virtual neurons.",
