@@ -57,9 +57,9 @@ def cluster(
     Example: pure cluster --neurons 201,2,341 --k 2,3
     """
     session = Session(locals())
-    given = session.options("cluster")
     with session.progress("cluster", "fits") as progress:
+        given = session.options("cluster")
         outcome = session.workspace.cluster(progress, **given)
-    tables = session.workspace.virtual_neuron_tables(**given)
+    tables = session.workspace.virtual_neuron_tables(session.json, **given)
     session.show_virtual_neurons(tables)
     session.report(outcome, f"{outcome.computed:,} fits for {', '.join(outcome.layers)}", tables=tables)

@@ -162,18 +162,18 @@ def collect(
     Example: pure collect --model resnet50 --data imagenet/val
     """
     session = Session(locals())
-    given = session.options("collect")
     if list_layers:
-        _show_layers(session, given)
+        _show_layers(session)
         return
     with session.progress("collect", "images") as progress:
-        outcome = session.workspace.collect(progress, **given)
+        outcome = session.workspace.collect(progress, **session.options("collect"))
     what = f"{outcome.details.get('images', 0):,} images for the neurons of {', '.join(outcome.layers)}"
     session.report(outcome, what)
 
 
-def _show_layers(session: Session, given: dict) -> None:
-    found = session.workspace.list_layers(**given)
+def _show_layers(session: Session) -> None:
+    with session.progress("layers", "layers"):
+        found = session.workspace.list_layers(**session.options("collect"))
     if session.json:
         print_json(found)
         return

@@ -1,11 +1,11 @@
 """What every command does the same way: options and config file together, progress, errors, how results are told."""
 
+import contextlib
 import errno
 import functools
 import json
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pure_cli.commands.progress import Bar, Lines, Shown, duration
 from pure_cli.errors import PureError, first_line
 from pure_cli.interrupts import TERMINATED, Terminated, stops_when_asked
 from pure_cli.words import counted, printable
@@ -21,12 +22,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pure_cli.api import Workspace
-    from pure_cli.stages.common import Outcome, Progress
+    from pure_cli.stages.common import Outcome
 
 DEFAULT_WORKSPACE = "pure-workspace"
 ENVIRONMENT = {"workspace": "PURE_WORKSPACE", "data": "PURE_DATA"}
 HABITS = frozenset({"workspace", "config", "as_json", "quiet", "verbose", "debug"})
-PLAIN_SECONDS = 10.0  # between lines of progress where there is no terminal
 INTERRUPTED = 130  # exit code by convention: 128 + SIGINT
 STOPPED = "Stopped. What was finished is kept; the same command goes on from there."
 
@@ -40,6 +40,8 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             if options.get("debug"):
                 print(*map(printable, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
             print(printable(message), file=sys.stderr)
+            if options.get("as_json"):
+                print_error(message, code)
             raise SystemExit(code)
 
         try:
@@ -170,7 +172,7 @@ class Session:
             self.say(f"  -v shows {'all ' if len(tables) > 1 else ''}{counted(len(tables), 'table')} in full")
 
     def progress(self, stage: str, unit: str) -> "Shown":
-        """Shows progress on standard error: a bar in a terminal, lines elsewhere, nothing when quiet."""
+        """Shows progress on standard error, from now on: a bar in a terminal, lines elsewhere, nothing when quiet."""
         if self.quiet:
             return Shown()
         return Bar(self.console, stage, unit) if self.console.is_terminal else Lines(self.console, stage, unit)
@@ -211,19 +213,15 @@ def outcome_json(outcome: "Outcome", workspace: Path, **more: Any) -> dict[str, 
     }
 
 
+def print_error(message: str, code: int) -> None:
+    """What went wrong as a JSON object; nothing where no one reads it any more."""
+    with contextlib.suppress(OSError):
+        print_json({"error": message.removeprefix("Error: "), "exit_code": code})
+        sys.stdout.flush()
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, default=str, allow_nan=False) + "\n")
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def escaped(text: str) -> str:
@@ -231,75 +229,3 @@ def escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(text))
-
-
-def _rate(per_second: float) -> str:
-    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
-
-
-class Shown:
-    """Progress that is not shown; the base of those that are. A context, and a callback (done, total)."""
-
-    def __enter__(self) -> "Progress":
-        return self.update
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def update(self, done: int, total: int) -> None:
-        pass
-
-
-class Bar(Shown):
-    """A bar with rate and time left."""
-
-    def __init__(self, console: "Console", stage: str, unit: str):
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._stage, self._unit = stage, unit
-        self._task: Any = None
-        self._began = self._first = 0.0
-
-    def update(self, done: int, total: int) -> None:
-        if self._task is None:
-            self._bar.start()
-            self._task = self._bar.add_task(self._stage, total=total, rate="")
-            self._began, self._first = time.monotonic(), done
-        past = time.monotonic() - self._began
-        rate = f"{_rate((done - self._first) / past)} {self._unit}/s" if past > 0.5 and done > self._first else ""
-        self._bar.update(self._task, completed=done, total=total, rate=rate)
-
-    def __exit__(self, *error: object) -> None:
-        if self._task is not None:
-            self._bar.stop()
-
-
-class Lines(Shown):
-    """A line every few seconds, for logs."""
-
-    def __init__(self, console: "Console", stage: str, unit: str):
-        self._console, self._stage, self._unit = console, stage, unit
-        self._began = self._last = time.monotonic()
-        self._first: int | None = None
-
-    def update(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._first is None:
-            self._first, self._began = done, now
-        if now - self._last < PLAIN_SECONDS or done <= self._first:
-            return
-        self._last = now
-        rate = (done - self._first) / max(now - self._began, 1e-9)
-        left = duration((total - done) / rate)
-        self._console.print(
-            f"{self._stage}: {done:,} of {total:,} {self._unit}, {_rate(rate)} a second, {left} left", soft_wrap=True
-        )

@@ -80,13 +80,13 @@ def evaluate(
     """
 
     session = Session(locals())
-    given = session.options("evaluate")
-    if not given.get("metric"):
-        raise PureError(
-            "Name what to measure: --metric clip (or any embeddings), correlation, labels, stability, semantics, ms or "
-            "planted."
-        )
     with session.progress("evaluate", "steps") as progress:
+        given = session.options("evaluate")
+        if not given.get("metric"):
+            raise PureError(
+                "Name what to measure: --metric clip (or any embeddings), correlation, labels, stability, semantics, "
+                "ms or planted."
+            )
         outcome = session.workspace.evaluate(progress, **given)
     session.show_tables(outcome.details["tables"])
     session.report(outcome, f"{counted(outcome.computed, 'metric')} of {', '.join(outcome.layers)}")

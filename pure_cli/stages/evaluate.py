@@ -20,6 +20,7 @@ from pure_cli.stages.evaluation.study import Result, Study
 from pure_cli.stages.evaluation.written import ALL, PLANTED, SEPARATION, Where, Written, publish
 from pure_cli.stages.judges import is_embedder_name, kind_of, require_embeddings, warnings
 from pure_cli.stages.sources import Sources
+from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
 from pure_cli.workspace import Store, result_fingerprint
 
@@ -70,6 +71,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
             found = written.tables(where, result_fingerprint(own, made_from))
             result = None
             if found is None:
+                waiting_for(f"measuring {own_name}")
                 result = _compute(metric)(study)
                 notes += study.notes
                 found = [{**table.as_dict(), "judge": judge} for table in result.tables]

@@ -22,6 +22,7 @@ from pure_cli.stages.evaluation.study import Result, Table, ends, interval, numb
 from pure_cli.stages.planted.scores import CHECKS, LEAKING, Scores, Units, kinds_for, leaks, score
 from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, make_units
 from pure_cli.stages.unchanged import require_unchanged
+from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
 UNITS = 90  # of each kind and number of meanings, where the data have them
@@ -144,6 +145,7 @@ def run(
         progress(int(done[0]), STEPS)
 
     progress(0, STEPS)
+    waiting_for("looking for units with known meanings")
     wanted, most = max(4, round(UNITS * budget)), max(2, round(LEAK_UNITS * min(1.0, budget)))
     drawn = HALVES * (-(-wanted // HALVES)) * (4 + 2 * TRIES)  # unions and pairs, at most
     share = {"images": 8 / max(1, len(listing)), "units": 27 / drawn, "leaks": 20 / (3 * most)}
