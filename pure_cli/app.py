@@ -19,17 +19,26 @@ from pure_cli.commands.evaluate import evaluate
 from pure_cli.commands.info import info
 from pure_cli.commands.render import render
 from pure_cli.commands.run import run
+from pure_cli.commands.usage import Command, Commands
 
 app = typer.Typer(
     name="pure",
     help="Find out what a neuron of a vision model responds to: split it into virtual neurons (PURE).",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (collect, directions, attribute, embed, cluster, calibrate, evaluate, render, run, info, demo):
-    app.command()(command)
+COMMANDS = {  # in the order of work
+    "First": (demo,),
+    "Stages, one after the other": (collect, attribute, embed, cluster, evaluate, render),
+    "All of it": (run, info),
+    "Beyond the paper": (calibrate, directions),
+}
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(cls=Command, rich_help_panel=panel)(command)
 
 
 def _version(wanted: bool) -> None:

@@ -7,6 +7,8 @@ import typer
 from pure_cli.commands import options as opt
 from pure_cli.commands.common import Session, reports_errors
 
+HOW = "How relevance is computed and kept"
+
 
 @reports_errors
 def attribute(
@@ -29,6 +31,7 @@ def attribute(
         typer.Option(
             "--rule",
             metavar="RULE",
+            rich_help_panel=HOW,
             help="gradient-x-input, epsilon, epsilon-plus(-flat), epsilon-alpha2-beta1(-flat), gamma, "
             "integrated-gradients, or attn-lrp for transformers. [default: gradient-x-input]",
         ),
@@ -38,6 +41,7 @@ def attribute(
         typer.Option(
             "--position",
             metavar="WHICH",
+            rich_help_panel=HOW,
             help="Where the neuron's activation counts: all, or max, its maximal position alone. [default: all]",
         ),
     ] = None,
@@ -46,6 +50,7 @@ def attribute(
         typer.Option(
             "--precision",
             metavar="TYPE",
+            rich_help_panel=HOW,
             help="float32, or bfloat16: about 1.5 times as fast where the processor has it, with other results; for "
             "gradient-x-input. [default: float32]",
         ),
@@ -53,7 +58,10 @@ def attribute(
     store: Annotated[
         str | None,
         typer.Option(
-            "--store", metavar="TYPE", help="float32, or float16: relevances take half of the disk. [default: float32]"
+            "--store",
+            metavar="TYPE",
+            rich_help_panel=HOW,
+            help="float32, or float16: relevances take half of the disk. [default: float32]",
         ),
     ] = None,
     device: opt.DeviceName = None,

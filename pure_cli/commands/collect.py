@@ -10,6 +10,8 @@ from pure_cli.commands import options as opt
 from pure_cli.commands.common import Session, print_json, reports_errors
 
 PREPROCESSING = "Preprocessing (default: what the model was trained with)"
+NEURONS = "Other neurons than the channels of a layer"
+RANKING = "Which images come first (default: those with the highest activation)"
 
 
 class Part(str, Enum):
@@ -56,18 +58,24 @@ def collect(
         typer.Option(
             "--directions",
             metavar="FILE",
+            rich_help_panel=NEURONS,
             help="Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch "
             "checkpoint; a row each, probes, or a sparse autoencoder's decoder.",
         ),
     ] = None,
     directions_relu: Annotated[
-        bool | None, typer.Option("--directions-relu", help="Negative activations of the directions count as zero.")
+        bool | None,
+        typer.Option(
+            "--directions-relu", rich_help_panel=NEURONS, help="Negative activations of the directions count as zero."
+        ),
     ] = None,
     directions_part: Annotated[
         Part | None,
         typer.Option(
             "--directions-part",
-            help="Of a sparse autoencoder: what it adds up, or what its latents read. [default: decoder]",
+            metavar="PART",
+            rich_help_panel=NEURONS,
+            help="Of a sparse autoencoder: decoder, what it adds up, or encoder, what its latents read. [default: decoder]",
         ),
     ] = None,
     channels_axis: Annotated[
@@ -75,6 +83,7 @@ def collect(
         typer.Option(
             "--channels-axis",
             metavar="AXIS",
+            rich_help_panel=NEURONS,
             help="Which axis of its output has a layer's channels, first or last behind the images: of the layers of "
             "--layer, or LAYER=AXIS of any; repeat for several. [default: what the layers in it work along]",
         ),
@@ -88,6 +97,7 @@ def collect(
         typer.Option(
             "--by",
             metavar="SCORE",
+            rich_help_panel=RANKING,
             help="Rank images by the neuron's activation, or by its relevance for the model's output (RelMax). "
             "[default: activation]",
         ),
@@ -95,7 +105,10 @@ def collect(
     pool: Annotated[
         str | None,
         typer.Option(
-            "--pool", metavar="POOL", help="Score over space: max, mean or sum. [default: max; of relevance: sum]"
+            "--pool",
+            metavar="POOL",
+            rich_help_panel=RANKING,
+            help="Score over space: max, mean or sum. [default: max; of relevance: sum]",
         ),
     ] = None,
     rule: Annotated[
@@ -103,6 +116,7 @@ def collect(
         typer.Option(
             "--rule",
             metavar="RULE",
+            rich_help_panel=RANKING,
             help="Of --by relevance. [default: epsilon-plus-flat; attn-lrp where there is attention]",
         ),
     ] = None,
@@ -111,6 +125,7 @@ def collect(
         typer.Option(
             "--target",
             metavar="CLASS",
+            rich_help_panel=RANKING,
             help="Of --by relevance: the output of the image's label, or the predicted one. [default: label, where "
             "labels number the model's outputs]",
         ),
@@ -121,9 +136,6 @@ def collect(
     list_layers: Annotated[
         bool, typer.Option("--list-layers", help="Show the model's layers with their shapes, and stop.")
     ] = False,
-    strict: Annotated[
-        bool | None, typer.Option("--strict", help="Stop at the first image that cannot be read.")
-    ] = None,
     resize: Annotated[
         int | None,
         typer.Option("--resize", metavar="PX", rich_help_panel=PREPROCESSING, help="Length of the short side."),
@@ -140,6 +152,10 @@ def collect(
     ] = None,
     std: Annotated[
         str | None, typer.Option("--std", metavar="R,G,B", rich_help_panel=PREPROCESSING, help="On the scale 0 to 1.")
+    ] = None,
+    strict: Annotated[
+        bool | None,
+        typer.Option("--strict", rich_help_panel=opt.RUNNING, help="Stop at the first image that cannot be read."),
     ] = None,
     seed: opt.Seed = None,
     device: opt.DeviceName = None,

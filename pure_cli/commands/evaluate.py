@@ -9,6 +9,8 @@ from pure_cli.commands.common import Session, reports_errors
 from pure_cli.errors import PureError
 from pure_cli.words import counted
 
+MEASURING = "How it is measured"
+
 
 @reports_errors
 def evaluate(
@@ -37,6 +39,7 @@ def evaluate(
         typer.Option(
             "--judge",
             metavar="E",
+            rich_help_panel=MEASURING,
             help="Embeddings that judge in correlation, semantics and ms. [default: clip, or the only ones there are]",
         ),
     ] = None,
@@ -45,13 +48,19 @@ def evaluate(
         typer.Option(
             "--polysemantic",
             metavar="GAP",
+            rich_help_panel=MEASURING,
             help="A table too for the neurons that the judge itself splits by more (inter − intra). "
             "[default: 1.5 for clip, as in the paper; for other judges the same in their scale]",
         ),
     ] = None,
     sample: Annotated[
         int | None,
-        typer.Option("--sample", metavar="N", help="ms: over N images of the whole data set too. [default: 0]"),
+        typer.Option(
+            "--sample",
+            metavar="N",
+            rich_help_panel=MEASURING,
+            help="ms: over N images of the whole data set too. [default: 0]",
+        ),
     ] = None,
     embed: Annotated[
         bool | None, typer.Option("--embed", help="Make the embeddings that are missing on the way.")
