@@ -75,7 +75,8 @@ def collect(
             "--directions-part",
             metavar="PART",
             rich_help_panel=NEURONS,
-            help="Of a sparse autoencoder: decoder, what it adds up, or encoder, what its latents read. [default: decoder]",
+            help="Of a sparse autoencoder: decoder, what it adds up, or encoder, what its latents read. "
+            "[default: decoder]",
         ),
     ] = None,
     channels_axis: Annotated[

@@ -319,10 +319,10 @@ def _add_members(
                 {"index": image, "path": path_of[image], "score": score}
                 for image, score in zip(images, scores, strict=True)
             ]
-            largest = np.argsort(-np.abs(centroids[number]), kind="stable")[:CHANNELS] if channels else []
+            largest = np.argsort(-np.abs(centroids[number]), kind="stable")[: CHANNELS if channels else 0]
             virtual["lower_channels"] = [
                 {"layer": channels[i][0], "channel": channels[i][1], "value": float(centroids[number][i])}
-                for i in largest
+                for i in largest.tolist()
             ]
 
 

@@ -383,10 +383,11 @@ def _decimals(values: list[Any], digits: int = DIGITS) -> int:
 
 def _shown(value: Any, decimals: int) -> str:
     if isinstance(value, Interval):
-        if any(map(_is_missing, value)):
+        known = [one for one in value if one is not None and math.isfinite(one)]
+        if len(known) < len(value):
             return _shown(value.value, decimals)
-        tiny = max(map(abs, value)) < LEAST
-        number, low, high = (_number(one, decimals, tiny) for one in value)
+        tiny = max(map(abs, known)) < LEAST
+        number, low, high = (_number(one, decimals, tiny) for one in known)
         return f"{number} ({low} … {high})"
     if _is_pair(value):
         return " ± ".join(_mean_and_error(value[0], value[1], decimals)) or DASH
