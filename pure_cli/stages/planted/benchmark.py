@@ -398,7 +398,9 @@ def _in_words(found: Benchmark, best: str, limit: float, why: str) -> str:
     return f"Recommended for '{found.layer}': {kept}, k by {RULE}, threshold {limit:.3f}. {why}"
 
 
-def _agreement_table(found: Benchmark, kind: str, counts: Sequence[int], what: str, recommended: str | None) -> Table:
+def _agreement_table(
+    found: Benchmark, kind: str, counts: Sequence[int], what: str, recommended: str | None = None
+) -> Table:
     rows = []
     for features in found.kinds:
         own, paper = found.scores[features], found.scores[found.paper]
