@@ -24,7 +24,8 @@ LEADING = 2  # columns of texts at most that name a row
 LEAST_NAMES = 12  # wide is the column of names before names get a line of their own
 INDENT = 2  # of values below such a name
 MARK = " *"  # behind the name of the best row
-SPACE = re.compile(r" (?![^()]*\))")  # where a text may be broken: not within brackets
+SPACE = re.compile(r" (?![^()]*\))")  # where a cell may be broken: not within brackets
+SPACE_OF_TEXT = re.compile(r" (?![^()]*\)|\()")  # nor before them
 ASCII_MINUS = str.maketrans("−", "-")
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -202,12 +203,20 @@ class _Column:
     @property
     def least(self) -> int:
         """Where heads and texts are broken between words."""
-        return max(_longest_word(self.head), *map(_longest_word if self.is_text else _width, self.cells), 0)
+        return max(_longest_word(self.head), *map(self.longest if self.is_text else _width, self.cells), 0)
 
     @property
     def word(self) -> int:
         """Where numbers are broken too."""
-        return max(map(_longest_word, (self.head, *self.cells)))
+        return max(_longest_word(self.head), *map(self.longest, self.cells), 0)
+
+    def longest(self, text: str) -> int:
+        """Width of what stays together of a cell."""
+        return _longest_word(text, SPACE_OF_TEXT if self.is_text else SPACE)
+
+    def wrapped(self, text: str, width: int) -> list[str]:
+        """Lines of a cell."""
+        return _wrapped(text, width, SPACE_OF_TEXT if self.is_text else SPACE)
 
 
 def _lines(
@@ -220,7 +229,7 @@ def _lines(
     before = max(0, min(before, room - sum(widths) - GAP * (len(widths) - 1)))
 
     def row(name: str, cells: Sequence[str], head: bool) -> Iterator[str]:
-        parts = [_wrapped(text, width) for text, width in zip(cells, widths, strict=True)]
+        parts = [column.wrapped(text, width) for column, text, width in zip(rest, cells, widths, strict=True)]
         first = _wrapped(name, lead_width) if head and lead_width else [name]
         if not (lead_width and all(_width(line) <= lead_width for line in first)):
             yield from _wrapped(name, room)  # on a line of its own
@@ -310,10 +319,10 @@ def _widths(columns: Sequence[_Column], room: int) -> list[int]:
     return widths
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrapped(text: str, width: int, space: re.Pattern[str] = SPACE) -> list[str]:
     """Lines of a text, broken between words; a word is broken where it is wider than the line."""
     lines = [""]
-    for word in SPACE.split(text):
+    for word in space.split(text):
         joined = f"{lines[-1]} {word}" if lines[-1] else word
         if _width(joined) <= width:
             lines[-1] = joined
@@ -337,8 +346,8 @@ def _width(text: str) -> int:
     return cell_len(text)
 
 
-def _longest_word(text: str) -> int:
-    return max(map(_width, SPACE.split(text)))
+def _longest_word(text: str, space: re.Pattern[str] = SPACE) -> int:
+    return max(map(_width, space.split(text)))
 
 
 # ------------------------------------------------------------------------------------------------------- values

@@ -68,6 +68,15 @@ def test_a_long_name_has_a_line_of_its_own_and_values_stay_in_columns():
     ]
 
 
+def test_a_class_stays_with_its_count():
+    rows = [{"neuron": 6, "sizes": "38 + 12", "classes": "8 (28, 7.6×), 6 (10, 2.6×) | 1 (9, 7.4×)"}]
+    table = {"title": "", "columns": ["neuron", "sizes", "classes"], "rows": rows, "note": ""}
+    assert [line.split("  ")[-1] for line in terminal_lines(table, 45)[1:3]] == [
+        "8 (28, 7.6×), 6 (10, 2.6×) |",
+        "1 (9, 7.4×)",
+    ]
+
+
 @pytest.mark.parametrize("width", [80, 140])
 def test_commands_print_no_line_that_is_too_long(workspace, cli, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
