@@ -176,7 +176,8 @@ class Terminal:
             yield Text(line, style=style, overflow="fold", no_wrap=True)
         if self.table["note"]:
             yield Text(printable(self.table["note"]), style="dim")
-        yield Text()
+        if self.table["title"] or self.table["note"]:
+            yield Text()
 
 
 # -------------------------------------------------------------------------------------------- lines of a terminal

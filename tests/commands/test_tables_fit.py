@@ -60,7 +60,7 @@ def test_a_long_name_has_a_line_of_its_own_and_values_stay_in_columns():
     rows = [{"features": one, "r": [0.5, 0.01], "ari": 0.25, "low": -0.125, "high": 0.5} for one in ("pure", name)]
     table = {"title": "", "columns": ["features", "r", "ari"], "rows": rows, "note": "", "best": 1}
     lines = terminal_lines({**table, "intervals": {"ari": ("low", "high")}}, 60)
-    assert lines[:-1] == [
+    assert lines == [
         f"{'features':21}  {'r':>13}  {'ari':>22}",
         f"{'pure':21}  0.500 ± 0.010  0.250 (-0.125 … 0.500)",
         f"{name} *",
@@ -71,10 +71,8 @@ def test_a_long_name_has_a_line_of_its_own_and_values_stay_in_columns():
 def test_a_class_stays_with_its_count():
     rows = [{"neuron": 6, "sizes": "38 + 12", "classes": "8 (28, 7.6×), 6 (10, 2.6×) | 1 (9, 7.4×)"}]
     table = {"title": "", "columns": ["neuron", "sizes", "classes"], "rows": rows, "note": ""}
-    assert [line.split("  ")[-1] for line in terminal_lines(table, 45)[1:3]] == [
-        "8 (28, 7.6×), 6 (10, 2.6×) |",
-        "1 (9, 7.4×)",
-    ]
+    lines = [line.strip() for line in terminal_lines(table, 45)]
+    assert lines[1:] == ["6  38 + 12  8 (28, 7.6×), 6 (10, 2.6×) |", "1 (9, 7.4×)"]
 
 
 @pytest.mark.parametrize("width", [80, 140])
