@@ -127,7 +127,7 @@ def require_numbers(table: dict) -> None:
             value, plain = row.get(name), name.replace("−", "-")
             for part, column in zip(value, (plain, f"{plain} error"), strict=True) if isinstance(value, list) else ():
                 assert cells[column] == "" if part is None else float(cells[column]) == part
-            if isinstance(value, int | float):
+            if isinstance(value, int | float) and not isinstance(value, bool):
                 assert float(cells[plain]) == value
             if value is None:
                 assert cells[plain] == ""
