@@ -165,12 +165,12 @@ class Workspace:
             )
         return found
 
-    def virtual_neuron_tables(self, **options: Any) -> list[dict[str, Any]]:
+    def virtual_neuron_tables(self, members: bool = False, **options: Any) -> list[dict[str, Any]]:
         """A table for each clustering that ``pure cluster`` with these options makes, the most clearly split neurons
-        first; see `pure_cli.stages.cluster.tables`."""
+        first, with `members` with images and lower channels; see `pure_cli.stages.cluster.tables`."""
         from pure_cli.stages.cluster import tables
 
-        return tables(self.store, config.make("cluster", options))
+        return tables(self.store, config.make("cluster", options), members)
 
     def _give(self) -> str:
         """The name of the model that was handed over, as it is now; "" where none was."""

@@ -10,12 +10,14 @@ import typer
 from pure_cli import __version__
 from pure_cli.commands.command import Command
 from pure_cli.commands.common import reports_errors
+from pure_cli.commands.usage import Commands, OneCommand
 from pure_cli.errors import PureError
 from pure_cli.registry import COMMANDS
 
 app = typer.Typer(
     name="pure",
     help="Find out what a neuron of a vision model responds to: split it into virtual neurons (PURE).",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -40,7 +42,7 @@ def _command(name: str) -> Command:
 
 for _name, _found in sorted(((name, _command(name)) for name in COMMANDS), key=lambda item: (item[1].order, item[0])):
     _any = {"ignore_unknown_options": True, "allow_extra_args": True} if _found.any_options else {}
-    app.command(_name, rich_help_panel=_found.panel, context_settings=_any)(_found.run)
+    app.command(_name, cls=OneCommand, rich_help_panel=_found.panel, context_settings=_any)(_found.run)
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,6 @@
-"""Words for the reader. Light: nothing is imported."""
+"""Words for the reader. Light: nothing of the package is imported."""
+
+from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
@@ -9,3 +11,8 @@ def printable(text: str) -> str:
 def counted(count: int, noun: str) -> str:
     """A number with what it counts: "1 neuron", "1,600 neurons"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as in a sentence: "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

@@ -1,5 +1,8 @@
-"""A small network, as the text of its file, and images of patterns."""
+"""A small network, as the text of its file, images of patterns, and what is asked of a printed table."""
 
+import csv
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +86,49 @@ def make_images(folder: Path, count: int = 60, classes: int = 3, size: int = 32,
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)).save(path)
     return folder
+
+
+def terminal_lines(table: dict, width: int, compact: bool = True) -> list[str]:
+    """What a terminal of some width shows of a table."""
+    from rich.console import Console
+
+    from pure_cli.views.tables import as_rich
+
+    console = Console(width=width, file=io.StringIO(), highlight=False)
+    console.print(as_rich(table, compact))
+    return console.file.getvalue().splitlines()
+
+
+def require_fit(table: dict, width: int) -> None:
+    """Make sure that a table can be read at some width: no long line, no name or number broken, the verdict first."""
+    for compact in (True, False):
+        lines = terminal_lines(table, width, compact)
+        assert max(map(len, lines)) <= width
+        text = " ".join(" ".join(lines).split())
+        assert text.startswith(" ".join(table.get("verdict", "").split()))
+        for row in table["rows"]:
+            shown = table["columns"][:1] if compact else table["columns"]  # the others stand there if there is room
+            names = [row[column] for column in shown if isinstance(row.get(column), str)]
+            assert all(any(word in line for line in lines) for name in names for word in name.split()), names
+        body = lines[next(i for i, line in enumerate(lines) if table["title"].startswith(line.strip())) :]
+        assert not any(re.search(r"\d\.$|^ *\d*[)]$", line) for line in body[1:] if line.strip() not in table["note"])
+        marks = [line for line in body if " *" in line and line.strip() not in table["note"]]
+        assert len(marks) == (table.get("best") is not None)
+
+
+def require_numbers(table: dict) -> None:
+    """Make sure that the CSV of a table gives all its numbers back, under names with an ASCII minus."""
+    from pure_cli.views.tables import as_csv
+
+    read = list(csv.DictReader(io.StringIO(as_csv(table), newline="")))
+    assert not any("−" in name for name in read[0])
+    for cells, row in zip(read, table["rows"], strict=True):
+        for name in table["columns"]:
+            value, plain = row.get(name), name.replace("−", "-")
+            for part, column in zip(value, (plain, f"{plain} error"), strict=True) if isinstance(value, list) else ():
+                assert cells[column] == "" if part is None else float(cells[column]) == part
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                assert float(cells[plain]) == value
+            if value is None:
+                assert cells[plain] == ""
+        assert not any(re.search(r"\d (…|±)", cell) for cell in cells.values())

@@ -72,6 +72,12 @@ def read_relevances(store: Store, layer: str, lower: str, places: np.ndarray) ->
             yield rows[place].astype(np.float32, copy=False)
 
 
+def lower_width(store: Store, layer: str, lower: str) -> int:
+    """Channels of a lower layer."""
+    with store.read("attribute") as file:
+        return int(file[f"layers/{layer}/relevance/{lower}"].shape[-1])
+
+
 def read_norms(store: Store, layer: str, lower: str, places: np.ndarray) -> np.ndarray:
     """(N, n) L1 norms that the relevances of some neurons were divided by, by their places in the file."""
     with store.read("attribute") as file:

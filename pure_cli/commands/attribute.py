@@ -9,6 +9,8 @@ from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, reports_errors
 from pure_cli.registry import RULES
 
+HOW = "How relevance is computed and kept"
+
 
 @reports_errors
 def attribute(
@@ -31,6 +33,7 @@ def attribute(
         typer.Option(
             "--rule",
             metavar="RULE",
+            rich_help_panel=HOW,
             help=f"How relevance is computed. {RULES.listed()}. [default: gradient-x-input]",
         ),
     ] = None,
@@ -39,6 +42,7 @@ def attribute(
         typer.Option(
             "--position",
             metavar="WHICH",
+            rich_help_panel=HOW,
             help="Where the neuron's activation counts: all, or max, its maximal position alone. [default: all]",
         ),
     ] = None,
@@ -47,6 +51,7 @@ def attribute(
         typer.Option(
             "--precision",
             metavar="TYPE",
+            rich_help_panel=HOW,
             help="float32, or bfloat16: about 1.5 times as fast where the processor has it, with other results; for "
             "gradient-x-input. [default: float32]",
         ),
@@ -54,7 +59,10 @@ def attribute(
     store: Annotated[
         str | None,
         typer.Option(
-            "--store", metavar="TYPE", help="float32, or float16: relevances take half of the disk. [default: float32]"
+            "--store",
+            metavar="TYPE",
+            rich_help_panel=HOW,
+            help="float32, or float16: relevances take half of the disk. [default: float32]",
         ),
     ] = None,
     device: opt.DeviceName = None,

@@ -68,8 +68,7 @@ def calibrate(
     session.report(outcome, ", ".join(outcome.layers))
     for name, recipe in outcome.details["recipes"].items():
         session.say(f"  {escaped(name)}: {escaped(recipe['features'])}, k by {recipe['rule']}")
-    for folder in outcome.details["folders"]:
-        session.say(f"  tables in {escaped(folder)}")
+    session.say_folders(outcome.details["tables"], outcome.details["folders"])
 
 
 COMMAND = Command(calibrate, order=90, panel=BEYOND)

@@ -8,10 +8,12 @@ import typer
 
 from pure_cli.commands import options as opt
 from pure_cli.commands.command import STAGES, Command
-from pure_cli.commands.common import Session, escaped, print_json, reports_errors
+from pure_cli.commands.common import Session, print_json, reports_errors
 from pure_cli.registry import SOURCES
 
 PREPROCESSING = "Preprocessing (default: what the model was trained with)"
+NEURONS = "Other neurons than the channels of a layer"
+RANKING = "Which images come first (default: those with the highest activation)"
 
 
 class Part(str, Enum):
@@ -58,18 +60,25 @@ def collect(
         typer.Option(
             "--directions",
             metavar="FILE",
+            rich_help_panel=NEURONS,
             help="Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch "
             "checkpoint; a row each, probes, or a sparse autoencoder's decoder.",
         ),
     ] = None,
     directions_relu: Annotated[
-        bool | None, typer.Option("--directions-relu", help="Negative activations of the directions count as zero.")
+        bool | None,
+        typer.Option(
+            "--directions-relu", rich_help_panel=NEURONS, help="Negative activations of the directions count as zero."
+        ),
     ] = None,
     directions_part: Annotated[
         Part | None,
         typer.Option(
             "--directions-part",
-            help="Of a sparse autoencoder: what it adds up, or what its latents read. [default: decoder]",
+            metavar="PART",
+            rich_help_panel=NEURONS,
+            help="Of a sparse autoencoder: decoder, what it adds up, or encoder, what its latents read. "
+            "[default: decoder]",
         ),
     ] = None,
     channels_axis: Annotated[
@@ -77,6 +86,7 @@ def collect(
         typer.Option(
             "--channels-axis",
             metavar="AXIS",
+            rich_help_panel=NEURONS,
             help="Which axis of its output has a layer's channels, first or last behind the images: of the layers of "
             "--layer, or LAYER=AXIS of any; repeat for several. [default: what the layers in it work along]",
         ),
@@ -90,6 +100,7 @@ def collect(
         typer.Option(
             "--by",
             metavar="SCORE",
+            rich_help_panel=RANKING,
             help="Rank images by the neuron's activation, or by its relevance for the model's output (RelMax). "
             "[default: activation]",
         ),
@@ -97,7 +108,10 @@ def collect(
     pool: Annotated[
         str | None,
         typer.Option(
-            "--pool", metavar="POOL", help="Score over space: max, mean or sum. [default: max; of relevance: sum]"
+            "--pool",
+            metavar="POOL",
+            rich_help_panel=RANKING,
+            help="Score over space: max, mean or sum. [default: max; of relevance: sum]",
         ),
     ] = None,
     rule: Annotated[
@@ -105,6 +119,7 @@ def collect(
         typer.Option(
             "--rule",
             metavar="RULE",
+            rich_help_panel=RANKING,
             help="Of --by relevance, as of `pure attribute`. [default: epsilon-plus-flat; attn-lrp where there is "
             "attention]",
         ),
@@ -114,6 +129,7 @@ def collect(
         typer.Option(
             "--target",
             metavar="CLASS",
+            rich_help_panel=RANKING,
             help="Of --by relevance: the output of the image's label, or the predicted one. [default: label, where "
             "labels number the model's outputs]",
         ),
@@ -124,9 +140,6 @@ def collect(
     list_layers: Annotated[
         bool, typer.Option("--list-layers", help="Show the model's layers with their shapes, and stop.")
     ] = False,
-    strict: Annotated[
-        bool | None, typer.Option("--strict", help="Stop at the first image that cannot be read.")
-    ] = None,
     resize: Annotated[
         int | None,
         typer.Option("--resize", metavar="PX", rich_help_panel=PREPROCESSING, help="Length of the short side."),
@@ -143,6 +156,10 @@ def collect(
     ] = None,
     std: Annotated[
         str | None, typer.Option("--std", metavar="R,G,B", rich_help_panel=PREPROCESSING, help="On the scale 0 to 1.")
+    ] = None,
+    strict: Annotated[
+        bool | None,
+        typer.Option("--strict", rich_help_panel=opt.RUNNING, help="Stop at the first image that cannot be read."),
     ] = None,
     seed: opt.Seed = None,
     device: opt.DeviceName = None,
@@ -165,32 +182,30 @@ def collect(
     Example: pure collect --model resnet50 --data imagenet/val
     """
     session = Session(locals())
-    given = session.options("collect")
     if list_layers:
-        _show_layers(session, given)
+        _show_layers(session)
         return
     with session.progress("collect", "images") as progress:
-        outcome = session.workspace.collect(progress, **given)
+        outcome = session.workspace.collect(progress, **session.options("collect"))
     what = f"{outcome.details.get('images', 0):,} images for the neurons of {', '.join(outcome.layers)}"
     session.report(outcome, what)
 
 
-def _show_layers(session: Session, given: dict) -> None:
-    from rich.table import Table
-
-    found = session.workspace.list_layers(**given)
+def _show_layers(session: Session) -> None:
+    with session.progress("layers", "layers"):
+        found = session.workspace.list_layers(**session.options("collect"))
     if session.json:
         print_json(found)
         return
-    table = Table("layer", "module", "output", "note", box=None, header_style="bold")
     notes = {found["default"]: "default layer", found["default_lower"]: "default lower layer"}
+    rows = []
     for layer in found["layers"]:
         note = notes.get(layer["name"], "")
         if layer["calls"] > 1:
             note = f"runs {layer['calls']} times: cannot be used"
         shape = " × ".join(map(str, layer["shape"])) if layer["shape"] else "no single tensor"
-        table.add_row(*map(escaped, (layer["name"], layer["kind"], shape, note)))
-    session.show(table)
+        rows.append({"layer": layer["name"], "module": layer["kind"], "output": shape, "note": note})
+    session.show({"title": "", "columns": ["layer", "module", "output", "note"], "rows": rows, "note": ""})
 
 
 COMMAND = Command(collect, order=10, panel=STAGES)

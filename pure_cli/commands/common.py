@@ -1,11 +1,11 @@
 """What every command does the same way: options and config file together, progress, errors, how results are told."""
 
+import contextlib
 import errno
 import functools
 import json
 import os
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,21 +13,20 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pure_cli.commands.progress import Bar, Lines, Shown, duration
 from pure_cli.errors import PureError, first_line, unknown
 from pure_cli.interrupts import TERMINATED, Terminated, stops_when_asked
-from pure_cli.words import printable
+from pure_cli.words import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from pure_cli.api import Workspace
-    from pure_cli.stages.common import Outcome, Progress
+    from pure_cli.stages.common import Outcome
 
 DEFAULT_WORKSPACE = "pure-workspace"
 ENVIRONMENT = {"workspace": "PURE_WORKSPACE", "data": "PURE_DATA"}
 HABITS = frozenset({"workspace", "config", "as_json", "quiet", "verbose", "debug"})
-PLAIN_SECONDS = 10.0  # between lines of progress where there is no terminal
 INTERRUPTED = 130  # exit code by convention: 128 + SIGINT
 STOPPED = "Stopped. What was finished is kept; the same command goes on from there."
 
@@ -41,6 +40,8 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
             if options.get("debug"):
                 print(*map(printable, traceback.format_exc().splitlines()), sep="\n", file=sys.stderr)
             print(printable(message), file=sys.stderr)
+            if options.get("as_json"):
+                print_error(message, code)
             raise SystemExit(code)
 
         try:
@@ -160,22 +161,36 @@ class Session:
         if not self.quiet:
             self.output.print(sentence, soft_wrap=True)
 
-    def show(self, table: "Table") -> None:
-        """A table of the result; nothing when quiet."""
-        if not self.quiet:
-            self.output.print(table)
-
-    def show_tables(self, tables: Sequence[Mapping[str, Any]]) -> None:
-        """Tables of measurements; nothing when quiet, or where JSON has them."""
+    def show(self, table: Mapping[str, Any], styles: Sequence[str] = ()) -> None:
+        """A table of `pure_cli.views.tables`, with all columns when verbose; nothing when quiet, or with JSON."""
         if self.json or self.quiet:
             return
         from pure_cli.views.tables import as_rich
 
-        for table in tables:
-            self.output.print(as_rich(table))
+        self.output.print(as_rich(table, not self.verbose, styles))
+
+    def show_tables(self, tables: Sequence[Mapping[str, Any]]) -> None:
+        """Tables of measurements: those with a verdict, all when verbose."""
+        first = [table for table in tables if table.get("verdict")]
+        for table in tables if self.verbose else first or tables[:1]:
+            self.show(table)
+
+    def show_virtual_neurons(self, clusterings: Sequence[Mapping[str, Any]]) -> None:
+        """Tables of `pure_cli.stages.cluster.tables`."""
+        from pure_cli.views.virtual_neurons import as_table
+
+        for clustering in clusterings:
+            self.show(as_table(clustering))
+
+    def say_folders(self, tables: Sequence[Any], folders: Sequence[str]) -> None:
+        """Where tables of measurements are, and how to see them all."""
+        for folder in folders:
+            self.say(f"  tables and figures in {escaped(folder)}")
+        if not self.verbose and not self.json:
+            self.say(f"  -v shows {'all ' if len(tables) > 1 else ''}{counted(len(tables), 'table')} in full")
 
     def progress(self, stage: str, unit: str) -> "Shown":
-        """Shows progress on standard error: a bar in a terminal, lines elsewhere, nothing when quiet."""
+        """Shows progress on standard error, from now on: a bar in a terminal, lines elsewhere, nothing when quiet."""
         if self.quiet:
             return Shown()
         return Bar(self.console, stage, unit) if self.console.is_terminal else Lines(self.console, stage, unit)
@@ -196,7 +211,8 @@ class Session:
             self.say(f"[green]✓[/] {outcome.stage}: {escaped(what)} in {duration(outcome.seconds)}")
         if self.verbose:
             for name, value in outcome.details.items():
-                self.say(f"  {name}: {escaped(str(value))}")
+                if isinstance(value, str | int | float):
+                    self.say(f"  {name}: {escaped(str(value))}")
 
 
 def outcome_json(outcome: "Outcome", workspace: Path, **more: Any) -> dict[str, Any]:
@@ -215,19 +231,15 @@ def outcome_json(outcome: "Outcome", workspace: Path, **more: Any) -> dict[str, 
     }
 
 
+def print_error(message: str, code: int) -> None:
+    """What went wrong as a JSON object; nothing where no one reads it any more."""
+    with contextlib.suppress(OSError):
+        print_json({"error": message.removeprefix("Error: "), "exit_code": code})
+        sys.stdout.flush()
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(value, default=str, allow_nan=False) + "\n")
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def escaped(text: str) -> str:
@@ -235,75 +247,3 @@ def escaped(text: str) -> str:
     from rich.markup import escape
 
     return escape(printable(text))
-
-
-def _rate(per_second: float) -> str:
-    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
-
-
-class Shown:
-    """Progress that is not shown; the base of those that are. A context, and a callback (done, total)."""
-
-    def __enter__(self) -> "Progress":
-        return self.update
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def update(self, done: int, total: int) -> None:
-        pass
-
-
-class Bar(Shown):
-    """A bar with rate and time left."""
-
-    def __init__(self, console: "Console", stage: str, unit: str):
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._stage, self._unit = stage, unit
-        self._task: Any = None
-        self._began = self._first = 0.0
-
-    def update(self, done: int, total: int) -> None:
-        if self._task is None:
-            self._bar.start()
-            self._task = self._bar.add_task(self._stage, total=total, rate="")
-            self._began, self._first = time.monotonic(), done
-        past = time.monotonic() - self._began
-        rate = f"{_rate((done - self._first) / past)} {self._unit}/s" if past > 0.5 and done > self._first else ""
-        self._bar.update(self._task, completed=done, total=total, rate=rate)
-
-    def __exit__(self, *error: object) -> None:
-        if self._task is not None:
-            self._bar.stop()
-
-
-class Lines(Shown):
-    """A line every few seconds, for logs."""
-
-    def __init__(self, console: "Console", stage: str, unit: str):
-        self._console, self._stage, self._unit = console, stage, unit
-        self._began = self._last = time.monotonic()
-        self._first: int | None = None
-
-    def update(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if self._first is None:
-            self._first, self._began = done, now
-        if now - self._last < PLAIN_SECONDS or done <= self._first:
-            return
-        self._last = now
-        rate = (done - self._first) / max(now - self._began, 1e-9)
-        left = duration((total - done) / rate)
-        self._console.print(
-            f"{self._stage}: {done:,} of {total:,} {self._unit}, {_rate(rate)} a second, {left} left", soft_wrap=True
-        )

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from pure_cli.commands import options as opt
-from pure_cli.commands.cluster import show_table
 from pure_cli.commands.command import FIRST, Command
 from pure_cli.commands.common import Session, escaped, print_json, reports_errors
 from pure_cli.commands.run import run_stages
@@ -53,8 +52,7 @@ def demo(
     session.content["neurons"] = best
     session.content["crop"] = "none"  # what a neuron sees of a digit is a few strokes; the whole digit can be read
     (drawn,) = run_stages(session, ("render",))
-    if not quiet and not session.json:
-        show_table(session, table)
+    session.show_virtual_neurons([table])
     files = drawn.details["files"]
     clearest = files[sorted(best).index(best[0])]
     session.say(f"The figure of the most clearly split neuron: {escaped(clearest)}")

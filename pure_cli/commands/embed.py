@@ -11,6 +11,8 @@ from pure_cli.commands.common import Session, reports_errors
 from pure_cli.registry import EMBEDDERS
 from pure_cli.words import counted
 
+EMBEDDER = "More on the embedder"
+
 
 @reports_errors
 def embed(
@@ -26,19 +28,27 @@ def embed(
     ] = None,
     embedder_layer: Annotated[
         str | None,
-        typer.Option("--embedder-layer", metavar="LAYER", help="Of the embedder, pooled over space."),
+        typer.Option(
+            "--embedder-layer", metavar="LAYER", rich_help_panel=EMBEDDER, help="Of the embedder, pooled over space."
+        ),
     ] = None,
     embedder_weights: Annotated[
         Path | None,
         typer.Option(
             "--embedder-weights",
             metavar="FILE",
+            rich_help_panel=EMBEDDER,
             help="A local checkpoint. [default: those of embeddings with this name, else downloaded]",
         ),
     ] = None,
     embedder_size: Annotated[
         int | None,
-        typer.Option("--embedder-size", metavar="PX", help="Side of its input. [default: its own; 224 for dinov2]"),
+        typer.Option(
+            "--embedder-size",
+            metavar="PX",
+            rich_help_panel=EMBEDDER,
+            help="Side of its input. [default: its own; 224 for dinov2]",
+        ),
     ] = None,
     crop: Annotated[
         str | None,

@@ -6,10 +6,12 @@ import typer
 
 from pure_cli.commands import options as opt
 from pure_cli.commands.command import STAGES, Command
-from pure_cli.commands.common import Session, escaped, reports_errors
+from pure_cli.commands.common import Session, reports_errors
 from pure_cli.errors import PureError
 from pure_cli.registry import METRICS
 from pure_cli.words import counted
+
+MEASURING = "How it is measured"
 
 
 @reports_errors
@@ -38,6 +40,7 @@ def evaluate(
         typer.Option(
             "--judge",
             metavar="E",
+            rich_help_panel=MEASURING,
             help="Embeddings that judge, where a metric needs some. [default: clip, or the only ones there are]",
         ),
     ] = None,
@@ -46,13 +49,19 @@ def evaluate(
         typer.Option(
             "--polysemantic",
             metavar="GAP",
+            rich_help_panel=MEASURING,
             help="A table too for the neurons that the judge itself splits by more (inter − intra). "
             "[default: 1.5 for clip, as in the paper; for other judges the same in their scale]",
         ),
     ] = None,
     sample: Annotated[
         int | None,
-        typer.Option("--sample", metavar="N", help="ms: over N images of the whole data set too. [default: 0]"),
+        typer.Option(
+            "--sample",
+            metavar="N",
+            rich_help_panel=MEASURING,
+            help="ms: over N images of the whole data set too. [default: 0]",
+        ),
     ] = None,
     embed: Annotated[
         bool | None, typer.Option("--embed", help="Make the embeddings that are missing on the way.")
@@ -81,16 +90,17 @@ def evaluate(
     """
 
     session = Session(locals())
-    given = session.options("evaluate")
-    if not given.get("metric"):
-        *names, last = METRICS
-        raise PureError(f"Name what to measure: --metric clip (or any embeddings), {', '.join(names)} or {last}.")
     with session.progress("evaluate", "steps") as progress:
+        given = session.options("evaluate")
+        if not given.get("metric"):
+            raise PureError(
+                "Name what to measure: --metric clip (or any embeddings), correlation, labels, stability, semantics, "
+                "ms or planted."
+            )
         outcome = session.workspace.evaluate(progress, **given)
     session.show_tables(outcome.details["tables"])
     session.report(outcome, f"{counted(outcome.computed, 'metric')} of {', '.join(outcome.layers)}")
-    for folder in outcome.details["folders"]:
-        session.say(f"  tables and figures in {escaped(folder)}")
+    session.say_folders(outcome.details["tables"], outcome.details["folders"])
 
 
 COMMAND = Command(evaluate, order=50, panel=STAGES)

@@ -1,12 +1,13 @@
 """pure info"""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pure_cli.commands import options as opt
 from pure_cli.commands.command import WHOLE, Command
 from pure_cli.commands.common import Session, escaped, print_json, reports_errors
+from pure_cli.words import counted
 
 
 @reports_errors
@@ -24,15 +25,13 @@ def info(
 
     Example: pure info
     """
-    from rich.table import Table
-
     session = Session(locals())
     found = session.workspace.info(bool(verify))
     if as_json:
         print_json(found)
         return
     origin = found["origin"]
-    session.say(f"[bold]Workspace[/] {escaped(found['workspace'])}")
+    session.say(f"[bold]Workspace[/] {escaped(found['workspace'])}{_verdict(found['results'])}")
     if origin:
         session.say(f"  model    {escaped(origin['model'])}")
         session.say(f"  weights  {escaped(origin['weights'] or 'of the model itself')}")
@@ -46,12 +45,7 @@ def info(
         unread = "  (not read as a whole; --verify does)" if name in found["unchecked"] else ""
         session.say(f"  {name + '.h5':<14} {size / 1e6:,.1f} MB{unread}")
     if found["results"]:
-        table = Table("stage", "layer", "holds", "status", box=None, header_style="bold", padding=(0, 2, 0, 0))
-        for result in found["results"]:
-            colour = "green" if result["stale"] is None else "red"
-            cells = [escaped(result[key]) for key in ("stage", "layer", "what")]
-            table.add_row(*cells, f"[{colour}]{escaped(result['status'])}[/]")
-        session.show(table)
+        session.show(*_results(found["results"]))
     else:
         session.say("It holds no results yet. `pure collect` comes first.")
     for name in found["unfinished"]:
@@ -61,6 +55,23 @@ def info(
     if damaged:
         for _, path, reason in found["damaged"]:
             session.say(f"{escaped(path)}: {escaped(reason)}")
+
+
+def _verdict(results: list[dict[str, Any]]) -> str:
+    stale = sum(result["stale"] is not None for result in results)
+    if not results:
+        return ""
+    if not stale:
+        return ": all is up to date"
+    return f": {stale} of {counted(len(results), 'result')} {'is' if stale == 1 else 'are'} stale"
+
+
+def _results(results: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """A table of the results, and the colour of each row."""
+    names = {"stage": "stage", "layer": "layer", "what": "holds", "status": "status"}
+    rows = [{shown: result[key] for key, shown in names.items()} for result in results]
+    table = {"title": "", "columns": list(names.values()), "rows": rows, "note": ""}
+    return table, ["" if result["stale"] is None else "red" for result in results]
 
 
 COMMAND = Command(info, order=80, panel=WHOLE)

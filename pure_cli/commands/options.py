@@ -50,26 +50,39 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=HABITS
 Debug = Annotated[bool, typer.Option("--debug", rich_help_panel=HABITS, help="Show the traceback of an error.")]
 Verify = Annotated[
     bool | None,
-    typer.Option("--verify", rich_help_panel=HABITS, help="Read all images again: does any differ from the collected?"),
+    typer.Option(
+        "--verify", rich_help_panel=RUNNING, help="Read all images again: does any differ from the collected?"
+    ),
 ]
-Force = Annotated[bool | None, typer.Option("--force", rich_help_panel=HABITS, help="Compute anew what is up to date.")]
+Force = Annotated[
+    bool | None, typer.Option("--force", rich_help_panel=RUNNING, help="Compute anew what is up to date.")
+]
 
 DeviceName = Annotated[
     Device | None,
     typer.Option(
-        "--device", rich_help_panel=RUNNING, help="Where to run the network. [default: auto, the fastest there is]"
+        "--device",
+        metavar="NAME",
+        rich_help_panel=RUNNING,
+        help="Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]",
     ),
 ]
 BatchSize = Annotated[
     int | None,
     typer.Option(
-        "--batch-size", rich_help_panel=RUNNING, help="Images at once. [default: what suits device and image size]"
+        "--batch-size",
+        metavar="N",
+        rich_help_panel=RUNNING,
+        help="Images at once. [default: what suits device and image size]",
     ),
 ]
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", rich_help_panel=RUNNING, help="Processes that decode images. [default: one a core, 8 at most]"
+        "--workers",
+        metavar="N",
+        rich_help_panel=RUNNING,
+        help="Processes that decode images. [default: one a core, 8 at most]",
     ),
 ]
 Deterministic = Annotated[
@@ -81,7 +94,10 @@ Deterministic = Annotated[
         "[default: on]",
     ),
 ]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of every random choice. [default: 0]")]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", rich_help_panel=RUNNING, help="Of every random choice. [default: 0]"),
+]
 
 Layers = Annotated[
     list[str] | None,

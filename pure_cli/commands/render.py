@@ -9,6 +9,8 @@ from pure_cli.commands import options as opt
 from pure_cli.commands.command import STAGES, Command
 from pure_cli.commands.common import Session, escaped, reports_errors
 
+FIGURES = "The figures"
+
 
 @reports_errors
 def render(
@@ -32,11 +34,20 @@ def render(
             "--crop", help="crp: cut and darken to what the neuron saw; activation: by its map; none. [default: crp]"
         ),
     ] = None,
-    images: Annotated[int | None, typer.Option("--images", help="Images in a row, 8 at most. [default: 8]")] = None,
-    format: Annotated[str | None, typer.Option("--format", help="png, pdf or svg. [default: png]")] = None,
+    images: Annotated[
+        int | None, typer.Option("--images", rich_help_panel=FIGURES, help="Images in a row, 8 at most. [default: 8]")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option("--format", rich_help_panel=FIGURES, help="png, pdf or svg. [default: png]")
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Folder of the figures. [default: figures in the workspace]"),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            rich_help_panel=FIGURES,
+            help="Folder of the figures. [default: figures in the workspace]",
+        ),
     ] = None,
     seed: opt.Seed = None,
     device: opt.DeviceName = None,

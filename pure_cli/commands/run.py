@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pure_cli.commands import options as opt
 from pure_cli.commands.command import WHOLE, Command
-from pure_cli.commands.common import Session, outcome_json, print_json, reports_errors
+from pure_cli.commands.common import Session, escaped, outcome_json, print_json, reports_errors
 from pure_cli.errors import PureError
 
 if TYPE_CHECKING:
@@ -48,9 +48,29 @@ def run(
     session = Session(locals())
     if config is None:
         raise PureError("pure run needs --config FILE, a YAML file with at least 'model' and 'data'.")
-    outcomes = run_stages(session, stages_of(session.content))
+    stages = stages_of(session.content)
+    outcomes = run_stages(session, stages)
+    made = (
+        session.workspace.virtual_neuron_tables(session.json, **session.options("cluster"))
+        if "cluster" in stages
+        else []
+    )
+    session.show_virtual_neurons(made)
+    for outcome in outcomes:
+        session.show_tables(outcome.details.get("tables", []))
+    for outcome in outcomes:
+        for folder in _folders(outcome):
+            session.say(f"  {outcome.stage}: {escaped(folder)}")
+    session.say(f"  all results: {escaped(str(session.workspace.path))}")
     if session.json:
-        print_json({"stages": [outcome_json(outcome, session.workspace.path) for outcome in outcomes]})
+        told = [outcome_json(outcome, session.workspace.path) for outcome in outcomes]
+        print_json({"stages": told, "tables": made})
+
+
+def _folders(outcome: "Outcome") -> list[str]:
+    """Where a stage wrote what one looks at."""
+    one = outcome.details.get("folder")
+    return outcome.details.get("folders", [one] if one else [])
 
 
 def run_stages(session: Session, stages: Sequence[str]) -> "list[Outcome]":

@@ -27,6 +27,7 @@ from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
 from pure_cli.stages.common import Outcome, Progress, earlier, silent
 from pure_cli.stages.sources import FeatureSource, Sources
+from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 RULE, NULLS = "gap", 100  # by which k is chosen; see pure_cli.core.meanings
 CLASSES = 2  # named for each virtual neuron
+CHANNELS = 10  # of lower layers, of each virtual neuron in JSON
 TOGETHER = 256  # neurons whose features are held at a time
 
 
@@ -63,6 +65,8 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
     todo = [job for job in jobs if len(job.missing)]
     total, done = sum(len(job.missing) for job in todo), 0
     outcome = Outcome("cluster", layers, total, "fits")
+    if todo:
+        waiting_for("reading the features")
     for alike in _alike(todo):
         found: list[list[Found]] = []
         for splits in _splits(alike, sources):
@@ -211,8 +215,12 @@ def _as_clustering(job: Job, found: list[Found]) -> Clustering:
     )
 
 
-def tables(store: Store, settings: ClusterSettings) -> list[dict[str, Any]]:
+def tables(store: Store, settings: ClusterSettings, members: bool = False) -> list[dict[str, Any]]:
     """The clusterings that settings name, as tables: the most clearly split neurons first.
+
+    Parameters
+    ----------
+    members : with the images and the lower channels of each virtual neuron
 
     Returns
     -------
@@ -222,17 +230,23 @@ def tables(store: Store, settings: ClusterSettings) -> list[dict[str, Any]]:
     "classes", the names of the classes that stand out with their counts, and "lift", how many times more frequent each
     of them is than among all images; and where k is auto "polysemanticity" and "p", of
     `pure_cli.core.meanings.Meanings`, "threshold" of polysemanticity, and "refused_by": "p", "threshold" or "gap", why
-    there is one virtual neuron, None where there are more
+    there is one virtual neuron, None where there are more; with `members`, virtual neurons have "images", dicts with
+    "index", "path" and "score", the highest first, and "lower_channels", dicts with "layer", "channel" and "value" in
+    the centroid, the largest first, none where the features are not of the channels of lower layers
     """
     sources, clusterings = Sources(store), read_clusterings(store)
     collected, found = sources.collected, []
     for features in settings.features:
         for layer in sources.layers(settings.layer, features):
             kind = sources.named(layer, features)
-            neurons = sources.of(layer, kind, check=False).choose(settings.neurons, collected.layers[layer].neurons)
+            source = sources.of(layer, kind, check=False)
+            neurons = source.choose(settings.neurons, collected.layers[layer].neurons)
+            channels = source.lower_channels() if members else []
             for k in settings.k:
                 clustering = clusterings[clustering_path(layer, kind, k)]
                 rows = [_row(int(c), layer, clustering, collected) for c in neurons]
+                if members:
+                    _add_members(rows, layer, clustering, collected, channels)
                 rows.sort(key=partial(_place, settings.sort))
                 found.append({"layer": layer, "features": kind, "k": k, "neurons": rows})
     return found
@@ -274,6 +288,36 @@ def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) 
             for virtual in range(int(labels.max(initial=-1)) + 1)
         ],
     }
+
+
+def _add_members(
+    rows: list[dict[str, Any]],
+    layer: str,
+    clustering: Clustering,
+    collected: Collected,
+    channels: list[tuple[str, int]],
+) -> None:
+    """The images of each virtual neuron with their scores, and the lower channels that its centroid is largest at."""
+    top, path_of = (
+        collected.layers[layer].top,
+        dict(zip(collected.image_index.tolist(), collected.image_path, strict=True)),
+    )
+    for row in rows:
+        neuron = row["neuron"]
+        labels = clustering.label[np.searchsorted(clustering.neuron, neuron)]
+        centroids = clustering.centroid[clustering.virtual_neuron == neuron]
+        for number, virtual in enumerate(row["virtual_neurons"]):
+            own = np.flatnonzero(labels == number)
+            images, scores = top.image[neuron][own].tolist(), top.value[neuron][own].tolist()
+            virtual["images"] = [
+                {"index": image, "path": path_of[image], "score": score}
+                for image, score in zip(images, scores, strict=True)
+            ]
+            largest = np.argsort(-np.abs(centroids[number]), kind="stable")[: CHANNELS if channels else 0]
+            virtual["lower_channels"] = [
+                {"layer": channels[i][0], "channel": channels[i][1], "value": float(centroids[number][i])}
+                for i in largest.tolist()
+            ]
 
 
 def _refused_by(polysemanticity: float, p: float, threshold: float) -> str:

@@ -25,6 +25,7 @@ from pure_cli.stages.scores import Scores
 from pure_cli.stages.search import check_damage, not_finite_notes, search
 from pure_cli.stages.ties import same_pictures, tie_notes
 from pure_cli.stages.unchanged import Drift, drift, seen_now
+from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
@@ -80,6 +81,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
         return Outcome("collect", asked, 0, "images", told, time.perf_counter() - start, details)
 
     network, origin = open_model(spec, settings, requested, seed)
+    waiting_for("looking at the layers")
     layers, default_layer, unclear = resolve_layers(network, listing, spec, asked, named, settings.channels)
     network = replace(network, directions={name: named.of[name] for name in layers if name in named.of})
     wanted = [name for name in layers if settings.force or not _has(kept, name, named)]
@@ -88,6 +90,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     key = [made_from, listing.times_fingerprint, wanted, [named.settings(name) for name in wanted], how]
     state = search(store, network, listing, settings, scores, key, progress)
 
+    waiting_for("writing the references")
     tops, damaged = state.tops, state.damaged
     made_from["content"] = _digest(state.content())
     untrue = not_finite_notes(network, state, listing, wanted)
@@ -243,6 +246,7 @@ def _note_new_place(
 def open_model(
     spec: ModelSpec, settings: CollectSettings, requested: dict[str, Any], seed: int
 ) -> tuple[Network, dict[str, Any]]:
+    waiting_for("loading the network")
     from pure_cli.core.preprocessing import Preprocessing
     from pure_cli.models.load import device_of, load_model, own_preprocessing
     from pure_cli.models.weights import state_fingerprint

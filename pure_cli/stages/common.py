@@ -16,6 +16,7 @@ from pure_cli.data.listing import Listing, list_images
 from pure_cli.errors import PureError, UnreadableFile
 from pure_cli.models.spec import NO_WEIGHTS, parse_model
 from pure_cli.models.trust import require_trusted
+from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def images_of(store: Store, data: str | Path, limit: int | None = None) -> Listi
     PureError
         They cannot be listed.
     """
+    waiting_for("listing the images")
     return list_images(data, limit, store.root / DATA_CACHE)
 
 
@@ -201,6 +203,7 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
     PureError
         Building it again gives other weights, or runs a file that the user did not name.
     """
+    waiting_for("loading the network")
     from pure_cli.core.structure import say
     from pure_cli.models.load import device_of, load_model, remembered_preprocessing
     from pure_cli.models.weights import state_fingerprint
@@ -302,6 +305,7 @@ def require_sound(network: Network, listing: Listing, layers: Iterable[str]) -> 
     names = [name for name in dict.fromkeys(map(module_of, layers)) if name not in network.checked]
     if not names:
         return []
+    waiting_for("checking the network on two images")
     one = first_image(listing, network)
     index, other = another_image(listing, network, one) or (None, one.flip(-1))
     notes = [] if network.checked else list(odd_inputs(network.preprocessing, [one, other]))

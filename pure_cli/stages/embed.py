@@ -22,6 +22,7 @@ from pure_cli.stages.pairs import PairWork, Plan
 from pure_cli.stages.portions import Portions
 from pure_cli.stages.sources import EMBEDDING, Sources
 from pure_cli.stages.unfinished import Work, drop_unneeded
+from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
@@ -146,6 +147,7 @@ def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings, notes: lis
     specs = {job.chosen.spec for job in jobs}
     for spec in specs:
         require_trusted(spec.model)
+    waiting_for("loading the embedder")
     embedders = {spec: load_embedder(spec, network.device, pixels) for spec in specs}
     boxless: dict[tuple[str, str], np.ndarray] = {}
     for job in jobs:

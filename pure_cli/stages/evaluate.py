@@ -19,6 +19,7 @@ from pure_cli.stages.evaluation.study import Study
 from pure_cli.stages.evaluation.written import ALL, SEPARATION, Where, Written, publish
 from pure_cli.stages.judges import is_embedder_name, kind_of, require_embeddings, warnings
 from pure_cli.stages.sources import Sources
+from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
@@ -61,6 +62,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
             found = written.tables(where, provenance)
             result = None
             if found is None:
+                waiting_for(f"measuring {own_name}")
                 compute = METRICS[metric].compute
                 assert compute is not None, "measured by evaluate itself"
                 result = compute(study)

@@ -9,10 +9,12 @@ from pure_cli.core.directions import module_of
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, parse_model
 from pure_cli.stages.collect import PREPROCESSING, open_model
+from pure_cli.waiting import waiting_for
 
 
 def list_layers(settings: CollectSettings) -> dict[str, Any]:
     """Names, kinds and shapes of all layers that run, and the default ones; see `pure_cli.Workspace.list_layers`."""
+    waiting_for("loading the network")
     import torch
 
     from pure_cli.core.structure import say

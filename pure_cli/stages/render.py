@@ -23,6 +23,7 @@ from pure_cli.stages.common import Network, Outcome, Progress, first_image, open
 from pure_cli.stages.crops import HEATMAPS_SHARE, WHOLE, Look
 from pure_cli.stages.portions import Portions
 from pure_cli.stages.sources import Sources
+from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
 VIEW = 4  # raised when figures come to look different
@@ -63,6 +64,7 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
             left.unlink(missing_ok=True)
         painter = Painter(sources, listing, network, settings)
         progress(0, len(wanted))
+        waiting_for("laying out the first map")
         for done, job in enumerate(wanted, 1):
             painter.paint(job)
             index.add(job)

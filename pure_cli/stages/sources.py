@@ -13,6 +13,7 @@ from pure_cli.artifacts import (
     AttributedLayer,
     Collected,
     NeuronRows,
+    lower_width,
     need_calibration,
     need_layers,
     read_activations,
@@ -93,6 +94,11 @@ class FeatureSource:
             image = self.attributed.image[place]
             found = values[np.searchsorted(self.attributed.activation_image, image).clip(max=len(values) - 1)]
             yield np.where((image != NO_IMAGE)[:, None], found, 0).astype(np.float32)
+
+    def lower_channels(self) -> list[tuple[str, int]]:
+        """Lower layer and channel that each of the features is of; none for other features."""
+        widths = [lower_width(self.store, self.layer, lower) for lower in self.lower_layers]
+        return [(lower, c) for lower, width in zip(self.lower_layers, widths, strict=True) for c in range(width)]
 
     def choose(self, text: str | None, count: int) -> np.ndarray:
         """The neurons that were asked for, all that have these features where none was.

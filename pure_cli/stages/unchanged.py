@@ -16,6 +16,7 @@ from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.provenance import Status, changes
 from pure_cli.stages.common import images_of
+from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
 COMPARED = 1000  # images whose content is compared because their time changed
@@ -188,6 +189,7 @@ def inputs_now(store: Store, collected: Collected, verify: bool = False) -> Inpu
         Something is gone.
     """
     listing = images_of(store, collected.origin["data"], collected.origin["limit"])
+    waiting_for("comparing images and weights with those of the references")
     return Inputs(listing, origin_now(collected.origin, listing), drift(store, collected, listing, verify))
 
 

@@ -114,7 +114,7 @@ def planted_bars(rows: Sequence[Mapping[str, Any]], what: str) -> Figure:
 
     Parameters
     ----------
-    rows : "features", and for each number of meanings "ARI, 2" and "95 %, 2", two numbers with … between them
+    rows : "features", and for each number of meanings "ARI, 2", and "ARI, 2 low" and "ARI, 2 high" if known
     what : the units
     """
     counts = [count for count in (2, 3) if any(f"ARI, {count}" in row for row in rows)]
@@ -139,9 +139,10 @@ def _intervals(rows: Sequence[Mapping[str, Any]], count: int) -> np.ndarray:
     """Means with what their intervals have below and above them (n, 3), NaN for what is not there."""
     found = np.full((len(rows), 3), np.nan)
     for own, row in zip(found, rows, strict=True):
-        mean, (low, dots, high) = row.get(f"ARI, {count}"), str(row.get(f"95 %, {count}", "")).partition(" … ")
+        mean, low, high = (row.get(f"ARI, {count}{end}") for end in ("", " low", " high"))
         if mean is not None:
-            own[:] = (mean, max(mean - float(low), 0), max(float(high) - mean, 0)) if dots else (mean, np.nan, np.nan)
+            known = low is not None and high is not None
+            own[:] = (mean, max(mean - low, 0), max(high - mean, 0)) if known else (mean, np.nan, np.nan)
     return found
 
 

@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pure_cli.words import printable
 
@@ -16,8 +17,16 @@ if TYPE_CHECKING:
 DASH = "–"
 DIGITS = 3  # significant, of the largest number of a column; also the most decimals
 LEAST = 1e-3  # smaller numbers are written with an exponent
+FEWER_DIGITS = 2  # where room is short; no fewer decimals either
 GAP = 2  # between the columns on the terminal
-WORD = 8  # letters of a text that stay together on a narrow terminal
+FEWEST = 3  # columns that stay where room is short and not all are shown
+LEADING = 2  # columns of texts at most that name a row
+LEAST_NAMES = 12  # wide is the column of names before names get a line of their own
+INDENT = 2  # of values below such a name
+MARK = " *"  # behind the name of the best row
+SPACE = re.compile(r" (?![^()]*\))")  # where a cell may be broken: not within brackets
+SPACE_OF_TEXT = re.compile(r" (?![^()]*\)|\()")  # nor before them
+ASCII_MINUS = str.maketrans("−", "-")
 LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -47,19 +56,27 @@ TAKEN_FOR_OPTIONS = ("[", "*")  # after \\ and \midrule
 NOT_IN_LABELS = re.compile(r"[^\w:.+/@-]", re.ASCII)
 
 
+class Interval(NamedTuple):
+    """A value with the ends of its confidence interval."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
 def cell(value: Any, digits: int = DIGITS) -> str:
     """A value as the reader sees it.
 
     Parameters
     ----------
-    value : number, text, None, or a pair of mean and error
-    digits : significant ones of a number or mean, and the most decimals
+    value : number, text, None, yes or no, a pair of mean and error, or an `Interval`
+    digits : significant ones of a number or mean
 
     Returns
     -------
     str
-        A dash for what is not there; ``5.85 ± 0.02`` for a pair, its error to the same decimals; a tiny number with an
-        exponent.
+        A dash for what is not there; ``5.85 ± 0.02`` for a pair, its error to the same decimals, ``5.85 (5.80 … 5.90)``
+        for an interval; a tiny number with an exponent.
     """
     return _shown(value, _decimals([value], digits))
 
@@ -67,7 +84,7 @@ def cell(value: Any, digits: int = DIGITS) -> str:
 def as_csv(table: Mapping[str, Any]) -> str:
     """A table as comma-separated values (RFC 4180) with full precision, empty for what is not there.
 
-    A column of pairs becomes two: ``intra`` and ``intra error``.
+    A column of pairs becomes two: ``intra`` and ``intra error``. Names of columns have an ASCII minus.
 
     Parameters
     ----------
@@ -75,6 +92,7 @@ def as_csv(table: Mapping[str, Any]) -> str:
     """
     pairs = {name for name in table["columns"] if any(_is_pair(value) for value in _column(table, name))}
     header = [part for name in table["columns"] for part in ([name, f"{name} error"] if name in pairs else [name])]
+    header = [name.translate(ASCII_MINUS) for name in header]
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(header)
@@ -86,7 +104,7 @@ def as_csv(table: Mapping[str, Any]) -> str:
                 cells += value if _is_pair(value) else (value, None)
             else:
                 cells.append(value)
-        writer.writerow(["" if _is_missing(value) else value for value in cells])
+        writer.writerow([_yes_or_no("" if _is_missing(value) else value) for value in cells])
     return out.getvalue()
 
 
@@ -97,9 +115,10 @@ def as_latex(table: Mapping[str, Any]) -> str:
     ----------
     table : as of `as_csv`
     """
-    columns = list(table["columns"])
-    decimals = {name: _decimals(_column(table, name)) for name in columns}
-    rows = [[_latex_cell(row.get(name), decimals[name]) for name in columns] for row in table["rows"]]
+    columns = _columns(table)
+    cells = {name: _column(table, name) for name in columns}
+    decimals = {name: _decimals(values) for name, values in cells.items()}
+    rows = [[_latex_cell(cells[name][i], decimals[name]) for name in columns] for i in range(len(table["rows"]))]
     alignment = "".join("l" if _is_text(table, name) else "r" for name in columns)
     lines = [
         r"\begin{table}  % \usepackage{booktabs}",
@@ -119,72 +138,233 @@ def as_latex(table: Mapping[str, Any]) -> str:
     return "\n".join([*lines, r"\end{table}", ""])
 
 
-def as_rich(table: Mapping[str, Any]) -> "Terminal":
+def as_rich(table: Mapping[str, Any], compact: bool = False, styles: Sequence[str] = ()) -> "Terminal":
     """A table for the terminal, to be printed by rich.
 
     Parameters
     ----------
     table : as of `as_csv`
+    compact : only the columns that are read first
+    styles : of rich, for each row; bold for the best where there are none
     """
-    return Terminal(table)
+    return Terminal(table, compact, styles)
 
 
 @dataclass(frozen=True)
 class Terminal:
-    """A table with its title above and its note below, both as wide as the terminal and not only as the table.
+    """A table with verdict and title above and its note below, all as wide as the terminal and not only as the table.
 
-    Where room is short, texts and heads are broken before numbers are; nothing is cut off.
+    Where room is short, texts and heads are broken between words, numbers have fewer digits, and names without room get
+    a line of their own; nothing is cut off.
     """
 
     table: Mapping[str, Any]
+    compact: bool = False
+    styles: Sequence[str] = ()
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        from rich.cells import cell_len
-        from rich.table import Table
         from rich.text import Text
 
-        names = list(map(printable, self.table["columns"]))
-        columns, least, most = [], [], []
-        for name, heading in zip(self.table["columns"], names, strict=True):
-            values = _column(self.table, name)
-            columns.append([printable(_shown(value, _decimals(values))) for value in values])
-            widest = max(map(cell_len, columns[-1]), default=0)
-            head = max(map(cell_len, heading.split()), default=0)
-            least.append(max(min(widest, WORD) if _is_text(self.table, name) else widest, head))
-            most.append(max(widest, cell_len(heading)))
-        texts = [_is_text(self.table, name) for name in self.table["columns"]]
-        widths = _widths(least, most, texts, options.max_width - GAP * (len(names) - 1))
-
-        shown = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
-        for heading, text, width in zip(names, texts, widths, strict=True):
-            justify: Literal["left", "right"] = "left" if text else "right"
-            shown.add_column(Text(heading), justify=justify, overflow="fold", width=width)
-        for row in zip(*columns, strict=True):
-            shown.add_row(*map(Text, row))
-
-        yield Text(printable(self.table["title"]), style="bold")
-        yield shown
+        if self.table.get("verdict"):
+            yield Text(printable(self.table["verdict"]))
+            yield Text()
+        if self.table["title"]:
+            yield Text(printable(self.table["title"]), style="bold")
+        styles = self.styles or ["bold" if i == self.table.get("best") else "" for i in range(len(self.table["rows"]))]
+        for line, row in _lines(self.table, _columns(self.table, self.compact), options.max_width, self.compact):
+            style = "bold" if row is None else styles[row]
+            yield Text(line, style=style, overflow="fold", no_wrap=True)
         if self.table["note"]:
             yield Text(printable(self.table["note"]), style="dim")
-        yield Text()
+        if self.table["title"] or self.table["note"]:
+            yield Text()
 
 
-def _widths(least: list[int], most: list[int], texts: list[bool], room: int) -> Sequence[int | None]:
+# -------------------------------------------------------------------------------------------- lines of a terminal
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column in words.
+
+    Attributes
+    ----------
+    cells : of every row
+    is_text : on the left, and broken between words
+    """
+
+    head: str
+    cells: list[str]
+    is_text: bool
+
+    @property
+    def most(self) -> int:
+        return max(map(_width, (self.head, *self.cells)))
+
+    @property
+    def least(self) -> int:
+        """Where heads and texts are broken between words."""
+        return max(_longest_word(self.head), *map(self.longest if self.is_text else _width, self.cells), 0)
+
+    @property
+    def word(self) -> int:
+        """Where numbers are broken too."""
+        return max(_longest_word(self.head), *map(self.longest, self.cells), 0)
+
+    def longest(self, text: str) -> int:
+        """Width of what stays together of a cell."""
+        return _longest_word(text, SPACE_OF_TEXT if self.is_text else SPACE)
+
+    def wrapped(self, text: str, width: int) -> list[str]:
+        """Lines of a cell."""
+        return _wrapped(text, width, SPACE_OF_TEXT if self.is_text else SPACE)
+
+
+def _lines(
+    table: Mapping[str, Any], names: Sequence[str], room: int, compact: bool
+) -> Iterator[tuple[str, int | None]]:
+    """The lines of a table, none of them wider than the room, with the row of each; None for the heads."""
+    lead, rest, lead_width = _laid_out(table, names, room, compact)
+    before = lead_width + GAP if lead_width and rest else lead_width or INDENT
+    widths = _widths(rest, room - before - GAP * (len(rest) - 1))
+    before = max(0, min(before, room - sum(widths) - GAP * (len(widths) - 1)))
+
+    def row(name: str, cells: Sequence[str], head: bool) -> Iterator[str]:
+        parts = [column.wrapped(text, width) for column, text, width in zip(rest, cells, widths, strict=True)]
+        first = _wrapped(name, lead_width) if head and lead_width else [name]
+        if not (lead_width and all(_width(line) <= lead_width for line in first)):
+            yield from _wrapped(name, room)  # on a line of its own
+            first = []
+        height = max(map(len, (first, *parts)))
+        for line in range(height):
+            at = [line - (height - len(part)) if head else line for part in (first, *parts)]  # heads stand at the foot
+            texts = [part[i] if 0 <= i < len(part) else "" for part, i in zip((first, *parts), at, strict=True)]
+            shown = map(_padded, texts[1:], widths, [column.is_text for column in rest])
+            yield (_padded(texts[0], lead_width, lead.is_text).ljust(before) + (" " * GAP).join(shown)).rstrip()
+
+    yield from ((line, None) for line in row(lead.head, [column.head for column in rest], True))
+    for i, name in enumerate(lead.cells):
+        yield from ((line, i) for line in row(name, [column.cells[i] for column in rest], False))
+
+
+def _laid_out(
+    table: Mapping[str, Any], names: Sequence[str], room: int, compact: bool
+) -> tuple[_Column, list[_Column], int]:
+    """The names of the rows, the other columns, and how wide the names are: 0 where all have lines of their own.
+
+    Names have one where they do not fit beside the values, even with fewer digits, or with fewer columns where those
+    that are read first are shown; where only some of them do not, the others stay where they are.
+    """
+    leading, found = _leading(table, names), []
+    for digits in (DIGITS, FEWER_DIGITS):
+        columns = [_in_words(table, name, digits) for name in names]
+        lead, rest = _joined(columns[:leading], table.get("best")), columns[leading:]
+        found.append((lead, rest, room - sum(GAP + column.least for column in rest)))
+    for fewer in range(max(1, len(found[0][1]) - FEWEST + 2) if compact else 1):
+        for lead, rest, left in found:
+            kept = rest[: len(rest) - fewer]
+            if lead.most <= left + sum(GAP + column.least for column in rest[len(kept) :]):
+                return lead, kept, lead.most
+    for lead, rest, left in found:
+        if left >= max(LEAST_NAMES, _longest_word(lead.head)):
+            return lead, rest, left
+    lead, rest, _ = next((one for one in found if one[-1] >= INDENT - GAP), found[-1])
+    return lead, rest, 0 if rest else room
+
+
+def _in_words(table: Mapping[str, Any], name: str, digits: int) -> _Column:
+    values = _column(table, name)
+    decimals = _decimals(values)
+    if digits < DIGITS:
+        decimals = max(min(digits, decimals), _decimals(values, digits))
+    return _Column(printable(name), [printable(_shown(value, decimals)) for value in values], _is_text(table, name))
+
+
+def _leading(table: Mapping[str, Any], names: Sequence[str]) -> int:
+    """How many columns name the row: those of texts that it begins with."""
+    count = 0
+    while count < min(LEADING, len(names) - 1) and _is_text(table, names[count]):
+        count += 1
+    return max(count, 1)
+
+
+def _joined(columns: Sequence[_Column], best: int | None) -> _Column:
+    """The columns that name the rows as one, with a mark at the best row."""
+    widths = [column.most for column in columns]
+
+    def line(texts: Sequence[str]) -> str:
+        return (
+            (" " * GAP).join(map(partial(_padded, left=True), texts, widths)).rstrip() if len(texts) > 1 else texts[0]
+        )
+
+    cells = [line([column.cells[i] for column in columns]) for i in range(len(columns[0].cells))]
+    marked = [f"{text}{MARK}" if i == best else text for i, text in enumerate(cells)]
+    return _Column(line([column.head for column in columns]), marked, columns[0].is_text)
+
+
+def _widths(columns: Sequence[_Column], room: int) -> list[int]:
     """Widths of columns that fill no more than the room: heads of numbers are broken first, then texts, the widest
-    first; None where none fit."""
-    if sum(least) > room:
-        return [None] * len(least)
-    widths = list(most)
-    while sum(widths) > room:
-        spare = [width - needed for width, needed in zip(widths, least, strict=True)]
-        heads = [0 if text else one for one, text in zip(spare, texts, strict=True)]
-        spare = heads if any(heads) else spare
-        widths[spare.index(max(spare))] -= 1
+    first; then numbers between words, and at last words."""
+    widths = [column.most for column in columns]
+    for least in (
+        [max(_longest_word(column.head), *map(_width, column.cells), 0) for column in columns],
+        [column.least for column in columns],
+        [column.word for column in columns],
+        [1] * len(columns),
+    ):
+        while sum(widths) > room:
+            spare = [width - needed for width, needed in zip(widths, least, strict=True)]
+            if max(spare, default=0) <= 0:
+                break
+            widths[spare.index(max(spare))] -= 1
     return widths
 
 
+def _wrapped(text: str, width: int, space: re.Pattern[str] = SPACE) -> list[str]:
+    """Lines of a text, broken between words; a word is broken where it is wider than the line."""
+    lines = [""]
+    for word in space.split(text):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if _width(joined) <= width:
+            lines[-1] = joined
+            continue
+        lines += [word] if lines[-1] else []
+        lines[-1] = word
+        while _width(lines[-1]) > width > 0 and len(lines[-1]) > 1:
+            cut = next((i for i in range(1, len(lines[-1])) if _width(lines[-1][: i + 1]) > width), 1)
+            lines[-1:] = [lines[-1][:cut], lines[-1][cut:]]
+    return lines
+
+
+def _padded(text: str, width: int, left: bool) -> str:
+    space = " " * max(0, width - _width(text))
+    return text + space if left else space + text
+
+
+def _width(text: str) -> int:
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _longest_word(text: str, space: re.Pattern[str] = SPACE) -> int:
+    return max(map(_width, space.split(text)))
+
+
+# ------------------------------------------------------------------------------------------------------- values
+
+
+def _columns(table: Mapping[str, Any], compact: bool = False) -> list[str]:
+    """The columns of cells: the ends of an interval stand in the cell of its value."""
+    ends = {end for pair in table.get("intervals", {}).values() for end in pair}
+    return [name for name in (compact and table.get("shown")) or table["columns"] if name not in ends]
+
+
 def _column(table: Mapping[str, Any], name: str) -> list[Any]:
-    return [row.get(name) for row in table["rows"]]
+    values = [row.get(name) for row in table["rows"]]
+    if ends := table.get("intervals", {}).get(name):
+        return [Interval(value, *map(row.get, ends)) for value, row in zip(values, table["rows"], strict=True)]
+    return values
 
 
 def _is_text(table: Mapping[str, Any], name: str) -> bool:
@@ -192,7 +372,7 @@ def _is_text(table: Mapping[str, Any], name: str) -> bool:
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, list | tuple)
+    return isinstance(value, list | tuple) and not isinstance(value, Interval)
 
 
 def _is_missing(value: Any) -> bool:
@@ -201,18 +381,33 @@ def _is_missing(value: Any) -> bool:
 
 def _decimals(values: list[Any], digits: int = DIGITS) -> int:
     """How many decimals show the largest of the numbers, or of the means, with so many significant digits."""
-    means = [value[0] if _is_pair(value) else value for value in values]
+    means = [
+        value[0] if isinstance(value, list | tuple) else value
+        for value in values
+        if value is not True and value is not False
+    ]
     largest = max((abs(mean) for mean in means if isinstance(mean, float) and math.isfinite(mean)), default=0.0)
     exponent = int(f"{largest:.{digits - 1}e}".partition("e")[2])  # of the rounded number: 9.999 becomes 10.0
-    return min(max(digits - 1 - exponent, 0), digits)
+    return min(max(digits - 1 - exponent, 0), DIGITS)
 
 
 def _shown(value: Any, decimals: int) -> str:
+    if isinstance(value, Interval):
+        known = [one for one in value if one is not None and math.isfinite(one)]
+        if len(known) < len(value):
+            return _shown(value.value, decimals)
+        tiny = max(map(abs, known)) < LEAST
+        number, low, high = (_number(one, decimals, tiny) for one in known)
+        return f"{number} ({low} … {high})"
     if _is_pair(value):
         return " ± ".join(_mean_and_error(value[0], value[1], decimals)) or DASH
     if _is_missing(value):
         return DASH
-    return _number(value, decimals, abs(value) < LEAST) if isinstance(value, float) else str(value)
+    return _number(value, decimals, abs(value) < LEAST) if isinstance(value, float) else str(_yes_or_no(value))
+
+
+def _yes_or_no(value: Any) -> Any:
+    return ("yes" if value else "no") if isinstance(value, bool) else value
 
 
 def _mean_and_error(mean: float | None, error: float | None, decimals: int) -> Iterator[str]:
@@ -235,7 +430,11 @@ def _latex_cell(value: Any, decimals: int) -> str:
         return f"{{{text[0]}}}{text[1:]}" if text.startswith(TAKEN_FOR_OPTIONS) else text
     if text.replace(".", "").isdecimal():
         return text
-    return f"${EXPONENT.sub(_power, text.replace('±', PLUS_MINUS))}$"
+    return f"${EXPONENT.sub(_power, _in_mathematics(text))}$" if not isinstance(value, bool) else text
+
+
+def _in_mathematics(text: str) -> str:
+    return text.replace("±", PLUS_MINUS).replace(" (", r"\ (").replace("…", r"\dots")
 
 
 def _power(exponent: re.Match[str]) -> str:

@@ -217,9 +217,14 @@ def test_neurons_in_a_config_file(study, config, neurons):
 def test_run_does_the_stages_and_skips_what_is_up_to_date(study, config):
     first = study.run("run", "-c", config())
     assert first.code == 0, first.err
-    assert [line.split(":")[0] for line in first.out.splitlines()] == [f"✓ {stage}" for stage in STAGES]
+    told = [line for line in first.out.splitlines() if "✓" in line]
+    assert [line.split(":")[0] for line in told] == [f"✓ {stage}" for stage in STAGES]
     second = study.run("run", "-c", config())
-    assert second.out.splitlines() == [f"✓ {stage}: up to date (layer3)" for stage in STAGES]
+    assert second.out.splitlines()[: len(STAGES)] == [f"✓ {stage}: up to date (layer3)" for stage in STAGES]
+    for answer in (first, second):  # the table and the paths come last
+        table, paths = answer.out.split("layer3, pure features, k = 2")
+        assert "neurons of 'layer3' are split" in table and "✓ render" in table
+        assert f"render: {study.workspace}/figures" in paths and paths.rstrip().endswith(str(study.workspace))
 
 
 def test_run_does_anew_what_is_stale_and_only_that(study, config):

@@ -101,6 +101,7 @@ def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path,
         return Outcome(stage, [], 0, "")
 
     monkeypatch.setattr(api.Workspace, "_run", note)
+    monkeypatch.setattr(api.Workspace, "virtual_neuron_tables", lambda *_, **__: [])
     every = "\n".join(f"{stage}: {{}}" for stage in ("embed", "calibrate"))
     more = "evaluate: {metric: labels}\ndirections: {how: pca}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")

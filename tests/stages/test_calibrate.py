@@ -5,6 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+from materials import require_fit, require_numbers
 
 from pure_cli import Workspace
 from pure_cli.artifacts import read_calibrations
@@ -46,8 +47,22 @@ def test_every_kind_of_features_is_held_against_the_truth(calibrated):
     assert by_kind["activation-mean"]["ARI, 2"] > 0.8  # digits are nearly apart in the last layer
     assert unions["rows"][0]["against the paper's"] == 0
     for row in unions["rows"]:
-        low, high = map(float, row["95 %, 2"].split(" … "))
-        assert low <= row["ARI, 2"] <= high <= 1
+        assert row["ARI, 2 low"] <= row["ARI, 2"] <= row["ARI, 2 high"] <= 1
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_tables_of_units_fit_the_terminal(calibrated, width):
+    _, outcome = calibrated
+    for one in outcome.details["tables"]:
+        require_fit(one, width)
+    (first,) = (one for one in outcome.details["tables"] if one["verdict"])
+    assert first["name"] == "planted-unions" and first["verdict"].startswith("Recommended for 'layer3'")
+
+
+def test_tables_of_units_are_numbers_in_csv(calibrated):
+    _, outcome = calibrated
+    for one in outcome.details["tables"]:
+        require_numbers(one)
 
 
 def test_probes_and_references_share_no_image(calibrated, digits):

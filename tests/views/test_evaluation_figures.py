@@ -244,7 +244,9 @@ def error_ends(figure) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("names", [["pure@a", "b"], [f"pure-sqrt-l2@layer3.{i}.relu1" for i in range(12)]])
 def test_intervals_of_planted_units_are_drawn_where_the_table_has_them(names):
     rows = [
-        {"features": name, "ARI, 2": 0.889, "95 %, 2": "0.578 … 1.000", "ARI, 3": 0.4, "95 %, 3": "-0.100 … 0.450"}
+        {"features": name}
+        | dict(zip(("ARI, 2", "ARI, 2 low", "ARI, 2 high"), (0.889, 0.578, 1.0), strict=True))
+        | dict(zip(("ARI, 3", "ARI, 3 low", "ARI, 3 high"), (0.4, -0.1, 0.45), strict=True))
         for name in names
     ]
     figure = planted_bars(rows, "unions")

@@ -160,9 +160,9 @@ def test_nothing_is_cut_off_on_a_narrow_terminal(width):
     rows = [{"features": name, "k": 2, "intra": [5.85, 0.02], "inter − intra": [0.43, 0.06]}]
     shown = printed({**TABLE, "columns": list(rows[0]), "rows": rows, "title": "", "note": ""}, width)
     assert all(len(line) <= width for line in shown.splitlines())
-    assert sorted(shown.replace("\n", "").replace(" ", "")) == sorted(
-        f"features k intra inter − intra {name} 2 5.85 ± 0.02 0.430 ± 0.060".replace(" ", "")
-    )
+    full = f"features k intra inter − intra {name} 2 5.85 ± 0.02 0.430 ± 0.060".replace(" ", "")
+    fewer = full.replace("0.430", "0.43").replace("0.060", "0.06")
+    assert sorted(shown.replace("\n", "").replace(" ", "")) in (sorted(full), sorted(fewer))
 
 
 def test_texts_are_broken_before_numbers():

@@ -8,7 +8,7 @@ import numpy as np
 from pure_cli.core.metrics.correlation import correlation
 from pure_cli.stages.evaluation import published
 from pure_cli.stages.evaluation.metric import Figures, Metric
-from pure_cli.stages.evaluation.study import Result, Study, Table, finite
+from pure_cli.stages.evaluation.study import Result, Study, Table, finite, highest
 from pure_cli.words import counted
 
 
@@ -39,8 +39,21 @@ def compute(study: Study) -> Result:
         columns.append("published")
         note += published.NOTE
     title = f"{study.layer}: correlation with distances of {study.by()}, {counted(len(study.neurons), 'neuron')}"
-    result.tables.append(Table("correlation", title, columns, rows, note))
+    best = highest(rows, "r")
+    shown = [name for name in columns if name != "subsets"]
+    note += " *: the highest."
+    result.tables.append(
+        Table("correlation", title, columns, rows, note, _verdict(study, rows, best), best, shown=shown)
+    )
     return result
+
+
+def _verdict(study: Study, rows: list[dict[str, Any]], best: int | None) -> str:
+    if best is None:
+        return f"No distances in '{study.layer}' can be held against those of {study.judge}."
+    found, (mean, error) = rows[best], rows[best]["r"]
+    within = "" if error is None else f" ± {error:.2f}"
+    return f"Distances by {found['features']} follow those of {study.judge} best: r = {mean:.2f}{within}."
 
 
 def figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) -> Figures:

@@ -1,6 +1,7 @@
 """Whether virtual neurons follow the labels of the images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,16 @@ from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.stages.evaluation.metric import Figures, Metric
-from pure_cli.stages.evaluation.study import Result, Study, Table, compared, finite, number
+from pure_cli.stages.evaluation.study import (
+    Result,
+    Study,
+    Table,
+    ahead_and_behind,
+    compared,
+    finite,
+    highest,
+    number,
+)
 
 MEASURES = ("purity", "nmi", "ari")
 NO_LABEL = -1
@@ -51,13 +61,25 @@ def compute(study: Study) -> Result:
     title = f"{study.layer}: virtual neurons against the labels of the images, {study.who(known)}"
     note = (
         "1 is full agreement; ari is 0 by chance. Chance: labels of the clusters shuffled. A neuron whose references "
-        "are of one class scores 1 in purity however it is split, so compare with chance."
+        "are of one class scores 1 in purity however it is split, so compare with chance. *: the highest ari."
     )
-    result.tables.append(Table("labels", title, columns, rows, note))
+    best, shown = highest(rows, "ari"), ["features", "k", "ari", "purity", "purity by chance"]
+    table = Table("labels", title, columns, rows, note, best=best, shown=shown)
     title = f"{study.layer}: adjusted Rand index with the labels, compared neuron by neuron"
     indices = {key: found[:, MEASURES.index("ari")] for key, found in scores.items()}
-    result.tables += compared(study, indices, "labels-differences", title)
+    differences = compared(study, indices, "labels-differences", title)
+    result.tables += [replace(table, verdict=_verdict(study, table, differences)), *differences]
     return result
+
+
+def _verdict(study: Study, table: Table, differences: Sequence[Table]) -> str:
+    if table.best is None:
+        return f"No virtual neurons of '{study.layer}' can be held against the labels."
+    best = table.rows[table.best]
+    found = (
+        f"{best['features']} at k = {best['k']} agrees best with the labels in '{study.layer}': adjusted Rand index "
+    )
+    return f"{found}{best['ari'][0]:.2f}, where chance gives 0. {ahead_and_behind(study, differences)}".rstrip()
 
 
 def _classes(study: Study) -> np.ndarray:

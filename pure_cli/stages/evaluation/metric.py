@@ -11,7 +11,7 @@ import numpy as np
 from pure_cli.config import EvaluateSettings
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.common import Outcome, Progress
-from pure_cli.stages.evaluation.study import Result, Study, Table, finite
+from pure_cli.stages.evaluation.study import Result, Study, Table, finite, highest
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -72,7 +72,12 @@ class Neuron:
 
 
 def by_neuron(
-    measure: Callable[[Neuron], Mapping[str, float]], name: str, columns: Sequence[str], title: str, note: str
+    measure: Callable[[Neuron], Mapping[str, float]],
+    name: str,
+    columns: Sequence[str],
+    title: str,
+    note: str,
+    verdict: Callable[[Study, list[dict[str, Any]], int | None], str] | None = None,
 ) -> Callable[[Study], Result]:
     """The `compute` of a metric that looks at one neuron at a time: a row for each kind of features and k, with the
     mean over neurons and its error in each column; per-neuron values as ``FEATURES/kK/COLUMN`` in ``evaluate.h5``.
@@ -84,6 +89,8 @@ def by_neuron(
     columns : names of what is measured
     title : what that is, in words
     note : how to read it
+    verdict : from the rows and the place of the best by the first column to what is read first; no row is marked
+        without one
     """
 
     def compute(study: Study) -> Result:
@@ -109,7 +116,9 @@ def by_neuron(
                 row[column] = finite(mean_and_error(found[:, place]))
             rows.append(row)
         whole = f"{study.layer}: {title}{f' by {study.by()}' if study.judge else ''}, {study.who(known)}"
-        result.tables.append(Table(name, whole, ["features", "k", *columns], rows, note))
+        best = highest(rows, columns[0]) if verdict else None
+        said = verdict(study, rows, best) if verdict else ""
+        result.tables.append(Table(name, whole, ["features", "k", *columns], rows, note, said, best))
         return result
 
     return compute

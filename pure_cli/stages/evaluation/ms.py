@@ -10,7 +10,7 @@ from pure_cli.core.metrics.monosemanticity import monosemanticity, monosemantici
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation.metric import Metric
 from pure_cli.stages.evaluation.sample import Sample, take_sample
-from pure_cli.stages.evaluation.study import Result, Study, Table, finite, virtual_neurons
+from pure_cli.stages.evaluation.study import Result, Study, Table, after_the_split, finite, virtual_neurons
 from pure_cli.words import counted
 
 NOTE = (
@@ -53,7 +53,8 @@ def compute(study: Study) -> Result:
             f" Sample: {counted(len(sample.image), 'whole image')} of the data set, each given to the virtual neuron "
             "whose centroid is nearest; a dash where that needs crops."
         )
-    result.tables.append(Table("ms", title, columns, rows, note))
+    verdict, best = after_the_split(study, rows, "references", "MS")
+    result.tables.append(Table("ms", title, columns, rows, f"{note} *: the purest.", verdict, best))
     return result
 
 

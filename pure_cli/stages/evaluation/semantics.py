@@ -8,7 +8,7 @@ from pure_cli.core.clusters import one_thread
 from pure_cli.core.metrics.semantics import clarity, polysemanticity, redundancy
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation.metric import Metric
-from pure_cli.stages.evaluation.study import Result, Study, Table, finite, virtual_neurons
+from pure_cli.stages.evaluation.study import Result, Study, Table, after_the_split, finite, virtual_neurons
 
 SCORES = ("clarity", "polysemanticity", "redundancy")
 
@@ -47,7 +47,10 @@ def _compute(study: Study) -> Result:
         "similarity of the centres of two clusters of the references, 0 to 2, lower is purer. Redundancy: similarity "
         "to the most similar other unit, up to 1, lower is more distinct. Virtual neurons are weighted by size."
     )
-    result.tables.append(Table("semantics", title, ["units", "k", *SCORES], rows, note))
+    verdict, best = after_the_split(study, rows, "clarity", "clarity")
+    result.tables.append(
+        Table("semantics", title, ["units", "k", *SCORES], rows, f"{note} *: the clearest.", verdict, best)
+    )
     return result
 
 

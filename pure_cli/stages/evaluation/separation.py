@@ -1,6 +1,7 @@
 """Distances within and across virtual neurons, the paper's main table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ from pure_cli.core.metrics.separation import pairwise_distances, separations
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation import published
 from pure_cli.stages.evaluation.metric import Figures, Metric
-from pure_cli.stages.evaluation.study import Result, Study, Table, compared, finite
+from pure_cli.stages.evaluation.study import Result, Study, Table, ahead_and_behind, compared, finite, highest
 from pure_cli.words import counted
+
+PUBLISHED = ["published intra", "published inter"]
 
 
 def compute(study: Study) -> Result:
@@ -33,10 +36,11 @@ def compute(study: Study) -> Result:
     result.arrays["neuron"], result.arrays["overall"] = study.neurons, overall
     for (features, k), found in values.items():
         result.arrays[f"{features}/k{k}/intra"], result.arrays[f"{features}/k{k}/inter"] = found.T
-    result.tables.append(_table(study, values, overall, np.ones(count, bool), "all", study.who(np.isfinite(overall))))
+    table = _table(study, values, overall, np.ones(count, bool), "all", study.who(np.isfinite(overall)))
     gaps = {key: found[:, 1] - found[:, 0] for key, found in values.items()}
     title = f"{study.layer}: inter − intra of {study.by()}, compared neuron by neuron"
-    result.tables += compared(study, gaps, "separation-differences", title)
+    differences = compared(study, gaps, "separation-differences", title)
+    result.tables += [replace(table, verdict=_verdict(study, table, differences)), *differences]
     result.tables += _polysemantic(study, values, own[:, 1] - own[:, 0], overall)
     return result
 
@@ -57,17 +61,28 @@ def _table(
             "inter − intra": finite(mean_and_error(found[:, 1] - found[:, 0])),
         }
         if same:
-            theirs = published.SEPARATION.get(features) if k == published.K else None
-            row["published"] = "{:.2f} / {:.2f}".format(*theirs) if theirs else None
+            theirs = published.SEPARATION.get(features, (None, None)) if k == published.K else (None, None)
+            row |= dict(zip(PUBLISHED, theirs, strict=True))
         rows.append(row)
     random = finite(mean_and_error(overall[which]))
     last: dict[str, Any] = {"features": "random", "k": None, "intra": random, "inter": random, "inter − intra": None}
-    rows.append({**last, "published": f"{published.RANDOM:.2f}"} if same else last)
-    note = "Intra: lower is better; inter: higher is better; mean ± standard error over neurons."
+    rows.append({**last, **dict.fromkeys(PUBLISHED, published.RANDOM)} if same else last)
+    note = "Intra: lower is better; inter: higher is better; mean ± standard error over neurons. *: the widest gap."
     if same:
-        columns.append("published")
+        columns += PUBLISHED
         note += published.NOTE
-    return Table(f"separation-{name}", f"{study.layer}: distances of {study.by()}, {who}", columns, rows, note)
+    title = f"{study.layer}: distances of {study.by()}, {who}"
+    return Table(f"separation-{name}", title, columns, rows, note, best=highest(rows, "inter − intra", study.judge))
+
+
+def _verdict(study: Study, table: Table, differences: Sequence[Table]) -> str:
+    if table.best is None:
+        return f"No virtual neurons of '{study.layer}' can be compared: {study.judge} sees no two that differ."
+    best = table.rows[table.best]
+    gap = best["inter − intra"][0]
+    how = "furthest apart" if gap > 0 else "least badly, and no better than at random"
+    found = f"{best['features']} at k = {best['k']} splits '{study.layer}' {how} in the eyes of {study.judge}: "
+    return f"{found}inter − intra is {gap:.3g}. {ahead_and_behind(study, differences)}".rstrip()
 
 
 def _polysemantic(

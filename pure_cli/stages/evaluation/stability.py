@@ -1,11 +1,13 @@
 """Whether other references, or another seed, give the same virtual neurons."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from pure_cli.core.metrics.stability import bootstrap_stability, seed_stability
 from pure_cli.stages.evaluation.metric import Metric, Neuron, by_neuron
+from pure_cli.stages.evaluation.study import Study
 
 SEEDS = 5
 COLUMNS = ("bootstrap", "seeds", "kept")
@@ -21,8 +23,19 @@ def stability(neuron: Neuron) -> Mapping[str, float]:
     return dict(zip(COLUMNS, (bootstrap, *seed_stability(present, neuron.k, seeds)), strict=True))
 
 
+def _verdict(study: Study, rows: list[dict[str, Any]], best: int | None) -> str:
+    if best is None:
+        return f"The neurons of '{study.layer}' have too few references to tell how stable their virtual neurons are."
+    found = rows[best]
+    return (
+        f"{found['features']} at k = {found['k']} is the most stable in '{study.layer}': bootstrap samples of the "
+        f"references agree with an adjusted Rand index of {found['bootstrap'][0]:.2f}."
+    )
+
+
 NOTE = (
     "Bootstrap: adjusted Rand index between the clustering and those of bootstrap samples; seeds: between pairs of "
-    f"{SEEDS} seeds; kept: share of references that keep their virtual neuron across seeds (Hungarian match)."
+    f"{SEEDS} seeds; kept: share of references that keep their virtual neuron across seeds (Hungarian match). "
+    "*: the most stable."
 )
-METRIC = Metric(by_neuron(stability, "stability", COLUMNS, "stability of virtual neurons", NOTE))
+METRIC = Metric(by_neuron(stability, "stability", COLUMNS, "stability of virtual neurons", NOTE, _verdict))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path
 from pure_cli.config import Running
+from pure_cli.core.metrics.statistics import Estimate
 from pure_cli.stages.common import Progress
 from pure_cli.stages.judges import weights_of
 from pure_cli.stages.sources import FeatureSource, Sources
-from pure_cli.words import counted
+from pure_cli.words import counted, listed
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,12 @@ class Table:
     name : short, for files
     title : a sentence
     columns : names
-    rows : values by column; a pair (mean, error) is shown as mean ± error, None as a dash
+    rows : values by column: numbers, texts, yes or no, a pair (mean, error), or None for what is not there
     note : what the reader has to know
+    verdict : what the table says, in one to three sentences; the tables that have one are what is read first
+    best : place of the row that is marked
+    intervals : by column, the two columns with the ends of its confidence interval
+    shown : columns that are read first, and also others that `columns` lacks; the last ones stand where there is room
     """
 
     name: str
@@ -100,15 +105,13 @@ class Table:
     columns: list[str]
     rows: list[dict[str, Any]]
     note: str = ""
+    verdict: str = ""
+    best: int | None = None
+    intervals: dict[str, tuple[str, str]] = field(default_factory=dict)
+    shown: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "title": self.title,
-            "columns": self.columns,
-            "rows": self.rows,
-            "note": self.note,
-        }
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 @dataclass
@@ -133,6 +136,52 @@ def number(value: float) -> float | None:
 def finite(pair: tuple[float, float]) -> list[float | None]:
     """Mean and error for a table."""
     return [number(value) for value in pair]
+
+
+def interval(name: str, estimate: Estimate) -> dict[str, float | None]:
+    """A value for a table with the ends of its interval, in the columns that `spread` names."""
+    return dict(zip(spread(name), map(number, (estimate.mean, estimate.low, estimate.high)), strict=True))
+
+
+def spread(name: str) -> list[str]:
+    """A column, and those with the ends of its interval."""
+    return [name, f"{name} low", f"{name} high"]
+
+
+def ends(*names: str) -> dict[str, tuple[str, str]]:
+    """The columns with the ends of intervals, as `Table.intervals` has them."""
+    return {name: (f"{name} low", f"{name} high") for name in names}
+
+
+def highest(rows: Sequence[Mapping[str, Any]], column: str, judge: str = "") -> int | None:
+    """Place of the row with the highest mean; None where no row has one.
+
+    Parameters
+    ----------
+    judge : whose own clusters are no match for the others: they are left out if there are others
+    """
+    means = {i: row[column][0] for i, row in enumerate(rows) if row.get(column) and row[column][0] is not None}
+    own = (judge, f"by {judge}")
+    fair = {
+        i: mean for i, mean in means.items() if not {rows[i].get("features"), rows[i].get("units")}.intersection(own)
+    }
+    means = fair or means
+    return max(means, key=lambda i: means[i]) if means else None
+
+
+def after_the_split(study: Study, rows: Sequence[Mapping[str, Any]], column: str, score: str) -> tuple[str, int | None]:
+    """What the split makes of a score of the neurons, the first row, where higher is better; and the best other row."""
+    best = highest(rows[1:], column, study.judge)
+    if best is None or rows[0][column][0] is None:
+        return (
+            f"The neurons of '{study.layer}' have too few references to compare them with their virtual neurons.",
+            None,
+        )
+    after, before = rows[best + 1], rows[0][column][0]
+    value = after[column][0]
+    how = "purer" if value > before else "no purer"
+    verdict = f"Split {after['units']} at k = {after['k']}, the neurons of '{study.layer}' are {how} to {study.judge}"
+    return f"{verdict}: {score} {before:.3g} before, {value:.3g} after.", best + 1
 
 
 class Virtual(NamedTuple):
@@ -207,4 +256,23 @@ def compared(study: Study, scores: Mapping[tuple[str, int], np.ndarray], name: s
         "is ahead; p: Wilcoxon signed-rank test."
     )
     columns = ["features", "k", "difference", "low", "high", "wins", "p"]
-    return [Table(name, title, columns, rows, note)] if rows else []
+    return [Table(name, title, columns, rows, note, intervals={"difference": ("low", "high")})] if rows else []
+
+
+def ahead_and_behind(study: Study, differences: Sequence[Table]) -> str:
+    """In a sentence, which kinds of features the first is ahead of at the smallest k; "" where there is nothing to say.
+
+    Parameters
+    ----------
+    differences : of `compared`
+    """
+    rows = [row for table in differences for row in table.rows if row["k"] == min(study.ks)]
+    found: dict[str, list[str]] = {"ahead of": [], "behind": [], "not told apart from": []}
+    for row, other in zip(rows, study.features[1:], strict=False):
+        if row["low"] is not None and row["high"] is not None:
+            how = "ahead of" if row["low"] > 0 else "behind" if row["high"] < 0 else "not told apart from"
+            found[how].append(other)
+    parts = [f"{how} {listed(names)}" for how, names in found.items() if names]
+    if not parts:
+        return ""
+    return f"Neuron by neuron, {study.features[0]} at k = {min(study.ks)} is {listed(parts)} (95 % intervals)."

@@ -18,10 +18,11 @@ from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.cluster import RULE
 from pure_cli.stages.common import Progress, first_image, open_network, require_sound
-from pure_cli.stages.evaluation.study import Result, Table, number
+from pure_cli.stages.evaluation.study import Result, Table, ends, interval, number, spread
 from pure_cli.stages.planted.scores import CHECKS, LEAKING, Scores, Units, kinds_for, leaks, score
 from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, make_units
 from pure_cli.stages.unchanged import require_unchanged
+from pure_cli.waiting import waiting_for
 from pure_cli.words import printable
 from pure_cli.workspace import Store
 
@@ -36,6 +37,8 @@ UNTESTABLE = "not testable"  # for leaks; see Benchmark.testable
 LAYERS = 5  # lower layers that are tried at most
 NAMED = 4  # classes that a sentence names
 STEPS = 100  # of the progress
+AHEAD = "against the paper's"  # a column
+NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 WORDS = {1: "one", 2: "two", 3: "three"}  # meanings
 
 
@@ -147,6 +150,7 @@ def run(
         progress(int(done[0]), STEPS)
 
     progress(0, STEPS)
+    waiting_for("looking for units with known meanings")
     wanted, most = max(4, round(UNITS * budget)), max(2, round(LEAK_UNITS * min(1.0, budget)))
     drawn = HALVES * (-(-wanted // HALVES)) * (4 + 2 * TRIES)  # unions and pairs, at most
     share = {"images": 8 / max(1, len(listing)), "units": 27 / drawn, "leaks": 20 / (3 * most)}
@@ -275,14 +279,16 @@ def recipe(found: Benchmark) -> tuple[Calibration, Table]:
     circuits = _best(found, by_relevance, which) if found.mean(of_circuits, which).low > 0 else found.paper
     lower = list(parsed.lower_layers or Kind.of(circuits).lower_layers)
     scores = {str(row["measure"]): row["mean"] for row in rows}
+    why = _verdict(first, found.paper, ahead)
     table = Table(
         "planted-recipe",
         f"The calibrated recipe ({best}, k by gap, threshold {limit:.3f}) on units that it was not chosen by",
         ["measure", "mean", "low", "high", "units"],
         rows,
         "Chosen on one half of the learned unions, measured on the other, and the other way round (among kinds of "
-        f"features that were good on all); 95 % intervals. Of relevance, {circuits} is recommended. "
-        + _verdict(first, found.paper, ahead),
+        f"features that were good on all); 95 % intervals. Of relevance, {circuits} is recommended. " + why,
+        _in_words(found, best, limit, why),
+        intervals={"mean": ("low", "high")},
     )
     return Calibration(best, lower, RULE, limit, "truth", scores, circuits=circuits), table
 
@@ -326,12 +332,14 @@ def _recipe_by_proxy(found: Benchmark) -> tuple[Calibration, Table]:
             ("stability", "agreement with other layers"), judged[best], found.proxies(found.paper, source), strict=True
         )
     ]
+    why = "No image has a label, so that stability and agreement decide. They follow the truth in part only."
     table = Table(
         "planted-recipe",
         f"The calibrated recipe ({best}, k by gap), chosen without labels",
         ["measure", "calibrated", "the paper's"],
         rows,
-        "No image has a label, so that stability and agreement decide. They follow the truth in part only.",
+        why,
+        _in_words(found, best, 0.0, why),
     )
     scores = {str(row["measure"]): row["calibrated"] for row in rows}
     return Calibration(best, lower, RULE, 0.0, "proxy", scores, circuits=circuits), table
@@ -377,13 +385,18 @@ def result(found: Benchmark) -> tuple[Result, Calibration | None]:
     if (found.units.count[found.which(found.without_labels)] > 1).sum() >= FEWEST:
         calibration, recipe_table = recipe(found)
         tables.append(recipe_table)
+    recommended = calibration.features if calibration else None
     for kind, counts, what in (
         (UNIONS, (2, 3), "learned unions of classes"),
         (MERGED, (2,), "merged units, the ReLU of the sum of two channels"),
         (SUMS, (2,), "sums of two channels, which leak by their nature"),
     ):
         if found.which(kind).any():
-            tables.append(_agreement_table(found, kind, counts, what))
+            tables.append(_agreement_table(found, kind, counts, what, recommended))
+    if calibration:
+        main = next(i for i, table in enumerate(tables) if table.name == f"planted-{found.without_labels}")
+        tables[main] = replace(tables[main], verdict=tables[0].verdict)
+        tables[0] = replace(tables[0], verdict="")
     tables += [_meanings_table(found), _rules_table(found)]
     tables += [_confusion_table(found, calibration)] if calibration else []
     tables += [_leak_table(found), _proxy_table(found)]
@@ -403,32 +416,44 @@ def _without_nan(table: Table) -> Table:
     return replace(table, rows=[{name: known(value) for name, value in row.items()} for row in table.rows])
 
 
-def _agreement_table(found: Benchmark, kind: str, counts: Sequence[int], what: str) -> Table:
+def _in_words(found: Benchmark, best: str, limit: float, why: str) -> str:
+    """What calibrate recommends, and why."""
+    kept = f"the paper's recipe ({best})" if best == found.paper else best
+    return f"Recommended for '{found.layer}': {kept}, k by {RULE}, threshold {limit:.3f}. {why}"
+
+
+def _agreement_table(
+    found: Benchmark, kind: str, counts: Sequence[int], what: str, recommended: str | None = None
+) -> Table:
     rows = []
     for features in found.kinds:
         own, paper = found.scores[features], found.scores[found.paper]
         row: dict[str, Any] = {"features": features}
         for count in counts:
             which = found.which(kind, count)
-            estimate = found.mean(own.ari, which)
-            row |= {f"ARI, {count}": number(estimate.mean), f"95 %, {count}": _interval(estimate),
-                    f"NMI, {count}": number(found.mean(own.nmi, which).mean)}  # fmt: skip
-        difference = found.mean(own.ari - paper.ari, found.which(kind))
-        row |= {"against the paper's": number(difference.mean), "95 %": _interval(difference)}
-        nothing = "none found" if found.testable(features, kind) else UNTESTABLE
-        row["leaks"] = ", ".join(found.leaks(features, kind)) or nothing
+            row |= interval(f"ARI, {count}", found.mean(own.ari, which))
+            row[f"NMI, {count}"] = number(found.mean(own.nmi, which).mean)
+        row |= interval(AHEAD, found.mean(own.ari - paper.ari, found.which(kind)))
+        leaks, testable = found.leaks(features, kind), found.testable(features, kind)
+        row |= {"leak": bool(leaks) if leaks or testable else UNTESTABLE,
+                "leaks": ", ".join(leaks) or ("none found" if testable else UNTESTABLE)}  # fmt: skip
         rows.append(row)
     sizes = ", ".join(f"{int(found.which(kind, count).sum())} of {count} meanings" for count in counts)
-    columns = ["features", *(f"{name}, {count}" for count in counts for name in ("ARI", "95 %", "NMI")),
-               "against the paper's", "95 %", "leaks"]  # fmt: skip
+    indices = [f"ARI, {count}" for count in counts]
+    columns = ["features", *(name for count in counts for name in (*spread(f"ARI, {count}"), f"NMI, {count}")),
+               *spread(AHEAD), "leaks"]  # fmt: skip
     note = (
-        "Adjusted Rand index and normalised mutual information with the known meanings at their true number; 95 %: "
-        "bootstrap over classes or channels, so that units which share them are not taken for independent, where there "
-        f"are {FEWEST_VALUES} units or more. The first "
-        "line is the paper's recipe. Leaks: what a check finds where there should be nothing (see the table of leaks); "
-        f"{UNTESTABLE}: the checks find nothing in activations by their nature, or saw too few units, which is no pass."
+        "ARI, NMI: adjusted Rand index and normalised mutual information with the known meanings (2, 3: how many); "
+        f"(low … high): 95 %, by bootstrap over classes or channels, of {FEWEST_VALUES} units or more. The first "
+        f"line is the paper's recipe. Leak: a check finds meanings where there should be none; {UNTESTABLE}: activations by "
+        "their nature, or too few units, which is no pass."
     )
-    return Table(f"planted-{kind}", f"{found.layer}: {what} ({sizes})", columns, rows, note)
+    best = next((i for i, row in enumerate(rows) if row["features"] == recommended), None)
+    note += " *: recommended." if best is not None else ""
+    return Table(
+        f"planted-{kind}", f"{found.layer}: {what} ({sizes})", columns, rows, note, best=best,
+        intervals=ends(*indices, AHEAD), shown=["features", *indices, "leak", AHEAD],
+    )  # fmt: skip
 
 
 def _interval(estimate: Estimate) -> str:
@@ -452,18 +477,15 @@ def _meanings_table(found: Benchmark) -> Table:
     for kind in found.kinds:
         row: dict[str, Any] = {"features": kind}
         for what, own in areas.items():
-            if kind in own:
-                area, ahead = own[kind]
-                row |= {what: number(area.mean), f"95 %, {what}": _interval(area),
-                        f"{what} against the paper's": f"{ahead.mean:+.3f} ({_interval(ahead)})"}  # fmt: skip
-            else:
-                row |= {what: None, f"95 %, {what}": "–", f"{what} against the paper's": "–"}
+            for name, estimate in zip((what, f"{what} {AHEAD}"), own.get(kind, (NOTHING, NOTHING)), strict=True):
+                row |= interval(name, estimate)
         rows.append(row)
     note = (
         "Area under the curve: how often a learned union of several classes scores higher than one of a single class."
     )
     title = f"{found.layer}: one meaning against several, by silhouette and by polysemanticity"
-    return Table("planted-meanings", title, list(rows[0]), rows, note)
+    intervals = ends(*(name for what in areas for name in (what, f"{what} {AHEAD}")))
+    return Table("planted-meanings", title, list(rows[0]), rows, note, intervals=intervals)
 
 
 def _rules_table(found: Benchmark) -> Table:
@@ -477,14 +499,14 @@ def _rules_table(found: Benchmark) -> Table:
             row: dict[str, Any] = {"features": kind, "rule": rule}
             for true, word in WORDS.items():
                 right = found.mean((own.k[rule] == count).astype(float), unions & (count == true))
-                row |= {word: number(right.mean), f"95 %, {word}": _interval(right)}
+                row |= interval(word, right)
             paper = (found.scores[found.paper].k[rule] == count).astype(float)
-            ahead = found.mean((own.k[rule] == count) - paper, unions)
-            row["against the paper's"] = f"{ahead.mean:+.3f} ({_interval(ahead)})"
+            row |= interval(AHEAD, found.mean((own.k[rule] == count) - paper, unions))
             rows.append(row)
     note = "Share of the learned unions of one, two and three classes for which a rule finds that number of meanings."
     title = f"{found.layer}: how many meanings, by rule"
-    return Table("planted-rules", title, list(rows[0]) if rows else [], rows, note)
+    columns, intervals = list(rows[0]) if rows else [], ends(*WORDS.values(), AHEAD)
+    return Table("planted-rules", title, columns, rows, note, intervals=intervals)
 
 
 def _confusion_table(found: Benchmark, calibration: Calibration) -> Table:
@@ -496,11 +518,12 @@ def _confusion_table(found: Benchmark, calibration: Calibration) -> Table:
         if which.any():
             shares = {f"k = {k}": float((chosen[which] == k).mean()) for k in range(1, 6)}
             right = found.mean((chosen == true).astype(float), which)
-            rows.append({"meanings": true, "units": int(which.sum()), **shares, "right, 95 %": _interval(right)})
-    columns = ["meanings", "units", *(f"k = {k}" for k in range(1, 6)), "right, 95 %"]
+            rows.append({"meanings": true, "units": int(which.sum()), **shares, **interval("right", right)})
+    columns = ["meanings", "units", *(f"k = {k}" for k in range(1, 6)), *spread("right")]
     how = f"{calibration.features}, gap, threshold {calibration.threshold:.3f}"
     title = f"{found.layer}: numbers of meanings that are found by {how}"
-    return Table("planted-confusion", title, columns, rows, "Share of the units in each line.")
+    note = "Share of the units in each line; right: with its 95 % interval."
+    return Table("planted-confusion", title, columns, rows, note, intervals=ends("right"))
 
 
 def _leak_table(found: Benchmark) -> Table:

@@ -1,0 +1,87 @@
+"""The virtual neurons of a clustering as a table: the neurons, the most clearly split first."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pure_cli.words import counted, listed
+
+ROWS = 20  # JSON and cluster.h5 have all
+NAMED = 3  # neurons in the verdict
+
+
+def as_table(clustering: Mapping[str, Any], rows: int = ROWS) -> dict[str, Any]:
+    """A table of `pure_cli.views.tables`.
+
+    Parameters
+    ----------
+    clustering : of `pure_cli.stages.cluster.tables`
+    rows : neurons at most
+    """
+    neurons = clustering["neurons"]
+    shown = neurons[:rows]
+    chosen = any("p" in row for row in neurons)
+    tied = ["tied"] if any(row["tied"] for row in neurons) else []
+    named = ["classes"] if any(_classes(one) for row in neurons for one in row["virtual_neurons"]) else []
+    how = ["polysemanticity", "p", "one by"] if chosen else []
+    table_rows = [
+        {
+            "neuron": f"{row['neuron']} {row['name']}" if row["name"] else row["neuron"],
+            "sizes": " + ".join(str(one["size"]) for one in row["virtual_neurons"]) or "never fires",
+            "silhouette": row["silhouette"],
+            "distance": row["distance"],
+            "polysemanticity": row.get("polysemanticity"),
+            "p": row.get("p"),
+            "one by": row.get("refused_by") or "",
+            "tied": row["tied"] or None,
+            "classes": " | ".join(map(_classes, row["virtual_neurons"])),
+        }
+        for row in shown
+    ]
+    return {
+        "name": "virtual-neurons",
+        "title": f"{clustering['layer']}, {clustering['features']} features, k = {clustering['k']}",
+        "columns": ["neuron", "sizes", "silhouette", "distance", *how, *tied, *named],
+        "shown": ["neuron", "sizes", *(how or ["silhouette"]), *tied, *named],
+        "rows": table_rows,
+        "note": " ".join(_notes(neurons, chosen, bool(tied), len(neurons) - len(shown))),
+        "verdict": _verdict(clustering, chosen),
+    }
+
+
+def _verdict(clustering: Mapping[str, Any], chosen: bool) -> str:
+    neurons = clustering["neurons"]
+    silent = [row for row in neurons if not row["virtual_neurons"]]
+    split = [row for row in neurons if len(row["virtual_neurons"]) > 1]
+    told = f"{len(split):,} of {counted(len(neurons), 'neuron')} of '{clustering['layer']}'"
+    told += " have several meanings" if chosen else " are split"
+    clearest = sorted((row for row in split if row["silhouette"] is not None), key=lambda row: -row["silhouette"])
+    names = [f"{row['neuron']} ({row['silhouette']:.2f})" for row in clearest[:NAMED]]
+    told += f", the most clearly by silhouette: {listed(names)}." if names else "."
+    return f"{told} {len(silent):,} never fire." if silent else told
+
+
+def _notes(neurons: list[dict[str, Any]], chosen: bool, tied: bool, left: int) -> list[str]:
+    notes = []
+    if left > 0:
+        notes.append(f"… and {left:,} more: --json shows all, cluster.h5 holds them.")
+    if any(lift for row in neurons for one in row["virtual_neurons"] for lift in one["lift"]):
+        notes.append("×: how many times more frequent than in the whole data set.")
+    if tied:
+        notes.append("Tied: references whose score another has too; their order says nothing.")
+    if chosen:
+        threshold = next(row["threshold"] for row in neurons)
+        notes.append(
+            "One by: what refused to split, p > 0.05, polysemanticity up to the threshold "
+            f"{threshold:.3f}, or the gap statistic."
+        )
+    return notes
+
+
+def _classes(virtual: Mapping[str, Any]) -> str:
+    """The classes that occur more than once."""
+    classes = zip(virtual["classes"], virtual["lift"], strict=True)
+    return ", ".join(f"{name} ({count}{_times(lift)})" for (name, count), lift in classes if count > 1)
+
+
+def _times(lift: float | None) -> str:
+    return "" if lift is None else f", {lift:.{0 if lift >= 10 else 1}f}×"
