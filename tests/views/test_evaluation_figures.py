@@ -256,9 +256,11 @@ def test_intervals_of_planted_units_are_drawn_where_the_table_has_them(names):
     assert ends == pytest.approx(np.array([[0.578, 1.0]] * len(names) + [[-0.1, 0.45]] * len(names)))
 
 
-@pytest.mark.parametrize(("interval", "promised"), [("–", False), ("0.100 … 0.900", True)])
+@pytest.mark.parametrize(("interval", "promised"), [((None, None), False), ((0.1, 0.9), True)])
 def test_a_figure_of_planted_units_promises_what_it_shows(interval, promised):
-    rows = [{"features": "a", "ARI, 2": 0.5, "95 %, 2": interval, "ARI, 3": None, "95 %, 3": "–"}]
+    low, high = interval
+    ends = {"ARI, 2 low": low, "ARI, 2 high": high, "ARI, 3 low": None, "ARI, 3 high": None}
+    rows = [{"features": "a", "ARI, 2": 0.5, "ARI, 3": None, **ends}]
     figure = planted_bars(rows, "unions")
     assert any("95 % intervals" in text for text in written(figure)) == promised
     assert error_ends(figure) == ([pytest.approx((0.1, 0.9))] if promised else [])

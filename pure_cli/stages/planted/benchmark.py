@@ -445,8 +445,8 @@ def _agreement_table(
     note = (
         "ARI, NMI: adjusted Rand index and normalised mutual information with the known meanings (2, 3: how many); "
         f"(low … high): 95 %, by bootstrap over classes or channels, of {FEWEST_VALUES} units or more. The first "
-        f"line is the paper's recipe. Leak: a check finds meanings where there should be none; {UNTESTABLE}: activations by "
-        "their nature, or too few units, which is no pass."
+        "line is the paper's recipe. Leak: a check finds meanings where there should be none; "
+        f"{UNTESTABLE}: activations by their nature, or too few units, which is no pass."
     )
     best = next((i for i, row in enumerate(rows) if row["features"] == recommended), None)
     note += " *: recommended." if best is not None else ""
