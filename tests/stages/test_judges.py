@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pure_cli.provenance import Provenance
 from pure_cli.stages.evaluation.published import same_setting
 
 LAYER = "layer3.0.bn2"
@@ -319,12 +320,16 @@ def of_the_paper(**changed):
         **changed,
     }
     layer = about["layer"]
-    rows = SimpleNamespace(recipe={**recipe, "weights": about["judge_weights"]}, settings={"crop": about["crop"]})
+    rows = SimpleNamespace(
+        recipe={**recipe, "weights": about["judge_weights"]}, provenance=Provenance({"crop": about["crop"]}, {})
+    )
     collected = SimpleNamespace(
         origin={"model": about["model"], "weights": about["weights"]},
-        layers={layer: SimpleNamespace(settings={"n": about["n"]})},
+        layers={layer: SimpleNamespace(n=about["n"], provenance=Provenance({}, {}))},
     )
-    attributed = {layer: SimpleNamespace(lower_layers=[about["lower"]], settings={"rule": about["rule"]})}
+    attributed = {
+        layer: SimpleNamespace(lower_layers=[about["lower"]], provenance=Provenance({"rule": about["rule"]}, {}))
+    }
     sources = SimpleNamespace(collected=collected, attributed=attributed, embedded={(layer, "clip"): rows})
     return SimpleNamespace(sources=sources, layer=layer, judge="clip")
 
