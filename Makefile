@@ -8,7 +8,7 @@ JOBS ?= 2
 # One thread for each of the test processes: two that share the cores are many times slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: install demo test check docs coverage mutation bench clean
+.PHONY: install demo test lint check docs coverage mutation bench clean
 
 install: $(READY)
 
@@ -24,11 +24,12 @@ demo: install
 test: install
 	$(PYTEST)
 
-check: install
+lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST)
+
+check: test lint
 
 # The pages of docs/ as a site in build/docs, with the reference of commands and Python; a link that leads nowhere fails.
 docs: install
