@@ -11,7 +11,7 @@ import numpy as np
 from pure_cli import config
 from pure_cli.core.features import PURE
 from pure_cli.errors import PureError
-from pure_cli.stages.common import Outcome, Progress, silent
+from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Workspace:
 
     def _give(self) -> str:
         """The name of the model that was handed over, as it is now; "" where none was."""
-        from pure_cli.models.given import give
+        from pure_cli.models.handed_over import give
 
         return "" if self._model is None else give(self._model, self._transform)
 
@@ -214,7 +214,7 @@ class Workspace:
         self, stage: str, function: Callable[..., Outcome], settings: config.Settings, progress: Progress
     ) -> Outcome:
         from pure_cli.artifacts import read_collected
-        from pure_cli.stages.unchanged import require_unchanged
+        from pure_cli.stages.inputs.freshness import require_unchanged
 
         if stage != "collect":
             self.store.require("collect")  # rather than to make a folder by mistake

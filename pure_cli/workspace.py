@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from pure_cli import __version__
-from pure_cli.checked import Input, Output, foreign_content
+from pure_cli.checksums import Input, Output, foreign_content
 from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.files import TEMPORARY, can_lock, disk_errors, is_read_only, temporary_beside, write_failure
 from pure_cli.interrupts import never_inside

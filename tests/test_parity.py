@@ -198,9 +198,9 @@ def test_crops_are_those_of_the_paper(study):
     from crp.image import get_crop_range
     from torchvision.transforms.functional import gaussian_blur
 
-    from pure_cli.stages.common import open_network
-    from pure_cli.stages.crops import boxes, compute_boxes
-    from pure_cli.stages.sources import Sources
+    from pure_cli.stages.embeddings.crops import boxes, compute_boxes
+    from pure_cli.stages.inputs.features import Sources
+    from pure_cli.stages.runtime.network import open_network
 
     workspace, network, _, visualization, _ = study
     sources = Sources(workspace.store)

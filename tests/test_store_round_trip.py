@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pure_cli.core.references import TopImages
-from pure_cli.stages.checkpoint import Checkpoint
+from pure_cli.stages.resume.checkpoint import Checkpoint
 from pure_cli.workspace import Store, read_texts, write_array, write_texts
 
 KINDS = st.sampled_from(["float32", "float64", "float16", "int64", "int32", "int16", "uint8", "bool"])

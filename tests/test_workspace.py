@@ -76,7 +76,7 @@ def test_what_fails_as_it_is_written_leaves_the_old_file_and_nothing_else(store,
 STOPPED_AS_HDF5_WRITES = """
 import signal, sys, time
 import numpy as np
-from pure_cli import checked
+from pure_cli import checksums
 from pure_cli.interrupts import Terminated, stops_when_asked
 from pure_cli.workspace import Store, empty_rows
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pure_cli.api import Workspace
-    from pure_cli.stages.common import Outcome
+    from pure_cli.stages.outcome import Outcome
 
 DEFAULT_WORKSPACE = "pure-workspace"
 ENVIRONMENT = {"workspace": "PURE_WORKSPACE", "data": "PURE_DATA"}

@@ -12,7 +12,7 @@ from pure_cli.words import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pure_cli.stages.common import Progress
+    from pure_cli.stages.outcome import Progress
 
 PLAIN_SECONDS = 10.0  # between lines of progress where there is no terminal
 PATIENCE = 0.8  # seconds of silence until a line says what is waited for

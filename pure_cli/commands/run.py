@@ -9,7 +9,7 @@ from pure_cli.commands.common import Session, escaped, outcome_json, print_json,
 from pure_cli.errors import PureError
 
 if TYPE_CHECKING:
-    from pure_cli.stages.common import Outcome
+    from pure_cli.stages.outcome import Outcome
 
 UNITS = {
     "collect": "images",

@@ -14,7 +14,7 @@ from torch import nn
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure, first_line, unknown
 from pure_cli.models.files import import_file, neighbours
-from pure_cli.models.given import given_model, given_preprocessing, of_preset
+from pure_cli.models.handed_over import given_model, given_preprocessing, of_preset
 from pure_cli.models.hub import impatient
 from pure_cli.models.plain import copied, make_plain, require_plain, unwrap_parts
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec
@@ -84,7 +84,7 @@ def remembered_preprocessing(spec: ModelSpec, values: Mapping[str, Any]) -> Prep
     return given_preprocessing(spec) if "transform" in values else Preprocessing.from_dict(values)
 
 
-def device_of(name: str, deterministic: bool = True) -> torch.device:
+def prepare_device(name: str, deterministic: bool = True) -> torch.device:
     """The device for a name; "auto" takes the fastest that is there.
 
     Parameters

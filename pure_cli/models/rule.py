@@ -23,7 +23,7 @@ class Rule:
     circuits : for lower channels, where they are computed in another way; called as `pure_cli.core.circuits.Circuits`
     functions : AttnLRP's rules for functions are in force, which change gradients
     conserves : families of networks on which the relevances of a lower layer add up to that of the neuron, of
-        `pure_cli.models.claims`: docs/rules.md shows it, and the tests hold it
+        `pure_cli.models.rule_coverage`: docs/rules.md shows it, and the tests hold it
 
     Notes
     -----

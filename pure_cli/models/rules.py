@@ -18,8 +18,8 @@ from pure_cli.core.saturation import Bound
 from pure_cli.models.attention_rules import ATTENTION_RULES
 from pure_cli.models.canonizers import MergeSeenBatchNorm, RuleFunctions, canonizers_for, plain_linear
 from pure_cli.models.function_rules import RELEVANCE_RULES
+from pure_cli.models.missing_rules import unruled
 from pure_cli.models.shared_rules import SharedRules
-from pure_cli.models.unruled import unruled
 from pure_cli.registry import RULES
 
 HEATMAPS, ATTENTION = "epsilon-plus-flat", "attn-lrp"

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,24 +23,15 @@ from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
-from pure_cli.provenance import Provenance
-from pure_cli.stages.common import (
-    Network,
-    Outcome,
-    Progress,
-    earlier,
-    first_image,
-    images_at_once,
-    named_images,
-    open_network,
-    require_sound,
-    silent,
-)
-from pure_cli.stages.pairs import PairWork, Plan
-from pure_cli.stages.portions import Portions
-from pure_cli.stages.relevance_work import Job, Task, write_batch
-from pure_cli.stages.unchanged import require_unchanged
-from pure_cli.stages.unfinished import Work, drop_unneeded
+from pure_cli.stages.inputs.freshness import attribute_provenance, earlier, require_unchanged
+from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.stages.relevances.work import AttributionJob, Task, write_batch
+from pure_cli.stages.resume.pair_work import PairWork, Plan
+from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.images import first_image, images_at_once, named_images
+from pure_cli.stages.runtime.network import Network, open_network
+from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
@@ -101,16 +92,6 @@ def _earlier(store: Store, settings: AttributeSettings) -> dict[str, AttributedL
     return earlier(read_attributed, store, settings.force) if store.has("attribute") else {}
 
 
-def attribute_provenance(collected: Collected, layer: str, how: Mapping[str, Any]) -> Provenance:
-    """What relevances of a layer depend on that are computed now.
-
-    Parameters
-    ----------
-    how : of `AttributeSettings`, or the settings of relevances that are there
-    """
-    return Provenance({**how, "layer": layer}, collected.layers[layer].passed_on)
-
-
 def _chosen(store: Store, source: CollectedLayer, layer: str, settings: AttributeSettings) -> list[str] | None:
     """The lower layers that were asked for; those of the calibration in place of the word auto."""
     if settings.lower_layer is None or AUTO not in settings.lower_layer:
@@ -126,7 +107,7 @@ def _jobs(
     before: AttributedLayer | None,
     there: AttributedLayer | None,
     settings: AttributeSettings,
-) -> Iterator[Job]:
+) -> Iterator[AttributionJob]:
     """What is missing of a layer, where `before` is in the file and `there` is the part of it that is up to date."""
     source = collected.layers[layer]
     neurons = parse_neurons("all" if settings.neurons is None else settings.neurons, source.neurons, layer)
@@ -144,11 +125,16 @@ def _jobs(
         done = np.arange(source.neurons)
         for lower in lowers:
             done = np.setdiff1d(done, there.missing(lower, done) if there else done)
-        yield Job(layer, np.array(missing_neurons, dtype=np.int64), lowers, done)
+        yield AttributionJob(layer, np.array(missing_neurons, dtype=np.int64), lowers, done)
 
 
 def _task(
-    job: Job, store: Store, network: Network, collected: Collected, listing: Listing, settings: AttributeSettings
+    job: AttributionJob,
+    store: Store,
+    network: Network,
+    collected: Collected,
+    listing: Listing,
+    settings: AttributeSettings,
 ) -> Task:
     image = collected.layers[job.layer].top.image
     channels, layer_channels = _check(network, job, listing, settings.rule)
@@ -171,7 +157,7 @@ def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLaye
     return any(len(there[layer].missing(lower, np.array(work.neurons))) for lower in work.how["lower_layers"])
 
 
-def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dict[str, int], int]:
+def _check(network: Network, job: AttributionJob, listing: Listing, rule: str) -> tuple[dict[str, int], int]:
     """Channels of every lower layer and of the layer, once it is clear that each leads to it."""
     from pure_cli.models.ends import check_before
     from pure_cli.models.layers import check_layer, check_leads_to, check_rules, list_layers
@@ -192,7 +178,7 @@ def _check(network: Network, job: Job, listing: Listing, rule: str) -> tuple[dic
     return widths, widths.pop(module_of(job.layer))
 
 
-def _misfits(network: Network, jobs: list[Job], listing: Listing, rule: str) -> list[str]:
+def _misfits(network: Network, jobs: list[AttributionJob], listing: Listing, rule: str) -> list[str]:
     """What of the network the rule does not fit, in sentences."""
     from pure_cli.models.rules import missing_canonizer
 
@@ -202,7 +188,7 @@ def _misfits(network: Network, jobs: list[Job], listing: Listing, rule: str) -> 
     return [sentence for sentence in found if sentence is not None]
 
 
-def _unclear(network: Network, jobs: list[Job], collected: Collected, listing: Listing) -> list[str]:
+def _unclear(network: Network, jobs: list[AttributionJob], collected: Collected, listing: Listing) -> list[str]:
     """What is not clear about lower layers of which collect did not tell."""
     from pure_cli.models.layers import list_layers, unclear
 
@@ -225,7 +211,7 @@ def _run(
 
     job, plan, neurons = task.job, task.plan, np.array(task.work.neurons, dtype=np.int64)
     source, n, module = collected.layers[job.layer], plan.references, module_of(job.layer)
-    names, rule, portions = task.names, settings.rule, Portions(notes)
+    names, rule, portions = task.names, settings.rule, AdaptiveBatches(notes)
     if not RULES[rule].hooks:
         network = network.ready(first_image(listing, network), [module, *job.lower_layers], settings.precision)
     ruled = in_force(rule, network.model)
@@ -269,7 +255,9 @@ def _run(
         work.finished()
 
 
-def _zeros(job: Job, source: CollectedLayer, norms: Mapping[str, Callable[[int], np.ndarray]]) -> Iterator[str]:
+def _zeros(
+    job: AttributionJob, source: CollectedLayer, norms: Mapping[str, Callable[[int], np.ndarray]]
+) -> Iterator[str]:
     """A sentence for each lower layer at which neurons have no relevance although they fire."""
     from pure_cli.core.circuits import L1_EPSILON
 

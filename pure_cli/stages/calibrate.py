@@ -13,9 +13,9 @@ from pure_cli.config import CalibrateSettings, fingerprint
 from pure_cli.core.directions import AT, module_of
 from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.provenance import Provenance
-from pure_cli.stages.common import Outcome, Progress, silent
+from pure_cli.stages.evaluation.result_files import ALL, PLANTED, ResultFiles, ResultKey, publish
 from pure_cli.stages.evaluation.study import Result
-from pure_cli.stages.evaluation.written import ALL, PLANTED, Where, Written, publish
+from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.workspace import Store
 
 FREE = ("seed", "budget", "lower_layers", "grouping")  # in which a calibration may differ from the usual one
@@ -50,7 +50,7 @@ def calibrate(
         )
     layers = need_layers(settings.layer, own, "collect")
     grouping = read_grouping(settings.grouping) if settings.grouping else {}
-    written = Written(store, settings.force)
+    written = ResultFiles(store, settings.force)
     outcome, missing = Outcome("calibrate", layers, 0, "layers"), list[str]()
     outcome.details = {"tables": [], "folders": [], "recipes": {}}
     for layer in layers:
@@ -59,7 +59,7 @@ def calibrate(
                  "grouping": fingerprint(grouping), "version": VERSION}  # fmt: skip
         source = collected.layers[layer].provenance
         made_from = {"cluster": {}, "judge": "", "collect": source.passed_on("collect")}
-        where = Where(layer, PLANTED, ALL)
+        where = ResultKey(layer, PLANTED, ALL)
         tables = written.tables(where, Provenance(asked, made_from))
         before = written.settings(where)
         if tables is None and any_budget:

@@ -17,16 +17,14 @@ from pure_cli.artifacts import (
     Clustering,
     Collected,
     clustering_path,
-    read_calibrations,
     read_clusterings,
     write_clusterings,
 )
 from pure_cli.config import AUTO, ClusterSettings
-from pure_cli.core.directions import module_of
 from pure_cli.errors import PureError
-from pure_cli.provenance import Provenance
-from pure_cli.stages.common import Outcome, Progress, earlier, silent
-from pure_cli.stages.sources import FeatureSource, Sources
+from pure_cli.stages.inputs.features import NULLS, RULE, FeatureSource, Sources
+from pure_cli.stages.inputs.freshness import earlier
+from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
 from pure_cli.workspace import Store
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
     from pure_cli.core.clusters import VirtualNeurons
     from pure_cli.core.meanings import Meanings
 
-RULE, NULLS = "gap", 100  # by which k is chosen; see pure_cli.core.meanings
 CLASSES = 2  # named for each virtual neuron
 CHANNELS = 10  # of lower layers, of each virtual neuron in JSON
 TOGETHER = 256  # neurons whose features are held at a time
@@ -86,7 +83,7 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
 
 
 @dataclass(frozen=True)
-class Job:
+class ClusteringJob:
     """One clustering of a layer.
 
     Attributes
@@ -119,27 +116,6 @@ class Found(NamedTuple):
     meanings: Meanings | None = None
 
 
-def cluster_provenance(source: FeatureSource, k: int | str, seed: int) -> Provenance:
-    """What a clustering depends on that is computed now."""
-    chosen = {"rule": RULE, "nulls": NULLS, "threshold": calibrated_threshold(source)} if k == AUTO else {}
-    settings = {
-        **chosen,
-        "layer": source.layer,
-        "features": source.features,
-        "lower_layer": "+".join(source.lower_layers),
-        "k": k,
-        "seed": seed,
-    }
-    return Provenance(settings, source.made_from)
-
-
-def calibrated_threshold(source: FeatureSource) -> float:
-    """Polysemanticity up to which a neuron is taken for one meaning; 0 where calibrate did not look at the features."""
-    found = read_calibrations(source.store).get(module_of(source.layer))
-    fits = found is not None and found.features == source.features and found.is_of(source.made_from)
-    return found.threshold if found and fits else 0.0
-
-
 def _check_k(k: int, layer: str, collected: Collected) -> None:
     references = collected.layers[layer].most_references
     if k > references:
@@ -148,27 +124,27 @@ def _check_k(k: int, layer: str, collected: Collected) -> None:
 
 def _job(
     source: FeatureSource, k: int | str, neurons: np.ndarray, there: Mapping[str, Clustering], settings: ClusterSettings
-) -> Job:
+) -> ClusteringJob:
     """One clustering, and the neurons that it lacks."""
     valid = there.get(clustering_path(source.layer, source.features, k))
-    if valid is not None and valid.provenance != cluster_provenance(source, k, settings.seed):
+    if valid is not None and valid.provenance != source.clustering_provenance(k, settings.seed):
         valid = None
     if valid is not None and settings.force:
         valid = valid.without(neurons)
     missing = np.setdiff1d(neurons, valid.neuron) if valid else neurons
-    return Job(source, k, calibrated_threshold(source) if k == AUTO else 0.0, settings.seed, missing, valid)
+    return ClusteringJob(source, k, source.threshold() if k == AUTO else 0.0, settings.seed, missing, valid)
 
 
-def _alike(jobs: list[Job]) -> list[list[Job]]:
+def _alike(jobs: list[ClusteringJob]) -> list[list[ClusteringJob]]:
     """Jobs that differ in k alone: their points are read, and the distances among them computed, once."""
-    groups: dict[tuple[Any, ...], list[Job]] = {}
+    groups: dict[tuple[Any, ...], list[ClusteringJob]] = {}
     for job in jobs:
         key = (job.source.layer, job.source.features, tuple(job.missing.tolist()))
         groups.setdefault(key, []).append(job)
     return list(groups.values())
 
 
-def _splits(alike: list[Job], sources: Sources) -> Iterator[list[Found]]:
+def _splits(alike: list[ClusteringJob], sources: Sources) -> Iterator[list[Found]]:
     """The virtual neurons of each missing neuron, for each of the jobs."""
     from pure_cli.core.clusters import split_all
     from pure_cli.core.meanings import KS, meanings
@@ -195,7 +171,7 @@ def _splits(alike: list[Job], sources: Sources) -> Iterator[list[Found]]:
             yield found
 
 
-def _as_clustering(job: Job, found: list[Found]) -> Clustering:
+def _as_clustering(job: ClusteringJob, found: list[Found]) -> Clustering:
     splits = [one.virtual for one in found]
     judged = [one.meanings for one in found if one.meanings]
     sizes = [split.sizes for split in splits]
@@ -208,7 +184,7 @@ def _as_clustering(job: Job, found: list[Found]) -> Clustering:
         np.concatenate([split.centroids for split in splits]),
         np.array([split.silhouette for split in splits], np.float32),
         np.array([split.distance for split in splits], np.float32),
-        cluster_provenance(job.source, job.k, job.seed),
+        job.source.clustering_provenance(job.k, job.seed),
         k=np.array([len(s) for s in sizes] if judged else [], np.int64),
         polysemanticity=np.array([one.polysemanticity for one in judged], np.float32),
         p=np.array([one.p for one in judged], np.float32),

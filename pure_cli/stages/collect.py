@@ -18,13 +18,16 @@ from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.models.trust import trust
 from pure_cli.provenance import Provenance, changes
-from pure_cli.stages.asked import Named, named_directions, resolve_layers
-from pure_cli.stages.checkpoint import Checkpoint
-from pure_cli.stages.common import Network, Outcome, Progress, images_of, place_of, require_sound, silent
-from pure_cli.stages.scores import Scores
-from pure_cli.stages.search import check_damage, not_finite_notes, search
-from pure_cli.stages.ties import same_pictures, tie_notes
-from pure_cli.stages.unchanged import Drift, drift, seen_now
+from pure_cli.stages.inputs.freshness import ImageChanges, drift, seen_now
+from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.stages.references.dataset_pass import check_damage, not_finite_notes, search
+from pure_cli.stages.references.requested import RequestedDirections, named_directions, resolve_layers
+from pure_cli.stages.references.scores import LayerScores
+from pure_cli.stages.references.ties import same_pictures, tie_notes
+from pure_cli.stages.resume.checkpoint import Checkpoint
+from pure_cli.stages.runtime.images import images_of, place_of
+from pure_cli.stages.runtime.network import Network
+from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
 from pure_cli.workspace import Store
@@ -86,7 +89,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     network = replace(network, directions={name: named.of[name] for name in layers if name in named.of})
     wanted = [name for name in layers if settings.force or not _has(kept, name, named)]
     sound = require_sound(network, listing, wanted)
-    scores = Scores(network, wanted, settings, listing)
+    scores = LayerScores(network, wanted, settings, listing)
     key = [made_from, listing.times_fingerprint, wanted, [named.settings(name) for name in wanted], how]
     state = search(store, network, listing, settings, scores, key, progress)
 
@@ -132,7 +135,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     )
 
 
-def _has(kept: dict[str, CollectedLayer], name: str, named: Named) -> bool:
+def _has(kept: dict[str, CollectedLayer], name: str, named: RequestedDirections) -> bool:
     """The references of a layer are there, of the same directions."""
     return name in kept and kept[name].provenance.settings.get("directions") == named.settings(name).get("directions")
 
@@ -228,7 +231,7 @@ def _digest(contents: Iterable[np.ndarray]) -> str:
 
 
 def _note_new_place(
-    store: Store, before: Collected, listing: Listing, settings: CollectSettings, moved: Drift | None
+    store: Store, before: Collected, listing: Listing, settings: CollectSettings, moved: ImageChanges | None
 ) -> None:
     """The same images, weights or model file by another name or of another time: later stages must find them."""
     place = {
@@ -248,7 +251,7 @@ def open_model(
 ) -> tuple[Network, dict[str, Any]]:
     waiting_for("loading the network")
     from pure_cli.core.preprocessing import Preprocessing
-    from pure_cli.models.load import device_of, load_model, own_preprocessing
+    from pure_cli.models.load import load_model, own_preprocessing, prepare_device
     from pure_cli.models.weights import state_fingerprint
 
     given = {name: value for name, value in requested.items() if value is not None}
@@ -256,7 +259,7 @@ def open_model(
         raise PureError(f"The transform of {spec.short} says how images are prepared; leave out {', '.join(given)}.")
     complete = all(requested[name] is not None for name in PREPROCESSING)
     preprocessing = replace(Preprocessing() if complete else own_preprocessing(spec), **given)
-    device = device_of(settings.device, settings.deterministic)
+    device = prepare_device(settings.device, settings.deterministic)
     notes: list[str] = []
     model = load_model(spec, settings.weights, seed, preprocessing.crop_size, notes)
     origin = {

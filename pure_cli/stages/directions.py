@@ -17,20 +17,13 @@ from pure_cli.core.directions import AT, module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
-from pure_cli.stages.checkpoint import ArrayCheckpoint
-from pure_cli.stages.common import (
-    Network,
-    Outcome,
-    Progress,
-    first_image,
-    images_at_once,
-    named_images,
-    open_network,
-    require_sound,
-    silent,
-)  # fmt: skip
-from pure_cli.stages.portions import Portions
-from pure_cli.stages.unchanged import require_unchanged
+from pure_cli.stages.inputs.freshness import require_unchanged
+from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.stages.resume.checkpoint import ArrayCheckpoint
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.images import first_image, images_at_once, named_images
+from pure_cli.stages.runtime.network import Network, open_network
+from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -248,7 +241,7 @@ def _pass(
     workers = default_workers() if settings.workers is None else settings.workers
     chunks, damaged, broken = _restored(seen, state)
     notes = require_sound(work.network, work.listing, seen)
-    portions = Portions(notes)
+    portions = AdaptiveBatches(notes)
     saved = time.perf_counter()
     progress(min(chunks * size, len(index)), len(index))
     for batch in batches(work.listing, index, network.preprocessing, size, workers, chunks):

@@ -15,13 +15,14 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import UnreadableFile
 from pure_cli.models.trust import require_trusted
 from pure_cli.provenance import Provenance
-from pure_cli.stages.common import Network, Outcome, Progress, open_network, silent
-from pure_cli.stages.crops import BOX, RULES, WHOLE, boxes, compute_boxes, missing_boxes
-from pure_cli.stages.judges import Chosen, choose, require_same, require_weights, side, warnings
-from pure_cli.stages.pairs import PairWork, Plan
-from pure_cli.stages.portions import Portions
-from pure_cli.stages.sources import EMBEDDING, Sources
-from pure_cli.stages.unfinished import Work, drop_unneeded
+from pure_cli.stages.embeddings.crops import BOX, RULES, WHOLE, boxes, compute_boxes, missing_boxes
+from pure_cli.stages.embeddings.judges import Chosen, choose, require_same, require_weights, side, warnings
+from pure_cli.stages.inputs.features import EMBEDDING, Sources
+from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.stages.resume.pair_work import PairWork, Plan
+from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
 from pure_cli.workspace import Store
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Job:
+class EmbeddingJob:
     """Neurons of one layer that lack embeddings of one kind."""
 
     layer: str
@@ -87,7 +88,7 @@ def _needed(begun: Work, there: Mapping[Any, NeuronRows], sources: Sources) -> b
     return not any(np.isin(begun.neurons, rows.neuron).all() for rows in same)
 
 
-def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings) -> Iterator[Job]:
+def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings) -> Iterator[EmbeddingJob]:
     neurons = _neurons(layer, sources, settings)
     there: NeuronRows | None = sources.embedded.get((layer, chosen.kind)) if not settings.force else None
     if there is not None and chosen.remembered and sources.status_of_embeddings(layer, chosen.kind).up_to_date:
@@ -104,10 +105,10 @@ def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings)
         if there.provenance == provenance:
             neurons = np.setdiff1d(neurons, there.neuron)
     if len(neurons):
-        yield Job(layer, chosen, neurons, provenance)
+        yield EmbeddingJob(layer, chosen, neurons, provenance)
 
 
-def _losses(jobs: list[Job], sources: Sources) -> Iterator[str]:
+def _losses(jobs: list[EmbeddingJob], sources: Sources) -> Iterator[str]:
     """What is there and goes, since it is stale or by another embedder."""
     for job in jobs:
         there = sources.embedded.get((job.layer, job.chosen.kind))
@@ -135,7 +136,7 @@ def _pairs(layer: str, neurons: np.ndarray, sources: Sources) -> int:
     return int((sources.collected.layers[layer].top.image[neurons] != NO_IMAGE).sum())
 
 
-def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings, notes: list[str]) -> Iterator[int]:
+def _work(jobs: list[EmbeddingJob], sources: Sources, settings: EmbedSettings, notes: list[str]) -> Iterator[int]:
     """All of it: first the number of pairs of neuron and reference to do, then that of each finished batch.
 
     A pair counts once for the box and once for each embedding.
@@ -168,7 +169,12 @@ def _work(jobs: list[Job], sources: Sources, settings: EmbedSettings, notes: lis
 
 
 def _run(
-    job: Job, sources: Sources, network: Network, embedder: "Embedder", settings: EmbedSettings, notes: list[str]
+    job: EmbeddingJob,
+    sources: Sources,
+    network: Network,
+    embedder: "Embedder",
+    settings: EmbedSettings,
+    notes: list[str],
 ) -> Iterator[int]:
     """Compute one job and write it; yields the pairs of every finished batch."""
     import torch
@@ -183,7 +189,7 @@ def _run(
     at_once = network.batch_size(settings.batch_size, embedder.size, embedder.size)
     begun = Work("embed", job.provenance, {"batch_size": at_once}, job.neurons.tolist())
     arrays = {EMBEDDING: ((len(job.neurons) * plan.references, width), "float32")}
-    portions = Portions(notes)
+    portions = AdaptiveBatches(notes)
 
     def embed(images: list[np.ndarray]) -> np.ndarray:
         parts: list[np.ndarray] = []

@@ -13,12 +13,12 @@ from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance
 from pure_cli.registry import METRICS
 from pure_cli.stages.cluster import cluster
-from pure_cli.stages.common import Outcome, Progress, silent
 from pure_cli.stages.embed import embed
+from pure_cli.stages.embeddings.judges import is_embedder_name, kind_of, require_embeddings, warnings
+from pure_cli.stages.evaluation.result_files import ALL, SEPARATION, ResultFiles, ResultKey, publish
 from pure_cli.stages.evaluation.study import Study
-from pure_cli.stages.evaluation.written import ALL, SEPARATION, Where, Written, publish
-from pure_cli.stages.judges import is_embedder_name, kind_of, require_embeddings, warnings
-from pure_cli.stages.sources import Sources
+from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
 from pure_cli.workspace import Store
@@ -44,7 +44,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
         notes += _embed(store, settings, progress)
         sources = Sources(store)
     layers = sources.layers(settings.layer, PURE)
-    written = Written(store, settings.force)
+    written = ResultFiles(store, settings.force)
     tables: list[dict[str, Any]] = []
     folders: list[str] = []
     studies: dict[tuple[str, str], Study] = {}
@@ -58,7 +58,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
             study = studies[layer, judge]
             provenance = _provenance(metric, study, settings)
             own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
-            where = Where(layer, own_name, _run(settings, metric))
+            where = ResultKey(layer, own_name, _run(settings, metric))
             found = written.tables(where, provenance)
             result = None
             if found is None:

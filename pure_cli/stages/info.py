@@ -17,12 +17,11 @@ from pure_cli.artifacts import (
 )
 from pure_cli.errors import PureError
 from pure_cli.provenance import UP_TO_DATE, Provenance, Status
-from pure_cli.stages.cluster import cluster_provenance
-from pure_cli.stages.evaluation.written import ALL, PLANTED
-from pure_cli.stages.judges import weights_of
+from pure_cli.stages.embeddings.judges import weights_of
+from pure_cli.stages.evaluation.result_files import ALL, PLANTED
+from pure_cli.stages.inputs.features import GONE, Sources
+from pure_cli.stages.inputs.freshness import Inputs, inputs_now
 from pure_cli.stages.render import FIGURES, FigureIndex
-from pure_cli.stages.sources import GONE, Sources
-from pure_cli.stages.unchanged import Inputs, inputs_now
 from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
@@ -199,7 +198,7 @@ class _Inventory:
             status = self._features.get(where, Status("its features are gone"))
             if status.up_to_date:
                 source = self._sources.of(layer, features, check=False)
-                status = clustering.provenance.status(cluster_provenance(source, k, own["seed"]))
+                status = clustering.provenance.status(source.clustering_provenance(k, own["seed"]))
             self._clusterings[path] = status
             alike[layer, f"{counted(len(clustering.neuron), 'neuron')}, {features} features, k = ", status].append(k)
         for (layer, what, status), ks in alike.items():

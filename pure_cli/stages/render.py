@@ -18,11 +18,13 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, UnreadableFile, unknown
 from pure_cli.files import TEMPORARY, crc_or_none, file_crc, write_whole
 from pure_cli.models.spec import parse_model
-from pure_cli.stages.cluster import cluster_provenance
-from pure_cli.stages.common import Network, Outcome, Progress, first_image, open_network, require_sound, silent
-from pure_cli.stages.crops import HEATMAPS_SHARE, WHOLE, Look
-from pure_cli.stages.portions import Portions
-from pure_cli.stages.sources import Sources
+from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, WHOLE, HeatmapReader
+from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.images import first_image
+from pure_cli.stages.runtime.network import Network, open_network
+from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
@@ -47,7 +49,7 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     layers = need_layers(settings.layer, clustered, "cluster")
     folder = settings.out or store.root / FIGURES
     index = FigureIndex(folder)
-    jobs: list[Job] = []
+    jobs: list[FigureJob] = []
     for layer in layers:
         kinds = [sources.named(layer, features) for features in settings.features]
         for clustering in _choose(layer, kinds, clusterings, settings):
@@ -76,7 +78,7 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
 
 
 @dataclass
-class Job:
+class FigureJob:
     """One figure."""
 
     layer: str
@@ -112,11 +114,11 @@ class FigureIndex:
         """What each figure that is there was made from."""
         return (entry for key, entry in self._entries.items() if (self.folder / key).is_file())
 
-    def has(self, job: Job) -> bool:
+    def has(self, job: FigureJob) -> bool:
         """The figure is there as it was drawn, and is the one that would be drawn now."""
         return self._entries.get(self._key(job.file)) == {**job.entry, "crc": crc_or_none(job.file)}
 
-    def add(self, job: Job) -> None:
+    def add(self, job: FigureJob) -> None:
         self._entries[self._key(job.file)] = {**job.entry, "crc": file_crc(job.file)}
         write_whole(self.folder / INDEX, json.dumps(self._entries, indent=1, sort_keys=True))
 
@@ -124,7 +126,9 @@ class FigureIndex:
         return file.relative_to(self.folder).as_posix()
 
 
-def _jobs(layer: str, sources: Sources, clustering: Clustering, settings: RenderSettings, folder: Path) -> list[Job]:
+def _jobs(
+    layer: str, sources: Sources, clustering: Clustering, settings: RenderSettings, folder: Path
+) -> list[FigureJob]:
     """The figures of one clustering.
 
     Raises
@@ -135,7 +139,7 @@ def _jobs(layer: str, sources: Sources, clustering: Clustering, settings: Render
     own = clustering.provenance.settings
     sources.layers([layer], own["features"])
     source = sources.of(layer, own["features"])
-    if clustering.provenance != cluster_provenance(source, own["k"], own["seed"]):
+    if clustering.provenance != source.clustering_provenance(own["k"], own["seed"]):
         raise PureError(
             f"The virtual neurons of '{layer}' are stale: what they were made from changed. Run `pure cluster` again."
         )
@@ -156,7 +160,7 @@ def _jobs(layer: str, sources: Sources, clustering: Clustering, settings: Render
         raise UnreadableFile(
             f"The virtual neurons of '{layer}' by '{own['features']}' would have figures outside of {folder}."
         )
-    return [Job(layer, int(c), clustering, look, file) for c, file in zip(neurons, files, strict=True)]
+    return [FigureJob(layer, int(c), clustering, look, file) for c, file in zip(neurons, files, strict=True)]
 
 
 def _choose(
@@ -206,9 +210,9 @@ class Painter:
         self._listing, self._network, self._settings = listing, network, settings
         self.misfits: dict[str, list[str]] = {}
         self.notes: list[str] = []
-        self._portions = Portions(self.notes)
+        self._portions = AdaptiveBatches(self.notes)
 
-    def paint(self, job: Job) -> None:
+    def paint(self, job: FigureJob) -> None:
         """Draw one figure and save it."""
         from pure_cli.core.projection import project
         from pure_cli.views.neuron import THUMBNAILS, NeuronPicture, Row, draw
@@ -241,13 +245,13 @@ class Painter:
         job.file.parent.mkdir(parents=True, exist_ok=True)
         save(draw(picture), job.file)
 
-    def _subtitle(self, job: Job) -> str:
+    def _subtitle(self, job: FigureJob) -> str:
         own, row = job.clustering.provenance.settings, int(np.searchsorted(job.clustering.neuron, job.neuron))
         where = f" at {own['lower_layer']}" if own["lower_layer"] else ""
         k = f"{own['k']}: {int(job.clustering.k[row])}" if job.clustering.chosen else own["k"]
         return f"{parse_model(self._collected.origin['model']).short} · {own['features']} features{where} · k = {k}"
 
-    def _crops(self, job: Job, slots: np.ndarray) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+    def _crops(self, job: FigureJob, slots: np.ndarray) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
         """For some references, what the neuron saw of each: the crop, and the crop with the rest darkened."""
         from pure_cli.core import crops as cut
 
@@ -267,7 +271,7 @@ class Painter:
         return crops, masked
 
     def _heatmaps(
-        self, job: Job, slots: np.ndarray, images: np.ndarray, positions: np.ndarray
+        self, job: FigureJob, slots: np.ndarray, images: np.ndarray, positions: np.ndarray
     ) -> Iterator[tuple[int, Any, Any]]:
         """For each of some references: its slot, the image (3, H, W), and the heatmap (H, W) where it is wanted."""
         from pure_cli.data.loader import batches
@@ -278,7 +282,7 @@ class Painter:
         look: Any = nullcontext()
         if self._settings.crop != WHOLE:
             self.notes += require_sound(network, self._listing, [job.layer])
-            look = Look(network, job.layer, self._settings.crop, example)
+            look = HeatmapReader(network, job.layer, self._settings.crop, example)
             if job.layer not in self.misfits:
                 self.misfits[job.layer] = look.misfits()
         done = 0

@@ -13,8 +13,8 @@ import torch
 from run import same_relevance
 from sides import NEURONS, SIDES, case, network, pixels, references, relevances
 
-from pure_cli.stages.common import Network
-from pure_cli.stages.pairs import Plan
+from pure_cli.stages.resume.pair_work import Plan
+from pure_cli.stages.runtime.network import Network
 
 
 def main(shared: Path, work: Path, name: str) -> None:

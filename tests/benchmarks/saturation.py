@@ -18,7 +18,8 @@ from pure_cli.artifacts import read_collected
 from pure_cli.core.circuits import Firing, activations
 from pure_cli.core.layout import channels_first
 from pure_cli.data.loader import batches
-from pure_cli.stages.common import first_image, images_at_once, images_of, open_network
+from pure_cli.stages.runtime.images import first_image, images_at_once, images_of
+from pure_cli.stages.runtime.network import open_network
 from pure_cli.views.style import PALETTE, STYLE
 from pure_cli.workspace import Store
 

@@ -18,8 +18,8 @@ from pure_cli.core.circuits import Circuits, activations
 from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import list_images
 from pure_cli.data.loader import decode_one
-from pure_cli.stages import common
-from pure_cli.stages.pairs import Plan
+from pure_cli.stages.resume.pair_work import Plan
+from pure_cli.stages.runtime import network as runtime
 
 
 def main(shared: Path, work: Path, name: str, way: str) -> None:
@@ -29,10 +29,10 @@ def main(shared: Path, work: Path, name: str, way: str) -> None:
     model, preprocessing = network(shared, work, name)
     listing, plan = list_images(data), Plan.of(image)
     if way == "plain":
-        common.keep_memory = lambda: False  # type: ignore[assignment]
+        runtime.keep_memory = lambda: False  # type: ignore[assignment]
     else:
         keep_memory()
-    used = common.Network(model, torch.device("cpu"), preprocessing)
+    used = runtime.Network(model, torch.device("cpu"), preprocessing)
     first = torch.from_numpy(decode_one(listing, int(plan.images[0]), preprocessing))[None]
     size = used.batch_size(None, *first.shape[-2:])
     if way != "plain":

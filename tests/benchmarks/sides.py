@@ -119,7 +119,7 @@ def _memory(shared: Path, work: Path, name: str, count: int) -> torch.Tensor:
 def collect_pure(name: str, shared: Path, work: Path, count: int | None = None) -> Timed:
     from pure_cli.core.circuits import activations
     from pure_cli.core.references import TopImages, spatial_score
-    from pure_cli.stages.common import Network
+    from pure_cli.stages.runtime.network import Network
 
     model, preprocessing = network(shared, work, name)
     images, layer = _memory(shared, work, name, count or IMAGES[name]), case(shared, work, name)[0]["layer"]
@@ -241,13 +241,13 @@ def relevances(used: Any, image: np.ndarray, data: torch.Tensor, layer: str, low
 
     Parameters
     ----------
-    used : a `pure_cli.stages.common.Network`
+    used : a `pure_cli.stages.runtime.network.Network`
     image : (m, n) int
     data : the images that occur in it, in the order of `Plan.of(image).images`
     size : images at once
     """
     from pure_cli.core.circuits import Circuits
-    from pure_cli.stages.pairs import Plan
+    from pure_cli.stages.resume.pair_work import Plan
 
     plan, found = Plan.of(image), np.zeros(0, np.float32)
     for start in range(0, len(data), size):
@@ -265,8 +265,8 @@ def relevances(used: Any, image: np.ndarray, data: torch.Tensor, layer: str, low
 
 def attribute_memory(name: str, shared: Path, work: Path, precision: str = "float32") -> Timed:
     """Images are tensors in memory, as for the yardstick."""
-    from pure_cli.stages.common import Network
-    from pure_cli.stages.pairs import Plan
+    from pure_cli.stages.resume.pair_work import Plan
+    from pure_cli.stages.runtime.network import Network
 
     layer, lower = case(shared, work, name)[0]["layer"], case(shared, work, name)[2]
     image = references(shared, work, name, 100).references(layer)["image"][: NEURONS[name]]
@@ -331,9 +331,9 @@ def _heatmap_pairs(shared: Path, work: Path, name: str) -> tuple[np.ndarray, np.
 
 def heatmaps_pure(name: str, shared: Path, work: Path) -> Timed:
     from pure_cli.core.crops import blurred, box, seen
-    from pure_cli.stages.common import Network
-    from pure_cli.stages.crops import HEATMAPS_SHARE, Look
-    from pure_cli.stages.pairs import Plan
+    from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, HeatmapReader
+    from pure_cli.stages.resume.pair_work import Plan
+    from pure_cli.stages.runtime.network import Network
 
     model, preprocessing = network(shared, work, name)
     layer = case(shared, work, name)[0]["layer"]
@@ -345,7 +345,7 @@ def heatmaps_pure(name: str, shared: Path, work: Path) -> Timed:
 
     def run() -> Answer:
         boxes = np.zeros((image.size, 4), np.int64)
-        with Look(plain, layer, "crp", data[:1]) as look:
+        with HeatmapReader(plain, layer, "crp", data[:1]) as look:
             for start in range(0, len(data), size):
                 stop = min(start + size, len(data))
                 look.at(data[start:stop])
@@ -471,7 +471,7 @@ def evaluate_yardstick(shared: Path, work: Path) -> Timed:
     """The paper's loop: features and neuron by neuron, distances and k-means anew for each k."""
     from scipy.spatial.distance import cdist
 
-    from pure_cli.stages.sources import Sources
+    from pure_cli.stages.inputs.features import Sources
 
     reference = yardstick(shared)
     sources = Sources(evaluation(shared, work).store)

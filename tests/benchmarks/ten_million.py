@@ -23,9 +23,9 @@ from pure_cli.data.registry import register_source
 from pure_cli.data.source import DamagedImage, Items, Raw
 from pure_cli.data.spool import Spool
 from pure_cli.provenance import Provenance
-from pure_cli.stages.checkpoint import Checkpoint
 from pure_cli.stages.collect import _whole
-from pure_cli.stages.unchanged import drift, seen_now
+from pure_cli.stages.inputs.freshness import drift, seen_now
+from pure_cli.stages.resume.checkpoint import Checkpoint
 from pure_cli.workspace import Store
 
 NEURONS, REFERENCES, BATCH = 256, 100, 1024

@@ -11,7 +11,7 @@ import pytest
 from pure_cli.data.content import UNREAD, content_of, contents
 from pure_cli.data.listing import list_images
 from pure_cli.data.loader import batches
-from pure_cli.stages import unchanged
+from pure_cli.stages.inputs import freshness as unchanged
 
 STAGES = ["collect", "attribute", "cluster", "render"]
 

@@ -171,21 +171,21 @@ def test_a_layer_that_would_lead_out_of_its_folder_is_refused(finished, refused)
 
 def test_features_that_would_lead_out_of_the_folder_of_figures_are_refused(finished, refused):
     """The names of figures are made of settings that stand in the file."""
-    from pure_cli.stages.render import _jobs
-
-    class There:
-        layers = of = lambda *_: None
-
     from pure_cli.artifacts import read_clusterings
+    from pure_cli.config import RenderSettings
+    from pure_cli.stages.render import _jobs
 
     clustering = next(iter(read_clusterings(Store(finished.workspace)).values()))
     clustering.provenance.settings["features"] = "../../../elsewhere"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pure_cli.stages.render.cluster_provenance", lambda *_: clustering.provenance)
-        from pure_cli.config import RenderSettings
 
-        with pytest.raises(PureError, match="outside of"):
-            _jobs("layer3", There(), clustering, RenderSettings(), finished.workspace / "figures")
+    class Source:
+        clustering_provenance = lambda *_: clustering.provenance  # noqa: E731
+
+    class There:
+        layers, of = lambda *_: None, lambda *_: Source()
+
+    with pytest.raises(PureError, match="outside of"):
+        _jobs("layer3", There(), clustering, RenderSettings(), finished.workspace / "figures")
 
 
 def test_evaluate_deletes_no_file_that_the_workspace_names_elsewhere(finished):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from pure_cli.errors import PureFailure
 from pure_cli.models.not_finite import where_not_finite
-from pure_cli.stages.scores import Scores
+from pure_cli.stages.references.scores import Scores
 
 
 def strictly(study, command, *options):

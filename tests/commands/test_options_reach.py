@@ -8,7 +8,7 @@ from pure_cli.app import app
 from pure_cli.commands.common import HABITS
 from pure_cli.commands.run import UNITS
 from pure_cli.errors import PureError
-from pure_cli.stages.common import Outcome
+from pure_cli.stages.outcome import Outcome
 
 NOT_FOR_STAGES = {*HABITS, "list_layers", "help"}  # what is shown, and where
 BASE = {"collect": {"model": "m.py:f", "data": "."}, "directions": {"how": "pca"}, "evaluate": {"metric": "labels"}}

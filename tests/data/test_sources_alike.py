@@ -63,7 +63,7 @@ def whole_way(folder, data, workers) -> Workspace:
 
 
 def relevances(workspace: Workspace) -> np.ndarray:
-    from pure_cli.stages.sources import Sources
+    from pure_cli.stages.inputs.features import Sources
 
     sources = Sources(workspace.store)
     (layer,) = sources.collected.layers

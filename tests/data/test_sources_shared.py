@@ -14,7 +14,7 @@ from pure_cli.data.listing import list_images
 from pure_cli.data.place import ending
 from pure_cli.data.sources.subset import subset
 from pure_cli.errors import PureError
-from pure_cli.stages.common import place_of
+from pure_cli.stages.runtime.images import place_of
 
 
 class Closing:

@@ -9,8 +9,8 @@ from torch import nn
 
 from pure_cli.core.circuits import activations
 from pure_cli.models.attention_rules import ATTENTION_RULES
-from pure_cli.models.claims import ATTENTION, NORMALISED
 from pure_cli.models.function_rules import Ruled
+from pure_cli.models.rule_coverage import ATTENTION, NORMALISED
 from pure_cli.models.rules import circuits_for, heatmap_rule, heatmaps_for, in_force
 
 RULE = "attn-lrp"

@@ -10,7 +10,7 @@ from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 
 from pure_cli.core.circuits import Circuits, Heatmaps, activations, forward_to
 from pure_cli.models.canonizers import canonizers_for
-from pure_cli.models.claims import CONVOLUTIONAL
+from pure_cli.models.rule_coverage import CONVOLUTIONAL
 from pure_cli.models.rules import RULES, composite_for, in_force, missing_canonizer
 
 NEURONS = torch.tensor([3, 40])

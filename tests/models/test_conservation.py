@@ -4,7 +4,7 @@ import pytest
 import small_families as families
 import torch
 
-from pure_cli.models.claims import ATTENTION, CONVOLUTIONAL, NORMALISED
+from pure_cli.models.rule_coverage import ATTENTION, CONVOLUTIONAL, NORMALISED
 from pure_cli.models.rules import RULES, circuits_for, in_force, missing_canonizer
 
 CONVOLUTIONAL_RULES = [rule for rule in RULES if RULES[rule].hooks]

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from pure_cli import Workspace
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure
-from pure_cli.models.given import preprocessing_of
+from pure_cli.models.handed_over import preprocessing_of
 from pure_cli.models.identity import identity
 
 NORMALISE = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

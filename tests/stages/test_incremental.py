@@ -20,7 +20,7 @@ from pure_cli.data.loader import decode_one
 from pure_cli.errors import PureError
 from pure_cli.models.load import load_model
 from pure_cli.models.spec import parse_model
-from pure_cli.stages.common import open_network
+from pure_cli.stages.runtime.network import open_network
 
 N = 8
 

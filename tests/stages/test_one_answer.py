@@ -13,7 +13,7 @@ from torch import nn
 from pure_cli import Workspace
 from pure_cli.core.circuits import Firing
 from pure_cli.errors import PureError
-from pure_cli.stages.consistency import scores_again
+from pure_cli.stages.runtime.soundness import scores_again
 
 
 class Net(nn.Module):

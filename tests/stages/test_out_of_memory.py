@@ -15,9 +15,9 @@ from pure_cli.config import Running
 from pure_cli.core.memory import is_out_of_memory
 from pure_cli.data.listing import list_images
 from pure_cli.errors import PureFailure
-from pure_cli.stages.common import open_network
 from pure_cli.stages.planted.units import look
-from pure_cli.stages.portions import Portions
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.network import open_network
 
 MEMORY = 5  # images that the model takes at once
 HUNGRY = (
@@ -151,7 +151,7 @@ def test_where_not_even_one_image_fits_a_sentence_says_so_and_what_was_there_sta
 @pytest.mark.parametrize("fits", [1, 2, 3, 7, 8, 100])
 def test_all_of_a_batch_is_computed_once_and_in_order_whatever_fits(fits):
     done, notes = [], []
-    portions = Portions(notes)
+    portions = AdaptiveBatches(notes)
 
     def compute(start, stop):
         if stop - start > fits:
@@ -169,7 +169,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory():
         raise RuntimeError("shapes do not fit")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        Portions().each(4, fail)
+        AdaptiveBatches().each(4, fail)
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60)
     assert is_out_of_memory(caught.value)

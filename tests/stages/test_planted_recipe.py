@@ -9,7 +9,8 @@ import pytest
 from pure_cli import Workspace
 from pure_cli.core.meanings import RULES
 from pure_cli.errors import PureError
-from pure_cli.stages.cluster import RULE, _refused_by
+from pure_cli.stages.cluster import _refused_by
+from pure_cli.stages.inputs.features import RULE
 from pure_cli.stages.planted.benchmark import UNTESTABLE, Benchmark, _agreement_table, _folds, recipe
 from pure_cli.stages.planted.scores import CHECKS
 from pure_cli.stages.planted.units import UNIONS
@@ -66,7 +67,7 @@ def test_the_best_is_kept_where_it_is_the_papers():
 
 @pytest.mark.parametrize(
     ("values", "says"),
-    [([0.0, 0.01, -0.01], "none found"), ([0.0], UNTESTABLE), ([], UNTESTABLE), ([0.4, 0.5], CHECKS[0])],
+    [([0.0, 0.01, -0.01], "none found"), ([0.0], UNTESTABLE), ([], UNTESTABLE), ([0.4, 0.45, 0.5], CHECKS[0])],
 )
 def test_what_the_checks_cannot_see_is_not_testable(values, says):
     leak = {(UNIONS, kind, check): np.array(values) for kind in (PAPER, OTHER) for check in CHECKS}

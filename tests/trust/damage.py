@@ -22,7 +22,7 @@ from pure_cli import artifacts
 from pure_cli.artifacts.calibrations import FILE, Calibration
 from pure_cli.data.cache import Cache
 from pure_cli.errors import UnreadableFile
-from pure_cli.stages.evaluation.written import TABLES, Where, Written
+from pure_cli.stages.evaluation.result_files import TABLES, ResultFiles, ResultKey
 from pure_cli.workspace import Store
 
 COMMANDS = {"crops": "embed"}
@@ -145,14 +145,14 @@ class Damage:
     def tables(self, cases: int) -> None:
         """Damage to ``evaluate.json``, which is made again."""
         path = self.root / TABLES
-        whole, where = path.read_bytes(), Where("layer3", "labels", "k-2")
+        whole, where = path.read_bytes(), ResultKey("layer3", "labels", "k-2")
         provenance = artifacts.read_evaluations(self.store)[where.key]
-        truth = Written(self.store, False).tables(where, provenance)
+        truth = ResultFiles(self.store, False).tables(where, provenance)
         assert truth
         for _ in range(cases):
             what, spoilt = self.spoil(whole)
             path.write_bytes(spoilt)
-            found = Written(self.store, False).tables(where, provenance)
+            found = ResultFiles(self.store, False).tables(where, provenance)
             self.note(TABLES, found in (truth, None), found is None, f"{TABLES}, {what}: other tables")
         path.write_bytes(whole)
 
@@ -248,7 +248,9 @@ def _stop_at_the_end() -> None:
     import signal
 
     from pure_cli import files, workspace
-    from pure_cli.stages import checkpoint, directions, search
+    from pure_cli.stages import directions
+    from pure_cli.stages.references import dataset_pass as search
+    from pure_cli.stages.resume import checkpoint
 
     def die(*args: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

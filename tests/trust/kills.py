@@ -36,7 +36,7 @@ class Steps:
         """In the process that is to be killed."""
         import sys
 
-        import pure_cli.checked
+        import pure_cli.checksums
         import pure_cli.scratch
 
         def counted(function):
@@ -49,7 +49,7 @@ class Steps:
         os.pwrite = counted(os.pwrite)
         os.fsync = counted(os.fsync)
         pure_cli.scratch._sync = os.fsync
-        pure_cli.checked.Output.write = counted(pure_cli.checked.Output.write)
+        pure_cli.checksums.Output.write = counted(pure_cli.checksums.Output.write)
         sys.addaudithook(self.hook)
 
     def hook(self, event: str, args: tuple) -> None:

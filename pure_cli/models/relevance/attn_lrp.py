@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pure_cli.models.claims import ATTENTION, CONVOLUTIONAL, NORMALISED
 from pure_cli.models.rule import Rule
+from pure_cli.models.rule_coverage import ATTENTION, CONVOLUTIONAL, NORMALISED
 
 
 def circuits(*arguments: Any) -> Any:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pure_cli.models.claims import SIGNED
 from pure_cli.models.rule import Rule
+from pure_cli.models.rule_coverage import SIGNED
 
 
 def composite(canonizers: list[Any] | None = None) -> Any:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pure_cli.models.claims import PLUS
 from pure_cli.models.rule import Rule
+from pure_cli.models.rule_coverage import PLUS
 
 
 def composite(canonizers: list[Any] | None = None) -> Any:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pure_cli.models.claims import RECTIFIED
 from pure_cli.models.rule import Rule
+from pure_cli.models.rule_coverage import RECTIFIED
 
 GAMMA = 0.25  # of what positive weights get on top, as in zennit's EpsilonGammaBox
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from pure_cli.models.claims import CONVOLUTIONAL
 from pure_cli.models.rule import Rule
+from pure_cli.models.rule_coverage import CONVOLUTIONAL
 
 
 def circuits(*arguments: Any) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from pure_cli.config import CalibrateSettings, EvaluateSettings
-from pure_cli.stages.common import Outcome, Progress
 from pure_cli.stages.evaluation.metric import Figures, Metric
-from pure_cli.stages.evaluation.written import PLANTED
+from pure_cli.stages.evaluation.result_files import PLANTED
+from pure_cli.stages.outcome import Outcome, Progress
 from pure_cli.workspace import Store
 
 

@@ -3,8 +3,8 @@
 from pure_cli.config import presets, read_config
 from pure_cli.models.spec import NO_WEIGHTS
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
+from pure_cli.stages.embeddings.judges import DEFAULT_CROP
 from pure_cli.stages.evaluation.study import Study
-from pure_cli.stages.judges import DEFAULT_CROP
 
 K = 2
 N = 100

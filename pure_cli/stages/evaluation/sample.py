@@ -13,9 +13,11 @@ from pure_cli.core.features import Kind, joined, transformed
 from pure_cli.data.loader import batches
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
-from pure_cli.stages.common import first_image, images_at_once, open_network, require_sound, workers_of
-from pure_cli.stages.judges import open_judge
-from pure_cli.stages.portions import Portions
+from pure_cli.stages.embeddings.judges import open_judge
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.images import first_image, images_at_once
+from pure_cli.stages.runtime.network import open_network, workers_of
+from pure_cli.stages.runtime.soundness import require_sound
 
 if TYPE_CHECKING:
     from pure_cli.stages.evaluation.study import Study
@@ -70,7 +72,7 @@ def take_sample(study: Study, count: int) -> Sample:
     study.notes.extend(require_sound(network, listing, [study.layer, *lower_layers]))
     activation, embedding = [], []
     virtual: dict[tuple[str, int], list[np.ndarray]] = {(kind, k): [] for kind in kinds for k in study.ks}
-    batch_size, portions = images_at_once(listing, network, study.how.batch_size), Portions(study.notes)
+    batch_size, portions = images_at_once(listing, network, study.how.batch_size), AdaptiveBatches(study.notes)
 
     def compute(begin: int, end: int, images: torch.Tensor) -> None:
         images = images[begin:end]

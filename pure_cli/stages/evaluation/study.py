@@ -11,9 +11,9 @@ import numpy as np
 from pure_cli.artifacts import Clustering, clustering_path
 from pure_cli.config import Running
 from pure_cli.core.metrics.statistics import Estimate
-from pure_cli.stages.common import Progress
-from pure_cli.stages.judges import weights_of
-from pure_cli.stages.sources import FeatureSource, Sources
+from pure_cli.stages.embeddings.judges import weights_of
+from pure_cli.stages.inputs.features import FeatureSource, Sources
+from pure_cli.stages.outcome import Progress
 from pure_cli.words import counted, listed
 
 

@@ -16,12 +16,15 @@ from pure_cli.core.metrics.agreement import agreement
 from pure_cli.core.metrics.statistics import FEWEST_VALUES, Estimate, shared_area, shared_mean
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.errors import PureError, unknown
-from pure_cli.stages.cluster import RULE
-from pure_cli.stages.common import Progress, first_image, open_network, require_sound
 from pure_cli.stages.evaluation.study import Result, Table, ends, interval, number, spread
-from pure_cli.stages.planted.scores import CHECKS, LEAKING, Scores, Units, kinds_for, leaks, score
+from pure_cli.stages.inputs.features import RULE
+from pure_cli.stages.inputs.freshness import require_unchanged
+from pure_cli.stages.outcome import Progress
+from pure_cli.stages.planted.scores import CHECKS, LEAKING, RecipeScores, Units, kinds_for, leaks, score
 from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, make_units
-from pure_cli.stages.unchanged import require_unchanged
+from pure_cli.stages.runtime.images import first_image
+from pure_cli.stages.runtime.network import open_network
+from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.waiting import waiting_for
 from pure_cli.words import printable
 from pure_cli.workspace import Store
@@ -57,7 +60,7 @@ class Benchmark:
     layer: str
     units: Units
     kinds: list[str]
-    scores: dict[str, Scores]
+    scores: dict[str, RecipeScores]
     leak: dict[tuple[str, str, str], np.ndarray]
     seed: int
     notes: Sequence[str] = ()
@@ -218,7 +221,7 @@ def ungrouped(listing: Listing, grouping: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _judged(units: Units, kinds: Sequence[str], scores: dict[str, Scores]) -> list[str]:
+def _judged(units: Units, kinds: Sequence[str], scores: dict[str, RecipeScores]) -> list[str]:
     """The kinds whose numbers of meanings are looked at: the paper's, the best by relevance, and activations."""
     unions = units.kind == UNIONS
     which = unions if unions.any() else np.ones(len(unions), bool)

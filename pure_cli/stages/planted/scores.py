@@ -20,9 +20,10 @@ from pure_cli.core.meanings import KS, RULES, meanings
 from pure_cli.core.metrics.agreement import agreement
 from pure_cli.core.metrics.stability import bootstrap_stability
 from pure_cli.data.loader import batches
-from pure_cli.stages.common import Network, first_image, images_of
-from pure_cli.stages.planted.units import UNIONS, Made
-from pure_cli.stages.sources import Sources
+from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.planted.units import UNIONS, UnitWorkspace
+from pure_cli.stages.runtime.images import first_image, images_of
+from pure_cli.stages.runtime.network import Network
 
 NULLS = 50
 STABLE = 40  # units of each kind whose splits are compared between bootstrap samples
@@ -33,7 +34,7 @@ LEAKING = (CONSTANT, SHUFFLED)  # in which nothing of the meanings should be lef
 
 
 @dataclass(frozen=True)
-class Scores:
+class RecipeScores:
     """What one kind of features makes of the units.
 
     Attributes
@@ -65,7 +66,7 @@ class Units:
     made : by kind and half
     """
 
-    made: list[Made]
+    made: list[UnitWorkspace]
 
     @cached_property
     def kind(self) -> np.ndarray:
@@ -91,7 +92,7 @@ class Units:
         return [truth for one in self.made for truth in one.truth]
 
 
-def score(units: Units, kind: str, judged: bool, seed: int) -> Scores:
+def score(units: Units, kind: str, judged: bool, seed: int) -> RecipeScores:
     """Split all units by one kind of features.
 
     Parameters
@@ -123,7 +124,7 @@ def score(units: Units, kind: str, judged: bool, seed: int) -> Scores:
     stability, some = nothing.copy(), _some(units)
     with ThreadPoolExecutor(cores()) as pool, one_thread():
         stability[some] = list(pool.map(lambda row: bootstrap_stability(rows[row], 2, seed), some))
-    return Scores(label, ari, nmi, silhouettes, stability, poly, p, k)
+    return RecipeScores(label, ari, nmi, silhouettes, stability, poly, p, k)
 
 
 def _some(units: Units) -> list[int]:
@@ -176,7 +177,7 @@ def leaks(
 class _Bench:
     """Features of one set of units that should know nothing."""
 
-    def __init__(self, made: Made, network: Network, kinds: Sequence[str]):
+    def __init__(self, made: UnitWorkspace, network: Network, kinds: Sequence[str]):
         self._made, self._kinds = made, kinds
         sources = Sources(made.store)
         self._collected = read_collected(made.store)

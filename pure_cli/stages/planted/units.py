@@ -25,9 +25,10 @@ from pure_cli.data.sources.subset import subset
 from pure_cli.files import write_whole
 from pure_cli.stages.attribute import attribute
 from pure_cli.stages.collect import collect, remembered_options
-from pure_cli.stages.common import Network, first_image, images_at_once, images_of, workers_of
-from pure_cli.stages.pairs import Plan
-from pure_cli.stages.portions import Portions
+from pure_cli.stages.resume.pair_work import Plan
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.images import first_image, images_at_once, images_of
+from pure_cli.stages.runtime.network import Network, workers_of
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ TRIES = 3  # pairs of channels drawn for each unit that is wanted: not all fire 
 
 
 @dataclass(frozen=True)
-class Made:
+class UnitWorkspace:
     """The units of one kind on one half.
 
     Attributes
@@ -78,7 +79,7 @@ class Made:
 
 
 @dataclass(frozen=True)
-class Pass:
+class UnitPass:
     """What one pass over the images saw.
 
     Attributes
@@ -100,7 +101,7 @@ def look(
     before: str | None,
     how: Running,
     progress: Callable[[int], None],
-) -> Pass:
+) -> UnitPass:
     """Run all images through the network up to the layer."""
     from pure_cli.core.circuits import activations
 
@@ -109,7 +110,7 @@ def look(
     image, mean = [], []
     highest: dict[str, list[np.ndarray]] = {name: [] for name in modules}
     size = images_at_once(listing, network, how.batch_size)
-    portions = Portions()
+    portions = AdaptiveBatches()
     for batch in batches(listing, listing.index, network.preprocessing, size, workers_of(how)):
 
         def compute(begin: int, end: int, images: torch.Tensor = batch.images) -> None:
@@ -121,7 +122,7 @@ def look(
         portions.each(len(batch.index), compute)
         image.append(batch.index)
         progress(size)
-    return Pass(
+    return UnitPass(
         np.concatenate(image), np.concatenate(mean), {name: np.concatenate(part) for name, part in highest.items()}
     )
 
@@ -134,7 +135,7 @@ def _highest_and_mean(_: str, activation: torch.Tensor) -> tuple[np.ndarray, np.
     return flat.amax(dim=-1).cpu().numpy(), flat.mean(dim=-1).cpu().numpy()
 
 
-def halves(seen: Pass, labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def halves(seen: UnitPass, labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each half: rows of `seen` to make units of, and rows to find references among; every class is halved."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(seen.image))
@@ -155,7 +156,7 @@ def make_units(
     seed: int,
     advance: Callable[[str, int], None],
     how: Running,
-) -> list[Made]:
+) -> list[UnitWorkspace]:
     """Make the units, and collect and attribute those that fire for all of their meanings.
 
     Parameters
@@ -167,7 +168,7 @@ def make_units(
     """
     seen = look(network, listing, layer, before, how, lambda count: advance("images", count))
     n = collected.layers[layer].n
-    found: list[Made] = []
+    found: list[UnitWorkspace] = []
     for half, (making, finding) in enumerate(halves(seen, listing.labels, seed)):
         own = Store(store.root / FOLDER / layer / f"half-{half}")
         own.prepare()
@@ -270,7 +271,7 @@ def _qualified(
     network: Network,
     wanted: int,
     how: Running,
-) -> Made:
+) -> UnitWorkspace:
     """The units all of whose meanings have their share of the references, `wanted` for each number of meanings."""
     from pure_cli.core.units import has_its_meanings
 
@@ -289,7 +290,7 @@ def _qualified(
         if left[size] and has_its_meanings(truth[row], meanings[row]):
             good.append(row)
             left[size] -= 1
-    return Made(kind, half, store, layer, np.array(good, np.int64), [parts[row] for row in good], truth[good])
+    return UnitWorkspace(kind, half, store, layer, np.array(good, np.int64), [parts[row] for row in good], truth[good])
 
 
 def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: Network, how: Running) -> np.ndarray:
@@ -304,7 +305,7 @@ def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: N
     listing, plan = images_of(store, collected.origin["data"]), Plan.of(top.image)
     found = np.zeros((top.image.size, 2), np.float32)
     size = images_at_once(listing, network, how.batch_size)
-    start, portions = 0, Portions()
+    start, portions = 0, AdaptiveBatches()
     for batch in batches(listing, plan.images, network.preprocessing, size, workers_of(how)):
 
         def compute(begin: int, end: int, start: int = start, images: torch.Tensor = batch.images) -> None:

@@ -16,9 +16,10 @@ from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, weights_place
 from pure_cli.models.trust import require_trusted, trust
 from pure_cli.registry import EMBEDDERS
-from pure_cli.stages.common import Network, first_image, place_of
-from pure_cli.stages.crops import WHOLE
-from pure_cli.stages.sources import Sources
+from pure_cli.stages.embeddings.crops import WHOLE
+from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.runtime.images import first_image, place_of
+from pure_cli.stages.runtime.network import Network
 
 if TYPE_CHECKING:
     from pure_cli.embedders.load import Embedder

@@ -11,11 +11,13 @@ from pure_cli.core.directions import module_of
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
-from pure_cli.stages.common import Network, first_image, images_at_once, require_sound
-from pure_cli.stages.pairs import PairWork, Plan
-from pure_cli.stages.portions import Portions
-from pure_cli.stages.sources import Sources
-from pure_cli.stages.unfinished import Work
+from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.resume.pair_work import PairWork, Plan
+from pure_cli.stages.resume.unfinished_work import Work
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.images import first_image, images_at_once
+from pure_cli.stages.runtime.network import Network
+from pure_cli.stages.runtime.soundness import require_sound
 
 if TYPE_CHECKING:
     import torch
@@ -74,10 +76,10 @@ def compute_boxes(
     begun = Work("crops", provenance, {"batch_size": size}, neurons.tolist())
     arrays = {BOX: ((len(neurons) * plan.references, 4), "int16")}
     work = PairWork(sources.store, begun, plan, arrays, size, anew)
-    portions, told = Portions(notes), require_sound(network, listing, [layer])
+    portions, told = AdaptiveBatches(notes), require_sound(network, listing, [layer])
     if notes is not None:
         notes += told
-    with work, Look(network, layer, crop, first_image(listing, network)) as look:
+    with work, HeatmapReader(network, layer, crop, first_image(listing, network)) as look:
         if notes is not None:
             notes += look.misfits()
         yield work.pairs_done
@@ -104,7 +106,7 @@ def compute_boxes(
         work.finished()
 
 
-class Look:
+class HeatmapReader:
     """What neurons of a layer saw of images, one batch at a time; a context in which the rules are in force.
 
     Parameters
@@ -137,7 +139,7 @@ class Look:
         self._crop, self._example = crop, example
         self._bound = network.bound_of(layer, example) if crop == "crp" else None
 
-    def __enter__(self) -> "Look":
+    def __enter__(self) -> "HeatmapReader":
         self._rules.__enter__()
         return self
 

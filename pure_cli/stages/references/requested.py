@@ -9,11 +9,12 @@ from pure_cli.core.directions import AT, Directions, module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import ModelSpec
-from pure_cli.stages.common import Network, first_image
+from pure_cli.stages.runtime.images import first_image
+from pure_cli.stages.runtime.network import Network
 
 
 @dataclass(frozen=True)
-class Named:
+class RequestedDirections:
     """The directions that a run is about.
 
     Attributes
@@ -44,7 +45,7 @@ class Named:
         return {"directions": fingerprint(values)}
 
 
-def named_directions(settings: CollectSettings, asked: list[str], before: Collected | None) -> Named:
+def named_directions(settings: CollectSettings, asked: list[str], before: Collected | None) -> RequestedDirections:
     """The directions of a file, or those that the workspace has where a layer of them is asked for.
 
     Raises
@@ -60,7 +61,7 @@ def named_directions(settings: CollectSettings, asked: list[str], before: Collec
         if any(AT in name for name in asked):
             raise PureError(f"'{asked[0]}' is a layer of directions already. Name a layer of the model.")
         file, part = settings.directions, settings.directions_part
-        return Named(set_name(file, part), read_directions(file, settings.directions_relu, part))
+        return RequestedDirections(set_name(file, part), read_directions(file, settings.directions_relu, part))
     for option in ("directions_relu", "directions_part"):
         if getattr(settings, option):
             raise PureError(f"--{option.replace('_', '-')} needs --directions FILE.")
@@ -74,11 +75,16 @@ def named_directions(settings: CollectSettings, asked: list[str], before: Collec
             )
         if there is not None and there.directions is not None:
             own[name] = there.directions
-    return Named(of=own)
+    return RequestedDirections(of=own)
 
 
 def resolve_layers(
-    network: Network, listing: Listing, spec: ModelSpec, asked: list[str], named: Named, axes: Mapping[str, str]
+    network: Network,
+    listing: Listing,
+    spec: ModelSpec,
+    asked: list[str],
+    named: RequestedDirections,
+    axes: Mapping[str, str],
 ) -> tuple[dict[str, tuple[list[str], tuple[int, ...]]], str, list[str]]:
     """Layer to (its default lower layers, the shape of its neurons' activations), the layer that stands in when none is
     named, and what is not clear about them, in sentences.

@@ -15,8 +15,8 @@ from pure_cli.config import fingerprint
 from pure_cli.files import crc_or_none, disk_errors, write_whole
 from pure_cli.provenance import Provenance
 from pure_cli.registry import METRICS
-from pure_cli.stages.common import earlier
 from pure_cli.stages.evaluation.study import Result
+from pure_cli.stages.inputs.freshness import earlier
 from pure_cli.workspace import Store
 
 PLANTED = "planted"  # the metric of units with known meanings, which calibrate writes
@@ -26,7 +26,7 @@ ALL = "all"  # the run without options that choose
 
 
 @dataclass(frozen=True)
-class Where:
+class ResultKey:
     """Where the results of one metric stand.
 
     Attributes
@@ -56,7 +56,7 @@ class Where:
         return self.name.replace(":", "-")
 
 
-class Written:
+class ResultFiles:
     """``evaluate.h5`` with per-neuron values, and ``evaluate.json`` with the tables made of them and their files."""
 
     def __init__(self, store: Store, anew: bool):
@@ -69,28 +69,28 @@ class Written:
                 key: own for key, own in content.items() if own.pop("fingerprint", "") == fingerprint([key, own])
             }
 
-    def tables(self, where: Where, provenance: Provenance) -> list[dict[str, Any]] | None:
+    def tables(self, where: ResultKey, provenance: Provenance) -> list[dict[str, Any]] | None:
         """The tables of a metric, if they were made from these things."""
         if self._anew or self._there.get(where.key) != provenance:
             return None
         return self._shown.get(where.key, {}).get("tables")
 
-    def settings(self, where: Where) -> dict[str, Any]:
+    def settings(self, where: ResultKey) -> dict[str, Any]:
         """Of the results of a metric that are there; empty where none are."""
         there = self._there.get(where.key)
         return {} if there is None else there.settings
 
-    def intact(self, where: Where, names: Iterable[str]) -> bool:
+    def intact(self, where: ResultKey, names: Iterable[str]) -> bool:
         """Whether files of a metric are as they were written."""
         sums, folder = self._shown.get(where.key, {}).get("crc", {}), self._store.root / where.folder
         return all(name in sums and crc_or_none(folder / name) == sums[name] for name in names)
 
-    def files(self, where: Where) -> list[str]:
+    def files(self, where: ResultKey) -> list[str]:
         """Names of the files of a metric that were written before, in its folder whatever is noted."""
         names = self._shown.get(where.key, {}).get("files", [])
         return [name for name in names if Path(name).name == name]
 
-    def arrays(self, where: Where) -> Callable[[str], np.ndarray]:
+    def arrays(self, where: ResultKey) -> Callable[[str], np.ndarray]:
         """Reads the per-neuron values of a metric by their path."""
 
         def read(path: str) -> np.ndarray:
@@ -101,7 +101,7 @@ class Written:
 
     def add(
         self,
-        where: Where,
+        where: ResultKey,
         result: Result,
         tables: list[dict[str, Any]],
         provenance: Provenance,
@@ -111,11 +111,11 @@ class Written:
         self._shown[where.key] = {"tables": tables, "files": self.files(where), "complete": False}
         self._save()
 
-    def complete(self, where: Where) -> bool:
+    def complete(self, where: ResultKey) -> bool:
         """Whether tables and figures of the results were all written: no process was killed before."""
         return bool(self._shown.get(where.key, {}).get("complete"))
 
-    def set_files(self, where: Where, names: list[str]) -> None:
+    def set_files(self, where: ResultKey, names: list[str]) -> None:
         folder = self._store.root / where.folder
         sums = {name: crc_or_none(folder / name) for name in sorted(names)}
         self._shown[where.key] |= {"files": sorted(names), "crc": sums, "complete": True}
@@ -128,10 +128,10 @@ class Written:
 
 def publish(
     root: Path,
-    where: Where,
+    where: ResultKey,
     metric: str,
     tables: list[dict[str, Any]],
-    written: Written,
+    written: ResultFiles,
     latex: bool,
     anew: bool,
 ) -> None:
@@ -161,13 +161,13 @@ def publish(
     written.set_files(where, now if anew else list(dict.fromkeys([*before, *now])))
 
 
-def _stem(where: Where, metric: str, table: str) -> str:
+def _stem(where: ResultKey, metric: str, table: str) -> str:
     """What the names of a table's files begin with."""
     return f"{where.stem}-{table}" if metric == SEPARATION else where.stem + table.removeprefix(metric)
 
 
 def _draw(
-    folder: Path, where: Where, metric: str, tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]
+    folder: Path, where: ResultKey, metric: str, tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]
 ) -> Iterator[str]:
     """Draw the figures of one metric; yields the names of the files."""
     from pure_cli.views.style import save

@@ -10,7 +10,7 @@ from pure_cli.errors import PureFailure
 from pure_cli.words import counted
 
 
-class Portions:
+class AdaptiveBatches:
     """How many things are computed at once, from one batch to the next.
 
     The batches stay what they are, in the plan of a stage and in what a killed process left; only the computing is

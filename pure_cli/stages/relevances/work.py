@@ -11,17 +11,17 @@ from pure_cli.artifacts import Collected
 from pure_cli.config import AttributeSettings
 from pure_cli.core.directions import module_of
 from pure_cli.errors import PureFailure
-from pure_cli.stages.common import Network
-from pure_cli.stages.consistency import require_same_scores, scores_again
-from pure_cli.stages.pairs import PairWork, Plan
-from pure_cli.stages.unfinished import Work
+from pure_cli.stages.resume.pair_work import PairWork, Plan
+from pure_cli.stages.resume.unfinished_work import Work
+from pure_cli.stages.runtime.network import Network
+from pure_cli.stages.runtime.soundness import require_same_scores, scores_again
 
 if TYPE_CHECKING:
     import torch
 
 
 @dataclass(frozen=True)
-class Job:
+class AttributionJob:
     """Neurons of one layer whose relevances at some lower layers are to be computed together.
 
     Attributes
@@ -47,7 +47,7 @@ class Task:
     layer_channels : of the layer
     """
 
-    job: Job
+    job: AttributionJob
     work: Work
     plan: Plan
     channels: dict[str, int]

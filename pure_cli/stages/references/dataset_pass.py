@@ -11,9 +11,11 @@ from pure_cli.config import CollectSettings, fingerprint
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, PureFailure
-from pure_cli.stages.checkpoint import Checkpoint
-from pure_cli.stages.common import Network, Progress, images_at_once
-from pure_cli.stages.scores import Scored, Scores
+from pure_cli.stages.outcome import Progress
+from pure_cli.stages.references.scores import LayerScores, Scored
+from pure_cli.stages.resume.checkpoint import Checkpoint
+from pure_cli.stages.runtime.images import images_at_once
+from pure_cli.stages.runtime.network import Network
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
@@ -25,7 +27,7 @@ def search(
     network: Network,
     listing: Listing,
     settings: CollectSettings,
-    scores: Scores,
+    scores: LayerScores,
     key: list[Any],
     progress: Progress,
 ) -> Checkpoint:

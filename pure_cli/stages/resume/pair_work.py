@@ -13,7 +13,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.data.loader import batches, default_workers
 from pure_cli.errors import PureFailure
 from pure_cli.scratch import Scratch
-from pure_cli.stages.unfinished import Work
+from pure_cli.stages.resume.unfinished_work import Work
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ from pure_cli.core.directions import AT, module_of
 from pure_cli.data.labels import BY_NAME, BY_NUMBER, misnumbered
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
-from pure_cli.stages.common import Network, first_image, named_images
-from pure_cli.stages.crops import HEATMAPS_SHARE
-from pure_cli.stages.portions import Portions
+from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.images import first_image, named_images
+from pure_cli.stages.runtime.network import Network
 from pure_cli.words import counted, printable
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Scored = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Layer to values (B, C) float32, positions (B, C) int, and means over space (B, C) float32."""
 
 
-class Scores:
+class LayerScores:
     """Scores of all neurons of some layers in batches of images; a context in which rules are in force.
 
     Parameters
@@ -54,7 +55,7 @@ class Scores:
         self._layers, self._settings, self._listing = layers, settings, listing
         self._modules = list(dict.fromkeys(module_of(name) for name in layers))
         self.notes: list[str] = []
-        self._portions = Portions(self.notes)
+        self._portions = AdaptiveBatches(self.notes)
         self.share = 1 if settings.by == "activation" else HEATMAPS_SHARE
         self._rules: AbstractContextManager = nullcontext()
         example = first_image(listing, network)
@@ -91,7 +92,7 @@ class Scores:
         if self._by_label:
             self.notes += _order_notes(listing)
 
-    def __enter__(self) -> Scores:
+    def __enter__(self) -> LayerScores:
         if self._settings.by == "relevance":
             from pure_cli.models.rules import in_force
 

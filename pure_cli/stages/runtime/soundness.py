@@ -1,14 +1,19 @@
-"""Whether what attribute finds of the references is what collect found: they are there in both, for nothing."""
+"""Whether the network gives one answer for one image: looked at before a pass, and held against what collect found."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pure_cli.artifacts import Collected
+from pure_cli.core.directions import module_of
+from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
+from pure_cli.stages.runtime.images import another_image, first_image
+from pure_cli.stages.runtime.network import Network
+from pure_cli.waiting import waiting_for
 
 if TYPE_CHECKING:
     from pure_cli.core.circuits import Circuits
@@ -70,3 +75,37 @@ def require_same_scores(
         "references were collected: the code of the network, the images or what it computes of one image has changed. "
         "Run `pure collect --force`; if it comes again, the network is no function of one image."
     )
+
+
+def require_sound(network: Network, listing: Listing, layers: Iterable[str]) -> list[str]:
+    """Make sure, once for each layer, that what it gives is a function of one image, and that its inputs are plausible.
+
+    Returns
+    -------
+    list of str
+        What the user should know.
+
+    Raises
+    ------
+    PureError
+        The network draws at random, or lets the images of a batch see each other.
+    """
+    from pure_cli.core.forward import NotReached
+    from pure_cli.models.inputs_check import odd_inputs
+    from pure_cli.models.one_image import require_one_image
+
+    names = [name for name in dict.fromkeys(map(module_of, layers)) if name not in network.checked]
+    if not names:
+        return []
+    waiting_for("checking the network on two images")
+    one = first_image(listing, network)
+    index, other = another_image(listing, network, one) or (None, one.flip(-1))
+    notes = [] if network.checked else list(odd_inputs(network.preprocessing, [one, other]))
+    told = None
+    try:
+        told = require_one_image(network.model, network.inputs(one), network.inputs(other), names)
+    except NotReached as error:
+        if index is not None:  # else it is no image of the user's that does not get there
+            raise (error.of(listing.place(index)) if error.row else error) from None
+    network.checked.update(names)
+    return [*notes, told] if told else notes

@@ -18,6 +18,7 @@ from pure_cli.artifacts import (
     need_layers,
     read_activations,
     read_attributed,
+    read_calibrations,
     read_collected,
     read_norms,
     read_relevances,
@@ -32,12 +33,11 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance, Status
-from pure_cli.stages.attribute import attribute_provenance
-from pure_cli.stages.common import earlier
-from pure_cli.stages.unchanged import require_unchanged
+from pure_cli.stages.inputs.freshness import attribute_provenance, earlier, require_unchanged
 from pure_cli.workspace import Store
 
 GONE = Status("its references are gone")
+RULE, NULLS = "gap", 100  # by which k is chosen; see pure_cli.core.meanings
 EMBEDDING = "embedding"  # the data set of embed.h5 with the rows
 
 
@@ -99,6 +99,25 @@ class FeatureSource:
         """Lower layer and channel that each of the features is of; none for other features."""
         widths = [lower_width(self.store, self.layer, lower) for lower in self.lower_layers]
         return [(lower, c) for lower, width in zip(self.lower_layers, widths, strict=True) for c in range(width)]
+
+    def threshold(self) -> float:
+        """Polysemanticity up to which a neuron is taken for one meaning; 0 where calibrate did not look at these."""
+        found = read_calibrations(self.store).get(module_of(self.layer))
+        fits = found is not None and found.features == self.features and found.is_of(self.made_from)
+        return found.threshold if found and fits else 0.0
+
+    def clustering_provenance(self, k: int | str, seed: int) -> Provenance:
+        """What a clustering of these depends on that is computed now."""
+        chosen = {"rule": RULE, "nulls": NULLS, "threshold": self.threshold()} if k == AUTO else {}
+        settings = {
+            **chosen,
+            "layer": self.layer,
+            "features": self.features,
+            "lower_layer": "+".join(self.lower_layers),
+            "k": k,
+            "seed": seed,
+        }
+        return Provenance(settings, self.made_from)
 
     def choose(self, text: str | None, count: int) -> np.ndarray:
         """The neurons that were asked for, all that have these features where none was.

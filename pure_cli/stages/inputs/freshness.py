@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,13 +12,15 @@ from pure_cli.artifacts import Collected, CollectedLayer, Seen, read_seen
 from pure_cli.data.content import UNREAD, contents
 from pure_cli.data.listing import Listing
 from pure_cli.data.spool import give_back
-from pure_cli.errors import PureError
+from pure_cli.errors import PureError, UnreadableFile
 from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
-from pure_cli.provenance import Status, changes
-from pure_cli.stages.common import images_of
+from pure_cli.provenance import Provenance, Status, changes
+from pure_cli.stages.runtime.images import images_of
 from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 COMPARED = 1000  # images whose content is compared because their time changed
 NAMED = 3  # images that changed
 _NONE = np.zeros(0, np.int64)
@@ -37,7 +39,7 @@ def origin_now(origin: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Drift:
+class ImageChanges:
     """How the images differ from those that were collected.
 
     Attributes
@@ -58,7 +60,7 @@ class Drift:
         return f"{named} and {more:,} more" if more > 0 else named
 
 
-def drift(store: Store, collected: Collected, listing: Listing, verify: bool = False) -> Drift:
+def drift(store: Store, collected: Collected, listing: Listing, verify: bool = False) -> ImageChanges:
     """What tells that images changed since they were collected: their size, or else their content.
 
     The content of images that have another time of change is compared, the references first and `COMPARED` in all:
@@ -87,7 +89,7 @@ def drift(store: Store, collected: Collected, listing: Listing, verify: bool = F
         looked_at = suspects.spread(COMPARED - compared)
         compared += len(looked_at[0])
         changed.append(_different(listing, *looked_at))
-    return Drift(np.sort(np.concatenate(changed)), touched, compared)
+    return ImageChanges(np.sort(np.concatenate(changed)), touched, compared)
 
 
 class _Suspects:
@@ -154,6 +156,16 @@ def seen_now(listing: Listing, contents: Iterable[np.ndarray]) -> Iterator[Seen]
         give_back(listing.index, listing.sizes, listing.times)
 
 
+def attribute_provenance(collected: Collected, layer: str, how: Mapping[str, Any]) -> Provenance:
+    """What relevances of a layer depend on that are computed now.
+
+    Parameters
+    ----------
+    how : of `AttributeSettings`, or the settings of relevances that are there
+    """
+    return Provenance({**how, "layer": layer}, collected.layers[layer].passed_on)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What references would be made from now.
@@ -167,7 +179,7 @@ class Inputs:
 
     listing: Listing
     made_from: dict[str, Any]
-    drift: Drift
+    drift: ImageChanges
 
     def status(self, layer: CollectedLayer) -> Status:
         """Of the references of a layer."""
@@ -215,3 +227,13 @@ def require_unchanged(store: Store, collected: Collected, layers: list[str], ver
                 f"{f' ({names})' if names else ''}. Run `pure collect{' --verify' if verify else ''}` again."
             )
     return now.listing
+
+
+def earlier(read: Callable[[Store], dict[Key, Value]], store: Store, anew: bool) -> dict[Key, Value]:
+    """What an earlier run of a stage left; nothing where that cannot be read and is to be made anew."""
+    try:
+        return read(store)
+    except UnreadableFile:
+        if not anew:
+            raise
+        return {}

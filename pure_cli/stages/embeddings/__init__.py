@@ -1,0 +1,1 @@
+"""What embed is made of: which embedder, and what of an image it is shown."""

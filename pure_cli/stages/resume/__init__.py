@@ -1,0 +1,1 @@
+"""What lets a stage go on where a killed process left it."""

@@ -1,0 +1,100 @@
+"""The images of a workspace: where they are, single ones, and how many go at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pure_cli.data.listing import Listing, list_images
+from pure_cli.errors import PureError
+from pure_cli.models.spec import NO_WEIGHTS
+from pure_cli.stages.runtime.network import Network
+from pure_cli.waiting import waiting_for
+from pure_cli.workspace import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+DATA_CACHE = "data-index"  # folder in the workspace; may be deleted at any time
+OTHERS = 8  # of the last images that are looked at, for one that differs from the first
+
+
+def place_of(path: Path | None) -> str | None:
+    """Where a file or folder is, for stages that run elsewhere; the word none is no file."""
+    return None if path is None else str(path) if str(path) == NO_WEIGHTS else str(path.expanduser().absolute())
+
+
+def images_of(store: Store, data: str | Path, limit: int | None = None) -> Listing:
+    """The images that ``--data`` names; what takes long to find out about them is kept in the workspace.
+
+    Raises
+    ------
+    PureError
+        They cannot be listed.
+    """
+    waiting_for("listing the images")
+    return list_images(data, limit, store.root / DATA_CACHE)
+
+
+def images_at_once(listing: Listing, network: Network, asked: int | None, share: int = 1) -> int:
+    """Images at once: as asked, or what suits the device and their size; `share` as of `Network.batch_size`."""
+    height, width = first_image(listing, network).shape[-2:]
+    return network.batch_size(asked, height, width, share)
+
+
+def first_image(listing: Listing, network: Network) -> torch.Tensor:
+    """The first image that can be read, as (1, 3, H, W) uint8.
+
+    Raises
+    ------
+    PureError
+        No image can be read.
+    """
+    import torch
+
+    from pure_cli.data.decode import DamagedImage
+    from pure_cli.data.loader import decode_one
+
+    reason = ""
+    for index in map(int, listing.index):
+        try:
+            return torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
+        except DamagedImage as error:
+            reason = reason or f"{listing.paths[index]}: {error.reason}"
+    raise PureError(f"None of the {len(listing)} images in {listing.data} can be read ({reason}).")
+
+
+@contextmanager
+def named_images(listing: Listing, index: np.ndarray) -> Iterator[None]:
+    """A context in which an image of a batch that does not get to a layer is told by its name.
+
+    Parameters
+    ----------
+    index : (B,) data-set indices of the batch
+    """
+    from pure_cli.core.forward import NotReached
+
+    try:
+        yield
+    except NotReached as error:
+        if error.row is None:
+            raise
+        raise error.of(listing.place(int(index[error.row]))) from None
+
+
+def another_image(listing: Listing, network: Network, one: torch.Tensor) -> tuple[int, torch.Tensor] | None:
+    """One of the last images and its data-set index, if one of the size of `one` differs from it."""
+    import torch
+
+    from pure_cli.data.decode import DamagedImage
+    from pure_cli.data.loader import decode_one
+
+    for index in map(int, listing.index[::-1][:OTHERS]):
+        with suppress(DamagedImage):
+            other = torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
+            if other.shape == one.shape and not torch.equal(other, one):
+                return index, other
+    return None
