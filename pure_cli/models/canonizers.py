@@ -20,7 +20,7 @@ from pure_cli.core.forward import run
 from pure_cli.models.function_rules import RELEVANCE_RULES, FunctionRule, Ruled
 from pure_cli.models.fuse import pairs_seen, unseen_by_others
 
-PROBE_SIZES = (224, 64, 32, 256, 384, 16)  # pixels; the first that the network takes
+PROBE_SIZES = (64, 224, 32, 256, 384, 16)  # pixels; the first that the network takes, a small one if it may be
 TOLERANCE = 1e-3  # of the largest output; a wrong merge changes much more, rounding much less
 PLAIN_IN_TIMM = ("Conv2dSame", "Linear")  # one pads, one looks after the precision, and no more
 USUAL_EPS = 1e-5  # of batch norm
