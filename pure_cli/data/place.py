@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ def _pattern(text: str) -> list[Path]:
     """The files that a pattern names, in order; those of braces must all be there."""
     found: list[Path] = []
     missing: list[str] = []
-    for name in _expanded(text):
+    names = list(islice(_expanded(text), MOST_FILES + 1))
+    for name in names if len(names) <= MOST_FILES else ():
         path = Path(name)
         if _GLOB.search(name):
             fit = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
@@ -137,8 +139,8 @@ def _pattern(text: str) -> list[Path]:
             found.append(path)
         else:
             missing.append(name)
-        if len(found) + len(missing) > MOST_FILES:
-            raise PureError(f"The pattern '{text}' names more than {MOST_FILES:,} files. Mend its braces.")
+    if max(len(names), len(found)) > MOST_FILES:
+        raise PureError(f"The pattern '{text}' names more than {MOST_FILES:,} files. Mend its braces.")
     if missing and found:
         raise PureError(
             f"{len(missing)} of the files that '{text}' names are not there, the first of them '{missing[0]}'. "
