@@ -46,8 +46,12 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
     PureError
         No relevances, stale ones, unknown layer, neuron or features, k larger than the number of references.
     """
-    begin = time.perf_counter()
-    sources = Sources(store)
+    return add_clusterings(Sources(store), settings, progress)
+
+
+def add_clusterings(sources: Sources, settings: ClusterSettings, progress: Progress = silent) -> Outcome:
+    """As `cluster`, for what is read of a workspace."""
+    begin, store = time.perf_counter(), sources.store
     clusterings = earlier(read_clusterings, store, settings.force)
     jobs = []
     for features in settings.features:

@@ -51,8 +51,12 @@ def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) ->
     PureFailure
         The embedder's weights would have to be downloaded and cannot be.
     """
-    begin = time.perf_counter()
-    sources = Sources(store, settings.force)
+    return add_embeddings(Sources(store, settings.force), settings, progress)
+
+
+def add_embeddings(sources: Sources, settings: EmbedSettings, progress: Progress = silent) -> Outcome:
+    """As `embed`, for what is read of a workspace."""
+    begin, store = time.perf_counter(), sources.store
     layers = need_layers(settings.layer, sources.collected.layers, "collect")
     sources.listing(layers)
     wanted = {(layer, text): choose(text, settings, sources, layer) for layer in layers for text in settings.embedder}
@@ -75,6 +79,7 @@ def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) ->
         with suppress(UnreadableFile):  # boxes that this run had no need of
             there = read_rows_index(store, stage, array)
         drop_unneeded(store, stage, lambda begun, there=there: _needed(begun, there, sources))  # type: ignore[misc]
+    sources.forget_embeddings()
     outcome.seconds = time.perf_counter() - begin
     return outcome
 

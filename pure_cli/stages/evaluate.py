@@ -12,8 +12,8 @@ from pure_cli.core.features import ACTIVATION_FEATURES, PURE
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance
 from pure_cli.registry import METRICS
-from pure_cli.stages.cluster import cluster
-from pure_cli.stages.embed import embed
+from pure_cli.stages.cluster import add_clusterings
+from pure_cli.stages.embed import add_embeddings
 from pure_cli.stages.embeddings.judges import is_embedder_name, kind_of, require_embeddings, warnings
 from pure_cli.stages.evaluation.result_files import ALL, SEPARATION, ResultFiles, ResultKey, publish
 from pure_cli.stages.evaluation.study import Study
@@ -41,8 +41,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
         return _with_other_stages(store, settings, elsewhere, progress)
     sources, notes = Sources(store), []
     if settings.embed:
-        notes += _embed(store, settings, progress)
-        sources = Sources(store)
+        notes += _embed(sources, settings, progress)
     layers = sources.layers(settings.layer, PURE)
     written = ResultFiles(store, settings.force)
     tables: list[dict[str, Any]] = []
@@ -53,7 +52,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
         for name in settings.metric:
             metric, judge = _metric(name, settings, sources, layer)
             if (layer, judge) not in studies:
-                studies[layer, judge], remarks = _study(store, sources, layer, judge, settings, progress)
+                studies[layer, judge], remarks = _study(sources, layer, judge, settings, progress)
                 notes += remarks
             study = studies[layer, judge]
             provenance = _provenance(metric, study, settings)
@@ -96,17 +95,17 @@ def _with_other_stages(store: Store, settings: EvaluateSettings, elsewhere: list
     return outcome
 
 
-def _embed(store: Store, settings: EvaluateSettings, progress: Progress) -> list[str]:
+def _embed(sources: Sources, settings: EvaluateSettings, progress: Progress) -> list[str]:
     """Make the embeddings that the metrics need and that are not there; returns what the reader has to know."""
     wanted = [name for name in [*settings.metric, settings.judge or ""] if name and name not in METRICS]
     needs_judge = any(name in METRICS and METRICS[name].judged for name in settings.metric)
-    if not wanted and needs_judge and not Sources(store).embedded:
+    if not wanted and needs_judge and not sources.embedded:
         wanted = [DEFAULT_JUDGE]
     options: dict[str, Any] = {"layer": settings.layer, "neurons": settings.neurons, **settings.running}
     notes = []
     for name in dict.fromkeys(wanted):
         try:
-            notes += embed(store, EmbedSettings(embedder=[name], **options), progress).notes
+            notes += add_embeddings(sources, EmbedSettings(embedder=[name], **options), progress).notes
         except PureError as error:  # its options are those of embed
             command = f"pure embed --embedder {name} --embedder-"
             raise type(error)(str(error).replace("--embedder-", command)) from error
@@ -160,7 +159,7 @@ def _metric(name: str, settings: EvaluateSettings, sources: Sources, layer: str)
 
 
 def _study(
-    store: Store, sources: Sources, layer: str, judge: str, settings: EvaluateSettings, progress: Progress
+    sources: Sources, layer: str, judge: str, settings: EvaluateSettings, progress: Progress
 ) -> tuple[Study, list[str]]:
     """The neurons and clusterings to compare, and what of them is left out; clusterings that are not there are made."""
     notes: list[str] = []
@@ -197,9 +196,9 @@ def _study(
         notes += warnings(judge, sources.embedded[layer, judge].recipe, sources.collected.origin)
     listed = ",".join(map(str, neurons.tolist()))
     wanted = ClusterSettings(layer=[layer], neurons=listed, features=features, k=ks, seed=settings.seed)
-    cluster(store, wanted, progress)
+    add_clusterings(sources, wanted, progress)
     if judge and judge not in features:
-        cluster(store, wanted.model_copy(update={"features": [judge], "k": [min(ks)]}), progress)
+        add_clusterings(sources, wanted.model_copy(update={"features": [judge], "k": [min(ks)]}), progress)
     study = Study(
         sources,
         layer,
@@ -211,7 +210,7 @@ def _study(
         settings.polysemantic,
         settings.sample,
         settings,
-        read_clusterings(store),
+        read_clusterings(sources.store),
         progress,
     )
     return study, notes

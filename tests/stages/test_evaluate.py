@@ -1,6 +1,7 @@
 """evaluate through the command line, against plain loops over what is in the workspace's files."""
 
 import json
+from importlib import import_module
 
 import h5py
 import numpy as np
@@ -204,3 +205,30 @@ def test_embeddings_equal_a_plain_pass(study, tiny, images):
             with torch.no_grad():
                 expected = tiny.layer2(tiny.layer1(tiny.relu(tiny.bn1(tiny.conv1(x))))).mean(dim=(2, 3))[0]
             np.testing.assert_allclose(found[neuron, slot], expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def counted(monkeypatch, place: str) -> list:
+    """The calls of a function that is looked up there."""
+    module, _, name = place.rpartition(".")
+    original, calls = getattr(import_module(module), name), []
+
+    def watched(*args, **kwargs):
+        calls.append(args)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(place, watched)
+    return calls
+
+
+def test_references_are_read_and_images_are_listed_once(study, monkeypatch):
+    reads = counted(monkeypatch, "pure_cli.stages.inputs.features.read_collected")
+    lists = counted(monkeypatch, "pure_cli.stages.runtime.images.list_images")
+    study.evaluate(metric=["pixels", "labels"], k=[2, 4], embed=True, workers=0)
+    assert len(reads) == len(lists) == 1
+
+
+def test_the_first_image_is_decoded_once_before_the_pass(study, monkeypatch):
+    decoded = counted(monkeypatch, "pure_cli.data.loader.decode_one")
+    study.attribute(workers=0, lower_layer="layer1", neurons=[0, 1])
+    first = [index for _, index, _ in decoded].count(decoded[0][1])
+    assert first == 1 and len(decoded) == 2  # and another, to compare with

@@ -33,7 +33,7 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance, Status
-from pure_cli.stages.inputs.freshness import attribute_provenance, earlier, require_unchanged
+from pure_cli.stages.inputs.freshness import Inputs, attribute_provenance, earlier, inputs_now
 from pure_cli.workspace import Store
 
 GONE = Status("its references are gone")
@@ -157,7 +157,6 @@ class Sources:
     def __init__(self, store: Store, anew: bool = False):
         self.store, self._anew = store, anew
         self.collected: Collected = read_collected(store)
-        self._checked: dict[str, Listing] = {}
 
     @cached_property
     def attributed(self) -> dict[str, AttributedLayer]:
@@ -247,10 +246,16 @@ class Sources:
 
     def listing(self, layers: list[str]) -> Listing:
         """The images of the data set, once it is clear that the references are up to date."""
-        key = "\n".join(layers)
-        if key not in self._checked:
-            self._checked[key] = require_unchanged(self.store, self.collected, layers)
-        return self._checked[key]
+        self._inputs.require(self.collected, layers)
+        return self._inputs.listing
+
+    @cached_property
+    def _inputs(self) -> Inputs:
+        return inputs_now(self.store, self.collected)
+
+    def forget_embeddings(self) -> None:
+        """Read them again when they are asked for: others were added."""
+        self.__dict__.pop("embedded", None)
 
     def status_of_relevances(self, layer: str) -> Status:
         """Whether they are of the references that are there, whatever became of the images since."""

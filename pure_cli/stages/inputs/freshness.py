@@ -187,6 +187,17 @@ class Inputs:
         content = None if len(self.drift.changed) else then.get("content")
         return Status.of_changes(changes(then, {**self.made_from, "content": content}))
 
+    def require(self, collected: Collected, layers: list[str], verify: bool = False) -> None:
+        """Make sure that the references of layers are of these; as of `require_unchanged`."""
+        for layer in layers:
+            status = self.status(collected.layers[layer])
+            if not status.up_to_date:
+                names = self.drift.names(self.listing)
+                raise PureError(
+                    f"The references of '{layer}' are {status} since they were collected"
+                    f"{f' ({names})' if names else ''}. Run `pure collect{' --verify' if verify else ''}` again."
+                )
+
 
 def inputs_now(store: Store, collected: Collected, verify: bool = False) -> Inputs:
     """What is there of model, weights and images.
@@ -218,14 +229,7 @@ def require_unchanged(store: Store, collected: Collected, layers: list[str], ver
         Something changed, or is gone.
     """
     now = inputs_now(store, collected, verify)
-    for layer in layers:
-        status = now.status(collected.layers[layer])
-        if not status.up_to_date:
-            names = now.drift.names(now.listing)
-            raise PureError(
-                f"The references of '{layer}' are {status} since they were collected"
-                f"{f' ({names})' if names else ''}. Run `pure collect{' --verify' if verify else ''}` again."
-            )
+    now.require(collected, layers, verify)
     return now.listing
 
 

@@ -58,12 +58,17 @@ def first_image(listing: Listing, network: Network) -> torch.Tensor:
     from pure_cli.data.decode import DamagedImage
     from pure_cli.data.loader import decode_one
 
+    if network.first is not None and network.first[0] is listing:
+        return network.first[1]
     reason = ""
     for index in map(int, listing.index):
         try:
-            return torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
+            image = torch.from_numpy(decode_one(listing, index, network.preprocessing))[None]
         except DamagedImage as error:
             reason = reason or f"{listing.paths[index]}: {error.reason}"
+            continue
+        network.first = listing, image
+        return image
     raise PureError(f"None of the {len(listing)} images in {listing.data} can be read ({reason}).")
 
 

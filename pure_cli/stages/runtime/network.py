@@ -10,6 +10,7 @@ from pure_cli.artifacts import Collected
 from pure_cli.config import Running
 from pure_cli.core.directions import CHANNELS, Channels, Directions, module_of
 from pure_cli.core.memory import keep_memory
+from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.models.trust import require_trusted
@@ -37,6 +38,7 @@ class Network:
     bounds : by module, the bounded nonlinearity that it ends with, of those that were looked at
     checked : modules of which `require_sound` has made sure
     notes : sentences on the model that the user should read
+    first : a listing and the first image of it, (1, 3, H, W) uint8, once it was decoded
     """
 
     model: nn.Module
@@ -48,6 +50,7 @@ class Network:
     bounds: dict[str, Bound | None] = field(default_factory=dict)
     checked: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    first: tuple[Listing, torch.Tensor] | None = None
 
     def __post_init__(self) -> None:
         if self.device.type == "cpu":
