@@ -110,7 +110,8 @@ def _measured(
     progress: Progress,
     notes: list[str],
 ) -> tuple[Result, Calibration | None]:
-    from pure_cli.stages.planted.benchmark import result, run
+    from pure_cli.stages.planted.benchmark import run
+    from pure_cli.stages.planted.tables import result
     from pure_cli.stages.planted.units import FOLDER
 
     if settings.force:
