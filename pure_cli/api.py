@@ -172,6 +172,13 @@ class Workspace:
 
         return tables(self.store, config.make("cluster", options), members)
 
+    def members(self, **options: Any) -> dict[str, list[Any]]:
+        """The images of each virtual neuron, by column: ``pandas.DataFrame(study.members(k=["2"]))``; options as of
+        ``pure export``: neurons, layer, features, k. See `pure_cli.stages.export.members`."""
+        from pure_cli.stages.export import members
+
+        return members(self.store, **options)
+
     def _give(self) -> str:
         """The name of the model that was handed over, as it is now; "" where none was."""
         from pure_cli.models.handed_over import give
