@@ -80,7 +80,7 @@ from pure_cli import checksums
 from pure_cli.interrupts import Terminated, stops_when_asked
 from pure_cli.workspace import Store, empty_rows
 
-store, whole, calls, at = Store(sys.argv[1]), checked.Output.write, 0, 0
+store, whole, calls, at = Store(sys.argv[1]), checksums.Output.write, 0, 0
 before = store.path("collect").read_bytes()
 
 def write(self, data):
@@ -90,7 +90,7 @@ def write(self, data):
         signal.raise_signal(number)
     return whole(self, data)
 
-checked.Output.write = write
+checksums.Output.write = write
 for number, stop in ((signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)):
     for at in range(1, 60, 3):
         calls = 0

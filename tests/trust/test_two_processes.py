@@ -75,5 +75,5 @@ def test_disk_without_locks_is_told_and_worked_on(lab):
     )
     assert found.returncode == 0, found.stderr
     assert "has no file locks. Let no two commands work on it at the same time." in found.stderr
-    assert found.stderr.count("\n") == 1
+    assert found.stderr.count("Note: ") == 1
     assert "1 neurons × 10 references" in lab.run("info").stdout
