@@ -51,8 +51,8 @@ class Registry(Mapping[str, T], Generic[T]):
     kind : for messages, in the words of the user
     folder : below this package, with "/"
     group : of entry points, without its beginning
-    declared : class of what a file declares, as ``module:Class``; the name that it is given there is that of the class
-        of `kind` in capitals
+    variable : the name that a file gives to what it declares
+    declared : class of that, as ``module:Class``
     """
 
     def __init__(self, kind: str, folder: str, group: str, variable: str, declared: str):

@@ -12,6 +12,7 @@ from pure_cli.artifacts.calibrations import (
 from pure_cli.artifacts.clusterings import (
     Clustering,
     clustering_path,
+    need_clusterings,
     read_clusterings,
     write_clusterings,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "clustering_path",
     "lower_width",
     "need_calibration",
+    "need_clusterings",
     "need_layers",
     "read_activations",
     "read_attributed",

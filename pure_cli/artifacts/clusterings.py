@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pure_cli.config import AUTO
+from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
 from pure_cli.workspace import Store, read_provenance, write_array, write_provenance
 
@@ -90,6 +91,20 @@ def read_clusterings(store: Store) -> dict[str, Clustering]:
                     names = [*BY_NEURON, *BY_VIRTUAL_NEURON, *(name for name in CHOSEN if name in group)]
                     arrays = {one: group[PATHS.get(one, one)][:] for one in names}
                     found[f"layers/{layer}/{features}/{name}"] = Clustering(**arrays, provenance=read_provenance(group))
+    return found
+
+
+def need_clusterings(store: Store) -> dict[str, Clustering]:
+    """As `read_clusterings`.
+
+    Raises
+    ------
+    PureError
+        There is none.
+    """
+    found = read_clusterings(store)
+    if not found:
+        raise PureError(f"The workspace {store.root} has no virtual neurons. Run `pure cluster` first.")
     return found
 
 

@@ -131,6 +131,10 @@ class Collected:
     def label_of(self) -> dict[int, int]:
         return dict(zip(self.image_index.tolist(), self.image_label.tolist(), strict=True))
 
+    @cached_property
+    def path_of(self) -> dict[int, str]:
+        return dict(zip(self.image_index.tolist(), self.image_path, strict=True))
+
 
 def read_collected(store: Store) -> Collected:
     with store.read("collect") as file:

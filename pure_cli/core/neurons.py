@@ -6,6 +6,7 @@ import numpy as np
 
 from pure_cli.errors import PureError
 
+LISTED = 8  # neurons in a message
 RANGE = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
 
 
@@ -43,3 +44,37 @@ def parse_neurons(text: str, count: int, layer: str) -> np.ndarray:
     if not found:
         raise PureError("No neuron is named. Write numbers, ranges or all, as in --neurons 201,2,341 or 0-63.")
     return np.array(sorted(found), dtype=np.int64)
+
+
+def choose_neurons(
+    text: str | None, there: np.ndarray, count: int, layer: str, lacking: str, command: str
+) -> np.ndarray:
+    """Those of the neurons that are there which are meant by text; all that are there by None or ``all``.
+
+    Parameters
+    ----------
+    text, count, layer : as of `parse_neurons`
+    there : (M,) int64, ascending
+    lacking : what the others do not have, for the message
+    command : that gives it to them
+
+    Returns
+    -------
+    (N,) int64, ascending
+
+    Raises
+    ------
+    PureError
+        One that the layer does not have, or that is not there.
+    """
+    if text is None or text.strip() == "all":
+        return there
+    neurons = parse_neurons(text, count, layer)
+    missing = np.setdiff1d(neurons, there)
+    if len(missing):
+        listed = ",".join(map(str, missing[:LISTED].tolist())) + (",…" if len(missing) > LISTED else "")
+        raise PureError(
+            f"{len(missing)} of the neurons of '{layer}' have no {lacking} yet. "
+            f"Run `{command} --layer {layer} --neurons {listed}` first."
+        )
+    return neurons

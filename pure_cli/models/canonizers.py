@@ -18,10 +18,9 @@ from zennit.canonizers import Canonizer, MergeBatchNorm
 
 from pure_cli.core.forward import run
 from pure_cli.models.function_rules import RELEVANCE_RULES, FunctionRule, Ruled
-from pure_cli.models.fuse import pairs_seen, unseen_by_others
+from pure_cli.models.fuse import near, pairs_seen, unseen_by_others
 
 PROBE_SIZES = (64, 224, 32, 256, 384, 16)  # pixels; the first that the network takes, a small one if it may be
-TOLERANCE = 1e-3  # of the largest output; a wrong merge changes much more, rounding much less
 PLAIN_IN_TIMM = ("Conv2dSame", "Linear")  # one pads, one looks after the precision, and no more
 USUAL_EPS = 1e-5  # of batch norm
 _SEEN: WeakKeyDictionary[nn.Module, list[tuple[str, str]]] = WeakKeyDictionary()
@@ -131,7 +130,7 @@ def _same_when_merged(model: nn.Module, image: torch.Tensor, pairs: list[tuple[n
         after = _first(run(model, image))
     for merge in merges:
         merge.remove()
-    return bool((after - before).abs().max() <= TOLERANCE * before.abs().max())
+    return near(after, before)
 
 
 def _probe(model: nn.Module) -> torch.Tensor | None:

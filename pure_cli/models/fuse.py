@@ -18,7 +18,7 @@ from pure_cli.core.memory import is_out_of_memory
 
 Maker = TypeVar("Maker", bound=nn.Module)
 Follower = TypeVar("Follower", bound=nn.Module)
-TOLERANCE = 1e-3  # of the largest output; rounding changes much less
+TOLERANCE = 1e-3  # of the largest output; a wrong merge changes much more, rounding much less
 
 
 def fuse_batch_norm(model: nn.Module, image: torch.Tensor, keep: Collection[str]) -> int:
@@ -45,7 +45,7 @@ def fuse_batch_norm(model: nn.Module, image: torch.Tensor, keep: Collection[str]
         _merge(conv, norm)
         _put(model, names[norm], nn.Identity())
     after = activations(model, image, list(keep))
-    if all(_near(after[name], before[name]) for name in keep):
+    if all(near(after[name], before[name]) for name in keep):
         return len(pairs)
     for conv, weight, bias, norm in undo:
         conv.weight, conv.bias = weight, bias
@@ -166,7 +166,7 @@ def _hidden(
         for handle in handles:
             handle.remove()
     return all(
-        torch.equal(one.isnan(), other.isnan()) and _near(one.nan_to_num(), other.nan_to_num())
+        torch.equal(one.isnan(), other.isnan()) and near(one.nan_to_num(), other.nan_to_num())
         for one, other in zip(found, expected, strict=True)
     )
 
@@ -204,8 +204,9 @@ def gives_the_same(model: nn.Module, plain: nn.Module, image: torch.Tensor, laye
         if is_out_of_memory(error):
             raise
         return False
-    return all(_near(found[name], expected[name]) for name in layers)
+    return all(near(found[name], expected[name]) for name in layers)
 
 
-def _near(found: torch.Tensor, expected: torch.Tensor) -> bool:
+def near(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Whether a merge may have made two outputs of one: they differ by no more than `TOLERANCE`."""
     return bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max())

@@ -278,10 +278,7 @@ def _add_members(
     channels: list[tuple[str, int]],
 ) -> None:
     """The images of each virtual neuron with their scores, and the lower channels that its centroid is largest at."""
-    top, path_of = (
-        collected.layers[layer].top,
-        dict(zip(collected.image_index.tolist(), collected.image_path, strict=True)),
-    )
+    top = collected.layers[layer].top
     for row in rows:
         neuron = row["neuron"]
         labels = clustering.label[np.searchsorted(clustering.neuron, neuron)]
@@ -290,7 +287,7 @@ def _add_members(
             own = np.flatnonzero(labels == number)
             images, scores = top.image[neuron][own].tolist(), top.value[neuron][own].tolist()
             virtual["images"] = [
-                {"index": image, "path": path_of[image], "score": score}
+                {"index": image, "path": collected.path_of[image], "score": score}
                 for image, score in zip(images, scores, strict=True)
             ]
             largest = np.argsort(-np.abs(centroids[number]), kind="stable")[: CHANNELS if channels else 0]

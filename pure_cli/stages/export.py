@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.artifacts import Clustering, Collected, read_clusterings
-from pure_cli.core.neurons import parse_neurons
+from pure_cli.artifacts import Clustering, Collected, need_clusterings
+from pure_cli.core.neurons import choose_neurons
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.workspace import Store
@@ -42,9 +42,7 @@ def members(
     PureError
         There is no such clustering, one is stale, or it lacks a neuron that was asked for.
     """
-    sources, clusterings = Sources(store), read_clusterings(store)
-    if not clusterings:
-        raise PureError(f"The workspace {store.root} has no virtual neurons. Run `pure cluster` first.")
+    sources, clusterings = Sources(store), need_clusterings(store)
     asked = {"layer": layer, "features": features, "k": k}
     for name, wanted in asked.items():
         there = list(dict.fromkeys(str(one.provenance.settings[name]) for one in clusterings.values()))
@@ -55,7 +53,7 @@ def members(
     for clustering in clusterings.values():
         own = clustering.provenance.settings
         if all(wanted is None or str(own[name]) in wanted for name, wanted in asked.items()):
-            _require_fresh(sources, clustering)
+            sources.of(own["layer"], own["features"]).require_current(clustering)
             for row in _rows(clustering, sources.collected, neurons):
                 for name, value in zip(COLUMNS, row, strict=True):
                     found[name].append(value)
@@ -64,27 +62,10 @@ def members(
     return found
 
 
-def _require_fresh(sources: Sources, clustering: Clustering) -> None:
-    own = clustering.provenance.settings
-    source = sources.of(own["layer"], own["features"])
-    if clustering.provenance != source.clustering_provenance(own["k"], own["seed"]):
-        raise PureError(
-            f"The virtual neurons of '{own['layer']}' are stale: what they were made from changed. Run `pure cluster` "
-            "again."
-        )
-
-
 def _rows(clustering: Clustering, collected: Collected, neurons: str | None) -> Iterator[tuple[Any, ...]]:
     own = clustering.provenance.settings
-    layer = collected.layers[own["layer"]]
-    path = dict(zip(collected.image_index.tolist(), collected.image_path, strict=True))
-    chosen = clustering.neuron if neurons is None else parse_neurons(neurons, layer.neurons, own["layer"])
-    missing = np.setdiff1d(chosen, clustering.neuron)
-    if len(missing):
-        raise PureError(
-            f"{len(missing)} of the neurons have no virtual neurons by {own['features']} with k = {own['k']} yet, the "
-            f"first of them {missing[0]}. Run `pure cluster` for them first."
-        )
+    layer, path_of = collected.layers[own["layer"]], collected.path_of
+    chosen = choose_neurons(neurons, clustering.neuron, layer.neurons, own["layer"], "virtual neurons", "pure cluster")
     for row in np.searchsorted(clustering.neuron, chosen).tolist():
         neuron, labels = int(clustering.neuron[row]), clustering.label[row]
         belonging = int((labels >= 0).sum())
@@ -97,6 +78,6 @@ def _rows(clustering: Clustering, collected: Collected, neurons: str | None) -> 
                 named = label if label >= 0 else None
                 name = collected.label_names[label] if 0 <= label < len(collected.label_names) else None
                 yield (
-                    f"{own['layer']}/{neuron}.{virtual + 1}", own["features"], own["k"], image, path[image],
+                    f"{own['layer']}/{neuron}.{virtual + 1}", own["features"], own["k"], image, path_of[image],
                     float(layer.top.value[neuron, slot]), share, named, name,
                 )  # fmt: skip

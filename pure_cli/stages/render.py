@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.artifacts import Clustering, clustering_path, need_layers, read_clusterings
+from pure_cli.artifacts import Clustering, clustering_path, need_clusterings, need_layers
 from pure_cli.config import RenderSettings
-from pure_cli.core.neurons import parse_neurons
+from pure_cli.core.neurons import choose_neurons
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, UnreadableFile, unknown
 from pure_cli.files import TEMPORARY, crc_or_none, file_crc, write_whole
@@ -42,9 +42,7 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     """
     begin = time.perf_counter()
     sources = Sources(store)
-    clusterings = read_clusterings(store)
-    if not clusterings:
-        raise PureError(f"The workspace {store.root} has no virtual neurons. Run `pure cluster` first.")
+    clusterings = need_clusterings(store)
     clustered = {path.split("/")[1]: None for path in clusterings}
     layers = need_layers(settings.layer, clustered, "cluster")
     folder = settings.out or store.root / FIGURES
@@ -139,20 +137,9 @@ def _jobs(
     own = clustering.provenance.settings
     sources.layers([layer], own["features"])
     source = sources.of(layer, own["features"])
-    if clustering.provenance != source.clustering_provenance(own["k"], own["seed"]):
-        raise PureError(
-            f"The virtual neurons of '{layer}' are stale: what they were made from changed. Run `pure cluster` again."
-        )
-    neurons = clustering.neuron
-    if settings.neurons is not None and settings.neurons.strip() != "all":
-        neurons = parse_neurons(settings.neurons, sources.collected.layers[layer].neurons, layer)
-        missing = np.setdiff1d(neurons, clustering.neuron)
-        if len(missing):
-            listed = ",".join(map(str, missing[:8].tolist()))
-            raise PureError(
-                f"{len(missing)} of the neurons have no virtual neurons yet. "
-                f"Run `pure cluster --layer {layer} --neurons {listed}{',…' if len(missing) > 8 else ''}` first."
-            )
+    source.require_current(clustering)
+    count = sources.collected.layers[layer].neurons
+    neurons = choose_neurons(settings.neurons, clustering.neuron, count, layer, "virtual neurons", "pure cluster")
     look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
     ending = f"{own['features']}-k{own['k']}.{settings.format}"
     files = [folder / layer / f"neuron-{c:04d}-{ending}" for c in neurons]

@@ -62,6 +62,8 @@ def test_one_is_chosen_as_parquet_or_in_python(clustered):
         address for address in found["address"] if "/1." in address
     ]
     assert {address.partition("/")[2].partition(".")[0] for address in found["address"]} == {"1", "3"}
+    every = Workspace(clustered.workspace).members(features=["activation-max"], neurons="all")
+    assert {address.partition("/")[2].partition(".")[0] for address in every["address"]} == {"0", "1", "2", "3"}
     again = Workspace(clustered.workspace).members(features=["activation-max"], neurons="1,3", k=["3"])
     assert {name: list(map(str, values)) for name, values in again.items()} == {
         name: list(map(str, values)) for name, values in found.items()

@@ -171,7 +171,7 @@ def test_a_layer_that_would_lead_out_of_its_folder_is_refused(finished, refused)
 
 def test_features_that_would_lead_out_of_the_folder_of_figures_are_refused(finished, refused):
     """The names of figures are made of settings that stand in the file."""
-    from pure_cli.artifacts import read_clusterings
+    from pure_cli.artifacts import read_clusterings, read_collected
     from pure_cli.config import RenderSettings
     from pure_cli.stages.render import _jobs
 
@@ -179,10 +179,11 @@ def test_features_that_would_lead_out_of_the_folder_of_figures_are_refused(finis
     clustering.provenance.settings["features"] = "../../../elsewhere"
 
     class Source:
-        clustering_provenance = lambda *_: clustering.provenance  # noqa: E731
+        require_current = lambda *_: None  # noqa: E731
 
     class There:
         layers, of = lambda *_: None, lambda *_: Source()
+        collected = read_collected(Store(finished.workspace))
 
     with pytest.raises(PureError, match="outside of"):
         _jobs("layer3", There(), clustering, RenderSettings(), finished.workspace / "figures")

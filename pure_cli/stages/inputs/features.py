@@ -11,6 +11,7 @@ import numpy as np
 
 from pure_cli.artifacts import (
     AttributedLayer,
+    Clustering,
     Collected,
     NeuronRows,
     lower_width,
@@ -28,7 +29,7 @@ from pure_cli.artifacts import (
 from pure_cli.config import AUTO
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import AT, KINDS, LOWER_ACTIVATION, Kind, joined, transformed
-from pure_cli.core.neurons import parse_neurons
+from pure_cli.core.neurons import choose_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
@@ -119,6 +120,21 @@ class FeatureSource:
         }
         return Provenance(settings, self.made_from)
 
+    def require_current(self, clustering: Clustering) -> None:
+        """Make sure that a clustering of these is the one that would be computed now.
+
+        Raises
+        ------
+        PureError
+            It is stale.
+        """
+        own = clustering.provenance.settings
+        if clustering.provenance != self.clustering_provenance(own["k"], own["seed"]):
+            raise PureError(
+                f"The virtual neurons of '{self.layer}' are stale: what they were made from changed. "
+                "Run `pure cluster` again."
+            )
+
     def choose(self, text: str | None, count: int) -> np.ndarray:
         """The neurons that were asked for, all that have these features where none was.
 
@@ -132,17 +148,7 @@ class FeatureSource:
         PureError
             A neuron that the layer does not have, or that has no such features yet.
         """
-        if text is None or text.strip() == "all":
-            return self.neuron
-        neurons = parse_neurons(text, count, self.layer)
-        missing = np.setdiff1d(neurons, self.neuron)
-        if len(missing):
-            listed = ",".join(map(str, missing[:8].tolist())) + (",…" if len(missing) > 8 else "")
-            raise PureError(
-                f"{len(missing)} of the neurons of '{self.layer}' have no {self.features} features yet. "
-                f"Run `{self.command} --layer {self.layer} --neurons {listed}` first."
-            )
-        return neurons
+        return choose_neurons(text, self.neuron, count, self.layer, f"{self.features} features", self.command)
 
 
 class Sources:

@@ -69,7 +69,7 @@ def require_same_scores(
         return
     worst = int(apart.argmax())
     image = int(top.image[neurons[worst], slots[worst]])
-    path = dict(zip(collected.image_index.tolist(), collected.image_path, strict=True)).get(image, f"image {image}")
+    path = collected.path_of.get(image, f"image {image}")
     raise PureError(
         f"Neuron {neurons[worst]} of '{layer}' scores {now[worst]:.4g} on {path}, and {expected[worst]:.4g} when the "
         "references were collected: the code of the network, the images or what it computes of one image has changed. "
