@@ -18,25 +18,52 @@ class Terminated(BaseException):
     """The scheduler asked the process to stop (SIGTERM)."""
 
 
-@contextmanager
-def never_inside(*functions: Callable[..., Any]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM raise outside of some functions only: an exception in what HDF5 calls ends in a crash.
+class Stops:
+    """Whether Ctrl-C and SIGTERM may raise now."""
 
-    One that comes inside is delivered again a moment later.
+    def __init__(self) -> None:
+        self.allowed = False
+
+    def __enter__(self) -> None:
+        self.allowed = True
+
+    def __exit__(self, *_: object) -> None:
+        self.allowed = False
+
+
+@contextmanager
+def stops_held_back(*functions: Callable[..., Any]) -> Iterator[Stops]:
+    """Ctrl-C and SIGTERM raise only where it is said: an exception in what HDF5 calls ends in a crash, and one between
+    its opening of a file and ours leaves it open.
+
+    One that comes at another moment is delivered again a little later.
+
+    Parameters
+    ----------
+    functions : nothing raises inside of these, either
+
+    Yields
+    ------
+    Stops : a context, inside of which they raise
     """
     codes = {function.__code__ for function in functions}
     before: dict[int, Any] = {}
+    stops = Stops()
+
+    def inside(frame: FrameType | None) -> bool:
+        while frame is not None:
+            if frame.f_code in codes:
+                return True
+            frame = frame.f_back
+        return False
 
     def careful(signum: int, frame: FrameType | None) -> None:
-        inner = frame
-        while inner is not None:
-            if inner.f_code in codes:
-                later = threading.Timer(AGAIN, os.kill, (os.getpid(), signum))
-                later.daemon = True
-                later.start()
-                return
-            inner = inner.f_back
-        before[signum](signum, frame)
+        if stops.allowed and not inside(frame):
+            before[signum](signum, frame)
+            return
+        later = threading.Timer(AGAIN, os.kill, (os.getpid(), signum))
+        later.daemon = True
+        later.start()
 
     try:
         if threading.current_thread() is threading.main_thread():
@@ -44,7 +71,7 @@ def never_inside(*functions: Callable[..., Any]) -> Iterator[None]:
                 if callable(handler := signal.getsignal(number)):
                     before[number] = handler
                     signal.signal(number, careful)
-        yield
+        yield stops
     finally:
         for caught, handler in before.items():
             signal.signal(caught, handler)

@@ -19,7 +19,7 @@ from pure_cli import __version__
 from pure_cli.checksums import Input, Output, foreign_content
 from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.files import TEMPORARY, can_lock, disk_errors, is_read_only, temporary_beside, write_failure
-from pure_cli.interrupts import never_inside
+from pure_cli.interrupts import stops_held_back
 from pure_cli.provenance import SCHEMA, Provenance
 
 STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "evaluate")
@@ -143,10 +143,15 @@ class Store:
             output = Output(temporary, "w+")
         try:
             with output:
-                with never_inside(Output.write, Output.truncate), h5py.File(output, "w", libver=FORMAT) as file:
-                    file.attrs["schema"] = SCHEMA
-                    file.attrs["pure_version"] = __version__
-                    yield file
+                with stops_held_back(Output.write, Output.truncate) as stops:
+                    file = h5py.File(output, "w", libver=FORMAT)
+                    try:
+                        file.attrs["schema"] = SCHEMA
+                        file.attrs["pure_version"] = __version__
+                        with stops:
+                            yield file
+                    finally:
+                        file.close()
                 output.finish()
             temporary.replace(path)
         except Exception as error:
