@@ -8,7 +8,7 @@ JOBS ?= 2
 # One thread for each of the test processes: two that share the cores are many times slower.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
-.PHONY: install demo test lint check docs coverage mutation bench clean
+.PHONY: install demo test lint check stubs docs coverage mutation bench clean
 
 install: $(READY)
 
@@ -30,6 +30,10 @@ lint: install
 	$(BIN)/mypy
 
 check: test lint
+
+# pure_cli/methods.pyi: the methods of Workspace for editors, from the options that pure_cli/settings/ declares.
+stubs: install
+	$(BIN)/python -c 'from pathlib import Path; from pure_cli.methods import stub; Path("pure_cli/methods.pyi").write_text(stub(), encoding="utf-8")'
 
 # The pages of docs/ as a site in build/docs, with the reference of commands and Python; a link that leads nowhere fails.
 docs: install

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,21 @@ import numpy as np
 from pure_cli import config
 from pure_cli.core.features import PURE
 from pure_cli.errors import PureError
+from pure_cli.methods import StageMethods
+from pure_cli.registry import STAGES
+from pure_cli.settings.collect import SCORE_OPTIONS
 from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.views.notebook import Displayed
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from torch import nn
 
-    from pure_cli.artifacts import Clustering
+    from pure_cli.stages.virtual_neurons import VirtualNeurons
 
 
-class Workspace:
+class Workspace(Displayed, StageMethods):
     """A folder of results about one model and one set of images.
 
     Parameters
@@ -35,7 +41,7 @@ class Workspace:
     --------
     >>> from pure_cli import Workspace
     >>> workspace = Workspace("pure-workspace")
-    >>> workspace.collect(model="resnet50", data="images", n=100)  # doctest: +SKIP
+    >>> workspace.collect(model="resnet50", data="images", references=100)  # doctest: +SKIP
     >>> workspace.attribute(neurons=[201])  # doctest: +SKIP
     >>> workspace.cluster(k=[2, 3])  # doctest: +SKIP
     """
@@ -58,33 +64,6 @@ class Workspace:
     def path(self) -> Path:
         return self.store.root
 
-    def collect(self, progress: Progress = silent, **options: Any) -> Outcome:
-        """Find every neuron's reference images; options as of ``pure collect``: model, data, weights, layer, n, …
-
-        Without a model, that of the workspace and its other options are meant.
-        """
-        from pure_cli.stages.collect import collect
-
-        settings = config.make("collect", config.with_preset(self._with_remembered(options)))
-        return self._run("collect", collect, settings, progress)
-
-    def directions(self, how: str | None = None, progress: Progress = silent, **options: Any) -> Outcome:
-        """Take a layer's activations apart into directions; options as of ``pure directions``: m, layer, out, …
-
-        Parameters
-        ----------
-        how : "pca" or "nmf"
-
-        Returns
-        -------
-        Outcome
-            ``details["files"]`` has the file of each layer, for `collect` to take as its ``directions``.
-        """
-        from pure_cli.stages.directions import directions
-
-        given = {"how": how} if how is not None else {}
-        return self._run("directions", directions, config.make("directions", {**given, **options}), progress)
-
     def list_layers(self, **options: Any) -> dict[str, Any]:
         """The layers of a model, with the options of ``pure collect``; needs neither images nor weights.
 
@@ -96,50 +75,31 @@ class Workspace:
         """
         from pure_cli.stages.layers import list_layers
 
-        options = {"data": ".", **self._with_remembered(options)}
-        return list_layers(config.make("collect", config.with_preset(options)))
-
-    def attribute(self, progress: Progress = silent, **options: Any) -> Outcome:
-        """Compute relevances; options as of ``pure attribute``: neurons, layer, lower_layer, rule, …"""
-        from pure_cli.stages.attribute import attribute
-
-        return self._run("attribute", attribute, config.make("attribute", options), progress)
-
-    def embed(self, progress: Progress = silent, **options: Any) -> Outcome:
-        """Embed references; options as of ``pure embed``: embedder, neurons, layer, crop, embedder_weights, …"""
-        from pure_cli.stages.embed import embed
-
-        return self._run("embed", embed, config.make("embed", options), progress)
-
-    def cluster(self, progress: Progress = silent, **options: Any) -> Outcome:
-        """Find virtual neurons; options as of ``pure cluster``: neurons, layer, features, k, seed."""
-        from pure_cli.stages.cluster import cluster
-
-        return self._run("cluster", cluster, config.make("cluster", options), progress)
-
-    def calibrate(self, progress: Progress = silent, **options: Any) -> Outcome:
-        """Find the best recipe on units with known meanings; options as of ``pure calibrate``: layer, budget, …"""
-        from pure_cli.stages.calibrate import calibrate
-
-        return self._run("calibrate", calibrate, config.make("calibrate", options), progress)
-
-    def evaluate(self, progress: Progress = silent, **options: Any) -> Outcome:
-        """Measure virtual neurons; options as of ``pure evaluate``: metric, features, k, judge, neurons, layer, …"""
-        from pure_cli.stages.evaluate import evaluate
-
-        return self._run("evaluate", evaluate, config.make("evaluate", options), progress)
-
-    def render(self, progress: Progress = silent, **options: Any) -> Outcome:
-        """Draw figures; options as of ``pure render``: neurons, layer, features, k, crop, format, out, …"""
-        from pure_cli.stages.render import render
-
-        return self._run("render", render, config.make("render", options), progress)
+        given = {"data": ".", **self._with_remembered(config.by_setting(options, "list_layers"))}
+        return list_layers(config.make("collect", config.with_preset(given)))
 
     def info(self, verify: bool = False) -> dict[str, Any]:
         """What the workspace holds and what is stale; see `pure_cli.stages.info.info`."""
         from pure_cli.stages.info import info
 
         return info(self.store, verify)
+
+    def __rich__(self) -> RenderableType:
+        """What the workspace is about, and what it holds."""
+        from rich.console import Group
+        from rich.text import Text
+
+        from pure_cli.views import inventory
+        from pure_cli.views.tables import as_rich
+
+        if not self.store.root.is_dir():
+            return Text(f"Workspace {self.path}: nothing is there yet; collect() comes first.")
+        found = self.info()
+        lines = [f"Workspace {self.path}{inventory.verdict(found['results'])}", *inventory.heading(found)]
+        notes = [Text(f"Note: {sentence}", style="yellow") for sentence in [*found["notes"], *found["problems"]]]
+        table, styles = inventory.as_table(found["results"])
+        shown = [as_rich(table, styles=styles)] if found["results"] else []
+        return Group(*(Text(line, no_wrap=True, overflow="ignore") for line in lines), *shown, *notes)
 
     def references(self, layer: str) -> dict[str, np.ndarray]:
         """The reference images of a layer: image (C, n) int64, value (C, n) float32, position (C, n) int32."""
@@ -148,22 +108,17 @@ class Workspace:
         top = read_collected(self.store).layer(layer).top
         return {"image": top.image, "value": top.value, "position": top.position}
 
-    def virtual_neurons(self, layer: str, features: str = PURE, k: int = 2) -> Clustering:
-        """The virtual neurons of a layer.
+    def virtual_neurons(self, layer: str, features: str = PURE, k: int | str = 2) -> VirtualNeurons:
+        """The virtual neurons of a layer: each with its address, its images and its share.
 
         Raises
         ------
         PureError
-            There is no such clustering.
+            There is no such clustering, or it is stale.
         """
-        from pure_cli.artifacts import clustering_path, read_clusterings
+        from pure_cli.stages.virtual_neurons import VirtualNeurons
 
-        found = read_clusterings(self.store).get(clustering_path(layer, features, k))
-        if found is None:
-            raise PureError(
-                f"There is no clustering of '{layer}' by {features} with k = {k}. Run `pure cluster` first."
-            )
-        return found
+        return VirtualNeurons(self.store, layer, features, k)
 
     def virtual_neuron_tables(self, members: bool = False, **options: Any) -> list[dict[str, Any]]:
         """A table for each clustering that ``pure cluster`` with these options makes, the most clearly split neurons
@@ -172,12 +127,32 @@ class Workspace:
 
         return tables(self.store, config.make("cluster", options), members)
 
-    def members(self, **options: Any) -> dict[str, list[Any]]:
-        """The images of each virtual neuron, by column: ``pandas.DataFrame(study.members(k=["2"]))``; options as of
-        ``pure export``: neurons, layer, features, k. See `pure_cli.stages.export.members`."""
+    def members(
+        self,
+        *,
+        neurons: int | str | Sequence[int] | None = None,
+        layer: str | Sequence[str] | None = None,
+        features: str | Sequence[str] | None = None,
+        k: int | str | Sequence[int | str] | None = None,
+    ) -> dict[str, list[Any]]:
+        """The images of each virtual neuron, by column: ``pandas.DataFrame(study.members(k=2))``.
+
+        Parameters
+        ----------
+        neurons : as of ``pure export --neurons``; all that have virtual neurons where nothing is said
+        layer, features, k : of the clusterings; all that are there where nothing is said
+
+        Returns
+        -------
+        dict of columns
+            see `pure_cli.stages.export.members`
+        """
+        from pure_cli.settings.export import MembersSettings
         from pure_cli.stages.export import members
 
-        return members(self.store, **options)
+        given = {"neurons": neurons, "layer": layer, "features": features, "k": k}
+        said = {name: value for name, value in given.items() if value is not None}
+        return members(self.store, config.make("export", said, MembersSettings))
 
     def _give(self) -> str:
         """The name of the model that was handed over, as it is now; "" where none was."""
@@ -211,21 +186,41 @@ class Workspace:
         if "directions" in options:  # they lie in one layer
             del remembered["layer"]
         if "by" in options:  # another score has other options
-            remembered = {name: value for name, value in remembered.items() if name not in config.SCORE_OPTIONS}
+            remembered = {name: value for name, value in remembered.items() if name not in SCORE_OPTIONS}
         if given:
             remembered["model"] = given
         require_trusted(parse_model(remembered["model"]))
         return {**remembered, **options}
 
-    def _run(
-        self, stage: str, function: Callable[..., Outcome], settings: config.Settings, progress: Progress
-    ) -> Outcome:
+    def _do(self, stage: str, options: dict[str, Any], progress: bool | Progress) -> Outcome:
+        """A stage with options, of which those that are None say nothing."""
+        given = config.by_setting({name: value for name, value in options.items() if value is not None}, f"{stage}()")
+        if stage == "collect":
+            given = config.with_preset(self._with_remembered(given))
+        settings = config.make(stage, given)
+        if not isinstance(progress, bool):
+            return self._run(stage, settings, progress)
+        with self._shown(stage) if progress else nullcontext(silent) as update:
+            return self._run(stage, settings, update)
+
+    def _shown(self, stage: str) -> AbstractContextManager[Progress]:
+        """Progress, where somebody looks on."""
+        from rich.console import Console
+
+        from pure_cli.views.progress import shown
+
+        return shown(stage, STAGES[stage].unit, Console(stderr=True, highlight=False), elsewhere=False)
+
+    def _run(self, stage: str, settings: Any, progress: Progress) -> Outcome:
         from pure_cli.artifacts import read_collected
         from pure_cli.stages.inputs.freshness import require_unchanged
 
+        function = STAGES[stage].function(stage)
         if stage != "collect":
             self.store.require("collect")  # rather than to make a folder by mistake
             self._require_same_model()
+        if STAGES[stage].reads_only:
+            return function(self.store, settings, progress)
         with self.store.lock(stage, self._waiting):
             if settings.verify and stage != "collect":
                 collected = read_collected(self.store)
@@ -239,4 +234,4 @@ class Workspace:
         ----------
         content : as `pure_cli.config.read_config` gives it
         """
-        return [getattr(self, stage)(**config.options_of(content, stage)) for stage in config.stages_of(content)]
+        return [getattr(self, stage)(**config.stage_options(content, stage)) for stage in config.stages_of(content)]

@@ -9,8 +9,8 @@ import typer
 
 from pure_cli import __version__
 from pure_cli.commands.command import Command
-from pure_cli.commands.common import reports_errors
-from pure_cli.commands.usage import Commands, OneCommand
+from pure_cli.commands.common import Session
+from pure_cli.commands.usage import MARKUP, SETTINGS, Commands, listed
 from pure_cli.errors import PureError
 from pure_cli.registry import COMMANDS
 
@@ -20,8 +20,8 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=MARKUP,
+    context_settings=SETTINGS,
 )
 
 
@@ -32,8 +32,7 @@ def _command(name: str) -> Command:
     except PureError as error:
         refusal = error
 
-    @reports_errors
-    def refuse(context: typer.Context) -> None:
+    def refuse(session: Session) -> None:
         raise refusal
 
     refuse.__doc__ = str(refusal)
@@ -41,8 +40,8 @@ def _command(name: str) -> Command:
 
 
 for _name, _found in sorted(((name, _command(name)) for name in COMMANDS), key=lambda item: (item[1].order, item[0])):
-    _any = {"ignore_unknown_options": True, "allow_extra_args": True} if _found.any_options else {}
-    app.command(_name, cls=OneCommand, rich_help_panel=_found.panel, context_settings=_any)(_found.run)
+    Commands.known[_name] = _found
+    app.command(_name, rich_help_panel=_found.panel)(listed(_found))
 
 
 def _version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""What can be added by a file: transforms, rules, metrics, embedders, sources of images and commands, each by its name.
+"""What can be added by a file: transforms, rules, metrics, embedders, sources of images, stages, commands, by name.
 
 A folder for each kind. A file in it that declares one (a line ``METRIC = …``) is one, and the file's name is its name
 (``epsilon_plus.py`` is ``epsilon-plus``); the first line of its docstring says what it is, in ``--help`` too. Those of
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pure_cli.data.source import Source
     from pure_cli.embedders.kind import EmbedderKind
     from pure_cli.models.rule import Rule
+    from pure_cli.settings.stage import Stage
     from pure_cli.stages.evaluation.metric import Metric
 
 T = TypeVar("T")
@@ -194,6 +195,7 @@ METRICS: Registry[Metric] = Registry(
     "metric", "stages/evaluation", "metrics", "METRIC", "pure_cli.stages.evaluation.metric:Metric"
 )
 SOURCES: Registry[Source] = Registry("source", "data/sources", "sources", "SOURCE", "pure_cli.data.source:Source")
+STAGES: Registry[Stage] = Registry("stage", "settings", "stages", "STAGE", "pure_cli.settings.stage:Stage")
 COMMANDS: Registry[Command] = Registry(
     "command", "commands", "commands", "COMMAND", "pure_cli.commands.command:Command"
 )

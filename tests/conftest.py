@@ -89,7 +89,7 @@ def cli(monkeypatch) -> Callable[..., Answer]:
     monkeypatch.delenv("PURE_WORKSPACE", raising=False)
     monkeypatch.delenv("PURE_DATA", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr("pure_cli.commands.progress.PATIENCE", 600)  # however slow the machine is
+    monkeypatch.setattr("pure_cli.views.progress.PATIENCE", 600)  # however slow the machine is
 
     def run(*arguments: object) -> Answer:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments])

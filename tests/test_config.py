@@ -19,8 +19,8 @@ from pure_cli.errors import PureError
         ("attribute", "neurons: 010", "neurons", "010"),
         ("attribute", "batch-size: 7", "batch_size", 7),
         ("attribute", "attribute: {lower-layer: a}", "lower_layer", ["a"]),
-        ("collect", "model: x\ndata: x\nreferences: 8", "n", 8),
-        ("collect", "model: x\ndata: x\ncollect: {references: 8}", "n", 8),
+        ("collect", "model: x\ndata: x\nreferences: 8", "references", 8),
+        ("collect", "model: x\ndata: x\ncollect: {n: 8}", "references", 8),
         ("attribute", "force: yes", "force", True),
         ("attribute", "deterministic: off", "deterministic", False),
         ("attribute", "batch_size: 1_000", "batch_size", 1000),
@@ -34,7 +34,7 @@ from pure_cli.errors import PureError
 )  # fmt: skip
 def test_values_of_a_config_file_are_as_written_and_get_the_type_of_their_setting(tmp_path, stage, text, name, value):
     (tmp_path / "study.yaml").write_text(text)
-    options = config.options_of(config.read_config(tmp_path / "study.yaml"), stage)
+    options = config.stage_options(config.read_config(tmp_path / "study.yaml"), stage)
     assert getattr(config.make(stage, options), name) == value
 
 

@@ -3,21 +3,38 @@
 ``commands`` stands for every command and option of the Typer app, another name for a Python object (by mkdocstrings).
 """
 
+from __future__ import annotations
+
 import inspect
 import re
 from collections.abc import Callable
-from enum import Enum
+from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
 
 MARKER = re.compile(r"^<!-- generated: ([\w.]+) -->$", re.MULTILINE)
 COMMANDS = "commands"
+CONTRIBUTING = "contributing.md"
 PIPE = "\\|"  # in a table, as a code host wants it; Python-Markdown would show the backslash
 CODE_WITH_PIPE = re.compile(r"`([^`\n]*\\\|[^`\n]*)`")
 TAKES = {"int": "N", "float": "X", "Path": "PATH", "str": "TEXT"}
 
 
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds CONTRIBUTING.md, which a code host wants at the top, as a page."""
+    from mkdocs.structure.files import File
+
+    content = Path(config.config_file_path).with_name("CONTRIBUTING.md").read_text(encoding="utf-8")
+    files.append(File.generated(config, CONTRIBUTING, content=content.replace("](docs/", "](")))
+    return files
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
+    markdown = markdown.replace("](../CONTRIBUTING.md", f"]({CONTRIBUTING}")
     found = MARKER.findall(markdown)
     if found == [COMMANDS]:
         markdown = MARKER.sub(lambda _: commands(), markdown)
@@ -34,10 +51,10 @@ def literal(text: str) -> str:
 
 def commands() -> str:
     """Every command of the app: what it does, and a table of options for each panel of its help."""
-    from pure_cli.app import app
+    from pure_cli.registry import COMMANDS
 
-    callbacks = [command.callback for command in app.registered_commands if command.callback]
-    return "\n\n".join(["## All options", *map(section, callbacks)])
+    ordered = sorted(COMMANDS.values(), key=lambda command: command.order)
+    return "\n\n".join(["## All options", *(section(command.callback()) for command in ordered)])
 
 
 def section(callback: Callable[..., Any]) -> str:
@@ -68,6 +85,4 @@ def value_of(kind: Any) -> str:
     """What an option of this type takes; "" for a switch."""
     while arguments := [argument for argument in get_args(kind) if argument is not NoneType]:
         kind = arguments[0]
-    if issubclass(kind, Enum):
-        return "|".join(str(choice.value) for choice in kind)
     return TAKES.get(kind.__name__, "")

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.config import AUTO
 from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
+from pure_cli.settings.shared import AUTO
 from pure_cli.workspace import Store, read_provenance, write_array, write_provenance
 
 

@@ -9,24 +9,25 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pure_cli.commands.progress import Bar, Lines, Shown, duration
+from pure_cli.commands.options import habits
 from pure_cli.errors import PureError, first_line, unknown
 from pure_cli.interrupts import TERMINATED, Terminated, stops_when_asked
-from pure_cli.words import counted, printable
+from pure_cli.registry import STAGES
+from pure_cli.words import counted, duration, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from pure_cli.api import Workspace
     from pure_cli.stages.outcome import Outcome
+    from pure_cli.views.progress import Shown
 
 DEFAULT_WORKSPACE = "pure-workspace"
 ENVIRONMENT = {"workspace": "PURE_WORKSPACE", "data": "PURE_DATA"}
-HABITS = frozenset({"workspace", "config", "as_json", "quiet", "verbose", "debug"})
+HABITS = frozenset(parameter.name for parameter in habits())
 INTERRUPTED = 130  # exit code by convention: 128 + SIGINT
 STOPPED = "Stopped. What was finished is kept; the same command goes on from there."
 
@@ -80,7 +81,7 @@ class Session:
 
     Parameters
     ----------
-    given : the command's parameters by name, as ``locals()`` gives them
+    given : the command's parameters by name
     """
 
     given: Mapping[str, Any]
@@ -123,9 +124,9 @@ class Session:
 
         Where no model is named, that of the workspace is meant, and its images rather than those of the environment.
         """
-        from pure_cli.config import STAGES, options_of
+        from pure_cli.config import known_options, stage_options
 
-        found = options_of(self.content, stage) | self._named(STAGES[stage].model_fields)
+        found = stage_options(self.content, stage) | self._named(known_options(stage))
         if "model" in found and "data" not in found and os.environ.get(ENVIRONMENT["data"]):
             found["data"] = os.environ[ENVIRONMENT["data"]]
         return found
@@ -150,7 +151,7 @@ class Session:
     def _named(self, known: Iterable[str]) -> dict[str, Any]:
         """Those of some options that were given on the command line: a flag that is off was turned off."""
         names = [name for name in known if name not in HABITS and self.given.get(name) not in (None, [])]
-        return {name: value.value if isinstance(value := self.given[name], Enum) else value for name in names}
+        return {name: self.given[name] for name in names}
 
     def note(self, sentence: str) -> None:
         """A sentence that the user should read, also when quiet."""
@@ -191,9 +192,22 @@ class Session:
 
     def progress(self, stage: str, unit: str) -> "Shown":
         """Shows progress on standard error, from now on: a bar in a terminal, lines elsewhere, nothing when quiet."""
-        if self.quiet:
-            return Shown()
-        return Bar(self.console, stage, unit) if self.console.is_terminal else Lines(self.console, stage, unit)
+        from pure_cli.views.progress import Shown, shown
+
+        return Shown() if self.quiet else shown(stage, unit, self.console)
+
+    def do(self, stage: str, verify: bool = True) -> "Outcome":
+        """Do a stage with the options of this run.
+
+        Parameters
+        ----------
+        verify : where that was asked for
+        """
+        with self.progress(stage, STAGES[stage].unit) as progress:
+            options = self.options(stage)
+            if not verify:
+                options.pop("verify", None)
+            return getattr(self.workspace, stage)(progress=progress, **options)
 
     def report(self, outcome: "Outcome", what: str, **more: Any) -> None:
         """Tell what a stage did, as a JSON object too where that was asked for."""

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from pure_cli.commands import options as opt
 from pure_cli.commands.command import FIRST, Command
-from pure_cli.commands.common import Session, escaped, print_json, reports_errors
+from pure_cli.commands.common import Session, escaped, print_json
+from pure_cli.commands.options import HABITS
 from pure_cli.commands.run import run_stages
 
 DEFAULT = Path("pure-demo")
@@ -15,22 +15,18 @@ REFERENCES = 50  # of about 180 images of each digit
 SHOWN = 6  # figures, of the neurons split most clearly
 
 
-@reports_errors
 def demo(
+    session: Session,
     workspace: Annotated[
         Path | None,
         typer.Option(
             "--workspace",
             "-w",
             metavar="DIR",
-            rich_help_panel=opt.HABITS,
+            rich_help_panel=HABITS,
             help="Folder of the results. [default: ./pure-demo]",
         ),
     ] = None,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
 ) -> None:
     """Run everything on data and a trained network that come with the package: handwritten digits, a small ResNet.
 
@@ -38,14 +34,13 @@ def demo(
 
     Example: pure demo
     """
-
     from pure_cli.demo.images import write_digits
 
-    session = Session({**locals(), "workspace": workspace or DEFAULT})
+    session = Session({**session.given, "workspace": workspace or DEFAULT})
     folder = session.workspace.path / "digits"
     count = write_digits(folder, split="all")
     session.say(f"{count:,} images of handwritten digits in {escaped(str(folder))}")
-    session.content = {"model": "digits", "data": str(folder), "n": REFERENCES, "device": "cpu"}
+    session.content = {"model": "digits", "data": str(folder), "references": REFERENCES, "device": "cpu"}
     run_stages(session, ("collect", "attribute", "cluster"))
     table = session.workspace.virtual_neuron_tables()[0]
     best = [row["neuron"] for row in table["neurons"][:SHOWN]]
@@ -61,4 +56,4 @@ def demo(
         print_json({"workspace": str(session.workspace.path), "figures": files, "tables": [table]})
 
 
-COMMAND = Command(demo, order=5, panel=FIRST)
+COMMAND = Command(demo, order=5, panel=FIRST, without=("config",))

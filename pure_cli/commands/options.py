@@ -1,129 +1,78 @@
-"""The options that several commands share, with their help. Light: typer, and names that files have."""
+"""Parameters of a command, as typer wants them: the options that its settings declare, and those that all have."""
 
-from enum import Enum
+from collections.abc import Callable, Iterator
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pure_cli.registry import TRANSFORMS
+if TYPE_CHECKING:
+    from pure_cli.settings.option import Option
+    from pure_cli.settings.shared import Options
 
-RUNNING = "How to run"
-HABITS = "Everywhere"
-
-
-class Device(str, Enum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
+HABITS = "Everywhere"  # the panel of the options that all commands have
+NUMBERS = (int, float)
 
 
-WorkspaceDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--workspace",
-        "-w",
-        metavar="DIR",
-        rich_help_panel=HABITS,
+def habits() -> Iterator[Parameter]:
+    """The options that all commands have."""
+    yield _parameter(
+        "workspace", Path | None, None, "--workspace", "-w", metavar="DIR", rich_help_panel=HABITS,
         help="Folder of the results. [env PURE_WORKSPACE; default: ./pure-workspace]",
-    ),
-]
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        rich_help_panel=HABITS,
+    )  # fmt: skip
+    yield _parameter(
+        "config", Path | None, None, "--config", "-c", metavar="FILE", rich_help_panel=HABITS,
         help="YAML file of options; what is on the command line wins.",
-    ),
-]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json", rich_help_panel=HABITS, help="One JSON object on standard output, all else on standard error."
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", rich_help_panel=HABITS, help="Errors and warnings only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", rich_help_panel=HABITS, help="Say more about what was done.")]
-Debug = Annotated[bool, typer.Option("--debug", rich_help_panel=HABITS, help="Show the traceback of an error.")]
-Verify = Annotated[
-    bool | None,
-    typer.Option(
-        "--verify", rich_help_panel=RUNNING, help="Read all images again: does any differ from the collected?"
-    ),
-]
-Force = Annotated[
-    bool | None, typer.Option("--force", rich_help_panel=RUNNING, help="Compute anew what is up to date.")
-]
+    )  # fmt: skip
+    yield _parameter(
+        "as_json", bool, False, "--json", rich_help_panel=HABITS,
+        help="One JSON object on standard output, all else on standard error.",
+    )  # fmt: skip
+    yield _parameter("quiet", bool, False, "--quiet", "-q", rich_help_panel=HABITS, help="Errors and warnings only.")
+    yield _parameter(
+        "verbose", bool, False, "--verbose", "-v", rich_help_panel=HABITS, help="Say more about what was done."
+    )
+    yield _parameter("debug", bool, False, "--debug", rich_help_panel=HABITS, help="Show the traceback of an error.")
 
-DeviceName = Annotated[
-    Device | None,
-    typer.Option(
-        "--device",
-        metavar="NAME",
-        rich_help_panel=RUNNING,
-        help="Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]",
-    ),
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(
-        "--batch-size",
-        metavar="N",
-        rich_help_panel=RUNNING,
-        help="Images at once. [default: what suits device and image size]",
-    ),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        metavar="N",
-        rich_help_panel=RUNNING,
-        help="Processes that decode images. [default: one a core, 8 at most]",
-    ),
-]
-Deterministic = Annotated[
-    bool | None,
-    typer.Option(
-        "--deterministic/--no-deterministic",
-        rich_help_panel=RUNNING,
-        help="The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the same. "
-        "[default: on]",
-    ),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option("--seed", metavar="N", rich_help_panel=RUNNING, help="Of every random choice. [default: 0]"),
-]
 
-Layers = Annotated[
-    list[str] | None,
-    typer.Option("--layer", metavar="LAYER", help="Repeat for several. [default: all that the stage before did]"),
-]
-Neurons = Annotated[
-    str | None,
-    typer.Option(
-        "--neurons", metavar="LIST", help="As in 201,2,341 or 0-63 or all. [default: all that the stage before did]"
-    ),
-]
-Latex = Annotated[bool | None, typer.Option("--latex", help="Write the tables as LaTeX too.")]
-Transform = Annotated[
-    str | None,
-    typer.Option(
-        "--transform",
-        metavar="NAME",
-        help=f"Of the relevances. {TRANSFORMS.listed()}. [default: l1]",
-    ),
-]
-RecipeName = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        metavar="NAME",
-        help="paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best; other "
-        "options win. [default: paper]",
-    ),
-]
+def declared(settings: "type[Options]") -> Iterator[Parameter]:
+    """The options of some settings; what is not said on the command line is None."""
+    from pure_cli.settings.option import options_of
+
+    for option in options_of(settings):
+        kind = _kind(option)
+        if option.argument:
+            info: Any = typer.Argument(metavar=option.metavar, show_default=False, help=option.help)
+        else:
+            info = typer.Option(
+                *option.flags,
+                metavar=option.metavar,
+                rich_help_panel=option.panel,
+                help=option.described,
+                autocompletion=_completes(option.choices) if option.choices else None,
+            )
+        yield Parameter(option.name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info])
+
+
+def _kind(option: "Option") -> Any:
+    """The type of an option on the command line: text, but for switches and numbers."""
+    if option.switch:
+        return bool
+    if option.repeats:
+        return list[str]
+    (kind, *more) = option.parts
+    return kind if not more and kind in (*NUMBERS, Path) else str
+
+
+def _completes(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    return complete
+
+
+def _parameter(name: str, kind: Any, default: Any, *flags: str, **info: Any) -> Parameter:
+    return Parameter(
+        name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, typer.Option(*flags, **info)]
+    )

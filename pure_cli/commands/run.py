@@ -3,50 +3,22 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pure_cli.commands import options as opt
 from pure_cli.commands.command import WHOLE, Command
-from pure_cli.commands.common import Session, escaped, outcome_json, print_json, reports_errors
+from pure_cli.commands.common import Session, escaped, outcome_json, print_json
 from pure_cli.errors import PureError
 
 if TYPE_CHECKING:
     from pure_cli.stages.outcome import Outcome
 
-UNITS = {
-    "collect": "images",
-    "directions": "images",
-    "attribute": "pairs",
-    "embed": "pairs",
-    "cluster": "fits",
-    "render": "figures",
-    "calibrate": "steps",
-    "evaluate": "steps",
-}
 
-
-@reports_errors
-def run(
-    config: opt.ConfigFile = None,
-    seed: opt.Seed = None,
-    device: opt.DeviceName = None,
-    batch_size: opt.BatchSize = None,
-    workers: opt.Workers = None,
-    deterministic: opt.Deterministic = None,
-    force: opt.Force = None,
-    verify: opt.Verify = None,
-    workspace: opt.WorkspaceDir = None,
-    as_json: opt.Json = False,
-    quiet: opt.Quiet = False,
-    verbose: opt.Verbose = False,
-    debug: opt.Debug = False,
-) -> None:
+def run(session: Session) -> None:
     """Run all stages of a config file in order, skipping what is up to date.
 
     Example: pure run -c study.yaml
     """
     from pure_cli.config import stages_of
 
-    session = Session(locals())
-    if config is None:
+    if session.given["config"] is None:
         raise PureError("pure run needs --config FILE, a YAML file with at least 'model' and 'data'.")
     stages = stages_of(session.content)
     outcomes = run_stages(session, stages)
@@ -77,14 +49,10 @@ def run_stages(session: Session, stages: Sequence[str]) -> "list[Outcome]":
     """Stages in order with the session's options, each told as it ends."""
     outcomes: list[Outcome] = []
     for stage in stages:
-        with session.progress(stage, UNITS[stage]) as progress:
-            options = session.options(stage)
-            if outcomes:  # once is enough
-                options.pop("verify", None)
-            outcome = getattr(session.workspace, stage)(progress=progress, **options)
+        outcome = session.do(stage, verify=not outcomes)  # once is enough
         session.tell(outcome, f"{outcome.computed:,} {outcome.unit}")
         outcomes.append(outcome)
     return outcomes
 
 
-COMMAND = Command(run, order=70, panel=WHOLE)
+COMMAND = Command(run, order=70, panel=WHOLE, settings="pure_cli.settings.run:RunSettings")

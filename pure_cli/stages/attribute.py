@@ -17,12 +17,13 @@ from pure_cli.artifacts import (
     read_attributed,
     read_collected,
 )
-from pure_cli.config import AUTO, AttributeSettings
 from pure_cli.core.directions import module_of
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
+from pure_cli.settings.attribute import AttributeSettings
+from pure_cli.settings.shared import AUTO
 from pure_cli.stages.inputs.freshness import attribute_provenance, earlier, require_unchanged
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.relevances.work import AttributionJob, Task, write_batch

@@ -9,10 +9,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from pure_cli.artifacts import Calibration, need_layers, read_calibrations, read_collected, write_calibration
-from pure_cli.config import CalibrateSettings, fingerprint
+from pure_cli.config import fingerprint
 from pure_cli.core.directions import AT, module_of
 from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.provenance import Provenance
+from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.stages.evaluation.result_files import ALL, PLANTED, ResultFiles, ResultKey, publish
 from pure_cli.stages.evaluation.study import Result
 from pure_cli.stages.outcome import Outcome, Progress, silent

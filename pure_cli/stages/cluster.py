@@ -20,8 +20,9 @@ from pure_cli.artifacts import (
     read_clusterings,
     write_clusterings,
 )
-from pure_cli.config import AUTO, ClusterSettings
 from pure_cli.errors import PureError
+from pure_cli.settings.cluster import ClusterSettings
+from pure_cli.settings.shared import AUTO
 from pure_cli.stages.inputs.features import NULLS, RULE, FeatureSource, Sources
 from pure_cli.stages.inputs.freshness import earlier
 from pure_cli.stages.outcome import Outcome, Progress, silent

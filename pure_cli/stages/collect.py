@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, read_seen, write_collected
-from pure_cli.config import SCORE_OPTIONS, CollectSettings, fingerprint
+from pure_cli.config import fingerprint
 from pure_cli.data.listing import Listing
 from pure_cli.data.spool import parts_of, picked
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.models.trust import trust
 from pure_cli.provenance import Provenance, changes
+from pure_cli.settings.collect import SCORE_OPTIONS, CollectSettings
 from pure_cli.stages.inputs.freshness import ImageChanges, drift, seen_now
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.references.dataset_pass import check_damage, not_finite_notes, search
@@ -64,7 +65,7 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     before = _previous(store, spec, settings.force)
     if settings.force:
         store.drop_partial("collect")
-    how: dict[str, Any] = {"n": settings.n, **({"score": settings.score} if settings.score else {})}
+    how: dict[str, Any] = {"n": settings.references, **({"score": settings.score} if settings.score else {})}
     how |= {"channels_axis": settings.channels} if settings.channels else {}
     kept = _still_valid(before, made_from, how)
     moved = drift(store, before, listing, settings.verify) if before and kept and not settings.force else None
@@ -145,9 +146,10 @@ def remembered_options(store: Store) -> dict[str, Any]:
     collected = read_collected(store)
     origin = collected.origin
     requested = {name: value for name, value in origin["requested"].items() if value is not None}
-    kept = {name: origin[name] for name in ("model", "data", "weights", "seed", "limit", "n")}
+    kept = {name: origin[name] for name in ("model", "data", "weights", "seed", "limit")}
     axes = [f"{layer}={axis}" if layer else axis for layer, axis in origin.get("channels_axis", {}).items()]
     channels = {"channels_axis": axes} if axes else {}
+    kept["references"] = origin["n"]
     return {**kept, **requested, **channels, **origin.get("score", {}), "layer": list(collected.layers)}
 
 
@@ -267,7 +269,7 @@ def open_model(
         "weights": place_of(settings.weights),
         "seed": seed,
         "limit": settings.limit,
-        "n": settings.n,
+        "n": settings.references,
         "score": settings.model_dump(mode="json", include=set(SCORE_OPTIONS), exclude_none=True),
         "requested": requested,
         "preprocessing": preprocessing.as_dict(),

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import Collected, read_collected
-from pure_cli.config import DirectionsSettings, fingerprint
+from pure_cli.config import fingerprint
 from pure_cli.core.directions import AT, module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
+from pure_cli.settings.directions import DirectionsSettings
 from pure_cli.stages.inputs.freshness import require_unchanged
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.resume.checkpoint import ArrayCheckpoint
@@ -174,7 +175,7 @@ class _Work:
         """Where the directions of a layer go."""
         if name not in self.channels:
             self.channels[name] = self._channels(name)
-        m, how = self.settings.m or min(USUAL, self.channels[name]), self.settings.how
+        m, how = self.settings.components or min(USUAL, self.channels[name]), self.settings.how
         if m > self.channels[name]:
             raise PureError(
                 f"'{name}' has {self.channels[name]} channels, and {how} finds no more components (-m {m})."

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import NeuronRows, NewRows, add_rows, need_layers, read_rows_index
-from pure_cli.config import EmbedSettings
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import UnreadableFile
 from pure_cli.models.trust import require_trusted
 from pure_cli.provenance import Provenance
+from pure_cli.settings.embed import EmbedSettings
 from pure_cli.stages.embeddings.crops import BOX, RULES, WHOLE, boxes, compute_boxes, missing_boxes
 from pure_cli.stages.embeddings.judges import Chosen, choose, require_same, require_weights, side, warnings
 from pure_cli.stages.inputs.features import EMBEDDING, Sources

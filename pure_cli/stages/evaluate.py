@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from pure_cli.artifacts import NeuronRows, read_clusterings
-from pure_cli.config import ClusterSettings, EmbedSettings, EvaluateSettings, fingerprint
+from pure_cli.config import fingerprint
 from pure_cli.core.features import ACTIVATION_FEATURES, PURE
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance
 from pure_cli.registry import METRICS
+from pure_cli.settings.cluster import ClusterSettings
+from pure_cli.settings.embed import EmbedSettings
+from pure_cli.settings.evaluate import EvaluateSettings
 from pure_cli.stages.cluster import add_clusterings
 from pure_cli.stages.embed import add_embeddings
 from pure_cli.stages.embeddings.judges import is_embedder_name, kind_of, require_embeddings, warnings

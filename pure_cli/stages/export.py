@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+import io
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,25 +14,39 @@ import numpy as np
 from pure_cli.artifacts import Clustering, Collected, need_clusterings
 from pure_cli.core.neurons import choose_neurons
 from pure_cli.errors import PureError, unknown
+from pure_cli.files import disk_errors, write_whole
+from pure_cli.settings.export import ExportSettings, MembersSettings
 from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.workspace import Store
 
+DEFAULT = "virtual-neurons.csv"
 COLUMNS = ("address", "features", "k", "index", "path", "score", "share", "label", "class")
 
 
-def members(
-    store: Store,
-    neurons: str | None = None,
-    layer: Sequence[str] | None = None,
-    features: Sequence[str] | None = None,
-    k: Sequence[str] | None = None,
-) -> dict[str, list[Any]]:
-    """A row for each reference of each virtual neuron, by column.
+def export(store: Store, settings: ExportSettings, progress: Progress = silent) -> Outcome:
+    """Write what `members` gives as a table, by the ending of the file.
 
-    Parameters
-    ----------
-    neurons : as of ``--neurons``; all that have virtual neurons where nothing is said
-    layer, features, k : of the clusterings; all that are there where nothing is said
+    Raises
+    ------
+    PureError
+        As of `members`, or there is no pyarrow for Parquet.
+    PureFailure
+        The file cannot be written.
+    """
+    begin, file = time.perf_counter(), settings.out or store.root / DEFAULT
+    columns = members(store, settings)
+    rows = len(columns["address"])
+    layers = list(dict.fromkeys(address.rpartition("/")[0] for address in columns["address"]))
+    (_write_csv if file.suffix.lower() == ".csv" else _write_parquet)(file, columns)
+    progress(rows, rows)
+    outcome = Outcome("export", layers, rows, "rows", details={"file": str(file), "columns": list(columns)})
+    outcome.seconds = time.perf_counter() - begin
+    return outcome
+
+
+def members(store: Store, settings: MembersSettings) -> dict[str, list[Any]]:
+    """A row for each reference of each virtual neuron, by column.
 
     Returns
     -------
@@ -43,18 +61,22 @@ def members(
         There is no such clustering, one is stale, or it lacks a neuron that was asked for.
     """
     sources, clusterings = Sources(store), need_clusterings(store)
-    asked = {"layer": layer, "features": features, "k": k}
-    for name, wanted in asked.items():
+    wanted = {
+        "layer": settings.layer,
+        "features": settings.features,
+        "k": None if settings.k is None else [str(k) for k in settings.k],
+    }
+    for name, values in wanted.items():
         there = list(dict.fromkeys(str(one.provenance.settings[name]) for one in clusterings.values()))
-        for value in wanted or ():
+        for value in values or ():
             if value not in there:
                 raise unknown(f"{name} of a clustering", value, there, "Run `pure cluster` to add it.")
     found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for clustering in clusterings.values():
         own = clustering.provenance.settings
-        if all(wanted is None or str(own[name]) in wanted for name, wanted in asked.items()):
+        if all(values is None or str(own[name]) in values for name, values in wanted.items()):
             sources.of(own["layer"], own["features"]).require_current(clustering)
-            for row in _rows(clustering, sources.collected, neurons):
+            for row in _rows(clustering, sources.collected, settings.neurons):
                 for name, value in zip(COLUMNS, row, strict=True):
                     found[name].append(value)
     if not found["address"]:
@@ -81,3 +103,29 @@ def _rows(clustering: Clustering, collected: Collected, neurons: str | None) -> 
                     f"{own['layer']}/{neuron}.{virtual + 1}", own["features"], own["k"], image, path_of[image],
                     float(layer.top.value[neuron, slot]), share, named, name,
                 )  # fmt: skip
+
+
+def _write_csv(file: Path, columns: Mapping[str, list[Any]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    _write(file, text.getvalue())
+
+
+def _write_parquet(file: Path, columns: Mapping[str, list[Any]]) -> None:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet
+    except ImportError:
+        raise PureError("Parquet needs pyarrow: pip install 'pure-cli[parquet]', or write .csv.") from None
+    columns = {**columns, "k": list(map(str, columns["k"]))}  # a number, or auto
+    buffer = io.BytesIO()
+    pa.parquet.write_table(pa.table(columns), buffer)
+    _write(file, buffer.getvalue())
+
+
+def _write(file: Path, content: str | bytes) -> None:
+    with disk_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, content)

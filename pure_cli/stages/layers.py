@@ -4,10 +4,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pure_cli.config import CollectSettings
 from pure_cli.core.directions import module_of
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, parse_model
+from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.collect import PREPROCESSING, open_model
 from pure_cli.waiting import waiting_for
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pure_cli.views.notebook import Displayed
+from pure_cli.words import duration
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) as a stage goes on."""
@@ -14,8 +20,8 @@ def silent(done: int, total: int) -> None:
     """No progress shown."""
 
 
-@dataclass
-class Outcome:
+@dataclass(repr=False)
+class Outcome(Displayed):
     """What a stage did.
 
     Attributes
@@ -40,3 +46,17 @@ class Outcome:
     @property
     def up_to_date(self) -> bool:
         return self.computed == 0
+
+    def __rich__(self) -> RenderableType:
+        """What was done in a line, the notes, and the tables that have a verdict."""
+        from rich.console import Group
+        from rich.text import Text
+
+        from pure_cli.views.tables import as_rich
+
+        unit = self.unit.removesuffix("s") if self.computed == 1 else self.unit
+        what = f"{self.computed:,} {unit} in {duration(self.seconds)}"
+        line = f"✓ {self.stage}: {'up to date' if self.up_to_date else what} ({', '.join(self.layers)})"
+        tables = [table for table in self.details.get("tables", []) if table.get("verdict")]
+        notes = [Text(f"Note: {note}", style="yellow") for note in self.notes]
+        return Group(Text(line), *notes, *(as_rich(table, compact=True) for table in tables))

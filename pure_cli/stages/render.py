@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path, need_clusterings, need_layers
-from pure_cli.config import RenderSettings
 from pure_cli.core.neurons import choose_neurons
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, UnreadableFile, unknown
 from pure_cli.files import TEMPORARY, crc_or_none, file_crc, write_whole
 from pure_cli.models.spec import parse_model
+from pure_cli.settings.render import RenderSettings
 from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, WHOLE, HeatmapReader
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent

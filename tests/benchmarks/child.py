@@ -50,7 +50,7 @@ def store(shared: Path, work: Path) -> dict[str, float]:
         workspace.cluster(k=[2, 3, 4, 5])
         with h5py.File(workspace.path / "attribute.h5") as file:
             sizes[kind] = file["layers/layer3/relevance/layer2"].id.get_storage_size()
-        labels[kind] = [workspace.virtual_neurons("layer3", k=k).label for k in (2, 3, 4, 5)]
+        labels[kind] = [workspace.virtual_neurons("layer3", k=k).clustering.label for k in (2, 3, 4, 5)]
     pairs = [
         pair
         for one, other in zip(labels["float32"], labels["float16"], strict=True)

@@ -172,7 +172,7 @@ def test_a_layer_that_would_lead_out_of_its_folder_is_refused(finished, refused)
 def test_features_that_would_lead_out_of_the_folder_of_figures_are_refused(finished, refused):
     """The names of figures are made of settings that stand in the file."""
     from pure_cli.artifacts import read_clusterings, read_collected
-    from pure_cli.config import RenderSettings
+    from pure_cli.settings.render import RenderSettings
     from pure_cli.stages.render import _jobs
 
     clustering = next(iter(read_clusterings(Store(finished.workspace)).values()))

@@ -1,13 +1,12 @@
 """Every option of every command changes what its stage gets."""
 
 import pytest
-import typer
 
-from pure_cli import api, config
-from pure_cli.app import app
+from pure_cli import api, config, registry
 from pure_cli.commands.common import HABITS
-from pure_cli.commands.run import UNITS
+from pure_cli.commands.usage import whole
 from pure_cli.errors import PureError
+from pure_cli.settings.shared import OnDevice
 from pure_cli.stages.outcome import Outcome
 
 NOT_FOR_STAGES = {*HABITS, "list_layers", "help"}  # what is shown, and where
@@ -19,7 +18,7 @@ VALUES = {
     "transform": "sqrt-l2", "sort": "polysemantic", "crop": "none", "format": "pdf", "interpolation": "nearest",
     "how": "nmf", "device": "cpu", "channels_axis": "last", "directions_part": "encoder",
 }  # fmt: skip
-COMMANDS = {name: command for name, command in typer.main.get_command(app).commands.items() if name in UNITS}
+COMMANDS = {name: whole(name, registry.COMMANDS[name]) for name in config.stage_names()}
 EVERY = [(name, option.name) for name, command in COMMANDS.items() for option in command.params]
 
 
@@ -33,8 +32,10 @@ def words(command: str, option) -> list[str]:
         return [VALUES[option.name]]
     if option.is_flag:
         return [option.secondary_opts[0] if option.secondary_opts else option.opts[0]]
-    annotation = str(config.STAGES[command].model_fields[option.name].annotation)
+    annotation = str(config.known_options(command)[option.name].kind)
     number = "int" in annotation or "float" in annotation
+    if (command, option.name) == ("export", "out"):
+        return [option.opts[0], "other.csv"]
     return [option.opts[0], VALUES.get(option.name, "7" if number else "0" if option.name == "neurons" else "other")]
 
 
@@ -43,7 +44,7 @@ def gets(cli, monkeypatch, tmp_path):
     """What the stage of a command gets."""
     found = []
 
-    def note(self, stage, function, settings, progress):
+    def note(self, stage, settings, progress):
         found.append(settings)
         raise Got
 
@@ -73,13 +74,13 @@ def test_every_option_changes_what_the_stage_gets(gets, command, name):
         assert getattr(after, name) != getattr(before, name)
 
 
-@pytest.mark.parametrize("stage", list(config.STAGES))
+@pytest.mark.parametrize("stage", config.stage_names())
 def test_every_option_of_a_command_is_a_key_of_the_file(stage):
     own = {option.name for option in COMMANDS[stage].params} - NOT_FOR_STAGES
-    assert own == set(config.STAGES[stage].model_fields)
+    assert own == set(config.known_options(stage))
 
 
-@pytest.mark.parametrize("stage", list(config.STAGES))
+@pytest.mark.parametrize("stage", config.stage_names())
 def test_a_file_may_say_options_as_the_command_line_does(stage, tmp_path):
     file = tmp_path / "study.yaml"
     for option in COMMANDS[stage].params:
@@ -89,25 +90,25 @@ def test_a_file_may_say_options_as_the_command_line_does(stage, tmp_path):
                 with pytest.raises(PureError, match=f"command line alone: leave it out, and pass --{name}"):
                     config.read_config(file)
             elif option.name != "workspace":
-                assert config.options_of(config.read_config(file), stage) == {option.name: "1"}
+                assert config.stage_options(config.read_config(file), stage) == {option.name: "1"}
 
 
 @pytest.mark.parametrize("written", ["deterministic: false", "deterministic: off\ncollect: {deterministic: no}"])
 def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path, written):
     found = {}
 
-    def note(self, stage, function, settings, progress):
+    def note(self, stage, settings, progress):
         found[stage] = settings
         return Outcome(stage, [], 0, "")
 
     monkeypatch.setattr(api.Workspace, "_run", note)
     monkeypatch.setattr(api.Workspace, "virtual_neuron_tables", lambda *_, **__: [])
-    every = "\n".join(f"{stage}: {{}}" for stage in ("embed", "calibrate"))
+    every = "\n".join(f"{stage}: {{}}" for stage in ("embed", "calibrate", "export"))
     more = "evaluate: {metric: labels}\ndirections: {how: pca}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")
     answer = cli("run", "-c", tmp_path / "study.yaml", "-w", tmp_path / "w")
     assert answer.code == 0, answer.err
-    assert found.keys() == config.STAGES.keys()
-    running = {stage: own for stage, own in found.items() if isinstance(own, config.OnDevice)}
+    assert set(found) == set(config.stage_names())
+    running = {stage: own for stage, own in found.items() if isinstance(own, OnDevice)}
     assert len(running) > 5
     assert not any(own.deterministic for own in running.values())

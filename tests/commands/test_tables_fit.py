@@ -87,7 +87,7 @@ def test_commands_print_no_line_that_is_too_long(workspace, cli, monkeypatch, wi
 
 def test_json_has_images_scores_and_lower_channels_of_each_virtual_neuron(workspace, cli):
     table = cli("cluster", "-w", workspace.path, "--json").json["tables"][0]
-    found = workspace.virtual_neurons(LAYER)
+    found = workspace.virtual_neurons(LAYER).clustering
     references = workspace.references(LAYER)
     for row in table["neurons"]:
         place = found.neuron.tolist().index(row["neuron"])

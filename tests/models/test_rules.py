@@ -9,10 +9,11 @@ import torchvision
 from crp.attribution import CondAttribution
 from zennit.torchvision import ResNetCanonizer, VGGCanonizer
 
-from pure_cli.config import AttributeSettings, make
+from pure_cli.config import make
 from pure_cli.core.circuits import Circuits, Heatmaps
 from pure_cli.errors import PureError
 from pure_cli.models.rules import RULES, circuits_for, composite_for, heatmap_rule, in_force
+from pure_cli.settings.attribute import AttributeSettings
 
 
 def pair(name: str):

@@ -31,7 +31,7 @@ def test_each_neuron_has_as_many_virtual_neurons_as_its_k(workspace):
     assert ((found["polysemanticity"] >= 0) & (found["polysemanticity"] <= 1)).all()
     assert ((found["p"] > 0) & (found["p"] <= 1)).all()
     assert (found["k"][found["p"] > 0.05] <= 1).all()
-    own = workspace.virtual_neurons("layer3", k="auto")
+    own = workspace.virtual_neurons("layer3", k="auto").clustering
     assert own.k.tolist() == found["k"].tolist()
 
 

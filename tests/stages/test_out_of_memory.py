@@ -11,10 +11,10 @@ from safetensors.numpy import load_file
 
 from pure_cli import Workspace
 from pure_cli.artifacts import read_collected
-from pure_cli.config import Running
 from pure_cli.core.memory import is_out_of_memory
 from pure_cli.data.listing import list_images
 from pure_cli.errors import PureFailure
+from pure_cli.settings.shared import Running
 from pure_cli.stages.planted.units import look
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.network import open_network

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pure_cli.artifacts import NeuronRows
-from pure_cli.config import EmbedSettings
 from pure_cli.embedders.kind import WEIGHTS, EmbedderKind
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, weights_place
 from pure_cli.models.trust import require_trusted, trust
 from pure_cli.registry import EMBEDDERS
+from pure_cli.settings.embed import EmbedSettings
 from pure_cli.stages.embeddings.crops import WHOLE
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.runtime.images import first_image, place_of

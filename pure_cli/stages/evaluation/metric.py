@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.config import EvaluateSettings
 from pure_cli.core.metrics.statistics import mean_and_error
+from pure_cli.settings.evaluate import EvaluateSettings
 from pure_cli.stages.evaluation.study import Result, Study, Table, finite, highest
 from pure_cli.stages.outcome import Outcome, Progress
 from pure_cli.workspace import Store

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.config import CalibrateSettings, EvaluateSettings
+from pure_cli.settings.calibrate import CalibrateSettings
+from pure_cli.settings.evaluate import EvaluateSettings
 from pure_cli.stages.evaluation.metric import Figures, Metric
 from pure_cli.stages.evaluation.result_files import PLANTED
 from pure_cli.stages.outcome import Outcome, Progress

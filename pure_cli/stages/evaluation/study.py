@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path
-from pure_cli.config import Running
 from pure_cli.core.metrics.statistics import Estimate
+from pure_cli.settings.shared import Running
 from pure_cli.stages.embeddings.judges import weights_of
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.outcome import Progress

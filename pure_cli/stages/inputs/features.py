@@ -26,7 +26,6 @@ from pure_cli.artifacts import (
     read_rows,
     read_rows_index,
 )
-from pure_cli.config import AUTO
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import AT, KINDS, LOWER_ACTIVATION, Kind, joined, transformed
 from pure_cli.core.neurons import choose_neurons
@@ -34,6 +33,7 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance, Status
+from pure_cli.settings.shared import AUTO
 from pure_cli.stages.inputs.freshness import Inputs, attribute_provenance, earlier, inputs_now
 from pure_cli.workspace import Store
 

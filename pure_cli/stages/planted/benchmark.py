@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pure_cli.artifacts import read_collected
-from pure_cli.config import CalibrateSettings
 from pure_cli.core.features import Kind
 from pure_cli.core.metrics.agreement import agreement
 from pure_cli.core.metrics.statistics import Estimate, shared_mean
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.errors import PureError, unknown
+from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.stages.inputs.freshness import require_unchanged
 from pure_cli.stages.outcome import Progress
 from pure_cli.stages.planted.scores import LEAKING, RecipeScores, Units, kinds_for, leaks, score

@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pure_cli.artifacts import Collected, read_collected
-from pure_cli.config import AttributeSettings, CollectSettings, Running
 from pure_cli.core.directions import AT, module_of
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
 from pure_cli.data.loader import batches
 from pure_cli.data.sources.subset import subset
 from pure_cli.files import write_whole
+from pure_cli.settings.attribute import AttributeSettings
+from pure_cli.settings.collect import CollectSettings
+from pure_cli.settings.shared import Running
 from pure_cli.stages.attribute import attribute
 from pure_cli.stages.collect import collect, remembered_options
 from pure_cli.stages.resume.pair_work import Plan

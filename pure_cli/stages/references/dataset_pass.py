@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.config import CollectSettings, fingerprint
+from pure_cli.config import fingerprint
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, PureFailure
+from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.outcome import Progress
 from pure_cli.stages.references.scores import LayerScores, Scored
 from pure_cli.stages.resume.checkpoint import Checkpoint
@@ -55,7 +56,7 @@ def search(
             scored = scores.of(batch) if len(batch.index) else {}
             state.damaged += damaged
             if scored:
-                broken = _compete(state.tops, scored, batch.index, settings.n)
+                broken = _compete(state.tops, scored, batch.index, settings.references)
                 state.nan_images += int(broken.sum())
                 if broken.any() and state.nan_image == NO_IMAGE:
                     state.nan_image = int(batch.index[broken.argmax()])

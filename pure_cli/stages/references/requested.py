@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pure_cli.artifacts import Collected
-from pure_cli.config import CollectSettings, fingerprint, preset_lower_layers
+from pure_cli.config import fingerprint, preset_lower_layers
 from pure_cli.core.directions import AT, Directions, module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import ModelSpec
+from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import Network
 

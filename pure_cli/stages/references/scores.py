@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.config import CollectSettings
 from pure_cli.core.directions import AT, module_of
 from pure_cli.data.labels import BY_NAME, BY_NUMBER, misnumbered
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
+from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, named_images

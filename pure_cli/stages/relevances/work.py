@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pure_cli.artifacts import Collected
-from pure_cli.config import AttributeSettings
 from pure_cli.core.directions import module_of
 from pure_cli.errors import PureFailure
+from pure_cli.settings.attribute import AttributeSettings
 from pure_cli.stages.resume.pair_work import PairWork, Plan
 from pure_cli.stages.resume.unfinished_work import Work
 from pure_cli.stages.runtime.network import Network

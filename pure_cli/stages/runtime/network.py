@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pure_cli.artifacts import Collected
-from pure_cli.config import Running
 from pure_cli.core.directions import CHANNELS, Channels, Directions, module_of
 from pure_cli.core.memory import keep_memory
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.models.trust import require_trusted
+from pure_cli.settings.shared import Running
 from pure_cli.waiting import waiting_for
 
 if TYPE_CHECKING:

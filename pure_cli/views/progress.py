@@ -3,16 +3,15 @@
 import math
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from pure_cli.waiting import telling, waiting_for
-from pure_cli.words import printable
+from pure_cli.words import duration, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from pure_cli.stages.outcome import Progress
 
 PLAIN_SECONDS = 10.0  # between lines of progress where there is no terminal
 PATIENCE = 0.8  # seconds of silence until a line says what is waited for
@@ -20,17 +19,6 @@ SMOOTHING = 15.0  # seconds in which the time left follows a new pace
 SURE = (2, 2.0)  # things and seconds that a pace is made of, at least
 STEPS = "steps"  # a unit whose pace says nothing
 FIRST = "reading the workspace"
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 def about(seconds: float) -> str:
@@ -76,7 +64,7 @@ class Pace:
 class Shown:
     """Progress that is not shown; the base of those that are. A context, and a callback (done, total)."""
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Callable[[int, int], None]:
         return self.update
 
     def __exit__(self, *error: object) -> None:
@@ -93,7 +81,7 @@ class Telling(Shown):
         self._console, self._stage, self._unit = console, stage, unit
         self._pace, self._context = Pace(), ExitStack()
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Callable[[int, int], None]:
         self._context.enter_context(telling(self.wait))
         waiting_for(FIRST)
         return self.update
@@ -116,7 +104,7 @@ class Bar(Telling):
         self._bar = Progress(TextColumn("{task.description}"), BarColumn(), *texts, console=console, transient=True)
         self._task: Any = self._bar.add_task(stage, total=None, count="", rate="", left="")
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Callable[[int, int], None]:
         self._bar.start()
         self._context.callback(self._bar.stop)
         return super().__enter__()
@@ -166,3 +154,15 @@ class Lines(Telling):
     def _line(self, text: str) -> None:
         self._said = time.monotonic()
         self._console.print(f"{self._stage}: {text}", soft_wrap=True, markup=False)
+
+
+def shown(stage: str, unit: str, console: "Console", elsewhere: bool = True) -> Shown:
+    """How progress is shown on a console: as a bar where it is a terminal or a notebook.
+
+    Parameters
+    ----------
+    elsewhere : with lines where it is neither
+    """
+    if console.is_terminal or console.is_jupyter:
+        return Bar(console, stage, unit)
+    return Lines(console, stage, unit) if elsewhere else Shown()

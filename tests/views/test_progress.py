@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 from rich.console import Console
 
-from pure_cli.commands import progress
-from pure_cli.commands.progress import Bar, Lines, Pace, about
+from pure_cli.views import progress
+from pure_cli.views.progress import Bar, Lines, Pace, about
 from pure_cli.waiting import waiting_for
 
 

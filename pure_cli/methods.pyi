@@ -1,0 +1,519 @@
+"""The methods of `Workspace` that do a stage each. Written by ``make stubs``."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pure_cli.stages.outcome import Outcome
+
+class StageMethods:
+    def _do(self, stage: str, options: dict[str, Any], progress: bool | Callable[[int, int], None]) -> Outcome: ...
+    def collect(
+        self,
+        *,
+        model: str | None = None,
+        data: Path | str | None = None,
+        weights: Path | str | None = None,
+        layer: str | Sequence[str] | None = None,
+        references: int = 100,
+        limit: int | None = None,
+        directions: Path | str | None = None,
+        directions_relu: bool = False,
+        directions_part: Literal["decoder", "encoder"] | None = None,
+        channels_axis: str | Sequence[str] | None = None,
+        by: Literal["activation", "relevance"] = "activation",
+        pool: Literal["max", "mean", "sum"] | None = None,
+        rule: str | None = None,
+        target: Literal["label", "predicted"] | None = None,
+        resize: int | None = None,
+        crop_size: int | None = None,
+        interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        force: bool = False,
+        verify: bool = False,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        workers: int | None = None,
+        strict: bool = False,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Find every neuron's reference images: those that excite it most.
+
+        Where nothing is said of model and images, those of the workspace are meant, with the options that it has.
+
+        Parameters
+        ----------
+        model : A preset (resnet50, …), torchvision:NAME, timm:NAME, hf:NAME or FILE.py:FUNCTION. [default: that of
+            the workspace]
+        data : Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz,
+            others: see docs/data.md (arrays, folder, huggingface, lists, subset, torchvision-layouts, webdataset);
+            DIR#SPLIT is a split of it. [default: PURE_DATA of the environment with --model, else those of the
+            workspace]
+        weights : A .safetensors file or torch checkpoint, FILE#KEY for weights in it; none: a seeded
+            initialisation. [default: the model's own]
+        layer : Where the neurons are, or a list of several. [default: the preset's, or the last stage]
+        references : Reference images for each neuron. [default: 100]
+        limit : Use N images only, spread evenly over the data.
+        directions : Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch
+            checkpoint; a row each, probes, or a sparse autoencoder's decoder.
+        directions_relu : Negative activations of the directions count as zero.
+        directions_part : Of a sparse autoencoder: decoder, what it adds up, or encoder, what its latents read.
+            [default: decoder]
+        channels_axis : Which axis of its output has a layer's channels, first or last behind the images: of the
+            layers of --layer, or LAYER=AXIS of any, or a list of several. [default: what the layers in it work
+            along]
+        by : Rank images by the neuron's activation, or by its relevance for the model's output (RelMax). [default:
+            activation]
+        pool : Score over space: max, mean or sum. [default: max; of relevance: sum]
+        rule : Of --by relevance, as of `pure attribute`. [default: epsilon-plus-flat; attn-lrp where there is
+            attention]
+        target : Of --by relevance: the output of the image's label, or the predicted one. [default: label, where
+            labels number the model's outputs]
+        resize : Length of the short side.
+        crop_size : Side of the centre crop.
+        interpolation : nearest, bilinear or bicubic.
+        mean : On the scale 0 to 1.
+        std : On the scale 0 to 1.
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        workers : Processes that decode images. [default: one a core, 8 at most]
+        strict : Stop at the first image that cannot be read.
+        seed : Of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def directions(
+        self,
+        how: Literal["pca", "nmf"],
+        *,
+        components: int | None = None,
+        layer: str | Sequence[str] | None = None,
+        limit: int | None = None,
+        sample: int = 8,
+        out: Path | str | None = None,
+        force: bool = False,
+        verify: bool = False,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        workers: int | None = None,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Take a layer's activations apart into directions, for `collect` to take as its ``directions``.
+
+        Parameters
+        ----------
+        how : Principal components, of all positions of all images; or non-negative ones, of a sample of them.
+        components : Directions to find. [default: 64, or one a channel]
+        layer : One, or a list of several. [default: all that the stage before did]
+        limit : Use N images only, spread evenly over the data.
+        sample : For nmf: positions drawn from each image. [default: 8]
+        out : A .safetensors file. [default: directions/LAYER/HOW-M.safetensors in the workspace]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        workers : Processes that decode images. [default: one a core, 8 at most]
+        seed : Of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["files"]`` has the file of each layer, ``details["explained"]`` its share.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def calibrate(
+        self,
+        *,
+        layer: str | Sequence[str] | None = None,
+        lower_layer: str | Sequence[str] | None = None,
+        budget: float = 1.0,
+        grouping: Path | str | None = None,
+        latex: bool = False,
+        force: bool = False,
+        verify: bool = False,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        workers: int | None = None,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Find the recipe that tells meanings apart on this network and data, by units whose meanings are known.
+
+        Parameters
+        ----------
+        layer : One, or a list of several. [default: all that the stage before did]
+        lower_layer : To be tried beside the paper's, or a list of several. [default: the parts of the layer]
+        budget : 1: 90 units of each kind and number of meanings; the time goes with it. [default: 1]
+        grouping : A .csv file with a line class,group for each class: groups are the meanings. [default: the
+            classes]
+        latex : Write the tables as LaTeX too.
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        workers : Processes that decode images. [default: one a core, 8 at most]
+        seed : Of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["recipes"]`` has the recipe of each layer, ``details["tables"]`` the measurements.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def attribute(
+        self,
+        *,
+        neurons: int | str | Sequence[int] | None = None,
+        layer: str | Sequence[str] | None = None,
+        recipe: Literal["paper", "calibrated"] = "paper",
+        lower_layer: str | Sequence[str] | None = None,
+        rule: str = "gradient-x-input",
+        position: Literal["all", "max"] = "all",
+        precision: Literal["float32", "bfloat16"] = "float32",
+        store: Literal["float32", "float16"] = "float32",
+        force: bool = False,
+        verify: bool = False,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        workers: int | None = None,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Attribute each neuron's activation to the channels of a lower layer, for all its references.
+
+        Parameters
+        ----------
+        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        layer : One, or a list of several. [default: all that the stage before did]
+        recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
+            other options win. [default: paper]
+        lower_layer : Whose channels get the relevance, or a list of several. A function goes by its module:
+            layer4.1:relu. [default: the preset's, or the stage before]
+        rule : How relevance is computed. attn-lrp (LRP for attention and layer norm), epsilon (LRP-ε at every
+            linear layer), epsilon-alpha2-beta1 (LRP-α2β1 at convolutions, ε at dense layers), epsilon-
+            alpha2-beta1-flat (LRP-α2β1, flat at the first layer), epsilon-plus (LRP-z⁺ at convolutions, ε at dense
+            layers), epsilon-plus-flat (LRP-z⁺, flat at the first layer, PURE's for heatmaps), gamma (LRP-γ (0.25)
+            at convolutions, ε at dense layers), gradient-x-input (gradient × activation, as in PURE), integrated-
+            gradients (gradients along the line from zero). [default: gradient-x-input]
+        position : Where the neuron's activation counts: all, or max, its maximal position alone. [default: all]
+        precision : float32, or bfloat16: about 1.5 times as fast where the processor has it, with other results;
+            for gradient-x-input. [default: float32]
+        store : float32, or float16: relevances take half of the disk. [default: float32]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        workers : Processes that decode images. [default: one a core, 8 at most]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def embed(
+        self,
+        *,
+        neurons: int | str | Sequence[int] | None = None,
+        layer: str | Sequence[str] | None = None,
+        embedder: str | Sequence[str] | None = None,
+        embedder_layer: str | None = None,
+        embedder_weights: Path | str | None = None,
+        embedder_size: int | None = None,
+        crop: Literal["crp", "activation", "none"] = "crp",
+        force: bool = False,
+        verify: bool = False,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        workers: int | None = None,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Embed every reference image, cut to what the neuron saw of it, with a foundation model.
+
+        Parameters
+        ----------
+        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        layer : One, or a list of several. [default: all that the stage before did]
+        embedder : One, or a list of several. clip (CLIP's tokens, the paper's judge, also as clip:ARCH/TAG), clip-
+            image (CLIP's image vector, which text can be compared with, also as clip-image:ARCH/TAG), dinov2
+            (DINOv2's tokens, the paper's second judge, also as dinov2:NAME), file (A network of one's own, as
+            FILE.py:FUNCTION), pixels (the colours of a small image, no judge), timm (A network of timm without its
+            classifier, as timm:NAME), torchvision (A network of torchvision, as torchvision:NAME). [default: clip]
+        embedder_layer : Of the embedder, pooled over space.
+        embedder_weights : A local checkpoint. [default: those of embeddings with this name, else downloaded]
+        embedder_size : Side of its input. [default: its own; 224 for dinov2]
+        crop : What to embed: crp, cut to what the neuron saw by its heatmap; activation, by its map (far cheaper);
+            none, the whole image. [default: crp]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        workers : Processes that decode images. [default: one a core, 8 at most]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def cluster(
+        self,
+        *,
+        neurons: int | str | Sequence[int] | None = None,
+        layer: str | Sequence[str] | None = None,
+        recipe: Literal["paper", "calibrated"] = "paper",
+        features: str | Sequence[str] | None = None,
+        transform: str = "l1",
+        k: int | str | Sequence[int | str] | None = None,
+        sort: Literal["silhouette", "polysemantic", "neuron"] = "silhouette",
+        force: bool = False,
+        verify: bool = False,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Split each neuron into virtual neurons: clusters of its references by circuit.
+
+        Parameters
+        ----------
+        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        layer : One, or a list of several. [default: all that the stage before did]
+        recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
+            other options win. [default: paper]
+        features : pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation or
+            embeddings, or a list of several. [default: pure]
+        transform : Of the relevances. l1 (the paper's, with an L1 norm of one), none (as they were attributed),
+            sqrt-l2 (signed square root, with an L2 norm of one). [default: l1]
+        k : Virtual neurons for each neuron, as in 2 or 2,3,4; auto: as many as the evidence says, perhaps one.
+            [default: 2]
+        sort : silhouette, the clearest split first; polysemantic, with --k auto; or neuron. [default: silhouette]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        seed : Of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def render(
+        self,
+        *,
+        neurons: int | str | Sequence[int] | None = None,
+        layer: str | Sequence[str] | None = None,
+        recipe: Literal["paper", "calibrated"] = "paper",
+        features: str | Sequence[str] | None = None,
+        transform: str = "l1",
+        k: int | str | Sequence[int | str] | None = None,
+        crop: Literal["crp", "activation", "none"] = "crp",
+        images: int = 8,
+        format: Literal["png", "pdf", "svg"] = "png",
+        out: Path | str | None = None,
+        force: bool = False,
+        verify: bool = False,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Draw a figure for each neuron: its references on a map, and rows of what each virtual neuron responds to.
+
+        Parameters
+        ----------
+        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        layer : One, or a list of several. [default: all that the stage before did]
+        recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
+            other options win. [default: paper]
+        features : pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation or
+            embeddings, or a list of several. [default: pure]
+        transform : Of the relevances. l1 (the paper's, with an L1 norm of one), none (as they were attributed),
+            sqrt-l2 (signed square root, with an L2 norm of one). [default: l1]
+        k : Which clusterings to show, as in 2 or 2,3. [default: the smallest that splits]
+        crop : crp: cut and darken to what the neuron saw; activation: by its map; none. [default: crp]
+        images : Images in a row, 8 at most. [default: 8]
+        format : png, pdf or svg. [default: png]
+        out : Folder of the figures. [default: figures in the workspace]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        seed : Of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["files"]`` has the figures.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def evaluate(
+        self,
+        *,
+        metric: str | Sequence[str],
+        neurons: int | str | Sequence[int] | None = None,
+        layer: str | Sequence[str] | None = None,
+        features: str | Sequence[str] | None = None,
+        k: int | str | Sequence[int | str] | None = None,
+        judge: str | None = None,
+        polysemantic: float | None = None,
+        sample: int = 0,
+        embed: bool = False,
+        latex: bool = False,
+        force: bool = False,
+        verify: bool = False,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        workers: int | None = None,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Measure how good the virtual neurons are, for all kinds of features and numbers of clusters.
+
+        Parameters
+        ----------
+        metric : One, or a list of several. clip, dinov2 or any embeddings in the workspace (separation, by these),
+            correlation (whether distances among references agree with the judge's), labels (whether virtual neurons
+            follow the labels of the images), ms (monoSemanticity score of neurons and of their virtual neurons),
+            planted (what `pure calibrate` measured on units with known meanings), semantics (semanticlens's scores
+            of neurons and of their virtual neurons), separation (distances within and across virtual neurons, the
+            paper's main table), stability (whether other references, or another seed, give the same virtual
+            neurons).
+        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        layer : One, or a list of several. [default: all that the stage before did]
+        features : Kinds to compare; repeat. [default: pure, activations, embeddings that have all of the neurons]
+        k : Numbers of clusters. [default: 2,3,4,5]
+        judge : Embeddings that judge, where a metric needs some. [default: clip, or the only ones there are]
+        polysemantic : A table too for the neurons that the judge itself splits by more (inter − intra). [default:
+            1.5 for clip, as in the paper; for other judges the same in their scale]
+        sample : ms: over N images of the whole data set too. [default: 0]
+        embed : Make the embeddings that are missing on the way.
+        latex : Write the tables as LaTeX too.
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        workers : Processes that decode images. [default: one a core, 8 at most]
+        seed : Of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["tables"]`` has the measurements, ``details["folders"]`` where they are as files.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def export(
+        self,
+        *,
+        neurons: int | str | Sequence[int] | None = None,
+        layer: str | Sequence[str] | None = None,
+        features: str | Sequence[str] | None = None,
+        k: int | str | Sequence[int | str] | None = None,
+        out: Path | str | None = None,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Write the images of each virtual neuron as a table, a row for each reference: CSV or Parquet.
+
+        Parameters
+        ----------
+        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        layer : One, or a list of several. [default: all that the stage before did]
+        features : Whose clusters, or a list of several. [default: all that are there]
+        k : Of which k, as in 2 or 2,3,auto. [default: all that are there]
+        out : A .csv or .parquet file. [default: virtual-neurons.csv there]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["file"]`` has the file, ``details["columns"]`` its columns.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """

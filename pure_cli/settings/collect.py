@@ -1,0 +1,170 @@
+"""Find every neuron's reference images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import field_validator, model_validator
+
+from pure_cli.registry import RULES, SOURCES
+from pure_cli.settings.option import RUNNING, option
+from pure_cli.settings.shared import AUTO, LayerName, RuleName, Running, as_list, limit_option, seed_option
+from pure_cli.settings.stage import Stage
+
+SCORE_OPTIONS = ("by", "pool", "rule", "target")  # how images are ranked
+PREPROCESSING = "Preprocessing (default: what the model was trained with)"
+NEURONS = "Other neurons than the channels of a layer"
+RANKING = "Which images come first (default: those with the highest activation)"
+SCALE = "On the scale 0 to 1."
+
+
+def _as_colours(value: Any) -> Any:
+    """One number for each of red, green and blue."""
+    if value is None:
+        return None
+    try:
+        red, green, blue = (float(part) for part in as_list(value))
+    except (TypeError, ValueError):
+        raise ValueError("three numbers are needed, for red, green and blue") from None
+    return red, green, blue
+
+
+class CollectSettings(Running):
+    """Find every neuron's reference images: those that excite it most.
+
+    Where nothing is said of model and images, those of the workspace are meant, with the options that it has.
+    """
+
+    model: str = option(
+        ...,
+        "A preset (resnet50, …), torchvision:NAME, timm:NAME, hf:NAME or FILE.py:FUNCTION.",
+        metavar="M",
+        otherwise="that of the workspace",
+    )
+    data: Path = option(
+        ...,
+        "Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz, others: "
+        f"see docs/data.md ({', '.join(SOURCES)}); DIR#SPLIT is a split of it.",
+        metavar="DIR",
+        otherwise="PURE_DATA of the environment with --model, else those of the workspace",
+    )
+    weights: Path | None = option(
+        None,
+        "A .safetensors file or torch checkpoint, FILE#KEY for weights in it; none: a seeded initialisation.",
+        metavar="FILE",
+        otherwise="the model's own",
+    )
+    layer: list[LayerName] | None = option(
+        None,
+        "Where the neurons are; repeat for several.",
+        metavar="LAYER",
+        otherwise="the preset's, or the last stage",
+    )
+    references: int = option(100, "Reference images for each neuron.", "-n", "--references", metavar="N", ge=1)
+    limit: int | None = limit_option()
+    directions: Path | None = option(
+        None,
+        "Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch checkpoint; a "
+        "row each, probes, or a sparse autoencoder's decoder.",
+        metavar="FILE",
+        panel=NEURONS,
+    )
+    directions_relu: bool = option(False, "Negative activations of the directions count as zero.", panel=NEURONS)
+    directions_part: Literal["decoder", "encoder"] | None = option(
+        None,
+        "Of a sparse autoencoder: decoder, what it adds up, or encoder, what its latents read.",
+        metavar="PART",
+        panel=NEURONS,
+        otherwise="decoder",
+    )
+    channels_axis: list[str] | None = option(
+        None,
+        "Which axis of its output has a layer's channels, first or last behind the images: of the layers of --layer, "
+        "or LAYER=AXIS of any; repeat for several.",
+        metavar="AXIS",
+        panel=NEURONS,
+        otherwise="what the layers in it work along",
+    )
+    by: Literal["activation", "relevance"] = option(
+        "activation",
+        "Rank images by the neuron's activation, or by its relevance for the model's output (RelMax).",
+        metavar="SCORE",
+        panel=RANKING,
+    )
+    pool: Literal["max", "mean", "sum"] | None = option(
+        None,
+        "Score over space: max, mean or sum.",
+        metavar="POOL",
+        panel=RANKING,
+        otherwise="max; of relevance: sum",
+    )
+    rule: RuleName | None = option(
+        None,
+        "Of --by relevance, as of `pure attribute`.",
+        metavar="RULE",
+        values=RULES,
+        panel=RANKING,
+        otherwise="epsilon-plus-flat; attn-lrp where there is attention",
+    )
+    target: Literal["label", "predicted"] | None = option(
+        None,
+        "Of --by relevance: the output of the image's label, or the predicted one.",
+        metavar="CLASS",
+        panel=RANKING,
+        otherwise="label, where labels number the model's outputs",
+    )
+    resize: int | None = option(None, "Length of the short side.", metavar="PX", panel=PREPROCESSING, ge=1)
+    crop_size: int | None = option(None, "Side of the centre crop.", metavar="PX", panel=PREPROCESSING, ge=1)
+    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = option(
+        None, "nearest, bilinear or bicubic.", metavar="HOW", panel=PREPROCESSING
+    )
+    mean: tuple[float, float, float] | None = option(None, SCALE, metavar="R,G,B", panel=PREPROCESSING)
+    std: tuple[float, float, float] | None = option(None, SCALE, metavar="R,G,B", panel=PREPROCESSING)
+    strict: bool = option(False, "Stop at the first image that cannot be read.", panel=RUNNING)
+    seed: int = seed_option()
+
+    _lists = field_validator("layer", "channels_axis", mode="before")(as_list)
+    _mean_std = field_validator("mean", "std", mode="before")(_as_colours)
+
+    @model_validator(mode="after")
+    def _of_relevance(self) -> CollectSettings:
+        for name in ("rule", "target"):
+            if getattr(self, name) is not None and self.by == "activation":
+                raise ValueError(f"--{name} is for --by relevance")
+        return self
+
+    @field_validator("channels_axis")
+    @classmethod
+    def _first_or_last(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and any(part.rpartition("=")[2] not in ("first", "last") for part in value):
+            raise ValueError("each must be first or last, or LAYER=first or LAYER=last")
+        return value
+
+    @property
+    def channels(self) -> dict[str, str]:
+        """Layer to the axis of its channels, as the user says; "" for the layers whose neurons are looked at."""
+        parts = [part.rpartition("=") for part in self.channels_axis or ()]
+        return {layer: axis for layer, _, axis in parts}
+
+    @property
+    def pooled(self) -> str:
+        """How scores are pooled over space: activation as PURE does, relevance as zennit-crp does."""
+        return self.pool or ("max" if self.by == "activation" else "sum")
+
+    @property
+    def score(self) -> dict[str, str]:
+        """What the scores are, where that is not the usual."""
+        if self.by == "activation":
+            return {} if self.pooled == "max" else {"pool": self.pooled}
+        return {"by": self.by, "pool": self.pooled, "rule": self.rule or AUTO, "target": self.target or AUTO}
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, value: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if value is not None and min(value) <= 0:
+            raise ValueError("a standard deviation must be greater than 0")
+        return value
+
+
+STAGE = Stage(CollectSettings, order=10, unit="images")

@@ -1,0 +1,66 @@
+"""Measure how good virtual neurons are."""
+
+from __future__ import annotations
+
+from pydantic import field_validator
+
+from pure_cli.registry import METRICS
+from pure_cli.settings.option import option
+from pure_cli.settings.shared import (
+    K_IN_PYTHON,
+    OfNeurons,
+    Running,
+    as_list,
+    k_as_list,
+    latex_option,
+    seed_option,
+    sorted_k,
+)
+from pure_cli.settings.stage import Stage
+
+MEASURING = "How it is measured"
+
+
+class EvaluateSettings(Running, OfNeurons):
+    """Measure how good the virtual neurons are, for all kinds of features and numbers of clusters."""
+
+    metric: list[str] = option(
+        ...,
+        "Repeat for several. clip, dinov2 or any embeddings in the workspace (separation, by these), "
+        f"{METRICS.listed()}.",
+        metavar="M",
+        values=METRICS,
+    )
+    features: list[str] | None = option(
+        None,
+        "Kinds to compare; repeat.",
+        metavar="KIND",
+        otherwise="pure, activations, embeddings that have all of the neurons",
+    )
+    k: list[int] = option([2, 3, 4, 5], "Numbers of clusters.", metavar="LIST", python=K_IN_PYTHON)
+    judge: str | None = option(
+        None,
+        "Embeddings that judge, where a metric needs some.",
+        metavar="E",
+        panel=MEASURING,
+        otherwise="clip, or the only ones there are",
+    )
+    polysemantic: float | None = option(
+        None,
+        "A table too for the neurons that the judge itself splits by more (inter − intra).",
+        metavar="GAP",
+        panel=MEASURING,
+        otherwise="1.5 for clip, as in the paper; for other judges the same in their scale",
+    )
+    sample: int = option(0, "ms: over N images of the whole data set too.", metavar="N", panel=MEASURING, ge=0)
+    embed: bool = option(False, "Make the embeddings that are missing on the way.")
+    latex: bool = latex_option()
+    seed: int = seed_option()
+
+    _lists = field_validator("metric", "features", mode="before")(as_list)
+    _ks = field_validator("k", mode="before")(k_as_list)
+    _k = field_validator("k")(sorted_k)
+
+
+RETURNS = '``details["tables"]`` has the measurements, ``details["folders"]`` where they are as files.'
+STAGE = Stage(EvaluateSettings, order=80, unit="steps", on_demand=True, returns=RETURNS)

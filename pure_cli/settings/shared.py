@@ -1,0 +1,210 @@
+"""What the settings of several stages have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
+
+from pure_cli.core.features import L1, PURE, with_transform
+from pure_cli.registry import RULES, TRANSFORMS, Registry
+from pure_cli.settings.option import RUNNING, option
+
+AUTO = "auto"  # what is chosen by evidence: k for each neuron, lower layers and features by calibrate
+COMPILED = "_orig_mod."  # in names of layers, where torch.compile has wrapped a module
+FEATURES = (
+    "pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation or embeddings; repeat "
+    "for several."
+)
+OF_BEFORE = "all that the stage before did"
+ALL_THERE = "all that are there"
+K = int | Literal["auto"]
+K_IN_PYTHON = "int | str | Sequence[int | str]"
+NEURONS_IN_PYTHON = "int | str | Sequence[int]"
+LayerName = Annotated[str, AfterValidator(lambda name: name.replace(COMPILED, ""))]
+
+
+def _one_of(registry: Registry[Any]) -> Callable[[str], str]:
+    """Checks that a name is one of a registry."""
+
+    def check(name: str) -> str:
+        if name not in registry:
+            *some, last = [repr(known) for known in registry]
+            raise ValueError(f"input should be {', '.join(some)} or {last}")
+        return name
+
+    return check
+
+
+RuleName = Annotated[str, AfterValidator(_one_of(RULES))]
+TransformName = Annotated[str, AfterValidator(_one_of(TRANSFORMS))]
+
+
+def as_list(value: Any) -> Any:
+    """A single value stands for a list of one; text is split at commas."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    if isinstance(value, int | float):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [part for item in value for part in (as_list(item) if isinstance(item, str) else [item])]
+    return value
+
+
+def _as_text(value: Any) -> Any:
+    """Neurons given as a number or a list of numbers, in the form of the command line."""
+    if hasattr(value, "tolist"):  # of numpy
+        value = value.tolist()
+    if isinstance(value, int):
+        return str(value)
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
+def k_as_list(value: Any) -> Any:
+    """``2,3`` and ``2-5``, alone or together."""
+    found: list[Any] = []
+    for part in as_list(value) or []:
+        first, dash, last = str(part).partition("-")
+        both = dash and first.isdecimal() and last.isdecimal()
+        found += range(int(first), int(last) + 1) if both else [part]
+    return found if value is not None else None
+
+
+def sorted_k(value: list[Any] | None) -> list[Any] | None:
+    """Numbers ascending, then what stands for a number chosen for each neuron."""
+    if value is None:
+        return None
+    numbers = sorted({k for k in value if k != AUTO})
+    if not value or (numbers and numbers[0] < 1):
+        raise ValueError("every k must be 1 or more")
+    return [*numbers, *([AUTO] if AUTO in value else [])]
+
+
+def seed_option() -> Any:
+    return option(0, "Of every random choice.", metavar="N", panel=RUNNING)
+
+
+def latex_option() -> Any:
+    return option(False, "Write the tables as LaTeX too.")
+
+
+def layer_option(otherwise: str = OF_BEFORE) -> Any:
+    return option(None, "Repeat for several.", metavar="LAYER", otherwise=otherwise)
+
+
+def limit_option() -> Any:
+    return option(None, "Use N images only, spread evenly over the data.", metavar="N", ge=1)
+
+
+class Options(BaseModel):
+    """What a stage needs to know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+
+class Settings(Options):
+    """Settings of a stage that keeps results in the workspace."""
+
+    force: bool = option(False, "Compute anew what is up to date.", panel=RUNNING)
+    verify: bool = option(False, "Read all images again: does any differ from the collected?", panel=RUNNING)
+
+
+class OnDevice(Settings):
+    """Settings of a stage that runs the network."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto",
+        "Where to run the network: auto, cpu, cuda or mps.",
+        metavar="NAME",
+        panel=RUNNING,
+        otherwise="auto, the fastest there is",
+    )
+    batch_size: int | None = option(
+        None, "Images at once.", metavar="N", panel=RUNNING, otherwise="what suits device and image size", ge=1
+    )
+    deterministic: bool = option(
+        True,
+        "The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the same.",
+        panel=RUNNING,
+    )
+
+
+class Running(OnDevice):
+    """Settings of a stage that runs the network on many images, which processes decode."""
+
+    workers: int | None = option(
+        None,
+        "Processes that decode images.",
+        metavar="N",
+        panel=RUNNING,
+        otherwise="one a core, 8 at most",
+        ge=0,
+    )
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """How the network is run, for another stage on the way."""
+        return {name: getattr(self, name) for name in Running.model_fields if name not in Settings.model_fields}
+
+
+class OfNeurons(Options):
+    """Settings of a stage that works on some layers and neurons of what was collected."""
+
+    neurons: str | None = option(
+        None,
+        "As in 201,2,341 or 0-63 or all.",
+        metavar="LIST",
+        otherwise=OF_BEFORE,
+        python=NEURONS_IN_PYTHON,
+    )
+    layer: list[LayerName] | None = layer_option()
+
+    _layer = field_validator("layer", mode="before")(as_list)
+    _neurons = field_validator("neurons", mode="before")(_as_text)
+
+
+class ByRecipe(Options):
+    """Settings of a stage for which there is a recipe of the paper, and one that was calibrated."""
+
+    recipe: Literal["paper", "calibrated"] = option(
+        "paper",
+        "paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best; other options "
+        "win.",
+        metavar="NAME",
+    )
+
+
+class OfFeatures(ByRecipe):
+    """Settings of a stage that works with kinds of features.
+
+    The transform is said in the names of the features: what follows knows nothing else.
+    """
+
+    features: list[str] = option([PURE], FEATURES, metavar="KIND")
+    transform: TransformName = option(
+        L1, f"Of the relevances. {TRANSFORMS.listed()}.", metavar="NAME", values=TRANSFORMS
+    )
+
+    _features = field_validator("features", mode="before")(as_list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_recipe(cls, values: Any) -> Any:
+        """The recipe says what is not said otherwise."""
+        if not isinstance(values, dict):
+            return values
+        usual: dict[str, Any] = {}
+        if values.get("recipe") == "calibrated":
+            usual = {"features": [AUTO], "k": [AUTO]}
+        elif values.get("sort") == "polysemantic":
+            usual = {"k": [AUTO]}
+        return {**usual, **values}
+
+    @model_validator(mode="after")
+    def _named(self) -> OfFeatures:
+        if self.transform != L1:
+            features = [with_transform(name, self.transform) for name in self.features]
+            object.__setattr__(self, "features", features)
+            object.__setattr__(self, "transform", L1)
+        return self

@@ -1,0 +1,40 @@
+"""What a file of `pure_cli.settings` declares to be a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pure_cli.settings.shared import Options
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage, which goes by the name of its file: a method of `Workspace`, and a section of config files.
+
+    Attributes
+    ----------
+    settings : its options; their docstring says what the stage does
+    order : in which ``pure run`` does the stages
+    unit : of its progress
+    on_demand : ``pure run`` does it only where the file has a section for it
+    returns : what ``details`` of its `Outcome` have, for the docstring of the method
+    reads_only : it changes nothing in the workspace, and waits for nobody
+    place : of its function (store, settings, progress), as ``module:function``, where that is not
+        ``pure_cli.stages.NAME:NAME``
+    """
+
+    settings: type[Options]
+    order: int
+    unit: str
+    on_demand: bool = False
+    returns: str = ""
+    reads_only: bool = False
+    place: str = ""
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """What does it; its module is imported now."""
+        module, _, function = (self.place or f"pure_cli.stages.{name}:{name}").partition(":")
+        return getattr(import_module(module), function)

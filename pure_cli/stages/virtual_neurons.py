@@ -1,0 +1,169 @@
+"""Virtual neurons as objects: each with its address, its images and what sets it apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from pure_cli.artifacts import Clustering, clustering_path, read_clusterings
+from pure_cli.config import make
+from pure_cli.errors import PureError, unknown
+from pure_cli.settings.export import MembersSettings
+from pure_cli.stages.cluster import tables
+from pure_cli.stages.export import members
+from pure_cli.stages.inputs.features import Sources
+from pure_cli.views.notebook import Displayed
+from pure_cli.workspace import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class VirtualNeuron:
+    """One meaning of a neuron.
+
+    Attributes
+    ----------
+    address : as in figures: ``layer4/201.2``, counted from 1
+    layer, neuron, number : its parts
+    images : indices (m,) int64 of its references in the data, the highest score first
+    paths : of these, as the data set has them
+    scores : of these (m,) float32
+    share : of the neuron's references that belong to a virtual neuron
+    classes : names with counts and lifts of the classes that stand out among the images
+    lower_channels : layer, channel and value of those that its centroid is largest at
+    centroid : (D,) float32
+    """
+
+    address: str
+    layer: str
+    neuron: int
+    number: int
+    images: np.ndarray
+    paths: tuple[str, ...]
+    scores: np.ndarray
+    share: float
+    classes: tuple[tuple[str, int, float | None], ...]
+    lower_channels: tuple[tuple[str, int, float], ...]
+    centroid: np.ndarray
+
+    def __repr__(self) -> str:
+        classes = ", ".join(f"{name} ({count})" for name, count, _ in self.classes)
+        return f"<VirtualNeuron {self.address}: {len(self.images)} references{': ' if classes else ''}{classes}>"
+
+
+class VirtualNeurons(Displayed, Sequence[VirtualNeuron]):
+    """The virtual neurons of a layer, for one kind of features and one k; neurons ascending.
+
+    ``found["201.2"]`` is virtual neuron 2 of neuron 201, ``found.of(201)`` all of that neuron.
+
+    Attributes
+    ----------
+    layer, features, k : of the clustering
+    clustering : its arrays
+    """
+
+    def __init__(self, store: Store, layer: str, features: str, k: int | str):
+        clustering = read_clusterings(store).get(clustering_path(layer, features, k))
+        if clustering is None:
+            raise PureError(
+                f"There is no clustering of '{layer}' by {features} with k = {k}. Run `pure cluster` first."
+            )
+        Sources(store).of(layer, features).require_current(clustering)
+        self.layer, self.features, self.k, self.clustering = layer, features, k, clustering
+        self._store = store
+
+    @cached_property
+    def _table(self) -> dict[str, Any]:
+        given = {"layer": [self.layer], "features": [self.features], "k": [self.k], "sort": "neuron"}
+        given["neurons"] = self.clustering.neuron.tolist()
+        (found,) = tables(self._store, make("cluster", given), members=True)
+        return found
+
+    @cached_property
+    def _all(self) -> dict[str, VirtualNeuron]:
+        found = [one for row in self._table["neurons"] for one in _of_neuron(self.layer, row, self.clustering)]
+        return {one.address: one for one in found}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, which: int | str) -> VirtualNeuron: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> list[VirtualNeuron]: ...
+
+    def __getitem__(self, which: int | str | slice) -> VirtualNeuron | list[VirtualNeuron]:
+        """By place, or by address, with or without the layer.
+
+        Raises
+        ------
+        PureError
+            No virtual neuron has that address.
+        """
+        if isinstance(which, str):
+            address = which if which in self._all else f"{self.layer}/{which}"
+            if address not in self._all:
+                raise unknown("virtual neuron", which, [one.rpartition("/")[2] for one in self._all])
+            return self._all[address]
+        return list(self._all.values())[which]
+
+    def __iter__(self) -> Iterator[VirtualNeuron]:
+        return iter(self._all.values())
+
+    def of(self, neuron: int) -> list[VirtualNeuron]:
+        """The virtual neurons of a neuron; none where it never fires."""
+        return [one for one in self if one.neuron == neuron]
+
+    def table(self) -> dict[str, list[Any]]:
+        """A row for each reference of each virtual neuron, by column; see `pure_cli.stages.export.members`."""
+        return members(self._store, MembersSettings(layer=[self.layer], features=[self.features], k=[self.k]))
+
+    def dataframe(self) -> pd.DataFrame:
+        """`table` as a DataFrame of pandas.
+
+        Raises
+        ------
+        PureError
+            pandas is not there.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise PureError("A DataFrame needs pandas: pip install 'pure-cli[pandas]', or take table().") from None
+        return pd.DataFrame(self.table())
+
+    def __rich__(self) -> RenderableType:
+        from pure_cli.views.tables import as_rich
+        from pure_cli.views.virtual_neurons import as_table
+
+        return as_rich(as_table(self._table), compact=True)
+
+
+def _of_neuron(layer: str, row: dict[str, Any], clustering: Clustering) -> Iterator[VirtualNeuron]:
+    """The virtual neurons of a row of `pure_cli.stages.cluster.tables`."""
+    neuron = row["neuron"]
+    centroids = clustering.centroid[clustering.virtual_neuron == neuron]
+    belonging = sum(one["size"] for one in row["virtual_neurons"])
+    for number, one in enumerate(row["virtual_neurons"]):
+        images = one["images"]
+        yield VirtualNeuron(
+            f"{layer}/{one['name']}",
+            layer,
+            neuron,
+            number + 1,
+            np.array([image["index"] for image in images], np.int64),
+            tuple(image["path"] for image in images),
+            np.array([image["score"] for image in images], np.float32),
+            one["size"] / belonging,
+            tuple((*named, lift) for named, lift in zip(one["classes"], one["lift"], strict=True)),
+            tuple((channel["layer"], channel["channel"], channel["value"]) for channel in one["lower_channels"]),
+            centroids[number],
+        )

@@ -1,0 +1,41 @@
+"""What a workspace holds, as lines and a table."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pure_cli.words import counted
+
+COLUMNS = {"stage": "stage", "layer": "layer", "what": "holds", "status": "status"}
+STALE = "red"
+
+
+def heading(found: Mapping[str, Any]) -> Iterator[str]:
+    """What a workspace is about.
+
+    Parameters
+    ----------
+    found : of `pure_cli.stages.info.info`
+    """
+    origin = found["origin"]
+    if origin:
+        limit = f" (limit {origin['limit']:,})" if origin["limit"] else ""
+        yield f"model    {origin['model']}"
+        yield f"weights  {origin['weights'] or 'of the model itself'}"
+        yield f"images   {origin['data']}: {origin['images']:,}{limit}"
+
+
+def verdict(results: list[dict[str, Any]]) -> str:
+    """How many results are stale; "" where there are none."""
+    stale = sum(result["stale"] is not None for result in results)
+    if not results:
+        return ""
+    if not stale:
+        return ": all is up to date"
+    return f": {stale} of {counted(len(results), 'result')} {'is' if stale == 1 else 'are'} stale"
+
+
+def as_table(results: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """A table of the results for `pure_cli.views.tables`, and the colour of each row."""
+    rows = [{shown: result[key] for key, shown in COLUMNS.items()} for result in results]
+    table = {"title": "", "columns": list(COLUMNS.values()), "rows": rows, "note": ""}
+    return table, ["" if result["stale"] is None else STALE for result in results]
