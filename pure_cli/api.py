@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli import config
-from pure_cli.core.features import PURE
 from pure_cli.errors import PureError
 from pure_cli.methods import StageMethods
 from pure_cli.registry import STAGES
@@ -23,7 +22,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from torch import nn
 
-    from pure_cli.stages.virtual_neurons import VirtualNeurons
+    from pure_cli.stages.virtual_neurons import VirtualNeuron, VirtualNeurons
+
+MODEL_MARK = "/"  # in addresses that name a layer, and a model perhaps
 
 
 class Workspace(Displayed, StageMethods):
@@ -108,8 +109,12 @@ class Workspace(Displayed, StageMethods):
         top = read_collected(self.store).layer(layer).top
         return {"image": top.image, "value": top.value, "position": top.position}
 
-    def virtual_neurons(self, layer: str, features: str = PURE, k: int | str = 2) -> VirtualNeurons:
+    def virtual_neurons(self, layer: str, features: str | None = None, k: int | str | None = None) -> VirtualNeurons:
         """The virtual neurons of a layer: each with its address, its images and its share.
+
+        Parameters
+        ----------
+        features, k : of the clustering; where neither is said, those that addresses mean (`choose`)
 
         Raises
         ------
@@ -119,6 +124,28 @@ class Workspace(Displayed, StageMethods):
         from pure_cli.stages.virtual_neurons import VirtualNeurons
 
         return VirtualNeurons(self.store, layer, features, k)
+
+    def __getitem__(self, address: str | tuple[str, int | str]) -> VirtualNeuron | list[VirtualNeuron]:
+        """A virtual neuron by its address, ``study["layer4/201.2"]`` or ``study["layer4", "201.2"]``, or all of a
+        neuron, ``study["layer4", 201]``.
+
+        Raises
+        ------
+        PureError
+            There is none with that address.
+        """
+        from pure_cli.artifacts import read_collected
+        from pure_cli.core.neurons import parse_addresses
+        from pure_cli.stages.inputs.choice import require_model
+
+        text = address if isinstance(address, str) else "/".join(map(str, address))
+        found = list(parse_addresses(text))
+        if len(found) != 1 or not found[0].layer or found[0].first != found[0].last:
+            raise PureError(f"'{text}' is no address of a virtual neuron. Write it as in layer4/201.2.")
+        require_model(read_collected(self.store), text)
+        (one,) = found
+        virtual = self.virtual_neurons(one.layer)
+        return virtual.of(one.first) if one.number is None else virtual[f"{one.first}.{one.number}"]
 
     def virtual_neuron_tables(self, members: bool = False, **options: Any) -> list[dict[str, Any]]:
         """A table for each clustering that ``pure cluster`` with these options makes, the most clearly split neurons
@@ -130,7 +157,7 @@ class Workspace(Displayed, StageMethods):
     def members(
         self,
         *,
-        neurons: int | str | Sequence[int] | None = None,
+        neurons: int | str | Sequence[int | str] | None = None,
         layer: str | Sequence[str] | None = None,
         features: str | Sequence[str] | None = None,
         k: int | str | Sequence[int | str] | None = None,
@@ -213,16 +240,19 @@ class Workspace(Displayed, StageMethods):
 
     def _run(self, stage: str, settings: Any, progress: Progress) -> Outcome:
         from pure_cli.artifacts import read_collected
+        from pure_cli.stages.inputs.choice import require_model
         from pure_cli.stages.inputs.freshness import require_unchanged
 
         function = STAGES[stage].function(stage)
         if stage != "collect":
             self.store.require("collect")  # rather than to make a folder by mistake
             self._require_same_model()
+            if MODEL_MARK in (text := getattr(settings, "neurons", None) or ""):
+                require_model(read_collected(self.store), text)
         if STAGES[stage].reads_only:
             return function(self.store, settings, progress)
         with self.store.lock(stage, self._waiting):
-            if settings.verify and stage != "collect":
+            if stage != "collect" and getattr(settings, "verify", False):
                 collected = read_collected(self.store)
                 require_unchanged(self.store, collected, list(collected.layers), verify=True)
             return function(self.store, settings, progress)

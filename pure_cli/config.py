@@ -81,7 +81,9 @@ def make(stage: str, options: Mapping[str, Any], settings: type[Options] | None 
         message = first["msg"].removeprefix("Value error, ")
         if not first["loc"]:  # of several options together
             raise PureError(f"{message}.") from None
-        raise PureError(f"{called}: {message[0].lower()}{message[1:]}, not {first['input']!r}.") from None
+        about = "" if name in known and known[name].argument else f"{called}: "
+        message = message if not about else message[0].lower() + message[1:]
+        raise PureError(f"{about}{message}, not {first['input']!r}.") from None
 
 
 def config_folder() -> Path:

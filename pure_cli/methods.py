@@ -84,7 +84,8 @@ def add_method(cls: type, name: str) -> None:
         return self._do(name, {**dict(zip(positional, given, strict=False)), **options}, progress)
 
     shown = inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=True, annotation=PROGRESS)
-    returns = f"Returns\n-------\nOutcome\n    What was done. {stage.returns}".rstrip()
+    told = textwrap.fill(f"What was done. {stage.returns}", WIDTH, initial_indent="    ", subsequent_indent="    ")
+    returns = f"Returns\n-------\nOutcome\n{told.rstrip()}"
     method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
     method.__doc__ = docstring_of(stage.settings, TELLS, returns, RAISES)
     method.__signature__ = signature_of(stage.settings, "Outcome", shown)  # type: ignore[attr-defined]

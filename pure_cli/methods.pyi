@@ -46,8 +46,8 @@ class StageMethods:
 
         Parameters
         ----------
-        model : A preset (resnet50, …), torchvision:NAME, timm:NAME, hf:NAME or FILE.py:FUNCTION. [default: that of
-            the workspace]
+        model : A preset (resnet50, …), torchvision:NAME, timm:NAME or FILE.py:FUNCTION. [default: that of the
+            workspace]
         data : Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz,
             others: see docs/data.md (arrays, folder, huggingface, lists, subset, torchvision-layouts, webdataset);
             DIR#SPLIT is a split of it. [default: PURE_DATA of the environment with --model, else those of the
@@ -191,7 +191,8 @@ class StageMethods:
         Returns
         -------
         Outcome
-            What was done. ``details["recipes"]`` has the recipe of each layer, ``details["tables"]`` the measurements.
+            What was done. ``details["recipes"]`` has the recipe of each layer, ``details["tables"]`` the
+            measurements.
 
         Raises
         ------
@@ -202,7 +203,7 @@ class StageMethods:
     def attribute(
         self,
         *,
-        neurons: int | str | Sequence[int] | None = None,
+        neurons: int | str | Sequence[int | str] | None = None,
         layer: str | Sequence[str] | None = None,
         recipe: Literal["paper", "calibrated"] = "paper",
         lower_layer: str | Sequence[str] | None = None,
@@ -222,7 +223,8 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
+            201.2. [default: all that the stage before did]
         layer : One, or a list of several. [default: all that the stage before did]
         recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
             other options win. [default: paper]
@@ -262,7 +264,7 @@ class StageMethods:
     def embed(
         self,
         *,
-        neurons: int | str | Sequence[int] | None = None,
+        neurons: int | str | Sequence[int | str] | None = None,
         layer: str | Sequence[str] | None = None,
         embedder: str | Sequence[str] | None = None,
         embedder_layer: str | None = None,
@@ -281,7 +283,8 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
+            201.2. [default: all that the stage before did]
         layer : One, or a list of several. [default: all that the stage before did]
         embedder : One, or a list of several. clip (CLIP's tokens, the paper's judge, also as clip:ARCH/TAG), clip-
             image (CLIP's image vector, which text can be compared with, also as clip-image:ARCH/TAG), dinov2
@@ -317,7 +320,7 @@ class StageMethods:
     def cluster(
         self,
         *,
-        neurons: int | str | Sequence[int] | None = None,
+        neurons: int | str | Sequence[int | str] | None = None,
         layer: str | Sequence[str] | None = None,
         recipe: Literal["paper", "calibrated"] = "paper",
         features: str | Sequence[str] | None = None,
@@ -333,7 +336,8 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
+            201.2. [default: all that the stage before did]
         layer : One, or a list of several. [default: all that the stage before did]
         recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
             other options win. [default: paper]
@@ -361,10 +365,44 @@ class StageMethods:
             What is asked for cannot be: a sentence says why, and what to do.
         """
 
+    def choose(
+        self,
+        *,
+        layer: str | Sequence[str] | None = None,
+        features: str | None = None,
+        k: int | str | None = None,
+        recipe: Literal["paper", "calibrated"] | None = None,
+        force: bool = False,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Choose which clustering the addresses of a layer's virtual neurons mean; without options, tell which it is.
+
+        Parameters
+        ----------
+        layer : One, or a list of several. [default: all with virtual neurons]
+        features : Of these features. [default: as it is]
+        k : With this many virtual neurons, or auto. [default: as it is]
+        recipe : paper: pure features, k = 2; calibrated: the features that `pure calibrate` found best, k = auto.
+        force : Start anew where the file of choices cannot be read.
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["choices"]`` has features and k of each layer, ``details["tables"]`` what there
+            is to choose from.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
     def render(
         self,
         *,
-        neurons: int | str | Sequence[int] | None = None,
+        neurons: int | str | Sequence[int | str] | None = None,
         layer: str | Sequence[str] | None = None,
         recipe: Literal["paper", "calibrated"] = "paper",
         features: str | Sequence[str] | None = None,
@@ -386,15 +424,17 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
+            201.2. [default: all that the stage before did]
         layer : One, or a list of several. [default: all that the stage before did]
         recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
             other options win. [default: paper]
-        features : pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation or
-            embeddings, or a list of several. [default: pure]
+        features : Whose clusters to show, or a list of several. [default: those that addresses mean, see `pure
+            choose`]
         transform : Of the relevances. l1 (the paper's, with an L1 norm of one), none (as they were attributed),
             sqrt-l2 (signed square root, with an L2 norm of one). [default: l1]
-        k : Which clusterings to show, as in 2 or 2,3. [default: the smallest that splits]
+        k : Which clusterings to show, as in 2 or 2,3. [default: that of the addresses; with --features, the
+            smallest that splits]
         crop : crp: cut and darken to what the neuron saw; activation: by its map; none. [default: crp]
         images : Images in a row, 8 at most. [default: 8]
         format : png, pdf or svg. [default: png]
@@ -424,7 +464,7 @@ class StageMethods:
         self,
         *,
         metric: str | Sequence[str],
-        neurons: int | str | Sequence[int] | None = None,
+        neurons: int | str | Sequence[int | str] | None = None,
         layer: str | Sequence[str] | None = None,
         features: str | Sequence[str] | None = None,
         k: int | str | Sequence[int | str] | None = None,
@@ -453,7 +493,8 @@ class StageMethods:
             of neurons and of their virtual neurons), separation (distances within and across virtual neurons, the
             paper's main table), stability (whether other references, or another seed, give the same virtual
             neurons).
-        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
+            201.2. [default: all that the stage before did]
         layer : One, or a list of several. [default: all that the stage before did]
         features : Kinds to compare; repeat. [default: pure, activations, embeddings that have all of the neurons]
         k : Numbers of clusters. [default: 2,3,4,5]
@@ -477,7 +518,8 @@ class StageMethods:
         Returns
         -------
         Outcome
-            What was done. ``details["tables"]`` has the measurements, ``details["folders"]`` where they are as files.
+            What was done. ``details["tables"]`` has the measurements, ``details["folders"]`` where they are as
+            files.
 
         Raises
         ------
@@ -488,7 +530,7 @@ class StageMethods:
     def export(
         self,
         *,
-        neurons: int | str | Sequence[int] | None = None,
+        neurons: int | str | Sequence[int | str] | None = None,
         layer: str | Sequence[str] | None = None,
         features: str | Sequence[str] | None = None,
         k: int | str | Sequence[int | str] | None = None,
@@ -499,7 +541,8 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all. [default: all that the stage before did]
+        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
+            201.2. [default: all that the stage before did]
         layer : One, or a list of several. [default: all that the stage before did]
         features : Whose clusters, or a list of several. [default: all that are there]
         k : Of which k, as in 2 or 2,3,auto. [default: all that are there]

@@ -9,6 +9,7 @@ from pure_cli.artifacts.calibrations import (
     read_calibrations,
     write_calibration,
 )
+from pure_cli.artifacts.choices import Choice, read_choices, write_choices
 from pure_cli.artifacts.clusterings import (
     Clustering,
     clustering_path,
@@ -41,6 +42,7 @@ from pure_cli.artifacts.rows import NeuronRows, NewRows, add_rows, read_rows, re
 __all__ = [
     "AttributedLayer",
     "Calibration",
+    "Choice",
     "Clustering",
     "Collected",
     "CollectedLayer",
@@ -58,6 +60,7 @@ __all__ = [
     "read_activations",
     "read_attributed",
     "read_calibrations",
+    "read_choices",
     "read_clusterings",
     "read_collected",
     "read_evaluations",
@@ -67,6 +70,7 @@ __all__ = [
     "read_rows_index",
     "read_seen",
     "write_calibration",
+    "write_choices",
     "write_clusterings",
     "write_collected",
     "write_evaluation",

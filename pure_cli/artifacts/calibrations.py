@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from pure_cli.config import fingerprint
+from pure_cli.artifacts.by_layer import read_by_layer, write_by_layer
 from pure_cli.errors import PureError, UnreadableFile
-from pure_cli.files import write_whole
 from pure_cli.workspace import Store
 
 FILE = "calibration.json"
@@ -58,17 +56,7 @@ def read_calibrations(store: Store) -> dict[str, Calibration]:
     UnreadableFile
         It is no such file.
     """
-    path = store.root / FILE
-    if not path.exists():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for layer, own in content.items():
-            if own.pop("fingerprint") != fingerprint([layer, own]):
-                raise ValueError("changed since it was written")
-        return {layer: Calibration(**own) for layer, own in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        raise UnreadableFile(f"{path} cannot be read. Make it again with `pure calibrate --force`.") from None
+    return read_by_layer(store.root / FILE, Calibration, "`pure calibrate --force`")
 
 
 def write_calibration(store: Store, layer: str, calibration: Calibration) -> None:
@@ -77,9 +65,7 @@ def write_calibration(store: Store, layer: str, calibration: Calibration) -> Non
         there = read_calibrations(store)
     except UnreadableFile:
         there = {}
-    found = {name: asdict(one) for name, one in {**there, layer: calibration}.items()}
-    found = {name: {**own, "fingerprint": fingerprint([name, own])} for name, own in found.items()}
-    write_whole(store.root / FILE, json.dumps(found, indent=1, sort_keys=True))
+    write_by_layer(store.root / FILE, {**there, layer: calibration})
 
 
 def need_calibration(store: Store, layer: str, made_from: Mapping[str, Any]) -> Calibration:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from pure_cli.config import presets
+from pure_cli.config import presets, read_config
 from pure_cli.errors import PureError, unknown
 
 LIBRARIES = ("torchvision", "timm")
@@ -64,6 +64,17 @@ def parse_model(text: str) -> ModelSpec:
         raise PureError(f"Name the function that makes the model too: {text}:FUNCTION.")
     forms = "A model is a preset, torchvision:NAME, timm:NAME or FILE.py:FUNCTION."
     raise unknown("model or preset", text, presets(), forms)
+
+
+def short_names(text: str) -> set[str]:
+    """What a model is called in an address such as ``resnet50/layer4/201``.
+
+    Parameters
+    ----------
+    text : its name in full, as a workspace has it
+    """
+    called = {name for name, file in presets().items() if read_config(file).get("model") == text}
+    return {text, text.rpartition(":")[2].partition(GIVEN)[0], *called}
 
 
 def source_fingerprint(spec: ModelSpec) -> str:

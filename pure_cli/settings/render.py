@@ -26,11 +26,17 @@ FIGURES = "The figures"
 class RenderSettings(OnDevice, OfFeatures, OfNeurons):
     """Draw a figure for each neuron: its references on a map, and rows of what each virtual neuron responds to."""
 
+    features: list[str] | None = option(  # type: ignore[assignment]
+        None,
+        "Whose clusters to show; repeat for several.",
+        metavar="KIND",
+        otherwise="those that addresses mean, see `pure choose`",
+    )
     k: list[K] | None = option(
         None,
         "Which clusterings to show, as in 2 or 2,3.",
         metavar="LIST",
-        otherwise="the smallest that splits",
+        otherwise="that of the addresses; with --features, the smallest that splits",
         python=K_IN_PYTHON,
     )
     crop: Literal["crp", "activation", "none"] = option(

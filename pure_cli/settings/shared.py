@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
 
 from pure_cli.core.features import L1, PURE, with_transform
+from pure_cli.core.neurons import parse_addresses
+from pure_cli.errors import PureError
 from pure_cli.registry import RULES, TRANSFORMS, Registry
 from pure_cli.settings.option import RUNNING, option
 
@@ -21,7 +23,7 @@ OF_BEFORE = "all that the stage before did"
 ALL_THERE = "all that are there"
 K = int | Literal["auto"]
 K_IN_PYTHON = "int | str | Sequence[int | str]"
-NEURONS_IN_PYTHON = "int | str | Sequence[int]"
+NEURONS_IN_PYTHON = "int | str | Sequence[int | str]"
 LayerName = Annotated[str, AfterValidator(lambda name: name.replace(COMPILED, ""))]
 
 
@@ -153,7 +155,7 @@ class OfNeurons(Options):
 
     neurons: str | None = option(
         None,
-        "As in 201,2,341 or 0-63 or all.",
+        "As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons, 201.2.",
         metavar="LIST",
         otherwise=OF_BEFORE,
         python=NEURONS_IN_PYTHON,
@@ -162,6 +164,24 @@ class OfNeurons(Options):
 
     _layer = field_validator("layer", mode="before")(as_list)
     _neurons = field_validator("neurons", mode="before")(_as_text)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_addresses(cls, values: Any) -> Any:
+        """The layers that addresses of neurons name, where no layer is named otherwise.
+
+        Raises
+        ------
+        PureError
+            Some have a layer and some have none.
+        """
+        if not isinstance(values, dict) or values.get("layer") is not None:
+            return values
+        text = _as_text(values.get("neurons"))
+        layers = {address.layer: None for address in parse_addresses(text)} if isinstance(text, str) else {}
+        if len(layers) > 1 and "" in layers:
+            raise PureError(f"Name the layer of each neuron or of none: --neurons {text}.")
+        return {**values, "layer": list(layers)} if any(layers) else values
 
 
 class ByRecipe(Options):
@@ -204,7 +224,7 @@ class OfFeatures(ByRecipe):
     @model_validator(mode="after")
     def _named(self) -> OfFeatures:
         if self.transform != L1:
-            features = [with_transform(name, self.transform) for name in self.features]
+            features = [with_transform(name, self.transform) for name in self.features or [PURE]]
             object.__setattr__(self, "features", features)
             object.__setattr__(self, "transform", L1)
         return self

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.artifacts import Clustering, Collected, need_clusterings
-from pure_cli.core.neurons import choose_neurons
+from pure_cli.artifacts import Choice, Clustering, Collected, need_clusterings
+from pure_cli.core.neurons import choose_neurons, parse_addresses, parse_virtual, virtual_of
 from pure_cli.errors import PureError, unknown
 from pure_cli.files import disk_errors, write_whole
 from pure_cli.settings.export import ExportSettings, MembersSettings
+from pure_cli.stages.inputs.choice import chosen
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.workspace import Store
@@ -61,37 +62,50 @@ def members(store: Store, settings: MembersSettings) -> dict[str, list[Any]]:
         There is no such clustering, one is stale, or it lacks a neuron that was asked for.
     """
     sources, clusterings = Sources(store), need_clusterings(store)
-    wanted = {
-        "layer": settings.layer,
-        "features": settings.features,
-        "k": None if settings.k is None else [str(k) for k in settings.k],
-    }
-    for name, values in wanted.items():
-        there = list(dict.fromkeys(str(one.provenance.settings[name]) for one in clusterings.values()))
-        for value in values or ():
-            if value not in there:
-                raise unknown(f"{name} of a clustering", value, there, "Run `pure cluster` to add it.")
     found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    for clustering in clusterings.values():
+    for clustering in _meant(store, settings, clusterings):
         own = clustering.provenance.settings
-        if all(values is None or str(own[name]) in values for name, values in wanted.items()):
-            sources.of(own["layer"], own["features"]).require_current(clustering)
-            for row in _rows(clustering, sources.collected, settings.neurons):
-                for name, value in zip(COLUMNS, row, strict=True):
-                    found[name].append(value)
+        sources.of(own["layer"], own["features"]).require_current(clustering)
+        for row in _rows(clustering, sources.collected, settings.neurons):
+            for name, value in zip(COLUMNS, row, strict=True):
+                found[name].append(value)
     if not found["address"]:
         raise PureError("No clustering has all that was asked for. `pure info` lists them.")
     return found
 
 
+def _meant(store: Store, settings: MembersSettings, clusterings: Mapping[str, Clustering]) -> Iterator[Clustering]:
+    """The clusterings that are asked for; where virtual neurons are named, those that addresses mean."""
+    ks = None if settings.k is None else [str(k) for k in settings.k]
+    wanted = {"layer": settings.layer, "features": settings.features, "k": ks}
+    for name, values in wanted.items():
+        there = list(dict.fromkeys(str(one.provenance.settings[name]) for one in clusterings.values()))
+        for value in values or ():
+            if value not in there:
+                raise unknown(f"{name} of a clustering", value, there, "Run `pure cluster` to add it.")
+    named = any(address.number for address in parse_addresses(settings.neurons or ""))
+    for clustering in clusterings.values():
+        own = clustering.provenance.settings
+        if not all(values is None or str(own[name]) in values for name, values in wanted.items()):
+            continue
+        if named and settings.features is None and settings.k is None:
+            if Choice(own["features"], own["k"]) == chosen(store, own["layer"], clusterings):
+                yield clustering
+        else:
+            yield clustering
+
+
 def _rows(clustering: Clustering, collected: Collected, neurons: str | None) -> Iterator[tuple[Any, ...]]:
     own = clustering.provenance.settings
     layer, path_of = collected.layers[own["layer"]], collected.path_of
-    chosen = choose_neurons(neurons, clustering.neuron, layer.neurons, own["layer"], "virtual neurons", "pure cluster")
+    chosen = choose_neurons(
+        neurons, clustering.neuron, layer.neurons, own["layer"], "virtual neurons", "pure cluster", True
+    )
+    numbers = parse_virtual(neurons, layer.neurons, own["layer"]) if neurons else {}
     for row in np.searchsorted(clustering.neuron, chosen).tolist():
         neuron, labels = int(clustering.neuron[row]), clustering.label[row]
-        belonging = int((labels >= 0).sum())
-        for virtual in range(int(labels.max(initial=-1)) + 1):
+        belonging, count = int((labels >= 0).sum()), int(labels.max(initial=-1)) + 1
+        for virtual in virtual_of(neuron, numbers.get(neuron), count, own["layer"]):
             slots = np.flatnonzero(labels == virtual)
             share = len(slots) / belonging
             for slot in slots.tolist():

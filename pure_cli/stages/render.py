@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from pure_cli.files import TEMPORARY, crc_or_none, file_crc, write_whole
 from pure_cli.models.spec import parse_model
 from pure_cli.settings.render import RenderSettings
 from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, WHOLE, HeatmapReader
+from pure_cli.stages.inputs.choice import chosen
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.batches import AdaptiveBatches
@@ -49,8 +50,12 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     index = FigureIndex(folder)
     jobs: list[FigureJob] = []
     for layer in layers:
-        kinds = [sources.named(layer, features) for features in settings.features]
-        for clustering in _choose(layer, kinds, clusterings, settings):
+        kinds = [sources.named(layer, features) for features in settings.features or ()]
+        ks: Sequence[int | str] | None = settings.k
+        if not kinds:
+            choice = chosen(store, layer, clusterings)
+            kinds, ks = [choice.features], ks or [choice.k]
+        for clustering in _choose(layer, kinds, ks, clusterings):
             jobs += _jobs(layer, sources, clustering, settings, folder)
     if folder.exists() and not folder.is_dir():
         raise PureError(f"{folder} is a file. Choose a folder for the figures with --out.")
@@ -139,7 +144,9 @@ def _jobs(
     source = sources.of(layer, own["features"])
     source.require_current(clustering)
     count = sources.collected.layers[layer].neurons
-    neurons = choose_neurons(settings.neurons, clustering.neuron, count, layer, "virtual neurons", "pure cluster")
+    neurons = choose_neurons(
+        settings.neurons, clustering.neuron, count, layer, "virtual neurons", "pure cluster", virtual=True
+    )
     look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
     ending = f"{own['features']}-k{own['k']}.{settings.format}"
     files = [folder / layer / f"neuron-{c:04d}-{ending}" for c in neurons]
@@ -151,7 +158,7 @@ def _jobs(
 
 
 def _choose(
-    layer: str, kinds: list[str], clusterings: dict[str, Clustering], settings: RenderSettings
+    layer: str, kinds: list[str], ks: Sequence[int | str] | None, clusterings: dict[str, Clustering]
 ) -> Iterator[Clustering]:
     """The clusterings that were asked for; where no k was named, the smallest that splits.
 
@@ -166,7 +173,7 @@ def _choose(
         if not there:
             hint = f"Run `pure cluster --features {features}` to add it."
             raise unknown("clustering by features", features, sorted({other["features"] for other in own}), hint)
-        for k in settings.k or [next((k for k in there if k != 1), there[0])]:
+        for k in ks or [next((k for k in there if k != 1), there[0])]:
             if k not in there:
                 raise PureError(
                     f"There is no clustering of '{layer}' by {features} with k = {k}, only "

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from pure_cli.artifacts import Clustering, clustering_path, read_clusterings
+from pure_cli.artifacts import Clustering, clustering_path, need_clusterings
 from pure_cli.config import make
 from pure_cli.errors import PureError, unknown
 from pure_cli.settings.export import MembersSettings
 from pure_cli.stages.cluster import tables
 from pure_cli.stages.export import members
+from pure_cli.stages.inputs.choice import PAPER, chosen
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.views.notebook import Displayed
 from pure_cli.workspace import Store
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class VirtualNeuron:
     """One meaning of a neuron.
 
@@ -65,12 +66,17 @@ class VirtualNeurons(Displayed, Sequence[VirtualNeuron]):
 
     Attributes
     ----------
-    layer, features, k : of the clustering
+    layer, features, k : of the clustering; what addresses mean where neither features nor k are said
     clustering : its arrays
     """
 
-    def __init__(self, store: Store, layer: str, features: str, k: int | str):
-        clustering = read_clusterings(store).get(clustering_path(layer, features, k))
+    def __init__(self, store: Store, layer: str, features: str | None = None, k: int | str | None = None):
+        clusterings = need_clusterings(store)
+        if features is None and k is None:
+            choice = chosen(store, layer, clusterings)
+            features, k = choice.features, choice.k
+        features, k = features or PAPER.features, PAPER.k if k is None else k
+        clustering = clusterings.get(clustering_path(layer, features, k))
         if clustering is None:
             raise PureError(
                 f"There is no clustering of '{layer}' by {features} with k = {k}. Run `pure cluster` first."

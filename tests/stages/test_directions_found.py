@@ -243,7 +243,7 @@ def test_an_unfinished_pass_that_is_damaged_or_of_other_work_is_left(workspace, 
     ("options", "says"),
     [
         ([], "needs pca or nmf"),
-        (["ica"], "'ica' is not one of"),
+        (["ica"], "Input should be 'pca' or 'nmf', not 'ica'"),
         (["pca", "-m", 0], "-m: input should be greater than or equal to 1"),
         (["pca", "-m", 13], "'layer3' has 12 channels, and pca finds no more components (-m 13)"),
         (["pca", "--layer", "layre2"], "Did you mean 'layer2'"),

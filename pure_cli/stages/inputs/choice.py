@@ -1,0 +1,84 @@
+"""Which clustering an address of a virtual neuron means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pure_cli.artifacts import Choice, Clustering, Collected, read_calibrations, read_choices
+from pure_cli.core.directions import module_of
+from pure_cli.core.features import PURE
+from pure_cli.core.neurons import parse_addresses
+from pure_cli.errors import PureError
+from pure_cli.models.spec import short_names
+from pure_cli.settings.shared import AUTO
+from pure_cli.workspace import Store
+
+PAPER = Choice(PURE, 2)
+
+
+def there_are(clusterings: Iterable[Clustering]) -> dict[str, list[Choice]]:
+    """What there is to choose from, by layer."""
+    found: dict[str, list[Choice]] = {}
+    for one in clusterings:
+        own = one.provenance.settings
+        found.setdefault(own["layer"], []).append(Choice(own["features"], own["k"]))
+    return found
+
+
+def chosen(store: Store, layer: str, clusterings: Mapping[str, Clustering]) -> Choice:
+    """The clustering that addresses of a layer mean: the one that was chosen; else that of the calibrated recipe, or
+    the paper's, or what comes nearest to it.
+
+    Raises
+    ------
+    PureError
+        The layer has no virtual neurons, or no longer those that were chosen.
+    """
+    there = there_are(clusterings.values()).get(layer, [])
+    if not there:
+        raise PureError(
+            f"'{layer}' has no virtual neurons in this workspace. Run `pure cluster --layer {layer}` first."
+        )
+    made = read_choices(store).get(layer)
+    if made is None:
+        found = calibrated(store, layer)
+        return found if found in there else min(there, key=_usual)
+    if made not in there:
+        raise PureError(
+            f"The virtual neurons of '{layer}' that were chosen, {made}, are not there any more. "
+            "Run `pure cluster` with these, or `pure choose` others."
+        )
+    return made
+
+
+def _usual(choice: Choice) -> tuple[bool, bool, bool, int]:
+    """The paper's features first, and the smallest number that splits."""
+    number = choice.k if isinstance(choice.k, int) else 0
+    return choice.features != PURE, not number, number == 1, number
+
+
+def calibrated(store: Store, layer: str) -> Choice | None:
+    """By the recipe that was found best on a layer; None where it was not calibrated."""
+    found = read_calibrations(store).get(module_of(layer))
+    return Choice(found.features, AUTO) if found else None
+
+
+def require_model(collected: Collected, text: str | None) -> None:
+    """Make sure that addresses which name a model name that of the workspace.
+
+    Parameters
+    ----------
+    text : as of ``--neurons``
+
+    Raises
+    ------
+    PureError
+        They name another.
+    """
+    known = short_names(collected.origin["model"])
+    for address in parse_addresses(text or ""):
+        if address.model and address.model not in known:
+            raise PureError(
+                f"The address {address} is of a model {address.model}, and this workspace is about "
+                f"{collected.origin['model']}. Name another with --workspace."
+            )

@@ -1,0 +1,67 @@
+"""pure choose: an address means one thing, everywhere."""
+
+import json
+
+import pytest
+
+from pure_cli import PureError, Workspace
+
+
+@pytest.fixture
+def clustered(finished):
+    assert finished.pure("cluster", "--k", "3", "--features", "pure,activation-max").code == 0
+    return finished
+
+
+def addresses(study):
+    return [one.address for one in Workspace(study.workspace).virtual_neurons("layer3")]
+
+
+def test_an_address_means_what_was_chosen(clustered):
+    study = Workspace(clustered.workspace)
+    assert (study.virtual_neurons("layer3").features, study.virtual_neurons("layer3").k) == ("pure", 2)
+    with pytest.raises(PureError, match=r"Unknown virtual neuron '3\.3'"):
+        study["layer3/3.3"]
+    answer = clustered.pure("choose", "--k", 3, "--json")
+    assert answer.json["choices"] == {"layer3": {"features": "pure", "k": 3}} and answer.json["computed"] == 1
+    assert study["layer3/3.3"].address == "layer3/3.3"
+    ways = (study["layer3", "3.3"], study[f"{clustered.model}/layer3/3.3"], study["layer3", 3][2])
+    assert len({(one.address, one.paths) for one in ways}) == 1
+    out = clustered.folder / "x.csv"
+    assert clustered.pure("export", "--neurons", "3.3", "-o", out).code == 0
+    assert {line.split(",")[1] + line.split(",")[2] for line in out.read_text().splitlines()[1:]} == {"pure3"}
+    assert clustered.pure("choose", "--features", "activation-max").code == 0
+    assert study.virtual_neurons("layer3").features == "activation-max"
+    assert clustered.pure("choose").out.count("these") == 1
+    assert clustered.pure("choose", "--recipe", "paper", "--json").json["choices"]["layer3"]["k"] == 2
+
+
+def test_figures_follow_what_was_chosen(clustered):
+    assert clustered.pure("choose", "--features", "activation-max", "--k", 3).code == 0
+    answer = clustered.pure("render", "--neurons", "layer3/3.2", "--json")
+    (file,) = answer.json["files"]
+    assert "activation-max-k3" in file and "0003" in file
+    (file,) = clustered.pure("render", "--neurons", 3, "--k", 2, "--features", "pure", "--json").json["files"]
+    assert "pure-k2" in file
+
+
+def test_what_cannot_be_chosen_is_said(clustered, refused):
+    refused(clustered.pure("choose", "--k", 7), "no virtual neurons by pure features with k = 7", "pure, k = 2")
+    refused(clustered.pure("choose", "--recipe", "calibrated"), "not calibrated", "pure calibrate")
+    refused(clustered.pure("choose", "--layer", "layer9"), "layer9")
+    refused(clustered.pure("export", "--neurons", "other/layer3/1.1"), "of a model other")
+    refused(clustered.pure("render", "--neurons", "layer3/1,2"), "Name the layer of each neuron or of none")
+    assert clustered.pure("choose", "--k", 3).code == 0
+    file = clustered.workspace / "choice.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"layer3": {"features": "pure", "k": 2}}))
+    refused(clustered.pure("choose"), "choice.json cannot be read", "pure choose --force")
+    assert clustered.pure("choose", "--force").code == 0
+    assert Workspace(clustered.workspace).virtual_neurons("layer3").k == 2
+
+
+def test_a_choice_that_is_gone_is_no_other(clustered, refused):
+    assert clustered.pure("choose", "--k", 3).code == 0
+    clustered.file("cluster").unlink()
+    assert clustered.pure("cluster").code == 0
+    with pytest.raises(PureError, match="are not there any more"):
+        Workspace(clustered.workspace)["layer3/3.1"]
