@@ -8,7 +8,7 @@ from pure_cli.config import CollectSettings
 from pure_cli.core.directions import module_of
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, parse_model
-from pure_cli.stages.collect import PREPROCESSING, open_model
+from pure_cli.stages.references.inputs import open_model, requested_preprocessing
 from pure_cli.waiting import waiting_for
 
 
@@ -21,7 +21,7 @@ def list_layers(settings: CollectSettings) -> dict[str, Any]:
     from pure_cli.models import layers as model_layers
     from pure_cli.models.defaults import default_layers
 
-    requested = settings.model_dump(mode="json", include=set(PREPROCESSING))
+    requested = requested_preprocessing(settings)
     settings = settings.model_copy(update={"weights": Path(NO_WEIGHTS), "device": "cpu"})  # layers need no download
     network, _ = open_model(parse_model(settings.model), settings, requested, settings.seed)
     say(network.model, settings.channels, map(module_of, settings.layer or ()))

@@ -19,6 +19,7 @@ from pure_cli.stages.runtime.network import Network
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
+DAMAGED_SHOWN = 5
 CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
 
 
@@ -131,3 +132,13 @@ def check_damage(damaged: list[tuple[int, str, str]], listing: Listing, settings
     if damaged and settings.strict:
         index, _, reason = damaged[0]
         raise PureError(f"{listing.place(index)} cannot be read: {reason}. Mend it, or leave out --strict to skip it.")
+
+
+def damage_notes(damaged: list[tuple[int, str, str]]) -> list[str]:
+    """A sentence on the images that could not be read."""
+    if not damaged:
+        return []
+    shown = "; ".join(f"{path} ({reason})" for _, path, reason in damaged[:DAMAGED_SHOWN])
+    more = f"; and {len(damaged) - DAMAGED_SHOWN} more (`pure info --damaged`)" if len(damaged) > DAMAGED_SHOWN else ""
+    were = "were" if len(damaged) > 1 else "was"
+    return [f"{counted(len(damaged), 'image')} could not be read and {were} skipped: {shown}{more}."]
