@@ -54,28 +54,36 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
             if (layer, judge) not in studies:
                 studies[layer, judge], remarks = _study(sources, layer, judge, settings, progress)
                 notes += remarks
-            study = studies[layer, judge]
-            provenance = _provenance(metric, study, settings)
             own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
             where = ResultKey(layer, own_name, _run(settings, metric))
-            found = written.tables(where, provenance)
-            result = None
-            if found is None:
-                waiting_for(f"measuring {own_name}")
-                compute = METRICS[metric].compute
-                assert compute is not None, "measured by evaluate itself"
-                result = compute(study)
-                notes += study.notes
-                found = [{**table.as_dict(), "judge": judge} for table in result.tables]
-                written.add(where, result, found, provenance)
+            found, anew = _tables(metric, studies[layer, judge], where, written, settings)
+            if anew:
+                notes += studies[layer, judge].notes
                 outcome.computed += 1
-            publish(store.root, where, metric, found, written, settings.latex, result is not None)
+            publish(store.root, where, metric, found, written, settings.latex, anew)
             tables += [{"metric": name, "layer": layer, **table} for table in found]
             folders.append(str(store.root / where.folder))
     outcome.notes = list(dict.fromkeys(notes))
     outcome.details = {"tables": tables, "folders": list(dict.fromkeys(folders))}
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _tables(
+    metric: str, study: Study, where: ResultKey, written: ResultFiles, settings: EvaluateSettings
+) -> tuple[list[dict[str, Any]], bool]:
+    """The tables of a metric, and whether it was measured anew, since there were none of the same things."""
+    provenance = _provenance(metric, study, settings)
+    there = written.tables(where, provenance)
+    if there is not None:
+        return there, False
+    waiting_for(f"measuring {where.name}")
+    compute = METRICS[metric].compute
+    assert compute is not None, "measured by evaluate itself"
+    result = compute(study)
+    tables = [{**table.as_dict(), "judge": study.judge} for table in result.tables]
+    written.add(where, result, tables, provenance)
+    return tables, True
 
 
 def _with_other_stages(store: Store, settings: EvaluateSettings, elsewhere: list[str], progress: Progress) -> Outcome:
@@ -163,26 +171,9 @@ def _study(
 ) -> tuple[Study, list[str]]:
     """The neurons and clusterings to compare, and what of them is left out; clusterings that are not there are made."""
     notes: list[str] = []
-    count = sources.collected.layers[layer].neurons
     features = [sources.named(layer, kind) for kind in settings.features or [PURE, *ACTIVATION_FEATURES]]
     needed = list(dict.fromkeys([*features, *([judge] if judge else [])]))
-    for kind in needed:
-        sources.layers([layer], kind)
-    neurons = sources.of(layer, needed[0]).choose(settings.neurons, count)
-    for kind in needed[1:]:
-        there = sources.of(layer, kind)
-        if settings.neurons is not None:
-            there.choose(settings.neurons, count)
-        elif len(kept := np.intersect1d(neurons, there.neuron)) < len(neurons):
-            notes.append(
-                f"{len(kept):,} of {counted(len(neurons), 'neuron')} of '{layer}' have {kind} features; the others are "
-                f"left out. Run `{there.command} --layer {layer}` to add them."
-            )
-            neurons = kept
-    if not len(neurons):
-        raise PureError(
-            f"No neuron of '{layer}' has all of {', '.join(needed)}. Give the same --neurons to each stage."
-        )
+    neurons = _neurons_with_all(needed, sources, layer, settings, notes)
     if not settings.features:
         complete, rest = _complete(sources, layer, neurons)
         features += complete
@@ -191,9 +182,9 @@ def _study(
                 f"Not compared on '{layer}', since they are stale or lack some of the neurons: {', '.join(rest)}. "
                 "Run `pure embed` for them, or choose with --features."
             )
-    ks = _possible(settings.k, sources, layer)
     if judge:
         notes += warnings(judge, sources.embedded[layer, judge].recipe, sources.collected.origin)
+    ks = _possible(settings.k, sources, layer)
     listed = ",".join(map(str, neurons.tolist()))
     wanted = ClusterSettings(layer=[layer], neurons=listed, features=features, k=ks, seed=settings.seed)
     add_clusterings(sources, wanted, progress)
@@ -214,6 +205,37 @@ def _study(
         progress,
     )
     return study, notes
+
+
+def _neurons_with_all(
+    features: list[str], sources: Sources, layer: str, settings: EvaluateSettings, notes: list[str]
+) -> np.ndarray:
+    """(N,) int64, the neurons that have each of some kinds of features; a note says which kinds lack some.
+
+    Raises
+    ------
+    PureError
+        There are none, or one that was named lacks a kind.
+    """
+    count = sources.collected.layers[layer].neurons
+    for kind in features:
+        sources.layers([layer], kind)
+    neurons = sources.of(layer, features[0]).choose(settings.neurons, count)
+    for kind in features[1:]:
+        there = sources.of(layer, kind)
+        if settings.neurons is not None:
+            there.choose(settings.neurons, count)
+        elif len(kept := np.intersect1d(neurons, there.neuron)) < len(neurons):
+            notes.append(
+                f"{len(kept):,} of {counted(len(neurons), 'neuron')} of '{layer}' have {kind} features; the others are "
+                f"left out. Run `{there.command} --layer {layer}` to add them."
+            )
+            neurons = kept
+    if not len(neurons):
+        raise PureError(
+            f"No neuron of '{layer}' has all of {', '.join(features)}. Give the same --neurons to each stage."
+        )
+    return neurons
 
 
 def _complete(sources: Sources, layer: str, neurons: np.ndarray) -> tuple[list[str], list[str]]:
