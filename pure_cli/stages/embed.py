@@ -188,7 +188,8 @@ def _work(jobs: list[EmbeddingJob], sources: Sources, settings: EmbedSettings, n
     waiting_for("loading the embedder")
     embedders = {spec: load_embedder(spec, network.device, pixels) for spec in specs}
     crop_jobs = list(_crop_jobs(jobs, sources, settings))
-    yield sum(_pairs(job.layer, job.neurons, sources) for job in [*jobs, *crop_jobs])
+    wanted = [(job.layer, job.neurons) for job in jobs] + [(job.layer, job.neurons) for job in crop_jobs]
+    yield sum(_pairs(layer, neurons, sources) for layer, neurons in wanted)
     for crop_job in crop_jobs:
         yield from compute_boxes(crop_job, sources, network, settings, notes)
     for job in jobs:
