@@ -143,7 +143,7 @@ def _rows(units: Units, kind: str) -> Any:
 
 
 def leaks(
-    units: Units, kinds: Sequence[str], network: Network, most: int, seed: int, advance: Callable[[str, int], None]
+    units: Units, kinds: Sequence[str], network: Network, most: int, seed: int, advance: Callable[[int], None]
 ) -> dict[tuple[str, str, str], np.ndarray]:
     """Splits of units with two meanings by features that should know nothing of them.
 
@@ -170,7 +170,7 @@ def leaks(
                     (label,) = labels_of(inner_products(points)[None], [points], 2, np.array([seed]))
                     value = agreement(label, truth).ari
                 found.setdefault((made.kind, kind, check), []).append(value)
-            advance("leaks", 1)
+            advance(1)
     return {key: np.array(values) for key, values in found.items()}
 
 
