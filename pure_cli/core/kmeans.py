@@ -127,16 +127,23 @@ def _k_means(products: np.ndarray, dimensions: int, k: int, seeds: np.ndarray) -
         centroids, own = moved, new
         most = int(going.sum(axis=1).max(initial=0))
         if most <= REPACK * which.shape[1] or not going.any(axis=1).all():
-            rows = np.flatnonzero(going.any(axis=1))
-            kept: tuple[np.ndarray, np.ndarray] = (
-                rows[:, None],
-                np.argsort(~going[rows], axis=1, kind="stable")[:, :most],
-            )
+            rows, kept = _still_going(going, most)
             here, which, going, own, centroids = here[rows], which[kept], going[kept], own[kept], centroids.of(kept)
     sure[here] = False  # those that find no rest
-    rounding = EQUAL * np.trace(products, axis1=1, axis2=2)[:, None]
-    best = (inertia <= inertia.min(axis=1, keepdims=True) + rounding).argmax(axis=1)
+    best = _first_of_the_best(inertia, products)
     return Split(labels[np.arange(sets), best], sure)
+
+
+def _still_going(going: np.ndarray, most: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """The sets that are still at it, and the places of `most` starts of each, those that are going first."""
+    rows = np.flatnonzero(going.any(axis=1))
+    return rows, (rows[:, None], np.argsort(~going[rows], axis=1, kind="stable")[:, :most])
+
+
+def _first_of_the_best(inertia: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """(N,) the start of each set with the least inertia (N, STARTS); of those that differ by rounding, the first."""
+    rounding = EQUAL * np.trace(products, axis1=1, axis2=2)[:, None]
+    return (inertia <= inertia.min(axis=1, keepdims=True) + rounding).argmax(axis=1)
 
 
 @dataclass(frozen=True)
