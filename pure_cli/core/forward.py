@@ -34,7 +34,7 @@ class NotReached(PureError):
             "that every image goes through."
         )
 
-    def of(self, image: str) -> NotReached:
+    def with_image(self, image: str) -> NotReached:
         """The same, with a name for the image."""
         return NotReached(self.layer, self.row, image)
 

@@ -24,7 +24,7 @@ from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
-from pure_cli.stages.inputs.freshness import attribute_provenance, earlier, require_unchanged
+from pure_cli.stages.inputs.freshness import attribute_provenance, read_earlier, require_unchanged
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.relevances.work import AttributionJob, Task, write_batch
 from pure_cli.stages.resume.pair_work import PairWork, Plan
@@ -90,7 +90,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
 
 
 def _earlier(store: Store, settings: AttributeSettings) -> dict[str, AttributedLayer]:
-    return earlier(read_attributed, store, settings.force) if store.has("attribute") else {}
+    return read_earlier(read_attributed, store, settings.force) if store.has("attribute") else {}
 
 
 def _chosen(store: Store, source: CollectedLayer, layer: str, settings: AttributeSettings) -> list[str] | None:
@@ -203,7 +203,7 @@ def _run(task: Task, store: Store, listing: Listing, notes: list[str]) -> Iterat
     """Compute one task from where a killed process left it, and write it; yields the pairs of every finished batch."""
     from pure_cli.models.rules import RULES, in_force
 
-    plan, settings, portions = task.plan, task.settings, AdaptiveBatches(notes)
+    plan, settings, adaptive_batches = task.plan, task.settings, AdaptiveBatches(notes)
     if not RULES[settings.rule].hooks:
         looked_at = [task.module, *task.job.lower_layers]
         fast = task.network.ready(first_image(listing, task.network), looked_at, settings.precision)
@@ -219,7 +219,7 @@ def _run(task: Task, store: Store, listing: Listing, notes: list[str]) -> Iterat
                 with named_images(listing, plan.images[start + begin : start + end]):
                     write_batch(task, work, (start + begin, start + end), pixels)
 
-            portions.each(stop - start, compute)
+            adaptive_batches.each(stop - start, compute)
             yield plan.pairs_of(start, stop)
         new = _found_relevances(task, work)
         notes += _zeros(task.job, task.source, new.norm)

@@ -102,7 +102,7 @@ def _planned_pass(
     network, origin = open_model(inputs.spec, settings, inputs.made_from["preprocessing"], inputs.made_from["seed"])
     waiting_for("looking at the layers")
     resolved = resolve_layers(network, listing, inputs.spec, requested, directions, settings.channels)
-    own = {name: directions.of[name] for name in resolved.layers if name in directions.of}
+    own = {name: directions.by_layer[name] for name in resolved.layers if name in directions.by_layer}
     network = replace(network, directions=own)
     layers = [name for name in resolved.layers if settings.force or not earlier.has(name, directions)]
     sound = require_sound(network, listing, layers)
@@ -149,7 +149,7 @@ def _new_layer(
         found.lower_layers,
         found.shape,
         Provenance(settings, made_from),
-        directions=planned.directions.of.get(name),
+        directions=planned.directions.by_layer.get(name),
         fires_above=bound.fires_above if bound else 0.0,
         twins=same_pictures(top, inputs.listing, planned.network.preprocessing),
     )

@@ -16,7 +16,7 @@ from pure_cli.errors import UnreadableFile
 from pure_cli.models.trust import require_trusted
 from pure_cli.provenance import Provenance
 from pure_cli.stages.embeddings.crops import BOX, RULES, WHOLE, CropJob, boxes, compute_boxes, missing_boxes
-from pure_cli.stages.embeddings.judges import Chosen, choose, require_same, require_weights, side, warnings
+from pure_cli.stages.embeddings.judges import Chosen, choose, require_same, require_weights, short_side, warnings
 from pure_cli.stages.inputs.features import EMBEDDING, Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.resume.pair_work import PairWork, Plan
@@ -49,7 +49,7 @@ class _EmbeddingTask:
     ----------
     boxes : (N, n, 4) int, what each neuron saw of each reference; None where whole images are embedded
     batch_size : images that are embedded at once
-    portions : as the memory allows
+    adaptive_batches : as the memory allows
     """
 
     job: EmbeddingJob
@@ -57,7 +57,7 @@ class _EmbeddingTask:
     plan: Plan
     boxes: np.ndarray | None
     batch_size: int
-    portions: AdaptiveBatches
+    adaptive_batches: AdaptiveBatches
 
     def vectors(self, images: list[np.ndarray]) -> np.ndarray:
         """Embeddings (B, E) float32 of images (H, W, 3) uint8 of any size."""
@@ -69,7 +69,7 @@ class _EmbeddingTask:
             batch = torch.stack([self.embedder.preprocess(image) for image in images[start:stop]])
             parts.append(self.embedder.embed(batch).cpu().numpy())
 
-        self.portions.each(len(images), compute)
+        self.adaptive_batches.each(len(images), compute)
         return np.concatenate(parts)
 
 
@@ -181,7 +181,7 @@ def _work(jobs: list[EmbeddingJob], sources: Sources, settings: EmbedSettings, n
     from pure_cli.embedders.load import load_embedder
 
     network = open_network(sources.collected, settings.device, settings.deterministic)
-    pixels = side(sources, jobs[0].layer, network)
+    pixels = short_side(sources, jobs[0].layer, network)
     specs = {job.chosen.spec for job in jobs}
     for spec in specs:
         require_trusted(spec.model)

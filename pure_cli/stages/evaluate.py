@@ -220,9 +220,9 @@ def _neurons_with_all(
     count = sources.collected.layers[layer].neurons
     for kind in features:
         sources.layers([layer], kind)
-    neurons = sources.of(layer, features[0]).choose(settings.neurons, count)
+    neurons = sources.features_of(layer, features[0]).choose(settings.neurons, count)
     for kind in features[1:]:
-        there = sources.of(layer, kind)
+        there = sources.features_of(layer, kind)
         if settings.neurons is not None:
             there.choose(settings.neurons, count)
         elif len(kept := np.intersect1d(neurons, there.neuron)) < len(neurons):
@@ -245,7 +245,7 @@ def _complete(sources: Sources, layer: str, neurons: np.ndarray) -> tuple[list[s
     for kind in sources.embeddings(layer):
         there = np.empty(0, np.int64)
         with suppress(PureError):
-            there = sources.of(layer, kind).neuron
+            there = sources.features_of(layer, kind).neuron
         (complete if np.isin(neurons, there).all() else rest).append(kind)
     return complete, rest
 

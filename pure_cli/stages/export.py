@@ -43,8 +43,8 @@ def members(
         There is no such clustering, one is stale, or it lacks a neuron that was asked for.
     """
     sources, clusterings = Sources(store), need_clusterings(store)
-    asked = {"layer": layer, "features": features, "k": k}
-    for name, wanted in asked.items():
+    requested = {"layer": layer, "features": features, "k": k}
+    for name, wanted in requested.items():
         there = list(dict.fromkeys(str(one.provenance.settings[name]) for one in clusterings.values()))
         for value in wanted or ():
             if value not in there:
@@ -52,8 +52,8 @@ def members(
     found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for clustering in clusterings.values():
         own = clustering.provenance.settings
-        if all(wanted is None or str(own[name]) in wanted for name, wanted in asked.items()):
-            sources.of(own["layer"], own["features"]).require_current(clustering)
+        if all(wanted is None or str(own[name]) in wanted for name, wanted in requested.items()):
+            sources.features_of(own["layer"], own["features"]).require_current(clustering)
             for row in _rows(clustering, sources.collected, neurons):
                 for name, value in zip(COLUMNS, row, strict=True):
                     found[name].append(value)

@@ -24,7 +24,7 @@ from pure_cli.data.source import DamagedImage, Items, Raw
 from pure_cli.data.spool import Spool
 from pure_cli.provenance import Provenance
 from pure_cli.stages.collect import _whole
-from pure_cli.stages.inputs.freshness import drift, seen_now
+from pure_cli.stages.inputs.freshness import find_image_changes, seen_now
 from pure_cli.stages.resume.checkpoint import Checkpoint
 from pure_cli.workspace import Store
 
@@ -85,7 +85,7 @@ def bookkeeping(count: int, folder: Path) -> Iterator[str]:
         store, _whole(origin, {"layer4": layer}, listing, state.damaged), seen_now(listing, state.content())
     )
     yield "collect.h5"
-    found = drift(store, read_collected(store), listing)
+    found = find_image_changes(store, read_collected(store), listing)
     assert not found.touched and not len(found.changed)
     yield "unchanged?"
 

@@ -5,7 +5,7 @@
 
 `make` runs the commands with the package that lies in DIR, and leaves two workspaces and what the commands said.
 `compare` names every data set, attribute, figure, table and saying that differs, and ends with 1 where one does. The
-version that files bear and the seconds that commands tell may differ.
+version that files bear, the seconds that commands tell and their progress may differ.
 """
 
 import argparse
@@ -22,7 +22,9 @@ from world import results
 FOLDER = "being-made"  # beside OUT: results name where they were made, so that it is one place for all
 THEN = 1_600_000_000  # seconds; results record when an image was changed
 PATIENCE = 900  # seconds that a command may take
-SECONDS = re.compile(r"\d+(\.\d+)? (s|ms|min)\b|\d+:\d\d\b")
+SECONDS = re.compile(r"(\d[\d.]* (h|min|s|ms)\b ?)+")
+PROGRESS = re.compile(r"^[a-z]+: .*\n", re.MULTILINE)  # lines that come as time goes by
+NO_CODE = shutil.ignore_patterns(".*", "docs", "tests", "build", "__pycache__")
 IMAGES = """
 from pathlib import Path
 from pure_cli.demo.images import write_digits
@@ -73,9 +75,9 @@ def make(code: Path, out: Path) -> None:
     work = out.parent / FOLDER
     for folder in (work, out):
         shutil.rmtree(folder, ignore_errors=True)
-    work.mkdir(parents=True)
+    shutil.copytree(code, work / "code", ignore=NO_CODE)  # results name the weights that come with the package
     own = {name: value for name, value in os.environ.items() if not name.startswith("PURE_")}
-    settings = {**own, "PYTHONPATH": str(code.resolve()), "OMP_NUM_THREADS": "1", "COLUMNS": "120",
+    settings = {**own, "PYTHONPATH": str(work / "code"), "OMP_NUM_THREADS": "1", "COLUMNS": "120",
                 "SOURCE_DATE_EPOCH": str(THEN)}  # fmt: skip
 
     def run(*words: str) -> tuple[int, str]:
@@ -84,7 +86,7 @@ def make(code: Path, out: Path) -> None:
         return done.returncode, done.stdout + done.stderr
 
     where = run("-c", "import pure_cli; print(pure_cli.__file__)")[1].strip()
-    if not Path(where).is_relative_to(code.resolve()):
+    if not Path(where).is_relative_to(work):
         raise SystemExit(f"The package is that of {where}, and not of {code}.")
     run("-c", IMAGES)
     _write_list(work / "images")
@@ -107,7 +109,7 @@ def _write_list(images: Path) -> None:
     rows = ["file;label;size", "broken.png;0;8"]
     rows += [f"{str(path).replace('/', chr(92))};{path.parent.name};{place}" for place, path in enumerate(paths)]
     (images / "list.csv").write_text("\n".join(rows))
-    for path in (*images.rglob("*"),):
+    for path in images.rglob("*"):
         os.utime(path, (THEN, THEN))
 
 
@@ -120,7 +122,7 @@ def found(out: Path) -> dict[str, object]:
             every |= {f"{workspace}/{name}:{part}": value for part, value in parts if part != "@pure_version"}
         others = [path for path in (out / workspace).rglob("*") if path.suffix in (".tex", ".svg", ".pdf", ".subset")]
         every |= {str(path.relative_to(out)): path.read_bytes() for path in others}
-    every |= {path.name: SECONDS.sub("…", path.read_text()) for path in out.glob("*.txt")}
+    every |= {path.name: PROGRESS.sub("", SECONDS.sub("… ", path.read_text())) for path in out.glob("*.txt")}
     return every
 
 

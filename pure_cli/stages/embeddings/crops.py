@@ -80,7 +80,7 @@ def compute_boxes(
     begun = Work("crops", provenance, {"batch_size": size}, job.neurons.tolist())
     arrays = {BOX: ((len(job.neurons) * plan.references, 4), "int16")}
     work = PairWork(sources.store, begun, plan, arrays, size, settings.force)
-    portions = AdaptiveBatches(notes)
+    adaptive_batches = AdaptiveBatches(notes)
     notes += require_sound(network, listing, [job.layer])
     with work, HeatmapReader(network, job.layer, job.crop, first_image(listing, network)) as heatmaps:
         notes += heatmaps.misfits()
@@ -88,14 +88,14 @@ def compute_boxes(
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
 
             def compute(begin: int, end: int, start: int = start, images: "torch.Tensor" = images) -> None:
-                heatmaps.at(images[begin:end])
+                heatmaps.look_at(images[begin:end])
                 rounds = list(plan.rounds(start + begin, start + end))
                 for pairs in rounds:
                     channels = job.neurons[plan.neuron_row[pairs]]
                     positions = top.position[channels, plan.slot[pairs]]
                     _write_boxes(work, plan.row(pairs), heatmaps.maps(channels, positions, last=pairs is rounds[-1]))
 
-            portions.each(stop - start, compute)
+            adaptive_batches.each(stop - start, compute)
             yield plan.pairs_of(start, stop)
         new = _found_boxes(work, job.neurons, top.image[job.neurons] != NO_IMAGE, provenance)
         add_rows(sources.store, "crops", job.layer, job.crop, BOX, new, settings.force)
@@ -175,7 +175,7 @@ class HeatmapReader:
         )
         return [sentence] if sentence else []
 
-    def at(self, images: "torch.Tensor") -> None:
+    def look_at(self, images: "torch.Tensor") -> None:
         """Look at a batch of images, (B, 3, H, W) uint8."""
         from pure_cli.core.circuits import activations
         from pure_cli.models.rules import heatmaps_for

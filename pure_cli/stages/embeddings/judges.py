@@ -170,10 +170,10 @@ def open_judge(sources: Sources, layer: str, kind: str, network: Network) -> Emb
     spec = parse_embedder(**there.recipe)
     require_trusted(spec.model)
     require_same(layer, Chosen(spec, kind, there.provenance.settings["crop"], there.recipe), there)
-    return load_embedder(spec, network.device, side(sources, layer, network))
+    return load_embedder(spec, network.device, short_side(sources, layer, network))
 
 
-def side(sources: Sources, layer: str, network: Network) -> int:
+def short_side(sources: Sources, layer: str, network: Network) -> int:
     """Pixels of the shorter side of the images that the network sees."""
     return min(first_image(sources.listing([layer]), network).shape[-2:])
 

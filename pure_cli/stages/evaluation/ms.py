@@ -44,7 +44,8 @@ def compute(study: Study) -> Result:
         for (units, k), scores in found.items()
     ]
     columns, note = ["units", "k", "references"], NOTE
-    title = f"{study.layer}: MonoSemanticity by {study.by()}, {study.who(known)}, before and after the split"
+    neurons = study.neurons_in_words(known)
+    title = f"{study.layer}: MonoSemanticity by {study.judge_in_words()}, {neurons}, before and after the split"
     if study.sample:
         sample = take_sample(study, study.sample)
         _add_sample(study, sample, keys, rows, result)

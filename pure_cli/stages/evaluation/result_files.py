@@ -16,7 +16,7 @@ from pure_cli.files import crc_or_none, disk_errors, write_whole
 from pure_cli.provenance import Provenance
 from pure_cli.registry import METRICS
 from pure_cli.stages.evaluation.study import Result
-from pure_cli.stages.inputs.freshness import earlier
+from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.workspace import Store
 
 PLANTED = "planted"  # the metric of units with known meanings, which calibrate writes
@@ -61,7 +61,7 @@ class ResultFiles:
 
     def __init__(self, store: Store, anew: bool):
         self._store, self._path, self._anew = store, store.root / TABLES, anew
-        self._there = earlier(read_evaluations, store, anew)
+        self._there = read_earlier(read_evaluations, store, anew)
         self._shown: dict[str, dict[str, Any]] = {}
         with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
             content = json.loads(self._path.read_text(encoding="utf-8"))

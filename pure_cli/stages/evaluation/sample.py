@@ -69,14 +69,14 @@ def take_sample(study: Study, count: int) -> Sample:
     chosen = _spread_evenly(study, listing, count)
     sampler = _open_sampler(study, listing)
     batch_size = images_at_once(listing, sampler.network, how.batch_size)
-    portions, parts = AdaptiveBatches(study.notes), list[Sample]()
+    adaptive_batches, parts = AdaptiveBatches(study.notes), list[Sample]()
 
     def compute(begin: int, end: int, batch: Batch) -> None:
         parts.append(sampler.sample(batch.index[begin:end], batch.images[begin:end]))
 
     done = 0
     for batch in batches(listing, chosen, sampler.network.preprocessing, batch_size, workers_of(how)):
-        portions.each(len(batch.index), partial(compute, batch=batch))
+        adaptive_batches.each(len(batch.index), partial(compute, batch=batch))
         done += len(batch.index)
         study.progress(done, len(chosen))
     return Sample.joined(parts)

@@ -107,7 +107,7 @@ class _Steps:
         self._progress, self._done = progress, 0.0
         progress(0, STEPS)
 
-    def of(self, part: float, count: int) -> Callable[[int], None]:
+    def share(self, part: float, count: int) -> Callable[[int], None]:
         """Called with how many more things are done, of `count` that are `part` of the steps together."""
 
         def advance(done: int) -> None:
@@ -144,7 +144,7 @@ def run(
     kinds = kinds_for(test.lower_layers, collected.layers[layer].lower_layers[0])
     scores = _scores(units, kinds, settings.seed, steps)
     most = max(2, round(LEAK_UNITS * min(1.0, settings.budget)))
-    leak = leaks(units, kinds, test.network, most, settings.seed, steps.of(20, 3 * most))
+    leak = leaks(units, kinds, test.network, most, settings.seed, steps.share(20, 3 * most))
     progress(STEPS, STEPS)
     return Benchmark(layer, units, kinds, scores, leak, settings.seed, ungrouped(whole, grouping))
 
@@ -179,7 +179,7 @@ def _units(test: LayerUnderTest, steps: _Steps) -> Units:
         The images give none.
     """
     drawn = HALVES * test.wanted_on_a_half * (4 + 2 * TRIES)  # unions and pairs, at most
-    made = make_units(test, steps.of(8, max(1, len(test.listing))), steps.of(27, drawn))
+    made = make_units(test, steps.share(8, max(1, len(test.listing))), steps.share(27, drawn))
     if not made:
         raise PureError(
             f"The images give no units with known meanings for '{test.layer}': every class of a union, and every "
@@ -190,12 +190,12 @@ def _units(test: LayerUnderTest, steps: _Steps) -> Units:
 
 def _scores(units: Units, kinds: Sequence[str], seed: int, steps: _Steps) -> dict[str, RecipeScores]:
     """Of all kinds of features; of some the number of meanings is looked at too."""
-    scores, advance = {}, steps.of(20, len(kinds))
+    scores, advance = {}, steps.share(20, len(kinds))
     for kind in kinds:
         scores[kind] = score(units, kind, False, seed)
         advance(1)
     judged = _judged(units, kinds, scores) if (units.kind == UNIONS).any() else []
-    advance = steps.of(25, len(judged))
+    advance = steps.share(25, len(judged))
     for kind in judged:
         scores[kind] = score(units, kind, True, seed)
         advance(1)

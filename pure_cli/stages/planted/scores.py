@@ -139,7 +139,7 @@ def _some(units: Units) -> list[int]:
 def _rows(units: Units, kind: str) -> Any:
     for one in units.made:
         sources = Sources(one.store)
-        yield from sources.of(one.layer, kind, check=False).rows(one.neuron)
+        yield from sources.features_of(one.layer, kind, check=False).rows(one.neuron)
 
 
 def leaks(
@@ -183,7 +183,7 @@ class _Bench:
         self._collected = read_collected(made.store)
         self._own = self._collected.layers[made.layer]
         self._listing = images_of(made.store, self._collected.origin["data"])
-        self._sources = {kind: sources.of(made.layer, kind, check=False) for kind in kinds}
+        self._sources = {kind: sources.features_of(made.layer, kind, check=False) for kind in kinds}
         lower = dict.fromkeys(
             name for kind in kinds if Kind.of(kind).transform for name in self._sources[kind].lower_layers
         )

@@ -94,7 +94,7 @@ class UnitPass:
     highest: dict[str, np.ndarray]
 
 
-def look(
+def pass_over_images(
     network: Network,
     listing: Listing,
     module: str,
@@ -110,7 +110,7 @@ def look(
     image, mean = [], []
     highest: dict[str, list[np.ndarray]] = {name: [] for name in modules}
     size = images_at_once(listing, network, how.batch_size)
-    portions = AdaptiveBatches()
+    adaptive_batches = AdaptiveBatches()
     for batch in batches(listing, listing.index, network.preprocessing, size, workers_of(how)):
 
         def compute(begin: int, end: int, images: torch.Tensor = batch.images) -> None:
@@ -119,7 +119,7 @@ def look(
                 highest[name].append(found[name][0])
             mean.append(found[module][1])
 
-        portions.each(len(batch.index), compute)
+        adaptive_batches.each(len(batch.index), compute)
         image.append(batch.index)
         progress(size)
     return UnitPass(
@@ -229,7 +229,7 @@ def make_units(
     ----------
     looked, tried : called with how many more images were looked at, and how many more units were tried
     """
-    seen = look(test.network, test.listing, test.layer, test.before, test.settings, looked)
+    seen = pass_over_images(test.network, test.listing, test.layer, test.before, test.settings, looked)
     found: list[UnitWorkspace] = []
     for number, (making, finding) in enumerate(halves(seen, test.listing.labels, test.settings.seed)):
         half = _prepared_half(test, number, making, np.sort(seen.image[finding]))
@@ -390,7 +390,7 @@ def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: N
     listing, plan = images_of(store, collected.origin["data"]), Plan.of(top.image)
     found = np.zeros((top.image.size, 2), np.float32)
     size = images_at_once(listing, network, how.batch_size)
-    start, portions = 0, AdaptiveBatches()
+    start, adaptive_batches = 0, AdaptiveBatches()
     for batch in batches(listing, plan.images, network.preprocessing, size, workers_of(how)):
 
         def compute(begin: int, end: int, start: int = start, images: torch.Tensor = batch.images) -> None:
@@ -402,6 +402,6 @@ def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: N
                 values = flat[channels, top.position[rows, slots].clip(min=0)[:, None]]
                 found[plan.row(pairs)] = values * weight[rows[:, None], channels]
 
-        portions.each(len(batch.index), compute)
+        adaptive_batches.each(len(batch.index), compute)
         start += len(batch.index)
     return found.reshape(*top.image.shape, 2)

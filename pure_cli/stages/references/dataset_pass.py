@@ -53,7 +53,7 @@ def search(
         ):
             damaged = [(d.index, d.path, d.reason) for d in batch.damaged]
             check_damage(damaged, listing, settings)
-            scored = scores.of(batch) if len(batch.index) else {}
+            scored = scores.score(batch) if len(batch.index) else {}
             state.damaged += damaged
             if scored:
                 broken = _compete(state.tops, scored, batch.index, settings.n)

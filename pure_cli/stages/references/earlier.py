@@ -13,7 +13,7 @@ from pure_cli.config import fingerprint
 from pure_cli.errors import PureError
 from pure_cli.models.spec import ModelSpec
 from pure_cli.provenance import changes
-from pure_cli.stages.inputs.freshness import ImageChanges, drift, seen_now
+from pure_cli.stages.inputs.freshness import ImageChanges, find_image_changes, seen_now
 from pure_cli.stages.references.inputs import CollectInputs
 from pure_cli.stages.references.requested import RequestedDirections
 
@@ -89,7 +89,7 @@ def earlier_references(inputs: CollectInputs) -> EarlierReferences:
     valid = _still_valid(collected, inputs.made_from, inputs.how)
     if collected is None or not valid or settings.force:
         return EarlierReferences(collected, valid, None)
-    found = drift(store, collected, inputs.listing, settings.verify)
+    found = find_image_changes(store, collected, inputs.listing, settings.verify)
     return EarlierReferences(collected, {} if len(found.changed) else valid, found)
 
 

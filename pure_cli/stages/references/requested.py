@@ -26,25 +26,25 @@ class RequestedDirections:
     Attributes
     ----------
     name : of those that a file gave, "" where there is none
-    given : those, and where none was named their layer is the default one
-    of : directions by the name of their layer
+    from_file : those, and where none was named their layer is the default one
+    by_layer : directions by the name of their layer
     """
 
     name: str = ""
-    given: Directions | None = None
-    of: dict[str, Directions] = field(default_factory=dict)
+    from_file: Directions | None = None
+    by_layer: dict[str, Directions] = field(default_factory=dict)
 
     def layer(self, module: str) -> str:
         """The name of the layer whose neurons are the directions in a module; the module where there are none."""
-        if self.given is None or AT in module:
+        if self.from_file is None or AT in module:
             return module
         name = f"{self.name}{AT}{module}"
-        self.of[name] = self.given
+        self.by_layer[name] = self.from_file
         return name
 
     def settings(self, layer: str) -> dict[str, str]:
         """What references depend on, for the neurons of a layer."""
-        own = self.of.get(layer)
+        own = self.by_layer.get(layer)
         if own is None:
             return {}
         values = [own.weight.tolist(), own.bias.tolist(), own.relu, list(own.names)]
@@ -81,7 +81,7 @@ def named_directions(settings: CollectSettings, requested: list[str], before: Co
             )
         if there is not None and there.directions is not None:
             own[name] = there.directions
-    return RequestedDirections(of=own)
+    return RequestedDirections(by_layer=own)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def resolve_layers(
 
     Parameters
     ----------
-    axes : of the channels, as the user says; see `pure_cli.core.structure.say`
+    axes : of the channels, as the user says; see `pure_cli.core.structure.declare_channel_axes`
 
     Raises
     ------
@@ -153,7 +153,9 @@ def resolve_layers(
         layer = check_layer(module, there, network.model)
         lower = preset_lower_layers(str(spec), module)
         lower = lower or ([default_lower] if module == default and default_lower else [])
-        neurons = _directions_in(module, layer, directions.of[name]) if name in directions.of else layer.channels
+        neurons = (
+            _directions_in(module, layer, directions.by_layer[name]) if name in directions.by_layer else layer.channels
+        )
         lower = lower or lower_layer_of(network.model, image, module, there)
         found[name] = ResolvedLayer(lower, (neurons, *layer.extent))
     told = [*map(module_of, names), *(name for layer in found.values() for name in layer.lower_layers)]
@@ -164,10 +166,10 @@ def _with_axes(
     network: Network, image: "torch.Tensor", there: "list[Layer]", axes: Mapping[str, str], names: list[str]
 ) -> "list[Layer]":
     """The layers, once the network knows which axes have their channels."""
-    from pure_cli.core.structure import say
+    from pure_cli.core.structure import declare_channel_axes
     from pure_cli.models.layers import check_layer, list_layers
 
-    say(network.model, axes, map(module_of, names))
+    declare_channel_axes(network.model, axes, map(module_of, names))
     there = list_layers(network.model, image)
     for name in filter(None, axes):
         check_layer(name, there, network.model)

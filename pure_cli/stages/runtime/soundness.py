@@ -106,6 +106,6 @@ def require_sound(network: Network, listing: Listing, layers: Iterable[str]) -> 
         told = require_one_image(network.model, network.inputs(one), network.inputs(other), names)
     except NotReached as error:
         if index is not None:  # else it is no image of the user's that does not get there
-            raise (error.of(listing.place(index)) if error.row else error) from None
+            raise (error.with_image(listing.place(index)) if error.row else error) from None
     network.checked.update(names)
     return [*notes, told] if told else notes
