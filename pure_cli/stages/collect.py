@@ -11,7 +11,7 @@ import numpy as np
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, write_collected
 from pure_cli.config import CollectSettings
 from pure_cli.data.listing import Listing
-from pure_cli.data.spool import parts_of, picked
+from pure_cli.data.long_lists import in_parts, values_at
 from pure_cli.provenance import Provenance
 from pure_cli.stages.inputs.freshness import seen_now
 from pure_cli.stages.outcome import Outcome, Progress, silent
@@ -173,7 +173,7 @@ def _whole(
 ) -> Collected:
     used = np.unique(np.concatenate([layer.top.image.ravel() for layer in layers.values()]))
     used = used[used >= 0]
-    paths, labels = [listing.paths[index] for index in used.tolist()], picked(listing.labels, used)
+    paths, labels = [listing.paths[index] for index in used.tolist()], values_at(listing.labels, used)
     counts = _images_of_label(np.unique(labels), listing, np.array([index for index, _, _ in damaged], dtype=np.int64))
     return Collected(origin, layers, used, paths, labels, list(listing.names), damaged, counts)
 
@@ -182,13 +182,13 @@ def _images_of_label(labels: np.ndarray, listing: Listing, damaged: np.ndarray) 
     """How many of the images in use that could be read have each of some labels, which ascend."""
 
     def count(index: np.ndarray) -> np.ndarray:
-        own = picked(listing.labels, index)
+        own = values_at(listing.labels, index)
         place = np.searchsorted(labels, own).clip(max=len(labels) - 1)
         return np.bincount(place[labels[place] == own], minlength=len(labels))
 
     if not len(labels):
         return {}
-    counts = sum((count(part) for part in parts_of(listing.index)), -count(damaged))
+    counts = sum((count(part) for part in in_parts(listing.index)), -count(damaged))
     return dict(zip(labels.tolist(), counts.tolist(), strict=True))
 
 

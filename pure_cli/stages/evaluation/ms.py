@@ -74,8 +74,8 @@ def _add_sample(
             row["sample"] = None
             continue
         virtual = virtual_neurons(study, features, k)
-        given = sample.virtual[features, k][:, virtual.row] == virtual.cluster
-        scores = monosemanticity_of_all(sample.embedding, np.where(given, firing[:, virtual.row], 0))
+        assigned = sample.virtual[features, k][:, virtual.row] == virtual.cluster
+        scores = monosemanticity_of_all(sample.embedding, np.where(assigned, firing[:, virtual.row], 0))
         after = virtual.by_neuron(scores, len(study.neurons))
         result.arrays[f"{features}/k{k}/virtual/sample-ms"] = scores
         result.arrays[f"{features}/k{k}/sample-ms"] = after

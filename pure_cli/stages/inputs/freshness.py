@@ -11,7 +11,7 @@ import numpy as np
 from pure_cli.artifacts import Collected, CollectedLayer, Seen, read_seen
 from pure_cli.data.content import UNREAD, contents
 from pure_cli.data.listing import Listing
-from pure_cli.data.spool import give_back
+from pure_cli.data.long_lists import release
 from pure_cli.errors import PureError, UnreadableFile
 from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.provenance import Provenance, Status, changes
@@ -127,7 +127,7 @@ def _in_use(store: Store, listing: Listing) -> Iterator[tuple[np.ndarray, Seen]]
         index = np.array(listing.index[start : start + len(seen.size)])
         yield index, seen
         start += len(index)
-        give_back(listing.index, listing.sizes, listing.times)
+        release(listing.index, listing.sizes, listing.times)
 
 
 def _same_places(collected: Collected, listing: Listing) -> bool:
@@ -153,7 +153,7 @@ def seen_now(listing: Listing, contents: Iterable[np.ndarray]) -> Iterator[Seen]
         index = listing.index[start : start + len(content)]
         yield Seen(listing.sizes[index], listing.times[index], content)
         start += len(content)
-        give_back(listing.index, listing.sizes, listing.times)
+        release(listing.index, listing.sizes, listing.times)
 
 
 def attribute_provenance(collected: Collected, layer: str, how: Mapping[str, Any]) -> Provenance:

@@ -101,11 +101,11 @@ def open_model(
     from pure_cli.models.load import load_model, own_preprocessing, prepare_device
     from pure_cli.models.weights import state_fingerprint
 
-    given = {name: value for name, value in requested.items() if value is not None}
-    if given and spec.kind == "python":
-        raise PureError(f"The transform of {spec.short} says how images are prepared; leave out {', '.join(given)}.")
+    chosen = {name: value for name, value in requested.items() if value is not None}
+    if chosen and spec.kind == "python":
+        raise PureError(f"The transform of {spec.short} says how images are prepared; leave out {', '.join(chosen)}.")
     complete = all(requested[name] is not None for name in PREPROCESSING)
-    preprocessing = replace(Preprocessing() if complete else own_preprocessing(spec), **given)
+    preprocessing = replace(Preprocessing() if complete else own_preprocessing(spec), **chosen)
     device = prepare_device(settings.device, settings.deterministic)
     notes: list[str] = []
     model = load_model(spec, settings.weights, seed, preprocessing.crop_size, notes)
