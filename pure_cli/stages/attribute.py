@@ -26,7 +26,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.stages.inputs.freshness import attribute_provenance, read_earlier, require_unchanged
 from pure_cli.stages.outcome import Outcome, Progress, silent
-from pure_cli.stages.relevances.work import AttributionJob, Task, write_batch
+from pure_cli.stages.relevances.work import AttributionJob, AttributionTask, write_batch
 from pure_cli.stages.resume.pair_work import PairWork, Plan
 from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
 from pure_cli.stages.runtime.batches import AdaptiveBatches
@@ -136,7 +136,7 @@ def _task(
     collected: Collected,
     listing: Listing,
     settings: AttributeSettings,
-) -> Task:
+) -> AttributionTask:
     image = collected.layers[job.layer].top.image
     channels, layer_channels = _check(network, job, listing, settings.rule)
     at_once = images_at_once(listing, network, settings.batch_size)
@@ -144,7 +144,7 @@ def _task(
     work = Work("attribute", attribute_provenance(collected, job.layer, settings.how), how, job.neurons.tolist())
     work = work.begun(store, job.there)
     plan = Plan.of(image[work.neurons])
-    return Task(job, network, collected, settings, work, plan, channels, layer_channels, at_once)
+    return AttributionTask(job, network, collected, settings, work, plan, channels, layer_channels, at_once)
 
 
 def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLayer]) -> bool:
@@ -191,15 +191,15 @@ def _misfits(network: Network, jobs: list[AttributionJob], listing: Listing, rul
 
 
 def _unclear(network: Network, jobs: list[AttributionJob], collected: Collected, listing: Listing) -> list[str]:
-    """What is not clear about lower layers of which collect did not tell."""
+    """What is not clear about lower layers that collect said nothing about."""
     from pure_cli.models.layers import list_layers, unclear
 
-    told = {lower for layer in collected.layers.values() for lower in layer.lower_layers}
-    new = {lower for job in jobs for lower in job.lower_layers} - told
+    known = {lower for layer in collected.layers.values() for lower in layer.lower_layers}
+    new = {lower for job in jobs for lower in job.lower_layers} - known
     return unclear(list_layers(network.model, network.inputs(first_image(listing, network))), new) if new else []
 
 
-def _run(task: Task, store: Store, listing: Listing, notes: list[str]) -> Iterator[int]:
+def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]) -> Iterator[int]:
     """Compute one task from where a killed process left it, and write it; yields the pairs of every finished batch."""
     from pure_cli.models.rules import RULES, in_force
 
@@ -227,7 +227,7 @@ def _run(task: Task, store: Store, listing: Listing, notes: list[str]) -> Iterat
         work.finished()
 
 
-def _found_relevances(task: Task, work: PairWork) -> NewRelevances:
+def _found_relevances(task: AttributionTask, work: PairWork) -> NewRelevances:
     """What was computed of the neurons of the job, neuron by neuron, and of the images."""
     job, plan = task.job, task.plan
     n, place_in_work = plan.references, np.searchsorted(task.neurons, job.neurons)

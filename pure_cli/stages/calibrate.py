@@ -166,10 +166,10 @@ def _report(outcome: Outcome, store: Store, where: ResultKey, tables: list[dict[
 
 def _missing_note(missing: list[str], required: bool) -> str:
     """A sentence on layers that are not calibrated; an error where one of them is `required`."""
-    told = f"There is no calibration of {', '.join(map(repr, missing))} that is up to date"
+    sentence = f"There is no calibration of {', '.join(map(repr, missing))} that is up to date"
     if required:
-        raise PureError(f"{told}. Run `pure calibrate` first; --budget 0.3 is a first look.")
-    return f"{told}; `pure calibrate` makes it."
+        raise PureError(f"{sentence}. Run `pure calibrate` first; --budget 0.3 is a first look.")
+    return f"{sentence}; `pure calibrate` makes it."
 
 
 def read_grouping(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Whether what results were made from is still what it was, and what that is."""
+"""What results would be made from now, and what of it has changed since they were made."""
 
 from __future__ import annotations
 

@@ -158,8 +158,8 @@ def resolve_layers(
         )
         lower = lower or lower_layer_of(network.model, image, module, there)
         found[name] = ResolvedLayer(lower, (neurons, *layer.extent))
-    told = [*map(module_of, names), *(name for layer in found.values() for name in layer.lower_layers)]
-    return ResolvedLayers(found, default, unclear(there, told))
+    used = [*map(module_of, names), *(name for layer in found.values() for name in layer.lower_layers)]
+    return ResolvedLayers(found, default, unclear(there, used))
 
 
 def _with_axes(

@@ -39,7 +39,7 @@ class AttributionJob:
 
 
 @dataclass(frozen=True)
-class Task:
+class AttributionTask:
     """A job with all that it takes.
 
     Attributes
@@ -93,7 +93,7 @@ class Task:
         return found
 
 
-def write_batch(task: Task, work: PairWork, bounds: tuple[int, int], inputs: torch.Tensor) -> None:
+def write_batch(task: AttributionTask, work: PairWork, bounds: tuple[int, int], inputs: torch.Tensor) -> None:
     """Compute the images of a part of a batch, and put what is found where it belongs.
 
     Parameters
@@ -119,7 +119,7 @@ def write_batch(task: Task, work: PairWork, bounds: tuple[int, int], inputs: tor
         _write_relevances(task, work, circuits, pairs, last=pairs is rounds[-1])
 
 
-def _require_same_scores(task: Task, circuits: Circuits, bounds: tuple[int, int]) -> None:
+def _require_same_scores(task: AttributionTask, circuits: Circuits, bounds: tuple[int, int]) -> None:
     """Make sure that neurons score on these images as they did when the references were collected."""
     plan, (start, stop) = task.plan, bounds
     pairs = np.arange(plan.offsets[start], plan.offsets[start] + plan.pairs_of(start, stop))
@@ -130,7 +130,7 @@ def _require_same_scores(task: Task, circuits: Circuits, bounds: tuple[int, int]
     require_same_scores(task.collected, task.job.layer, again, seen, task.settings.precision)
 
 
-def _write_activations(task: Task, work: PairWork, circuits: Circuits, bounds: tuple[int, int]) -> None:
+def _write_activations(task: AttributionTask, work: PairWork, circuits: Circuits, bounds: tuple[int, int]) -> None:
     """Write how the layer and its lower layers fire on the images."""
     from pure_cli.core.layout import channels_first
 
@@ -142,7 +142,7 @@ def _write_activations(task: Task, work: PairWork, circuits: Circuits, bounds: t
         work.write(f"{task.names[lower]}-mean", images, _finite(values).cpu().numpy())
 
 
-def _write_relevances(task: Task, work: PairWork, circuits: Circuits, pairs: np.ndarray, last: bool) -> None:
+def _write_relevances(task: AttributionTask, work: PairWork, circuits: Circuits, pairs: np.ndarray, last: bool) -> None:
     """Write the relevances of one round of pairs.
 
     Parameters
