@@ -248,17 +248,15 @@ def _run(task: _EmbeddingTask, sources: Sources, network: Network, settings: Emb
 def _write_whole_images(task: _EmbeddingTask, work: PairWork, start: int, stop: int, pixels: np.ndarray) -> None:
     """Embed the images ``start:stop`` of the plan, each once for all neurons that refer to it."""
     plan = task.plan
-    pairs = np.arange(plan.offsets[start], plan.offsets[start] + plan.pairs_of(start, stop))
     vectors = task.vectors(list(pixels))
-    work.write(EMBEDDING, plan.row(pairs), np.repeat(vectors, plan.counts[start:stop], axis=0))
+    work.write(EMBEDDING, plan.row(plan.pairs_in(start, stop)), np.repeat(vectors, plan.counts[start:stop], axis=0))
 
 
 def _write_crops(
     task: _EmbeddingTask, work: PairWork, start: int, stop: int, pixels: np.ndarray, boxes: np.ndarray
 ) -> None:
     """Embed what each neuron saw of the images ``start:stop`` of the plan."""
-    plan = task.plan
-    pairs = np.arange(plan.offsets[start], plan.offsets[start] + plan.pairs_of(start, stop))
+    plan, pairs = task.plan, task.plan.pairs_in(start, stop)
     image_of_pair = np.repeat(np.arange(stop - start), plan.counts[start:stop])
     for begin in range(0, len(pairs), task.batch_size):
         chosen = pairs[begin : begin + task.batch_size]

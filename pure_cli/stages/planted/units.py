@@ -396,7 +396,7 @@ def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: N
         def compute(begin: int, end: int, start: int = start, images: torch.Tensor = batch.images) -> None:
             output = activations(network.model, network.inputs(images[begin:end]), [module])[module]
             for place, flat in enumerate(channels_first(output).cpu().numpy(), start + begin):
-                pairs = np.arange(plan.offsets[place], plan.offsets[place] + plan.counts[place])
+                pairs = plan.pairs_in(place, place + 1)
                 rows, slots = plan.neuron_row[pairs], plan.slot[pairs]
                 channels = np.array([parts[row] for row in rows.tolist()])
                 values = flat[channels, top.position[rows, slots].clip(min=0)[:, None]]

@@ -122,7 +122,7 @@ def write_batch(task: AttributionTask, work: PairWork, bounds: tuple[int, int], 
 def _require_same_scores(task: AttributionTask, circuits: Circuits, bounds: tuple[int, int]) -> None:
     """Make sure that neurons score on these images as they did when the references were collected."""
     plan, (start, stop) = task.plan, bounds
-    pairs = np.arange(plan.offsets[start], plan.offsets[start] + plan.pairs_of(start, stop))
+    pairs = plan.pairs_in(start, stop)
     row_of_image = np.repeat(np.arange(stop - start), plan.counts[start:stop])
     neurons = task.neurons[plan.neuron_row[pairs]]
     again = scores_again(circuits, task.source.provenance.settings.get("score", {}))
