@@ -52,15 +52,15 @@ def calibrate(
     collected = read_collected(store)
     layers = _layers(collected, settings)
     grouping = read_grouping(settings.grouping) if settings.grouping else {}
-    written = ResultFiles(store, settings.force)
+    result_files = ResultFiles(store, settings.force)
     outcome, missing = Outcome("calibrate", layers, 0, "layers"), list[str]()
     outcome.details = {"tables": [], "folders": [], "recipes": {}}
     for layer in layers:
         where, source = ResultKey(layer, PLANTED, ALL), collected.layers[layer].provenance
         wanted = _provenance(layer, source, settings, grouping)
-        tables = written.tables(where, wanted)
+        tables = result_files.tables(where, wanted)
         if tables is None and any_budget:
-            tables = _tables_of_any_budget(written, where, wanted, outcome.notes)
+            tables = _tables_of_any_budget(result_files, where, wanted, outcome.notes)
             if tables is None and not settings.force:
                 missing.append(layer)
                 continue
@@ -68,11 +68,11 @@ def calibrate(
         if tables is None:
             result, calibration = _measured(store, layer, settings, grouping, progress, outcome.notes)
             tables = [{**table.as_dict(), "judge": ""} for table in result.tables]
-            written.add(where, result, tables, wanted)
+            result_files.add(where, result, tables, wanted)
             outcome.computed += 1
             if calibration:
                 write_calibration(store, layer, replace(calibration, made_from=source.made_from))
-        publish(store.root, where, PLANTED, tables, written, settings.latex, anew)
+        publish(store.root, where, PLANTED, tables, result_files, settings.latex, anew)
         _report(outcome, store, where, tables)
     if missing:
         outcome.notes.append(_missing_note(missing, required=bool(settings.layer) or len(missing) == len(layers)))
@@ -112,13 +112,13 @@ def _provenance(
 
 
 def _tables_of_any_budget(
-    written: ResultFiles, where: ResultKey, wanted: Provenance, notes: list[str]
+    result_files: ResultFiles, where: ResultKey, wanted: Provenance, notes: list[str]
 ) -> list[dict[str, Any]] | None:
     """The tables that are there, made from the same things in whatever settings a calibration may have."""
-    before = written.settings(where)
+    before = result_files.settings(where)
     if {**before, **{name: wanted.settings[name] for name in FREE}} != wanted.settings:
         return None
-    tables = written.tables(where, Provenance(before, wanted.made_from))
+    tables = result_files.tables(where, Provenance(before, wanted.made_from))
     if tables is not None:
         notes.append(
             f"The tables of '{where.layer}' are those of a calibration with --budget {before['budget']:g} and --seed "

@@ -15,7 +15,7 @@ from pure_cli.data.long_lists import in_parts, values_at
 from pure_cli.provenance import Provenance
 from pure_cli.stages.inputs.freshness import seen_now
 from pure_cli.stages.outcome import Outcome, Progress, silent
-from pure_cli.stages.references.dataset_pass import check_damage, damage_notes, not_finite_notes, search
+from pure_cli.stages.references.dataset_pass import check_damage, damage_notes, not_finite_notes, run_dataset_pass
 from pure_cli.stages.references.earlier import EarlierReferences, earlier_references
 from pure_cli.stages.references.inputs import CollectInputs, collect_inputs, open_model
 from pure_cli.stages.references.requested import (
@@ -116,7 +116,7 @@ def _collected(planned: _PlannedPass, inputs: CollectInputs, earlier: EarlierRef
     store, listing, network, layers = inputs.store, inputs.listing, planned.network, planned.layers
     directions = [planned.directions.settings(name) for name in layers]
     key = [inputs.made_from, listing.times_fingerprint, layers, directions, inputs.how]
-    state = search(store, network, listing, inputs.settings, planned.scores, key, progress)
+    state = run_dataset_pass(store, network, listing, inputs.settings, planned.scores, key, progress)
 
     waiting_for("writing the references")
     made_from = {**inputs.made_from, "content": _digest(state.content())}

@@ -43,7 +43,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
     if settings.embed:
         notes += _embed(sources, settings, progress)
     layers = sources.layers(settings.layer, PURE)
-    written = ResultFiles(store, settings.force)
+    result_files = ResultFiles(store, settings.force)
     tables: list[dict[str, Any]] = []
     folders: list[str] = []
     studies: dict[tuple[str, str], Study] = {}
@@ -56,11 +56,11 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
                 notes += remarks
             own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
             where = ResultKey(layer, own_name, _run(settings, metric))
-            found, anew = _tables(metric, studies[layer, judge], where, written, settings)
+            found, anew = _tables(metric, studies[layer, judge], where, result_files, settings)
             if anew:
                 notes += studies[layer, judge].notes
                 outcome.computed += 1
-            publish(store.root, where, metric, found, written, settings.latex, anew)
+            publish(store.root, where, metric, found, result_files, settings.latex, anew)
             tables += [{"metric": name, "layer": layer, **table} for table in found]
             folders.append(str(store.root / where.folder))
     outcome.notes = list(dict.fromkeys(notes))
@@ -70,11 +70,11 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
 
 
 def _tables(
-    metric: str, study: Study, where: ResultKey, written: ResultFiles, settings: EvaluateSettings
+    metric: str, study: Study, where: ResultKey, result_files: ResultFiles, settings: EvaluateSettings
 ) -> tuple[list[dict[str, Any]], bool]:
     """The tables of a metric, and whether it was measured anew, since there were none of the same things."""
     provenance = _provenance(metric, study, settings)
-    there = written.tables(where, provenance)
+    there = result_files.tables(where, provenance)
     if there is not None:
         return there, False
     waiting_for(f"measuring {where.name}")
@@ -82,7 +82,7 @@ def _tables(
     assert compute is not None, "measured by evaluate itself"
     result = compute(study)
     tables = [{**table.as_dict(), "judge": study.judge} for table in result.tables]
-    written.add(where, result, tables, provenance)
+    result_files.add(where, result, tables, provenance)
     return tables, True
 
 

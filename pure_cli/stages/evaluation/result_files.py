@@ -131,7 +131,7 @@ def publish(
     where: ResultKey,
     metric: str,
     tables: list[dict[str, Any]],
-    written: ResultFiles,
+    result_files: ResultFiles,
     latex: bool,
     anew: bool,
 ) -> None:
@@ -146,19 +146,19 @@ def publish(
         if latex:
             label = f"{where.layer}-{stem}" if where.run == ALL else f"{where.layer}-{stem}-{where.run}"
             texts[f"{stem}.tex"] = partial(as_latex, {**table, "name": label})
-    before = written.files(where)
-    anew = anew or not written.complete(where)
-    if not anew and written.intact(where, [*before, *texts]):
+    before = result_files.files(where)
+    anew = anew or not result_files.complete(where)
+    if not anew and result_files.intact(where, [*before, *texts]):
         return
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_whole(folder / name, text())
-    now = [*texts, *_draw(folder, where, metric, tables, written.arrays(where))]
+    now = [*texts, *_draw(folder, where, metric, tables, result_files.arrays(where))]
     if anew:
         for name in set(before).difference(now):
             (folder / name).unlink(missing_ok=True)
-    written.set_files(where, now if anew else list(dict.fromkeys([*before, *now])))
+    result_files.set_files(where, now if anew else list(dict.fromkeys([*before, *now])))
 
 
 def _stem(where: ResultKey, metric: str, table: str) -> str:

@@ -23,7 +23,7 @@ DAMAGED_SHOWN = 5
 CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
 
 
-def search(
+def run_dataset_pass(
     store: Store,
     network: Network,
     listing: Listing,
