@@ -1,4 +1,4 @@
-"""Imports of the package point down, as the table of docs/architecture.md has it."""
+"""Imports of the package point down, as the table of docs/architecture.md has it; and functions are short."""
 
 import ast
 import re
@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pure_cli"
 BY_TYPE = ("registry",)  # what a registry holds lies above it, and only its types are named
 DOORS = ("__init__", "__main__")  # lead into the house and are no rooms
+LONGEST = 40  # lines of a function
 FLOOR = re.compile(r"^\| (\d+) \| ([^|]+) \|", re.MULTILINE)
 
 
@@ -63,3 +64,30 @@ def test_imports_are_seen_wherever_they_stand():
         "import pure_cli.data.place\ndef f():\n    from pure_cli import api\n    from pure_cli.core.crops import box\n"
     )
     assert imported(source) == {"data", "api", "core"}
+
+
+def lengths(file: str, source: str) -> dict[str, int]:
+    """Lines of each function without its docstring; of commands without their options, which are their parameters."""
+    found = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            begin = node.body[0].lineno if file.startswith("commands/") else node.lineno
+            documented = ast.get_docstring(node, clean=False) is not None
+            docstring = node.body[0].end_lineno - node.body[0].lineno + 1 if documented else 0
+            found[f"{file}:{node.lineno} {node.name}"] = node.end_lineno - begin + 1 - docstring
+    return found
+
+
+def test_no_function_is_longer_than_forty_lines():
+    found = {}
+    for file in PACKAGE.rglob("*.py"):
+        found |= lengths(file.relative_to(PACKAGE).as_posix(), file.read_text(encoding="utf-8"))
+    assert {name: lines for name, lines in found.items() if lines > LONGEST} == {}
+
+
+def test_length_leaves_out_docstrings_everywhere_and_options_of_commands():
+    source = (
+        'def f(\n    a,\n    b,\n):\n    """One.\n\n    Two.\n    """\n    def g():\n        return a\n\n    return g\n'
+    )
+    assert lengths("core/x.py", source) == {"core/x.py:1 f": 8, "core/x.py:9 g": 2}
+    assert lengths("commands/x.py", source) == {"commands/x.py:1 f": 4, "commands/x.py:9 g": 1}

@@ -198,7 +198,8 @@ def test_crops_are_those_of_the_paper(study):
     from crp.image import get_crop_range
     from torchvision.transforms.functional import gaussian_blur
 
-    from pure_cli.stages.embeddings.crops import boxes, compute_boxes
+    from pure_cli.settings.embed import EmbedSettings
+    from pure_cli.stages.embeddings.crops import CropJob, boxes, compute_boxes
     from pure_cli.stages.inputs.features import Sources
     from pure_cli.stages.runtime.network import open_network
 
@@ -206,7 +207,8 @@ def test_crops_are_those_of_the_paper(study):
     sources = Sources(workspace.store)
     opened = open_network(sources.collected, "cpu")
     neurons = np.array(NEURONS)
-    assert sum(compute_boxes(sources, opened, "layer3", "crp", neurons, None, 0, False)) == len(NEURONS) * N
+    job, settings = CropJob("layer3", "crp", neurons), EmbedSettings(embedder=["pixels"], workers=0)
+    assert sum(compute_boxes(job, sources, opened, settings, [])) == len(NEURONS) * N
     equal = []
     for neuron, ours in zip(NEURONS, boxes(sources, "layer3", "crp", neurons), strict=True):
         _, heatmaps = visualization.get_max_reference(

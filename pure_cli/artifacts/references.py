@@ -246,7 +246,7 @@ def _write_seen(file: h5py.File, parts: Iterable[Seen]) -> None:
             append(getattr(part, name))
 
 
-def need_layers(asked: list[str] | None, there: Mapping[str, Any], command: str) -> list[str]:
+def need_layers(requested: list[str] | None, there: Mapping[str, Any], command: str) -> list[str]:
     """The layers that were asked for, all that are there where none was.
 
     Raises
@@ -256,7 +256,7 @@ def need_layers(asked: list[str] | None, there: Mapping[str, Any], command: str)
     """
     if not there:
         raise PureError(f"The workspace holds no layer yet. Run `pure {command}` first.")
-    for name in asked or ():
+    for name in requested or ():
         if name not in there:
             raise unknown("layer in this workspace", name, there, f"Run `pure {command} --layer {name}` to add it.")
-    return list(asked or there)
+    return list(requested or there)

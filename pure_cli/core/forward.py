@@ -34,7 +34,7 @@ class NotReached(PureError):
             "that every image goes through."
         )
 
-    def of(self, image: str) -> NotReached:
+    def with_image(self, image: str) -> NotReached:
         """The same, with a name for the image."""
         return NotReached(self.layer, self.row, image)
 
@@ -99,56 +99,78 @@ def _gradients_kept() -> Iterator[None]:
     ``no_grad``, ``set_grad_enabled(False)`` and ``inference_mode`` do nothing; checkpointing keeps activations in place
     of computing them again, when the hooks of a pass are gone. Custom functions do as they do.
     """
-    here = threading.get_ident()
-
-    def replace(stack: ExitStack, owner: type, name: str, make: Callable[[Any], Any]) -> None:
-        before = owner.__dict__.get(name)
-        original, new = getattr(owner, name), make(getattr(owner, name))
-
-        def either(*args: Any, **kwargs: Any) -> Any:
-            return (new if threading.get_ident() == here else original)(*args, **kwargs)
-
-        setattr(owner, name, staticmethod(either) if name == "apply" else either)
-        stack.callback(delattr, owner, name) if before is None else stack.callback(setattr, owner, name, before)
-
-    def stays(original: Callable[..., None]) -> Callable[..., None]:
-        def enter(self: Any) -> None:
-            self.prev = torch.is_grad_enabled()
-
-        return enter
-
-    def only_on(original: Callable[..., None]) -> Callable[..., None]:
-        def begin(self: Any, mode: bool) -> None:
-            original(self, bool(mode) or torch.is_grad_enabled())
-
-        return begin
-
-    def enters_on(original: Callable[..., None]) -> Callable[..., None]:
-        def enter(self: Any) -> None:
-            if self.mode:
-                original(self)
-
-        return enter
-
-    def no_inference(original: Callable[..., None]) -> Callable[..., None]:
-        def enter(self: Any) -> None:
-            self._inference_mode_context = nullcontext()
-
-        return enter
-
-    def plain(original: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda function, preserve, *args: function(*args)
-
-    def nothing(original: Callable[..., None]) -> Callable[..., None]:
-        return lambda self, *error: None
-
     checkpointing: Any = torch.utils.checkpoint
     with ExitStack() as stack:
-        replace(stack, torch.no_grad, "__enter__", stays)
-        replace(stack, torch.set_grad_enabled, "__init__", only_on)
-        replace(stack, torch.set_grad_enabled, "__enter__", enters_on)
-        replace(stack, torch.inference_mode, "__enter__", no_inference)
-        replace(stack, checkpointing.CheckpointFunction, "apply", plain)
-        for name in ("__enter__", "__exit__"):
-            replace(stack, checkpointing._checkpoint_hook, name, nothing)
+        for owner, name, make in (
+            (torch.no_grad, "__enter__", _enter_and_change_nothing),
+            (torch.set_grad_enabled, "__init__", _turn_on_only),
+            (torch.set_grad_enabled, "__enter__", _enter_turned_on_only),
+            (torch.inference_mode, "__enter__", _enter_without_inference),
+            (checkpointing.CheckpointFunction, "apply", _compute_plainly),
+            (checkpointing._checkpoint_hook, "__enter__", _do_nothing),
+            (checkpointing._checkpoint_hook, "__exit__", _do_nothing),
+        ):
+            stack.enter_context(_replaced_here(owner, name, make))
         yield
+
+
+@contextmanager
+def _replaced_here(owner: type, name: str, make: Callable[[Any], Any]) -> Iterator[None]:
+    """A context in which a method of a class is another one in this thread.
+
+    Parameters
+    ----------
+    make : gives it, from the method as it is
+    """
+    here, before = threading.get_ident(), owner.__dict__.get(name)
+    original = getattr(owner, name)
+    new = make(original)
+
+    def either(*args: Any, **kwargs: Any) -> Any:
+        return (new if threading.get_ident() == here else original)(*args, **kwargs)
+
+    setattr(owner, name, staticmethod(either) if name == "apply" else either)
+    try:
+        yield
+    finally:
+        if before is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
+
+
+def _enter_and_change_nothing(original: Callable[..., None]) -> Callable[..., None]:
+    def enter(self: Any) -> None:
+        self.prev = torch.is_grad_enabled()
+
+    return enter
+
+
+def _turn_on_only(original: Callable[..., None]) -> Callable[..., None]:
+    def begin(self: Any, mode: bool) -> None:
+        original(self, bool(mode) or torch.is_grad_enabled())
+
+    return begin
+
+
+def _enter_turned_on_only(original: Callable[..., None]) -> Callable[..., None]:
+    def enter(self: Any) -> None:
+        if self.mode:
+            original(self)
+
+    return enter
+
+
+def _enter_without_inference(original: Callable[..., None]) -> Callable[..., None]:
+    def enter(self: Any) -> None:
+        self._inference_mode_context = nullcontext()
+
+    return enter
+
+
+def _compute_plainly(original: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda function, preserve, *args: function(*args)
+
+
+def _do_nothing(original: Callable[..., None]) -> Callable[..., None]:
+    return lambda self, *error: None

@@ -114,29 +114,36 @@ def _k_means(products: np.ndarray, dimensions: int, k: int, seeds: np.ndarray) -
         members = new[:, :, None] == np.arange(k, dtype=np.int16)[:, None]
         sizes = members.sum(axis=-1)
         empty = ((sizes == 0).any(axis=-1) & going).any(axis=1)
-        moved = _Centroids.at(products[here], members / np.maximum(sizes, 1)[..., None])
+        moved = _Centroids.from_weights(products[here], members / np.maximum(sizes, 1)[..., None])
         settled = (new == own).all(axis=2)
         near = ~settled & (moved.shift(centroids) <= tolerance[here, None])
         if near.any():  # within the tolerance: the labels that fit the centroids
             new = np.where(near[..., None], moved.nearest(), new)
         done = np.nonzero(going & (settled | near))
         place = here[done[0]], which[done]
-        labels[place], inertia[place] = new[done], moved.of(done).inertia(new[done])
+        labels[place], inertia[place] = new[done], moved.select(done).inertia(new[done])
         sure[here[empty]] = False
         going &= ~settled & ~near & ~empty[:, None]
         centroids, own = moved, new
         most = int(going.sum(axis=1).max(initial=0))
         if most <= REPACK * which.shape[1] or not going.any(axis=1).all():
-            rows = np.flatnonzero(going.any(axis=1))
-            kept: tuple[np.ndarray, np.ndarray] = (
-                rows[:, None],
-                np.argsort(~going[rows], axis=1, kind="stable")[:, :most],
-            )
-            here, which, going, own, centroids = here[rows], which[kept], going[kept], own[kept], centroids.of(kept)
+            rows, kept = _still_going(going, most)
+            here, which, going, own, centroids = here[rows], which[kept], going[kept], own[kept], centroids.select(kept)
     sure[here] = False  # those that find no rest
-    rounding = EQUAL * np.trace(products, axis1=1, axis2=2)[:, None]
-    best = (inertia <= inertia.min(axis=1, keepdims=True) + rounding).argmax(axis=1)
+    best = _first_of_the_best(inertia, products)
     return Split(labels[np.arange(sets), best], sure)
+
+
+def _still_going(going: np.ndarray, most: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """The sets that are still at it, and the places of `most` starts of each, those that are going first."""
+    rows = np.flatnonzero(going.any(axis=1))
+    return rows, (rows[:, None], np.argsort(~going[rows], axis=1, kind="stable")[:, :most])
+
+
+def _first_of_the_best(inertia: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """(N,) the start of each set with the least inertia (N, STARTS); of those that differ by rounding, the first."""
+    rounding = EQUAL * np.trace(products, axis1=1, axis2=2)[:, None]
+    return (inertia <= inertia.min(axis=1, keepdims=True) + rounding).argmax(axis=1)
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,7 @@ class _Centroids:
     lengths: np.ndarray
 
     @classmethod
-    def at(cls, products: np.ndarray, weights: np.ndarray) -> "_Centroids":
+    def from_weights(cls, products: np.ndarray, weights: np.ndarray) -> "_Centroids":
         sets, starts, k, n = weights.shape
         towards = (weights.reshape(sets, starts * k, n) @ products).reshape(weights.shape)
         return cls(weights, towards, np.einsum("...i,...i", weights, towards))
@@ -187,7 +194,7 @@ class _Centroids:
         apart = self.lengths[..., None] - 2 * self.towards
         return np.take_along_axis(apart, labels[..., None, :].astype(np.int64), axis=-2)[..., 0, :].sum(axis=-1)
 
-    def of(self, starts: Any) -> "_Centroids":
+    def select(self, starts: Any) -> "_Centroids":
         """Those of some starts, by sets and places."""
         return _Centroids(self.weights[starts], self.towards[starts], self.lengths[starts])
 

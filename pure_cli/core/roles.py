@@ -112,8 +112,8 @@ class _Call:
 
     def axis(self, place: int, default: int = -1) -> int:
         """The axis that an argument names, of the first input."""
-        given = self.argument(place, "dim", self.kwargs.get("axis", default))
-        return (given if isinstance(given, int) else default) % max(self.inputs[0].ndim, 1)
+        axis = self.argument(place, "dim", self.kwargs.get("axis", default))
+        return (axis if isinstance(axis, int) else default) % max(self.inputs[0].ndim, 1)
 
     def give(self, axes: Sequence[Role], like: Roles | None = None, of: int = 0) -> Roles:
         """Set the roles of an output."""
@@ -148,16 +148,16 @@ def _along(axis: int) -> Callable[[_Call], None]:
     """A layer that works along an axis, and keeps the others."""
 
     def rule(call: _Call) -> None:
-        taken, given = call.inputs[0], call.outputs[0]
+        taken, result = call.inputs[0], call.outputs[0]
         if taken.ndim <= abs(axis) - (axis < 0) or (call.name == "layer_norm" and len(call.argument(1, "x")) > 1):
             return _alike(call)
         roles = _worked_along(taken, axis % taken.ndim)
         axes = list(roles.axes)
-        for i, size in enumerate(given.shape if given.ndim == taken.ndim else ()):
+        for i, size in enumerate(result.shape if result.ndim == taken.ndim else ()):
             changed = i != axis % taken.ndim and size != taken.shape[i]
             if (changed and axes[i] not in (ROWS, COLUMNS)) or (roles.torn and i == axis % taken.ndim):
                 axes[i] = None
-        if given.ndim == 4 and call.name.startswith("conv") and not roles.torn:
+        if result.ndim == 4 and call.name.startswith("conv") and not roles.torn:
             axes[2:] = ROWS, COLUMNS
         call.give(axes, roles)
         return None
@@ -199,16 +199,16 @@ def _einsum(call: _Call) -> None:
     equation = call.args[0]
     if not isinstance(equation, str) or "." in equation or "->" not in equation:
         return
-    taken, given = equation.replace(" ", "").split("->")
+    taken, result = equation.replace(" ", "").split("->")
     role: dict[str, Role] = {}
     for letters, tensor in zip(taken.split(","), call.inputs, strict=False):
         for letter, own in zip(letters, roles_of(tensor).axes, strict=False):
             role[letter] = role.get(letter) or own
     made = any(roles_of(tensor).made for tensor in call.inputs)
-    axes = [role.get(letter) for letter in given]
+    axes = [role.get(letter) for letter in result]
     weights = [x for x, tensor in zip(taken.split(","), call.inputs, strict=False) if isinstance(tensor, nn.Parameter)]
     if CHANNELS not in axes and weights:
-        axes = [CHANNELS if letter in weights[-1] else own for letter, own in zip(given, axes, strict=True)]
+        axes = [CHANNELS if letter in weights[-1] else own for letter, own in zip(result, axes, strict=True)]
         made = True
     call.give(axes).made = made
 
@@ -299,16 +299,16 @@ def _picked(call: _Call) -> None:
 
 
 def _reshaped(call: _Call) -> None:
-    taken, given, roles = call.inputs[0], call.outputs[0], roles_of(call.inputs[0])
-    axes: list[Role] = [None] * given.ndim
-    for old, new in _groups(tuple(taken.shape), tuple(given.shape)):
+    taken, result, roles = call.inputs[0], call.outputs[0], roles_of(call.inputs[0])
+    axes: list[Role] = [None] * result.ndim
+    for old, new in _groups(tuple(taken.shape), tuple(result.shape)):
         own = [roles.axes[i] for i in old]
         if len(old) == len(new) == 1:
             axes[new[0]] = own[0]
         elif len(new) == 1:
             axes[new[0]] = _merged(own, [taken.shape[i] for i in old], call.seen)
         elif len(old) == 1:
-            split = _split(own[0], [given.shape[i] for i in new])
+            split = _split(own[0], [result.shape[i] for i in new])
             for i, role in zip(new, split, strict=True):
                 axes[i] = role
     call.give(axes, roles)

@@ -15,7 +15,10 @@ from pure_cli.core.hooks import functions, main_tensor
 from pure_cli.core.memory import is_out_of_memory
 from pure_cli.core.roles import Roles, followed, roles_of
 
-FOUND, SAID = "_pure_channels_found", "_pure_channels_said"  # attributes of a model: name of a layer to `ends_dense`
+FOUND, DECLARED = (
+    "_pure_channels_found",
+    "_pure_channels_said",
+)  # attributes of a model: name of a layer to `ends_dense`
 FUNCTION_KIND = "function"
 LAST = "last"
 
@@ -107,25 +110,25 @@ def learn(model: nn.Module, images: torch.Tensor) -> None:
             observe(model, images[:1])  # a last resort
 
 
-def say(model: nn.Module, axes: Mapping[str, str], layers: Iterable[str]) -> None:
-    """Say where the channels of some layers are; that counts more than what is seen.
+def declare_channel_axes(model: nn.Module, axes: Mapping[str, str], layers: Iterable[str]) -> None:
+    """Declare where the channels of some layers are; that counts more than what is seen.
 
     Parameters
     ----------
     axes : name of a layer to "first" or "last"; "" for all of `layers`
     """
     whole = {**dict.fromkeys(layers, axes[""]), **axes} if "" in axes else axes
-    model.__dict__[SAID] = {layer: axis == LAST for layer, axis in whole.items() if layer}
+    model.__dict__[DECLARED] = {layer: axis == LAST for layer, axis in whole.items() if layer}
 
 
-def said(model: nn.Module) -> Mapping[str, bool]:
-    """What was said."""
-    return model.__dict__.get(SAID, {})
+def declared_channel_axes(model: nn.Module) -> Mapping[str, bool]:
+    """Layer to whether its channels were declared to be the last axis."""
+    return model.__dict__.get(DECLARED, {})
 
 
 def same_channels(copy: nn.Module, model: nn.Module) -> None:
     """Keep with the copy of a model what is known of the model."""
-    copy.__dict__.update({key: model.__dict__[key] for key in (FOUND, SAID) if key in model.__dict__})
+    copy.__dict__.update({key: model.__dict__[key] for key in (FOUND, DECLARED) if key in model.__dict__})
 
 
 def ends_dense(model: nn.Module, name: str) -> bool | None:
@@ -137,5 +140,5 @@ def ends_dense(model: nn.Module, name: str) -> bool | None:
     model : after `learn`
     name : of a module or function, as in `pure_cli.core.hooks`
     """
-    found: bool | None = said(model).get(name, model.__dict__.get(FOUND, {}).get(name))
+    found: bool | None = declared_channel_axes(model).get(name, model.__dict__.get(FOUND, {}).get(name))
     return found

@@ -14,10 +14,10 @@ import numpy as np
 
 from pure_cli.data.cache import Cache
 from pure_cli.data.labels import UNKNOWN_LABEL
+from pure_cli.data.long_lists import ROWS, in_parts, joined_numbers
 from pure_cli.data.place import Place, find_place, no_splits
 from pure_cli.data.registry import source_of
 from pure_cli.data.source import NO_TIME, Items, Raw, Source
-from pure_cli.data.spool import ROWS, numbers, parts_of
 from pure_cli.errors import PureError
 
 TEXTS = 100_000  # that are hashed at a time
@@ -134,7 +134,7 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
         names=tuple(items.names),
         sizes=_numbers(items.sizes, count, NO_SIZE),
         times=_numbers(items.times, count, NO_TIME),
-        index=numbers((at * count // chosen for at in _ranges(chosen)), cache),
+        index=joined_numbers((at * count // chosen for at in _ranges(chosen)), cache),
         read=items.read,
         data=place.text,
         identity=items.identity,
@@ -144,16 +144,16 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
     )
 
 
-def _numbers(given: Sequence[int] | np.ndarray | None, count: int, usual: int) -> np.ndarray:
+def _numbers(values: Sequence[int] | np.ndarray | None, count: int, usual: int) -> np.ndarray:
     """(N,) int64; what is the same for all of them takes no memory."""
-    return np.broadcast_to(np.int64(usual), count) if given is None else np.asanyarray(given, dtype=np.int64)
+    return np.broadcast_to(np.int64(usual), count) if values is None else np.asanyarray(values, dtype=np.int64)
 
 
 def _of_unlabelled(labels: np.ndarray, items: Items) -> list[str]:
     """A sentence on the images without a label, where others have one."""
     if items.labels is None:
         return []
-    without = sum(int((part == UNKNOWN_LABEL).sum()) for part in parts_of(labels))
+    without = sum(int((part == UNKNOWN_LABEL).sum()) for part in in_parts(labels))
     return [f"{without:,} of the {len(labels):,} images {items.unlabelled}."] if 0 < without < len(labels) else []
 
 
@@ -178,15 +178,15 @@ def _check(items: Items, source: Source, place: Place) -> None:
     if items.labels is None:
         return
     labels = np.asanyarray(items.labels)
-    if labels.dtype.kind not in "iub" or min(part.min() for part in parts_of(labels)) < UNKNOWN_LABEL:
+    if labels.dtype.kind not in "iub" or min(part.min() for part in in_parts(labels)) < UNKNOWN_LABEL:
         raise PureError(f"'{place.text}', read as {source.name}, has labels that are no whole numbers from -1 up.")
-    top = max(int(part.max()) for part in parts_of(labels))
+    top = max(int(part.max()) for part in in_parts(labels))
     if items.names and top >= len(items.names):
         raise PureError(f"'{place.text}' has a label {top}, and names for the classes 0 to {len(items.names) - 1}.")
 
 
 def _bytes(values: np.ndarray) -> Iterator[bytes]:
-    return (part.astype("<i8").tobytes() for part in parts_of(values))
+    return (part.astype("<i8").tobytes() for part in in_parts(values))
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[bytes]:

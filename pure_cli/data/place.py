@@ -89,7 +89,7 @@ class Place:
         return files, folders
 
 
-def find_place(given: str | os.PathLike[str]) -> Place:
+def find_place(path: str | os.PathLike[str]) -> Place:
     """Look where ``--data`` points.
 
     Raises
@@ -97,14 +97,14 @@ def find_place(given: str | os.PathLike[str]) -> Place:
     PureError
         There is nothing, or no permission to look.
     """
-    text = os.fspath(Path(given).expanduser().absolute())
+    text = os.fspath(Path(path).expanduser().absolute())
     found = _look(text, None)
     if found is None and SPLIT_MARK in text:
         before, _, split = text.rpartition(SPLIT_MARK)
         found = _look(before.rstrip("/") or "/", split)
     if found is None:
         raise PureError(
-            f"There is no folder or file '{os.fspath(given)}'. Pass a folder of images, a list of files (.txt, .csv) "
+            f"There is no folder or file '{os.fspath(path)}'. Pass a folder of images, a list of files (.txt, .csv) "
             "or another data set (.tar, .npz, .parquet, …) with --data."
         )
     return found

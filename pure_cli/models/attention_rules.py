@@ -122,29 +122,29 @@ def constant(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> to
 
 def constant_spread(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     """Layer norm: less the mean, which is linear, over a standard deviation that is a constant."""
-    given = dict(zip(("input", "normalized_shape", "weight", "bias", "eps"), args, strict=False)) | kwargs
-    x, shape, eps = given["input"], given["normalized_shape"], given.get("eps", 1e-5)
+    arguments = dict(zip(("input", "normalized_shape", "weight", "bias", "eps"), args, strict=False)) | kwargs
+    x, shape, eps = arguments["input"], arguments["normalized_shape"], arguments.get("eps", 1e-5)
     axes = tuple(range(-len(shape), 0))
     deviation = torch.sqrt(x.detach().var(axes, unbiased=False, keepdim=True) + eps)
-    linear = _scaled((x - x.mean(axes, keepdim=True)) / deviation, given.get("weight"))
+    linear = _scaled((x - x.mean(axes, keepdim=True)) / deviation, arguments.get("weight"))
     return with_gradient_of(linear, function(*args, **kwargs))
 
 
 def constant_root(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     """RMS norm."""
-    given = dict(zip(("input", "normalized_shape", "weight", "eps"), args, strict=False)) | kwargs
-    x, shape = given["input"], given["normalized_shape"]
-    eps = torch.finfo(x.dtype).eps if given.get("eps") is None else given["eps"]
+    arguments = dict(zip(("input", "normalized_shape", "weight", "eps"), args, strict=False)) | kwargs
+    x, shape = arguments["input"], arguments["normalized_shape"]
+    eps = torch.finfo(x.dtype).eps if arguments.get("eps") is None else arguments["eps"]
     root = torch.sqrt((x.detach() ** 2).mean(tuple(range(-len(shape), 0)), keepdim=True) + eps)
-    return with_gradient_of(_scaled(x / root, given.get("weight")), function(*args, **kwargs))
+    return with_gradient_of(_scaled(x / root, arguments.get("weight")), function(*args, **kwargs))
 
 
 def constant_spread_of_groups(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     """Group norm."""
-    given = dict(zip(("input", "num_groups", "weight", "bias", "eps"), args, strict=False)) | kwargs
-    x, weight = given["input"], given.get("weight")
-    groups = x.reshape(len(x), given["num_groups"], -1)
-    deviation = torch.sqrt(groups.detach().var(-1, unbiased=False, keepdim=True) + given.get("eps", 1e-5))
+    arguments = dict(zip(("input", "num_groups", "weight", "bias", "eps"), args, strict=False)) | kwargs
+    x, weight = arguments["input"], arguments.get("weight")
+    groups = x.reshape(len(x), arguments["num_groups"], -1)
+    deviation = torch.sqrt(groups.detach().var(-1, unbiased=False, keepdim=True) + arguments.get("eps", 1e-5))
     linear = ((groups - groups.mean(-1, keepdim=True)) / deviation).reshape(x.shape)
     weight = None if weight is None else weight.reshape(-1, *[1] * (x.ndim - 2))
     return with_gradient_of(_scaled(linear, weight), function(*args, **kwargs))
@@ -157,16 +157,16 @@ def _scaled(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
 def attention(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
     """`torch.nn.functional.scaled_dot_product_attention`, taken apart."""
     names = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
-    given = dict(zip(names, args, strict=False)) | kwargs
-    query, key, value = given["query"], given["key"], given["value"]
-    if given.get("enable_gqa"):
+    arguments = dict(zip(names, args, strict=False)) | kwargs
+    query, key, value = arguments["query"], arguments["key"], arguments["value"]
+    if arguments.get("enable_gqa"):
         repeats = query.shape[-3] // key.shape[-3]
         key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
-    scale = query.shape[-1] ** -0.5 if given.get("scale") is None else given["scale"]
+    scale = query.shape[-1] ** -0.5 if arguments.get("scale") is None else arguments["scale"]
     query, key = halved(query * scale, key)
     logits = query @ key.transpose(-2, -1)
-    mask = given.get("attn_mask")
-    if given.get("is_causal"):
+    mask = arguments.get("attn_mask")
+    if arguments.get("is_causal"):
         mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
     if mask is not None:
         logits = logits.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else logits + mask
@@ -180,31 +180,31 @@ def multi_head_attention(
     """The function of `torch.nn.MultiheadAttention`, taken apart; as it is with what image networks do not use."""
     names = ("query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k",
              "bias_v", "add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias")  # fmt: skip
-    given = dict(zip(names, args, strict=False)) | kwargs
+    arguments = dict(zip(names, args, strict=False)) | kwargs
     rare = ("bias_k", "bias_v", "key_padding_mask", "static_k", "static_v")
-    batched = given["query"].ndim == 3
-    if not batched or given["add_zero_attn"] or any(given.get(name) is not None for name in rare):
+    batched = arguments["query"].ndim == 3
+    if not batched or arguments["add_zero_attn"] or any(arguments.get(name) is not None for name in rare):
         return function(*args, **kwargs)
-    heads = given["num_heads"]
-    if given.get("use_separate_proj_weight"):
-        weights = [given[f"{part}_proj_weight"] for part in "qkv"]
+    heads = arguments["num_heads"]
+    if arguments.get("use_separate_proj_weight"):
+        weights = [arguments[f"{part}_proj_weight"] for part in "qkv"]
     else:
-        weights = given["in_proj_weight"].chunk(3)
-    biases = [None] * 3 if given["in_proj_bias"] is None else given["in_proj_bias"].chunk(3)
+        weights = arguments["in_proj_weight"].chunk(3)
+    biases = [None] * 3 if arguments["in_proj_bias"] is None else arguments["in_proj_bias"].chunk(3)
     parts = [
-        F.linear(given[name], weight, bias).unflatten(-1, (heads, -1)).permute(1, 2, 0, 3)  # (B, heads, T, width)
+        F.linear(arguments[name], weight, bias).unflatten(-1, (heads, -1)).permute(1, 2, 0, 3)  # (B, heads, T, width)
         for name, weight, bias in zip(("query", "key", "value"), weights, biases, strict=True)
     ]
-    mixed = attention(F.scaled_dot_product_attention, tuple(parts), {"attn_mask": _mask(given, heads)})
+    mixed = attention(F.scaled_dot_product_attention, tuple(parts), {"attn_mask": _mask(arguments, heads)})
     joined = mixed.permute(2, 0, 1, 3).flatten(-2)
-    linear = F.linear(joined, given["out_proj_weight"], given["out_proj_bias"])
+    linear = F.linear(joined, arguments["out_proj_weight"], arguments["out_proj_bias"])
     values, shown = function(*args, **kwargs)
     return with_gradient_of(linear, values), shown
 
 
-def _mask(given: dict[str, Any], heads: int) -> torch.Tensor | None:
+def _mask(arguments: dict[str, Any], heads: int) -> torch.Tensor | None:
     """The mask of `torch.nn.MultiheadAttention`, where True is what is left out, as that of dot-product attention."""
-    mask = given.get("attn_mask")
+    mask = arguments.get("attn_mask")
     if mask is None:
         return None
     mask = mask.unflatten(0, (-1, heads)) if mask.ndim == 3 else mask

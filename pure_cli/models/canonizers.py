@@ -113,7 +113,7 @@ def _names_of_pairs(model: nn.Module) -> list[tuple[str, str]]:
     names = {module: name for name, module in model.named_modules()}
     pairs = pairs_seen(model, image, plain_linear, _is_norm)
     pairs = unseen_by_others(pairs, lambda: [_first(run(model, image))])
-    if not _same_when_merged(model, image, pairs):  # what lies between is changed in place, say
+    if not _same_when_merged(model, image, pairs):  # a weight is another layer's too, say, or made anew by a hook
         pairs = [pair for pair in pairs if _same_when_merged(model, image, [pair])]
     return [(names[linear], names[norm]) for linear, norm in pairs]
 

@@ -177,8 +177,8 @@ def share_linear(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 def share_norm(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Batch norm that is merged already hands on what it gets, as in zennit; any other goes by the epsilon rule."""
     names = ("input", "running_mean", "running_var", "weight", "bias")
-    given = dict(zip(names, args, strict=False)) | kwargs
-    mean, variance, weight, bias = (given.get(name) for name in names[1:])
+    arguments = dict(zip(names, args, strict=False)) | kwargs
+    mean, variance, weight, bias = (arguments.get(name) for name in names[1:])
     merged = all(value is None or not value.any() for value in (mean, bias)) and all(
         value is None or bool(((value - 1).abs() < NEARLY_ONE).all()) for value in (variance, weight)
     )

@@ -14,7 +14,7 @@ from pure_cli.core.hooks import FUNCTION, Call, function_of, functions, is_funct
 from pure_cli.core.layout import Patches, channel_axis, grid_of, is_map, told_by_shape
 from pure_cli.core.memory import is_out_of_memory
 from pure_cli.core.roles import NO_GRID, Role
-from pure_cli.core.structure import FUNCTION_KIND, Seen, ends_dense, observe, said
+from pure_cli.core.structure import FUNCTION_KIND, Seen, declared_channel_axes, ends_dense, observe
 from pure_cli.errors import PureError, first_line, unknown
 from pure_cli.models.failures import failure
 
@@ -90,7 +90,7 @@ def list_layers(model: nn.Module, image: torch.Tensor) -> list[Layer]:
         if one.kind == FUNCTION_KIND and function_of(name) not in SHOWN_FUNCTIONS:
             continue
         layer = _layer(name, one, ends_dense(model, name), size, seen.grids)
-        if name in said(model):
+        if name in declared_channel_axes(model):
             layer = replace(layer, sure=True)
         if layer.shape or one.kind != FUNCTION_KIND:
             found[name] = layer

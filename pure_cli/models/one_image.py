@@ -137,12 +137,12 @@ class _Step:
     Attributes
     ----------
     name : as in `pure_cli.core.hooks`
-    given, gave : shape and sample of each tensor
+    inputs, outputs : shape and sample of each tensor
     """
 
     name: str
-    given: list[tuple[tuple[int, ...], torch.Tensor]]
-    gave: list[tuple[tuple[int, ...], torch.Tensor]]
+    inputs: list[tuple[tuple[int, ...], torch.Tensor]]
+    outputs: list[tuple[tuple[int, ...], torch.Tensor]]
 
 
 def _trace(model: nn.Module, images: torch.Tensor, like: list[_Step] | None = None, row: int = 0) -> list[_Step]:
@@ -171,11 +171,11 @@ def _trace(model: nn.Module, images: torch.Tensor, like: list[_Step] | None = No
             begun.append([tensor.detach().clone() for tensor in tensors((inputs, named))])
 
     def after(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-        steps.append(_Step(names[module], samples(begun.pop(), "given"), samples(output, "gave")))
+        steps.append(_Step(names[module], samples(begun.pop(), "inputs"), samples(output, "outputs")))
 
     def note(name: str, output: torch.Tensor, call: Call) -> None:
         if function_of(name) not in JUNK:
-            steps.append(_Step(name, samples(call.first, "given"), samples(output, "gave")))
+            steps.append(_Step(name, samples(call.first, "inputs"), samples(output, "outputs")))
 
     names = {module: name for name, module in model.named_modules()}
     with ExitStack() as stack, torch.no_grad():
@@ -209,7 +209,7 @@ def _first_apart(found: list[_Step], expected: list[_Step]) -> str:
     for one, other in zip(found, expected, strict=False):
         if one.name != other.name:
             return one.name.partition(FUNCTION)[0]
-        if apart(one.gave, other.gave) and not apart(one.given, other.given):
+        if apart(one.outputs, other.outputs) and not apart(one.inputs, other.inputs):
             return one.name
     return ""
 
@@ -221,7 +221,7 @@ def _sentence(model: nn.Module, one: torch.Tensor, other: torch.Tensor | None, r
     again = _trace(model, image)
     name = _first_apart(alone, again)
     repeats = not any(_apart(a, b) for x, y in zip(alone, again, strict=False)
-                      for (_, a), (_, b) in zip(x.gave, y.gave, strict=False))  # fmt: skip
+                      for (_, a), (_, b) in zip(x.outputs, y.outputs, strict=False))  # fmt: skip
     if repeats and other is not None and not by_chance:
         name = _first_apart(_trace(model, torch.cat([one, other]), alone, row), alone)
         what = f"What {type(model).__name__} gives for an image depends on the other images of its batch"

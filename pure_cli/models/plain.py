@@ -134,8 +134,8 @@ def make_plain(model: nn.Module, size: int | None) -> list[str]:
         _make_parameters(module)
     _keep_lists_short(model)
     if kinds:
-        given = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
-        notes.append(f"The model's parameters are {given}; they are used as float32.")
+        named = " and ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+        notes.append(f"The model's parameters are {named}; they are used as float32.")
     return notes
 
 

@@ -20,7 +20,7 @@ class ModelSpec:
 
     Attributes
     ----------
-    kind : "torchvision", "timm", "pure" (shipped with the package), "python" (handed over, `models.given`) or "file"
+    kind : "torchvision", "timm", "pure" (shipped with the package), "python" (see `models.handed_over`) or "file"
     name : the model's name there; the function for a file
     file : the Python file, for kind "file"
     """

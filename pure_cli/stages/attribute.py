@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,9 +25,9 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.settings.attribute import AttributeSettings
 from pure_cli.settings.shared import AUTO
-from pure_cli.stages.inputs.freshness import attribute_provenance, earlier, require_unchanged
+from pure_cli.stages.inputs.freshness import attribute_provenance, read_earlier, require_unchanged
 from pure_cli.stages.outcome import Outcome, Progress, silent
-from pure_cli.stages.relevances.work import AttributionJob, Task, write_batch
+from pure_cli.stages.relevances.work import AttributionJob, AttributionTask, write_batch
 from pure_cli.stages.resume.pair_work import PairWork, Plan
 from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
 from pure_cli.stages.runtime.batches import AdaptiveBatches
@@ -75,7 +76,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
         outcome.notes += _misfits(network, jobs, listing, settings.rule) + _unclear(network, jobs, collected, listing)
         done, total = 0, sum(task.plan.pairs for task in tasks)
         for task in tasks:
-            for pairs in _run(task, store, network, collected, listing, settings, outcome.notes):
+            for pairs in _run(task, store, listing, outcome.notes):
                 done += pairs
                 progress(done, total)
         outcome.details["pairs"] = total
@@ -90,7 +91,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
 
 
 def _earlier(store: Store, settings: AttributeSettings) -> dict[str, AttributedLayer]:
-    return earlier(read_attributed, store, settings.force) if store.has("attribute") else {}
+    return read_earlier(read_attributed, store, settings.force) if store.has("attribute") else {}
 
 
 def _chosen(store: Store, source: CollectedLayer, layer: str, settings: AttributeSettings) -> list[str] | None:
@@ -136,14 +137,15 @@ def _task(
     collected: Collected,
     listing: Listing,
     settings: AttributeSettings,
-) -> Task:
+) -> AttributionTask:
     image = collected.layers[job.layer].top.image
     channels, layer_channels = _check(network, job, listing, settings.rule)
     at_once = images_at_once(listing, network, settings.batch_size)
     how = {"lower_layers": job.lower_layers, "batch_size": at_once}
     work = Work("attribute", attribute_provenance(collected, job.layer, settings.how), how, job.neurons.tolist())
     work = work.begun(store, job.there)
-    return Task(job, work, Plan.of(image[work.neurons]), channels, layer_channels, at_once)
+    plan = Plan.of(image[work.neurons])
+    return AttributionTask(job, network, collected, settings, work, plan, channels, layer_channels, at_once)
 
 
 def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLayer]) -> bool:
@@ -190,70 +192,68 @@ def _misfits(network: Network, jobs: list[AttributionJob], listing: Listing, rul
 
 
 def _unclear(network: Network, jobs: list[AttributionJob], collected: Collected, listing: Listing) -> list[str]:
-    """What is not clear about lower layers of which collect did not tell."""
+    """What is not clear about lower layers that collect said nothing about."""
     from pure_cli.models.layers import list_layers, unclear
 
-    told = {lower for layer in collected.layers.values() for lower in layer.lower_layers}
-    new = {lower for job in jobs for lower in job.lower_layers} - told
+    known = {lower for layer in collected.layers.values() for lower in layer.lower_layers}
+    new = {lower for job in jobs for lower in job.lower_layers} - known
     return unclear(list_layers(network.model, network.inputs(first_image(listing, network))), new) if new else []
 
 
-def _run(
-    task: Task,
-    store: Store,
-    network: Network,
-    collected: Collected,
-    listing: Listing,
-    settings: AttributeSettings,
-    notes: list[str],
-) -> Iterator[int]:
+def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]) -> Iterator[int]:
     """Compute one task from where a killed process left it, and write it; yields the pairs of every finished batch."""
     from pure_cli.models.rules import RULES, in_force
 
-    job, plan, neurons = task.job, task.plan, np.array(task.work.neurons, dtype=np.int64)
-    source, n, module = collected.layers[job.layer], plan.references, module_of(job.layer)
-    names, rule, portions = task.names, settings.rule, AdaptiveBatches(notes)
-    if not RULES[rule].hooks:
-        network = network.ready(first_image(listing, network), [module, *job.lower_layers], settings.precision)
-    ruled = in_force(rule, network.model)
-    with PairWork(store, task.work, plan, _arrays(task), task.batch_size, settings.force) as work, ruled:
+    plan, settings, adaptive_batches = task.plan, task.settings, AdaptiveBatches(notes)
+    if not RULES[settings.rule].hooks:
+        looked_at = [task.module, *task.job.lower_layers]
+        fast = task.network.ready(first_image(listing, task.network), looked_at, settings.precision)
+        task = replace(task, network=fast)
+    network = task.network
+    ruled = in_force(settings.rule, network.model)
+    with PairWork(store, task.work, plan, task.arrays, task.batch_size, settings.force) as work, ruled:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
 
             def compute(begin: int, end: int, start: int = start, images: "torch.Tensor" = images) -> None:
                 pixels = network.inputs(images[begin:end])
                 with named_images(listing, plan.images[start + begin : start + end]):
-                    write_batch(task, work, network, collected, settings, (start + begin, start + end), pixels)
+                    write_batch(task, work, (start + begin, start + end), pixels)
 
-            portions.each(stop - start, compute)
+            adaptive_batches.each(stop - start, compute)
             yield plan.pairs_of(start, stop)
-
-        row = np.searchsorted(neurons, job.neurons)
-
-        def rows_of(name: str) -> Callable[[int], np.ndarray]:
-            return lambda place: work.rows(name, row[place] * n, (row[place] + 1) * n)
-
-        def norms_of(name: str) -> Callable[[int], np.ndarray]:
-            read = rows_of(f"{name}-norm")
-            return lambda place: read(place)[:, 0]
-
-        def of_images(name: str) -> np.ndarray:
-            return work.rows(name, 0, len(plan.images))
-
-        notes += _zeros(job, source, {lower: norms_of(name) for lower, name in names.items()})
-        new = NewRelevances(
-            job.layer,
-            job.neurons,
-            {lower: rows_of(name) for lower, name in names.items()},
-            {lower: norms_of(name) for lower, name in names.items()},
-            task.channels,
-            plan.images,
-            {kind: of_images(kind) for kind in ("max", "mean")},
-            {lower: of_images(f"{name}-mean") for lower, name in names.items()},
-            settings.store,
-        )
-        add_relevances(store, new, source.top.image, task.work.provenance, settings.force)
+        new = _found_relevances(task, work)
+        notes += _zeros(task.job, task.source, new.norm)
+        add_relevances(store, new, task.source.top.image, task.work.provenance, settings.force)
         work.finished()
+
+
+def _found_relevances(task: AttributionTask, work: PairWork) -> NewRelevances:
+    """What was computed of the neurons of the job, neuron by neuron, and of the images."""
+    job, plan = task.job, task.plan
+    n, place_in_work = plan.references, np.searchsorted(task.neurons, job.neurons)
+
+    def rows_of(name: str) -> Callable[[int], np.ndarray]:
+        return lambda place: work.rows(name, place_in_work[place] * n, (place_in_work[place] + 1) * n)
+
+    def norms_of(name: str) -> Callable[[int], np.ndarray]:
+        read = rows_of(f"{name}-norm")
+        return lambda place: read(place)[:, 0]
+
+    def of_images(name: str) -> np.ndarray:
+        return work.rows(name, 0, len(plan.images))
+
+    return NewRelevances(
+        job.layer,
+        job.neurons,
+        {lower: rows_of(name) for lower, name in task.names.items()},
+        {lower: norms_of(name) for lower, name in task.names.items()},
+        task.channels,
+        plan.images,
+        {kind: of_images(kind) for kind in ("max", "mean")},
+        {lower: of_images(f"{name}-mean") for lower, name in task.names.items()},
+        task.settings.store,
+    )
 
 
 def _zeros(
@@ -277,15 +277,3 @@ def _zeros(
                 "any reference: something between cuts the gradient off (rounding, a threshold, a dead layer). Virtual "
                 "neurons of that mean nothing."
             )
-
-
-def _arrays(task: Task) -> dict[str, tuple[tuple[int, int], str]]:
-    """Name to shape and type of all that is computed: of the pairs, and of the images."""
-    plan = task.plan
-    pairs, images = len(task.work.neurons) * plan.references, len(plan.images)
-    arrays = dict.fromkeys(("max", "mean"), ((images, task.layer_channels), "float32"))
-    for lower, name in task.names.items():
-        arrays[name] = ((pairs, task.channels[lower]), "float32")
-        arrays[f"{name}-norm"] = ((pairs, 1), "float32")
-        arrays[f"{name}-mean"] = ((images, task.channels[lower]), "float32")
-    return arrays

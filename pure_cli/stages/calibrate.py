@@ -7,8 +7,16 @@ import shutil
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from pure_cli.artifacts import Calibration, need_layers, read_calibrations, read_collected, write_calibration
+from pure_cli.artifacts import (
+    Calibration,
+    Collected,
+    need_layers,
+    read_calibrations,
+    read_collected,
+    write_calibration,
+)
 from pure_cli.config import fingerprint
 from pure_cli.core.directions import AT, module_of
 from pure_cli.errors import PureError, UnreadableFile, first_line
@@ -43,64 +51,81 @@ def calibrate(
     """
     begin = time.perf_counter()
     collected = read_collected(store)
-    own = {name: layer for name, layer in collected.layers.items() if layer.directions is None}
-    if directions := [name for name in settings.layer or () if AT in name]:
-        raise PureError(
-            f"'{directions[0]}' is a layer of directions. Calibrate the layer that they lie in: "
-            f"--layer {module_of(directions[0])}."
-        )
-    layers = need_layers(settings.layer, own, "collect")
+    layers = _layers(collected, settings)
     grouping = read_grouping(settings.grouping) if settings.grouping else {}
-    written = ResultFiles(store, settings.force)
+    result_files = ResultFiles(store, settings.force)
     outcome, missing = Outcome("calibrate", layers, 0, "layers"), list[str]()
     outcome.details = {"tables": [], "folders": [], "recipes": {}}
     for layer in layers:
-        asked = {"metric": PLANTED, "layer": layer, "judge": "", "neurons": [], "k": [], "seed": settings.seed,
-                 "budget": settings.budget, "lower_layers": settings.lower_layer or [],
-                 "grouping": fingerprint(grouping), "version": VERSION}  # fmt: skip
-        source = collected.layers[layer].provenance
-        made_from = {"cluster": {}, "judge": "", "collect": source.passed_on("collect")}
-        where = ResultKey(layer, PLANTED, ALL)
-        tables = written.tables(where, Provenance(asked, made_from))
-        before = written.settings(where)
+        where, source = ResultKey(layer, PLANTED, ALL), collected.layers[layer].provenance
+        wanted = _provenance(layer, source, settings, grouping)
+        tables = result_files.tables(where, wanted)
         if tables is None and any_budget:
-            if {**before, **{name: asked[name] for name in FREE}} == asked:
-                tables = written.tables(where, Provenance(before, made_from))
-            if tables is not None:
-                outcome.notes.append(
-                    f"The tables of '{layer}' are those of a calibration with --budget {before['budget']:g} and --seed "
-                    f"{before['seed']}; `pure calibrate` computes others."
-                )
-            elif not settings.force:
+            tables = _tables_of_any_budget(result_files, where, wanted, outcome.notes)
+            if tables is None and not settings.force:
                 missing.append(layer)
                 continue
         anew = tables is None
         if tables is None:
             result, calibration = _measured(store, layer, settings, grouping, progress, outcome.notes)
             tables = [{**table.as_dict(), "judge": ""} for table in result.tables]
-            written.add(where, result, tables, Provenance(asked, made_from))
+            result_files.add(where, result, tables, wanted)
             outcome.computed += 1
             if calibration:
                 write_calibration(store, layer, replace(calibration, made_from=source.made_from))
-        publish(store.root, where, PLANTED, tables, written, settings.latex, anew)
-        outcome.details["tables"] += [{"metric": PLANTED, "layer": layer, **table} for table in tables]
-        outcome.details["folders"].append(str(store.root / where.folder))
-        chosen = read_calibrations(store).get(layer)
-        if chosen and any(table["name"] == RECIPE for table in tables):
-            outcome.details["recipes"][layer] = asdict(chosen)
-        else:
-            outcome.notes.append(
-                f"The units of '{layer}' with two or three meanings are too few to recommend a recipe. Raise --budget, "
-                "collect with fewer references (-n), or use more images."
-            )
+        publish(store.root, where, PLANTED, tables, result_files, settings.latex, anew)
+        _report(outcome, store, where, tables)
     if missing:
-        told = f"There is no calibration of {', '.join(map(repr, missing))} that is up to date"
-        if settings.layer or len(missing) == len(layers):
-            raise PureError(f"{told}. Run `pure calibrate` first; --budget 0.3 is a first look.")
-        outcome.notes.append(f"{told}; `pure calibrate` makes it.")
+        outcome.notes.append(_missing_note(missing, required=bool(settings.layer) or len(missing) == len(layers)))
         outcome.layers = [layer for layer in layers if layer not in missing]
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _layers(collected: Collected, settings: CalibrateSettings) -> list[str]:
+    """The layers to calibrate; those of directions have no calibration of their own."""
+    if directions := [name for name in settings.layer or () if AT in name]:
+        raise PureError(
+            f"'{directions[0]}' is a layer of directions. Calibrate the layer that they lie in: "
+            f"--layer {module_of(directions[0])}."
+        )
+    own = {name: layer for name, layer in collected.layers.items() if layer.directions is None}
+    return need_layers(settings.layer, own, "collect")
+
+
+def _provenance(
+    layer: str, references: Provenance, settings: CalibrateSettings, grouping: dict[str, str]
+) -> Provenance:
+    """What a calibration depends on that is made now."""
+    own = {
+        "metric": PLANTED,
+        "layer": layer,
+        "judge": "",
+        "neurons": [],
+        "k": [],
+        "seed": settings.seed,
+        "budget": settings.budget,
+        "lower_layers": settings.lower_layer or [],
+        "grouping": fingerprint(grouping),
+        "version": VERSION,
+    }
+    return Provenance(own, {"cluster": {}, "judge": "", "collect": references.passed_on("collect")})
+
+
+def _tables_of_any_budget(
+    result_files: ResultFiles, where: ResultKey, wanted: Provenance, notes: list[str]
+) -> list[dict[str, Any]] | None:
+    """The tables that are there, made from the same things in whatever settings a calibration may have."""
+    before = result_files.settings(where)
+    if {**before, **{name: wanted.settings[name] for name in FREE}} != wanted.settings:
+        return None
+    tables = result_files.tables(where, Provenance(before, wanted.made_from))
+    if tables is not None:
+        notes.append(
+            f"The tables of '{where.layer}' are those of a calibration with --budget {before['budget']:g} and --seed "
+            f"{before['seed']}; `pure calibrate` computes others."
+        )
+    return tables
 
 
 def _measured(
@@ -123,6 +148,29 @@ def _measured(
         raise PureError(f"{str(error).partition(' Make it again')[0]} Run `pure calibrate --force`.") from error
     notes += [note for note in found.notes if note not in notes]
     return result(found)
+
+
+def _report(outcome: Outcome, store: Store, where: ResultKey, tables: list[dict[str, Any]]) -> None:
+    """Add the tables of a layer to the outcome, and the recipe that they recommend."""
+    layer = where.layer
+    outcome.details["tables"] += [{"metric": PLANTED, "layer": layer, **table} for table in tables]
+    outcome.details["folders"].append(str(store.root / where.folder))
+    chosen = read_calibrations(store).get(layer)
+    if chosen and any(table["name"] == RECIPE for table in tables):
+        outcome.details["recipes"][layer] = asdict(chosen)
+    else:
+        outcome.notes.append(
+            f"The units of '{layer}' with two or three meanings are too few to recommend a recipe. Raise --budget, "
+            "collect with fewer references (-n), or use more images."
+        )
+
+
+def _missing_note(missing: list[str], required: bool) -> str:
+    """A sentence on layers that are not calibrated; an error where one of them is `required`."""
+    sentence = f"There is no calibration of {', '.join(map(repr, missing))} that is up to date"
+    if required:
+        raise PureError(f"{sentence}. Run `pure calibrate` first; --budget 0.3 is a first look.")
+    return f"{sentence}; `pure calibrate` makes it."
 
 
 def read_grouping(path: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ from pure_cli.errors import PureError
 from pure_cli.settings.cluster import ClusterSettings
 from pure_cli.settings.shared import AUTO
 from pure_cli.stages.inputs.features import NULLS, RULE, FeatureSource, Sources
-from pure_cli.stages.inputs.freshness import earlier
+from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
@@ -53,11 +53,11 @@ def cluster(store: Store, settings: ClusterSettings, progress: Progress = silent
 def add_clusterings(sources: Sources, settings: ClusterSettings, progress: Progress = silent) -> Outcome:
     """As `cluster`, for what is read of a workspace."""
     begin, store = time.perf_counter(), sources.store
-    clusterings = earlier(read_clusterings, store, settings.force)
+    clusterings = read_earlier(read_clusterings, store, settings.force)
     jobs = []
     for features in settings.features:
         for layer in sources.layers(settings.layer, features):
-            source = sources.of(layer, sources.named(layer, features))
+            source = sources.features_of(layer, sources.named(layer, features))
             neurons = source.choose(settings.neurons, sources.collected.layers[layer].neurons)
             for k in settings.k:
                 if isinstance(k, int):
@@ -220,7 +220,7 @@ def tables(store: Store, settings: ClusterSettings, members: bool = False) -> li
     for features in settings.features:
         for layer in sources.layers(settings.layer, features):
             kind = sources.named(layer, features)
-            source = sources.of(layer, kind, check=False)
+            source = sources.features_of(layer, kind, check=False)
             neurons = source.choose(settings.neurons, collected.layers[layer].neurons)
             channels = source.lower_channels() if members else []
             for k in settings.k:

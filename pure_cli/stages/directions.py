@@ -242,7 +242,7 @@ def _pass(
     workers = default_workers() if settings.workers is None else settings.workers
     chunks, damaged, broken = _restored(seen, state)
     notes = require_sound(work.network, work.listing, seen)
-    portions = AdaptiveBatches(notes)
+    adaptive_batches = AdaptiveBatches(notes)
     saved = time.perf_counter()
     progress(min(chunks * size, len(index)), len(index))
     for batch in batches(work.listing, index, network.preprocessing, size, workers, chunks):
@@ -254,7 +254,7 @@ def _pass(
                 found = activations(network.model, network.inputs(batch.images[begin:end]), list(seen))
             parts.append((batch.index[begin:end], {name: channels_first(found[name]) for name in seen}))
 
-        portions.each(len(batch.index), compute)
+        adaptive_batches.each(len(batch.index), compute)
         for shown, values in parts:
             finite = torch.stack([value.isfinite().all(dim=(1, 2)) for value in values.values()]).all(dim=0)
             broken += int((~finite).sum())

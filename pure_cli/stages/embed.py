@@ -15,8 +15,8 @@ from pure_cli.errors import UnreadableFile
 from pure_cli.models.trust import require_trusted
 from pure_cli.provenance import Provenance
 from pure_cli.settings.embed import EmbedSettings
-from pure_cli.stages.embeddings.crops import BOX, RULES, WHOLE, boxes, compute_boxes, missing_boxes
-from pure_cli.stages.embeddings.judges import Chosen, choose, require_same, require_weights, side, warnings
+from pure_cli.stages.embeddings.crops import BOX, RULES, WHOLE, CropJob, boxes, compute_boxes, missing_boxes
+from pure_cli.stages.embeddings.judges import Chosen, choose, require_same, require_weights, short_side, warnings
 from pure_cli.stages.inputs.features import EMBEDDING, Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.resume.pair_work import PairWork, Plan
@@ -39,6 +39,38 @@ class EmbeddingJob:
     chosen: Chosen
     neurons: np.ndarray
     provenance: Provenance
+
+
+@dataclass(frozen=True)
+class _EmbeddingTask:
+    """A job with all that it takes.
+
+    Attributes
+    ----------
+    boxes : (N, n, 4) int, what each neuron saw of each reference; None where whole images are embedded
+    batch_size : images that are embedded at once
+    adaptive_batches : as the memory allows
+    """
+
+    job: EmbeddingJob
+    embedder: "Embedder"
+    plan: Plan
+    boxes: np.ndarray | None
+    batch_size: int
+    adaptive_batches: AdaptiveBatches
+
+    def vectors(self, images: list[np.ndarray]) -> np.ndarray:
+        """Embeddings (B, E) float32 of images (H, W, 3) uint8 of any size."""
+        import torch
+
+        parts: list[np.ndarray] = []
+
+        def compute(start: int, stop: int) -> None:
+            batch = torch.stack([self.embedder.preprocess(image) for image in images[start:stop]])
+            parts.append(self.embedder.embed(batch).cpu().numpy())
+
+        self.adaptive_batches.each(len(images), compute)
+        return np.concatenate(parts)
 
 
 def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) -> Outcome:
@@ -149,86 +181,87 @@ def _work(jobs: list[EmbeddingJob], sources: Sources, settings: EmbedSettings, n
     from pure_cli.embedders.load import load_embedder
 
     network = open_network(sources.collected, settings.device, settings.deterministic)
-    pixels = side(sources, jobs[0].layer, network)
+    pixels = short_side(sources, jobs[0].layer, network)
     specs = {job.chosen.spec for job in jobs}
     for spec in specs:
         require_trusted(spec.model)
     waiting_for("loading the embedder")
     embedders = {spec: load_embedder(spec, network.device, pixels) for spec in specs}
-    boxless: dict[tuple[str, str], np.ndarray] = {}
+    crop_jobs = list(_crop_jobs(jobs, sources, settings))
+    wanted = [(job.layer, job.neurons) for job in jobs] + [(job.layer, job.neurons) for job in crop_jobs]
+    yield sum(_pairs(layer, neurons, sources) for layer, neurons in wanted)
+    for crop_job in crop_jobs:
+        yield from compute_boxes(crop_job, sources, network, settings, notes)
     for job in jobs:
-        layer, crop = job.layer, job.chosen.crop
+        embedder = embedders[job.chosen.spec]
+        at_once = network.batch_size(settings.batch_size, embedder.size, embedder.size)
+        yield from _run(_task(job, sources, embedder, at_once, notes), sources, network, settings)
+
+
+def _crop_jobs(jobs: list[EmbeddingJob], sources: Sources, settings: EmbedSettings) -> Iterator[CropJob]:
+    """The boxes that the embeddings need and that are not there, each once."""
+    lacking: dict[tuple[str, str], np.ndarray] = {}
+    for job in jobs:
+        where = layer, crop = job.layer, job.chosen.crop
         if crop != WHOLE:
-            lacking = job.neurons if settings.force else missing_boxes(sources, layer, crop, job.neurons)
-            boxless[layer, crop] = np.union1d(boxless.get((layer, crop), np.empty(0, np.int64)), lacking)
-    yield sum(_pairs(job.layer, job.neurons, sources) for job in jobs) + sum(
-        _pairs(layer, neurons, sources) for (layer, _), neurons in boxless.items()
-    )
-    for (layer, crop), neurons in boxless.items():
+            own = job.neurons if settings.force else missing_boxes(sources, layer, crop, job.neurons)
+            lacking[where] = np.union1d(lacking.get(where, np.empty(0, np.int64)), own)
+    for (layer, crop), neurons in lacking.items():
         if len(neurons):
-            yield from compute_boxes(
-                sources, network, layer, crop, neurons, settings.batch_size, settings.workers, settings.force, notes
-            )
-    for job in jobs:
-        yield from _run(job, sources, network, embedders[job.chosen.spec], settings, notes)
+            yield CropJob(layer, crop, neurons)
 
 
-def _run(
-    job: EmbeddingJob,
-    sources: Sources,
-    network: Network,
-    embedder: "Embedder",
-    settings: EmbedSettings,
-    notes: list[str],
-) -> Iterator[int]:
-    """Compute one job and write it; yields the pairs of every finished batch."""
-    import torch
-
-    listing = sources.listing([job.layer])
-    references = sources.collected.layers[job.layer].top.image[job.neurons]
-    plan = Plan.of(references)
-    width = embedder.width
-    crops = None
+def _task(
+    job: EmbeddingJob, sources: Sources, embedder: "Embedder", batch_size: int, notes: list[str]
+) -> _EmbeddingTask:
+    seen = None
     if job.chosen.crop != WHOLE:
-        crops = np.stack(list(boxes(sources, job.layer, job.chosen.crop, job.neurons)))
-    at_once = network.batch_size(settings.batch_size, embedder.size, embedder.size)
-    begun = Work("embed", job.provenance, {"batch_size": at_once}, job.neurons.tolist())
-    arrays = {EMBEDDING: ((len(job.neurons) * plan.references, width), "float32")}
-    portions = AdaptiveBatches(notes)
+        seen = np.stack(list(boxes(sources, job.layer, job.chosen.crop, job.neurons)))
+    plan = Plan.of(sources.collected.layers[job.layer].top.image[job.neurons])
+    return _EmbeddingTask(job, embedder, plan, seen, batch_size, AdaptiveBatches(notes))
 
-    def embed(images: list[np.ndarray]) -> np.ndarray:
-        parts: list[np.ndarray] = []
 
-        def compute(start: int, stop: int) -> None:
-            batch = torch.stack([embedder.preprocess(image) for image in images[start:stop]])
-            parts.append(embedder.embed(batch).cpu().numpy())
-
-        portions.each(len(images), compute)
-        return np.concatenate(parts)
-
-    with PairWork(sources.store, begun, plan, arrays, max(1, at_once // 2), settings.force) as work:
+def _run(task: _EmbeddingTask, sources: Sources, network: Network, settings: EmbedSettings) -> Iterator[int]:
+    """Compute one task and write it; yields the pairs of every finished batch."""
+    job, plan = task.job, task.plan
+    listing, shape = sources.listing([job.layer]), (plan.references, task.embedder.width)
+    begun = Work("embed", job.provenance, {"batch_size": task.batch_size}, job.neurons.tolist())
+    arrays = {EMBEDDING: ((len(job.neurons) * plan.references, task.embedder.width), "float32")}
+    with PairWork(sources.store, begun, plan, arrays, max(1, task.batch_size // 2), settings.force) as work:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
             pixels = images.permute(0, 2, 3, 1).numpy()
-            pairs = np.arange(plan.offsets[start], plan.offsets[start] + plan.pairs_of(start, stop))
-            if crops is None:
-                vectors = embed(list(pixels))
-                work.write(EMBEDDING, plan.row(pairs), np.repeat(vectors, plan.counts[start:stop], axis=0))
-                yield len(pairs)
-                continue
-            which = np.repeat(np.arange(stop - start), plan.counts[start:stop])
-            for begin in range(0, len(pairs), at_once):
-                chosen = pairs[begin : begin + at_once]
-                parts = []
-                for pair, image in zip(chosen, which[begin : begin + at_once], strict=True):
-                    top, bottom, left, right = crops[plan.neuron_row[pair], plan.slot[pair]]
-                    parts.append(pixels[image, top:bottom, left:right])
-                work.write(EMBEDDING, plan.row(chosen), embed(parts))
-            yield len(pairs)
+            if task.boxes is None:
+                _write_whole_images(task, work, start, stop, pixels)
+            else:
+                _write_crops(task, work, start, stop, pixels, task.boxes)
+            yield plan.pairs_of(start, stop)
 
         def row(place: int) -> np.ndarray:
             return work.rows(EMBEDDING, place * plan.references, (place + 1) * plan.references)
 
-        new = NewRows(job.neurons, row, (plan.references, width), "float32", job.provenance, job.chosen.recipe)
+        new = NewRows(job.neurons, row, shape, "float32", job.provenance, job.chosen.recipe)
         add_rows(sources.store, "embed", job.layer, job.chosen.kind, EMBEDDING, new, settings.force)
         work.finished()
+
+
+def _write_whole_images(task: _EmbeddingTask, work: PairWork, start: int, stop: int, pixels: np.ndarray) -> None:
+    """Embed the images ``start:stop`` of the plan, each once for all neurons that refer to it."""
+    plan = task.plan
+    vectors = task.vectors(list(pixels))
+    work.write(EMBEDDING, plan.row(plan.pairs_in(start, stop)), np.repeat(vectors, plan.counts[start:stop], axis=0))
+
+
+def _write_crops(
+    task: _EmbeddingTask, work: PairWork, start: int, stop: int, pixels: np.ndarray, boxes: np.ndarray
+) -> None:
+    """Embed what each neuron saw of the images ``start:stop`` of the plan."""
+    plan, pairs = task.plan, task.plan.pairs_in(start, stop)
+    image_of_pair = np.repeat(np.arange(stop - start), plan.counts[start:stop])
+    for begin in range(0, len(pairs), task.batch_size):
+        chosen = pairs[begin : begin + task.batch_size]
+        crops = []
+        for pair, image in zip(chosen, image_of_pair[begin : begin + task.batch_size], strict=True):
+            top, bottom, left, right = boxes[plan.neuron_row[pair], plan.slot[pair]]
+            crops.append(pixels[image, top:bottom, left:right])
+        work.write(EMBEDDING, plan.row(chosen), task.vectors(crops))

@@ -46,7 +46,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
     if settings.embed:
         notes += _embed(sources, settings, progress)
     layers = sources.layers(settings.layer, PURE)
-    written = ResultFiles(store, settings.force)
+    result_files = ResultFiles(store, settings.force)
     tables: list[dict[str, Any]] = []
     folders: list[str] = []
     studies: dict[tuple[str, str], Study] = {}
@@ -57,28 +57,36 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
             if (layer, judge) not in studies:
                 studies[layer, judge], remarks = _study(sources, layer, judge, settings, progress)
                 notes += remarks
-            study = studies[layer, judge]
-            provenance = _provenance(metric, study, settings)
             own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
             where = ResultKey(layer, own_name, _run(settings, metric))
-            found = written.tables(where, provenance)
-            result = None
-            if found is None:
-                waiting_for(f"measuring {own_name}")
-                compute = METRICS[metric].compute
-                assert compute is not None, "measured by evaluate itself"
-                result = compute(study)
-                notes += study.notes
-                found = [{**table.as_dict(), "judge": judge} for table in result.tables]
-                written.add(where, result, found, provenance)
+            found, anew = _tables(metric, studies[layer, judge], where, result_files, settings)
+            if anew:
+                notes += studies[layer, judge].notes
                 outcome.computed += 1
-            publish(store.root, where, metric, found, written, settings.latex, result is not None)
+            publish(store.root, where, metric, found, result_files, settings.latex, anew)
             tables += [{"metric": name, "layer": layer, **table} for table in found]
             folders.append(str(store.root / where.folder))
     outcome.notes = list(dict.fromkeys(notes))
     outcome.details = {"tables": tables, "folders": list(dict.fromkeys(folders))}
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _tables(
+    metric: str, study: Study, where: ResultKey, result_files: ResultFiles, settings: EvaluateSettings
+) -> tuple[list[dict[str, Any]], bool]:
+    """The tables of a metric, and whether it was measured anew, since there were none of the same things."""
+    provenance = _provenance(metric, study, settings)
+    there = result_files.tables(where, provenance)
+    if there is not None:
+        return there, False
+    waiting_for(f"measuring {where.name}")
+    compute = METRICS[metric].compute
+    assert compute is not None, "measured by evaluate itself"
+    result = compute(study)
+    tables = [{**table.as_dict(), "judge": study.judge} for table in result.tables]
+    result_files.add(where, result, tables, provenance)
+    return tables, True
 
 
 def _with_other_stages(store: Store, settings: EvaluateSettings, elsewhere: list[str], progress: Progress) -> Outcome:
@@ -166,26 +174,9 @@ def _study(
 ) -> tuple[Study, list[str]]:
     """The neurons and clusterings to compare, and what of them is left out; clusterings that are not there are made."""
     notes: list[str] = []
-    count = sources.collected.layers[layer].neurons
     features = [sources.named(layer, kind) for kind in settings.features or [PURE, *ACTIVATION_FEATURES]]
     needed = list(dict.fromkeys([*features, *([judge] if judge else [])]))
-    for kind in needed:
-        sources.layers([layer], kind)
-    neurons = sources.of(layer, needed[0]).choose(settings.neurons, count)
-    for kind in needed[1:]:
-        there = sources.of(layer, kind)
-        if settings.neurons is not None:
-            there.choose(settings.neurons, count)
-        elif len(kept := np.intersect1d(neurons, there.neuron)) < len(neurons):
-            notes.append(
-                f"{len(kept):,} of {counted(len(neurons), 'neuron')} of '{layer}' have {kind} features; the others are "
-                f"left out. Run `{there.command} --layer {layer}` to add them."
-            )
-            neurons = kept
-    if not len(neurons):
-        raise PureError(
-            f"No neuron of '{layer}' has all of {', '.join(needed)}. Give the same --neurons to each stage."
-        )
+    neurons = _neurons_with_all(needed, sources, layer, settings, notes)
     if not settings.features:
         complete, rest = _complete(sources, layer, neurons)
         features += complete
@@ -194,9 +185,9 @@ def _study(
                 f"Not compared on '{layer}', since they are stale or lack some of the neurons: {', '.join(rest)}. "
                 "Run `pure embed` for them, or choose with --features."
             )
-    ks = _possible(settings.k, sources, layer)
     if judge:
         notes += warnings(judge, sources.embedded[layer, judge].recipe, sources.collected.origin)
+    ks = _possible(settings.k, sources, layer)
     listed = ",".join(map(str, neurons.tolist()))
     wanted = ClusterSettings(layer=[layer], neurons=listed, features=features, k=ks, seed=settings.seed)
     add_clusterings(sources, wanted, progress)
@@ -219,6 +210,37 @@ def _study(
     return study, notes
 
 
+def _neurons_with_all(
+    features: list[str], sources: Sources, layer: str, settings: EvaluateSettings, notes: list[str]
+) -> np.ndarray:
+    """(N,) int64, the neurons that have each of some kinds of features; a note says which kinds lack some.
+
+    Raises
+    ------
+    PureError
+        There are none, or one that was named lacks a kind.
+    """
+    count = sources.collected.layers[layer].neurons
+    for kind in features:
+        sources.layers([layer], kind)
+    neurons = sources.features_of(layer, features[0]).choose(settings.neurons, count)
+    for kind in features[1:]:
+        there = sources.features_of(layer, kind)
+        if settings.neurons is not None:
+            there.choose(settings.neurons, count)
+        elif len(kept := np.intersect1d(neurons, there.neuron)) < len(neurons):
+            notes.append(
+                f"{len(kept):,} of {counted(len(neurons), 'neuron')} of '{layer}' have {kind} features; the others are "
+                f"left out. Run `{there.command} --layer {layer}` to add them."
+            )
+            neurons = kept
+    if not len(neurons):
+        raise PureError(
+            f"No neuron of '{layer}' has all of {', '.join(features)}. Give the same --neurons to each stage."
+        )
+    return neurons
+
+
 def _complete(sources: Sources, layer: str, neurons: np.ndarray) -> tuple[list[str], list[str]]:
     """The embeddings that all of the neurons have, and those that some lack or that are stale."""
     complete: list[str] = []
@@ -226,7 +248,7 @@ def _complete(sources: Sources, layer: str, neurons: np.ndarray) -> tuple[list[s
     for kind in sources.embeddings(layer):
         there = np.empty(0, np.int64)
         with suppress(PureError):
-            there = sources.of(layer, kind).neuron
+            there = sources.features_of(layer, kind).neuron
         (complete if np.isin(neurons, there).all() else rest).append(kind)
     return complete, rest
 

@@ -65,7 +65,7 @@ def members(store: Store, settings: MembersSettings) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for clustering in _meant(store, settings, clusterings):
         own = clustering.provenance.settings
-        sources.of(own["layer"], own["features"]).require_current(clustering)
+        sources.features_of(own["layer"], own["features"]).require_current(clustering)
         for row in _rows(clustering, sources.collected, settings.neurons):
             for name, value in zip(COLUMNS, row, strict=True):
                 found[name].append(value)

@@ -197,7 +197,7 @@ class _Inventory:
             where = (layer, features) if (layer, features) in self._features else (layer, "")
             status = self._features.get(where, Status("its features are gone"))
             if status.up_to_date:
-                source = self._sources.of(layer, features, check=False)
+                source = self._sources.features_of(layer, features, check=False)
                 status = clustering.provenance.status(source.clustering_provenance(k, own["seed"]))
             self._clusterings[path] = status
             alike[layer, f"{counted(len(clustering.neuron), 'neuron')}, {features} features, k = ", status].append(k)
@@ -271,11 +271,11 @@ def _references(layer: CollectedLayer) -> str:
 
 def _of_images(now: Inputs) -> Iterator[str]:
     """Which images changed, and what cannot be told of them."""
-    drift, count = now.drift, counted(len(now.drift.changed), "image")
-    if len(drift.changed):
-        yield f"{count} changed on disk since the references were collected: {drift.names(now.listing)}."
-    if drift.compared < drift.touched:
+    found, count = now.image_changes, counted(len(now.image_changes.changed), "image")
+    if len(found.changed):
+        yield f"{count} changed on disk since the references were collected: {found.names(now.listing)}."
+    if found.compared < found.touched:
         yield (
-            f"{counted(drift.touched, 'image')} have another time of change than when they were collected; "
-            f"{drift.compared:,} were compared. `pure info --verify` compares all."
+            f"{counted(found.touched, 'image')} have another time of change than when they were collected; "
+            f"{found.compared:,} were compared. `pure info --verify` compares all."
         )

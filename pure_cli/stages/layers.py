@@ -8,7 +8,7 @@ from pure_cli.core.directions import module_of
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, parse_model
 from pure_cli.settings.collect import CollectSettings
-from pure_cli.stages.collect import PREPROCESSING, open_model
+from pure_cli.stages.references.inputs import open_model, requested_preprocessing
 from pure_cli.waiting import waiting_for
 
 
@@ -17,14 +17,14 @@ def list_layers(settings: CollectSettings) -> dict[str, Any]:
     waiting_for("loading the network")
     import torch
 
-    from pure_cli.core.structure import say
+    from pure_cli.core.structure import declare_channel_axes
     from pure_cli.models import layers as model_layers
     from pure_cli.models.defaults import default_layers
 
-    requested = settings.model_dump(mode="json", include=set(PREPROCESSING))
+    requested = requested_preprocessing(settings)
     settings = settings.model_copy(update={"weights": Path(NO_WEIGHTS), "device": "cpu"})  # layers need no download
     network, _ = open_model(parse_model(settings.model), settings, requested, settings.seed)
-    say(network.model, settings.channels, map(module_of, settings.layer or ()))
+    declare_channel_axes(network.model, settings.channels, map(module_of, settings.layer or ()))
     size = network.preprocessing.crop_size or model_layers.own_size(network.model) or model_layers.PROBE_SIZE
     image = network.inputs(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     found = model_layers.list_layers(network.model, image)

@@ -141,7 +141,7 @@ def _jobs(
     """
     own = clustering.provenance.settings
     sources.layers([layer], own["features"])
-    source = sources.of(layer, own["features"])
+    source = sources.features_of(layer, own["features"])
     source.require_current(clustering)
     count = sources.collected.layers[layer].neurons
     neurons = choose_neurons(
@@ -204,7 +204,7 @@ class Painter:
         self._listing, self._network, self._settings = listing, network, settings
         self.misfits: dict[str, list[str]] = {}
         self.notes: list[str] = []
-        self._portions = AdaptiveBatches(self.notes)
+        self._adaptive_batches = AdaptiveBatches(self.notes)
 
     def paint(self, job: FigureJob) -> None:
         """Draw one figure and save it."""
@@ -212,7 +212,7 @@ class Painter:
         from pure_cli.views.neuron import THUMBNAILS, NeuronPicture, Row, draw
         from pure_cli.views.style import save
 
-        source = self._sources.of(job.layer, job.clustering.provenance.settings["features"])
+        source = self._sources.features_of(job.layer, job.clustering.provenance.settings["features"])
         features = next(source.rows(np.array([job.neuron])))
         labels = job.clustering.label[np.searchsorted(job.clustering.neuron, job.neuron)]
         references = np.flatnonzero(self._sources.excites(job.layer, job.neuron))
@@ -273,14 +273,14 @@ class Painter:
         network, example = self._network, first_image(self._listing, self._network)
         height, width = example.shape[-2:]
         batch_size = network.batch_size(self._settings.batch_size, height, width, HEATMAPS_SHARE)
-        look: Any = nullcontext()
+        heatmaps: Any = nullcontext()
         if self._settings.crop != WHOLE:
             self.notes += require_sound(network, self._listing, [job.layer])
-            look = HeatmapReader(network, job.layer, self._settings.crop, example)
+            heatmaps = HeatmapReader(network, job.layer, self._settings.crop, example)
             if job.layer not in self.misfits:
-                self.misfits[job.layer] = look.misfits()
+                self.misfits[job.layer] = heatmaps.misfits()
         done = 0
-        with look:
+        with heatmaps:
             for batch in batches(self._listing, images, network.preprocessing, batch_size, 0):
                 if batch.damaged:
                     first = batch.damaged[0]
@@ -291,11 +291,11 @@ class Painter:
                 def compute(
                     begin: int, end: int, images: Any = batch.images, done: int = done, maps: Any = maps
                 ) -> None:
-                    look.at(images[begin:end])
+                    heatmaps.look_at(images[begin:end])
                     neuron = np.full(end - begin, job.neuron)
-                    maps[begin:end] = look.maps(neuron, positions[done + begin : done + end], last=True)
+                    maps[begin:end] = heatmaps.maps(neuron, positions[done + begin : done + end], last=True)
 
                 if self._settings.crop != WHOLE:
-                    self._portions.each(count, compute)
+                    self._adaptive_batches.each(count, compute)
                 yield from zip(slots[done : done + count].tolist(), batch.images, maps, strict=True)
                 done += count

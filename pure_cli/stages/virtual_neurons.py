@@ -81,7 +81,7 @@ class VirtualNeurons(Displayed, Sequence[VirtualNeuron]):
             raise PureError(
                 f"There is no clustering of '{layer}' by {features} with k = {k}. Run `pure cluster` first."
             )
-        Sources(store).of(layer, features).require_current(clustering)
+        Sources(store).features_of(layer, features).require_current(clustering)
         self.layer, self.features, self.k, self.clustering = layer, features, k, clustering
         self._store = store
 

@@ -437,14 +437,14 @@ def _draw_agreement(
 def _draw_chance(axes: Axes, rows: Sequence[Mapping[str, Any]], measure: str) -> None:
     """A band from the lowest to the highest that chance gives to any kind of features; 0 where the rows do not say."""
     name = f"{measure} by chance"
-    given: dict[int, list[float]] = {}
+    values_of_k: dict[int, list[float]] = {}
     for row, (mean, _) in zip(rows, _values(rows, name), strict=True):
         value = mean if name in row else 0.0
         if np.isfinite(value):
-            given.setdefault(row["k"], []).append(value)
-    if given:
-        ks = sorted(given)
-        low, high = [min(given[k]) for k in ks], [max(given[k]) for k in ks]
+            values_of_k.setdefault(row["k"], []).append(value)
+    if values_of_k:
+        ks = sorted(values_of_k)
+        low, high = [min(values_of_k[k]) for k in ks], [max(values_of_k[k]) for k in ks]
         around = [ks[0] - 1, *ks, ks[-1] + 1]  # beyond the panel on both sides
         low, high = [low[0], *low, low[-1]], [high[0], *high, high[-1]]
         axes.fill_between(around, low, high, color=NO_VIRTUAL_NEURON, lw=1.2, zorder=1)

@@ -348,7 +348,7 @@ def heatmaps_pure(name: str, shared: Path, work: Path) -> Timed:
         with HeatmapReader(plain, layer, "crp", data[:1]) as look:
             for start in range(0, len(data), size):
                 stop = min(start + size, len(data))
-                look.at(data[start:stop])
+                look.look_at(data[start:stop])
                 rounds = list(plan.rounds(start, stop))
                 for pairs in rounds:
                     which = plan.neuron_row[pairs]
@@ -477,7 +477,7 @@ def evaluate_yardstick(shared: Path, work: Path) -> Timed:
     sources = Sources(evaluation(shared, work).store)
     judge = "cifar_resnet.py:resnet32:layer3+none"
     kinds = ["pure", "activation-max", "activation-mean", judge]
-    features = {kind: list(sources.of("layer3", kind).rows(np.arange(256))) for kind in kinds}
+    features = {kind: list(sources.features_of("layer3", kind).rows(np.arange(256))) for kind in kinds}
     excites = [sources.excites("layer3", c) for c in range(256)]
 
     def run() -> Answer:

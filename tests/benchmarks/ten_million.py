@@ -18,13 +18,13 @@ from pure_cli.artifacts import CollectedLayer, read_collected, write_collected
 from pure_cli.core.references import TopImages
 from pure_cli.data.cache import Cache
 from pure_cli.data.listing import list_images
+from pure_cli.data.long_lists import LongTable
 from pure_cli.data.place import Place
 from pure_cli.data.registry import register_source
 from pure_cli.data.source import DamagedImage, Items, Raw
-from pure_cli.data.spool import Spool
 from pure_cli.provenance import Provenance
 from pure_cli.stages.collect import _whole
-from pure_cli.stages.inputs.freshness import drift, seen_now
+from pure_cli.stages.inputs.freshness import find_image_changes, seen_now
 from pure_cli.stages.resume.checkpoint import Checkpoint
 from pure_cli.workspace import Store
 
@@ -42,12 +42,12 @@ class Synthetic:
 
     def list(self, place: Place, cache: Cache) -> Items:
         count = int(place.path.read_text())
-        spool = Spool(3, cache.folder)  # as the folder of images does
+        table = LongTable(3, cache.folder)  # as the folder of images does
         for i in range(count):
-            spool.add(f"n{i % CLASSES:08d}/image_{i:09d}.JPEG", 110_000 + i % 1000, i, i % CLASSES)
-        sizes, times, labels = (spool.numbers(column) for column in range(3))
+            table.add(f"n{i % CLASSES:08d}/image_{i:09d}.JPEG", 110_000 + i % 1000, i, i % CLASSES)
+        sizes, times, labels = (table.numbers(column) for column in range(3))
         return Items(
-            place.folder, spool.texts(), _nothing, labels, [str(c) for c in range(CLASSES)], sizes, times=times
+            place.folder, table.texts(), _nothing, labels, [str(c) for c in range(CLASSES)], sizes, times=times
         )
 
 
@@ -85,7 +85,7 @@ def bookkeeping(count: int, folder: Path) -> Iterator[str]:
         store, _whole(origin, {"layer4": layer}, listing, state.damaged), seen_now(listing, state.content())
     )
     yield "collect.h5"
-    found = drift(store, read_collected(store), listing)
+    found = find_image_changes(store, read_collected(store), listing)
     assert not found.touched and not len(found.changed)
     yield "unchanged?"
 

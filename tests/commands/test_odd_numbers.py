@@ -62,16 +62,16 @@ def test_one_broken_neuron_is_told_and_the_others_are_as_before(study):
 
 def test_the_layer_is_named_where_another_process_met_the_broken_images(study, refused, monkeypatch):
     spoil(study, "layer3.0.shortcut.bias", float("nan"), 3)
-    scored = LayerScores.of
+    scored = LayerScores.score
 
     def fail(self, batch):
         if 12 in batch.index:
             raise PureFailure("The memory of the device is not enough.")
         return scored(self, batch)
 
-    monkeypatch.setattr(LayerScores, "of", fail)
+    monkeypatch.setattr(LayerScores, "score", fail)
     refused(study.collect("--batch-size", 4), "not enough", code=1)
-    monkeypatch.setattr(LayerScores, "of", scored)
+    monkeypatch.setattr(LayerScores, "score", scored)
     told = study.collect("--batch-size", 4).err
     assert "24 images gave activations that are not finite numbers" in told and "begin at 'layer3.0.shortcut'" in told
 

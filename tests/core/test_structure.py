@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from pure_cli.core.circuits import activations, forward_to
 from pure_cli.core.hooks import main_tensor
 from pure_cli.core.layout import Patches
-from pure_cli.core.structure import ends_dense, learn, observe, same_channels, say
+from pure_cli.core.structure import declare_channel_axes, ends_dense, learn, observe, same_channels
 from pure_cli.models.layers import check_layer, list_layers, unclear
 
 IMAGE = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -135,7 +135,7 @@ def test_where_tokens_are_mixed_channel_by_channel_the_channels_stay_and_it_is_s
 def test_what_no_layer_tells_is_read_by_its_shape_and_what_the_user_says_counts_more():
     net = Net(lambda net, x: net.opaque(net.patch(x)), patch=conv(300), opaque=Opaque())
     assert (layers_of(net)["opaque"].channels, layers_of(net)["opaque"].sure) == (300, False)
-    say(net, {"": "last", "patch": "first"}, ["opaque"])
+    declare_channel_axes(net, {"": "last", "patch": "first"}, ["opaque"])
     found = layers_of(net)
     assert (found["opaque"].channels, found["opaque"].sure) == (64, True)
     assert (found["patch"].channels, found["patch"].sure) == (300, True)

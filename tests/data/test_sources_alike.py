@@ -67,7 +67,7 @@ def relevances(workspace: Workspace) -> np.ndarray:
 
     sources = Sources(workspace.store)
     (layer,) = sources.collected.layers
-    return np.stack(list(sources.of(layer, "pure").rows(np.array(NEURONS))))
+    return np.stack(list(sources.features_of(layer, "pure").rows(np.array(NEURONS))))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -106,6 +106,33 @@ def test_batch_norm_whose_input_is_used_elsewhere_is_not_merged():
     assert merged(model) == (1, 2)
 
 
+class WeightUsedTwice(nn.Module):
+    """The weight of a convolution with batch norm behind it is that of another layer too, or is made anew by a hook."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.conv, self.norm, self.top = nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 3)
+        self.how = how
+        if how == "tied":
+            self.top.weight = self.conv.weight
+        if how == "made anew":
+            self.conv = nn.utils.weight_norm(self.conv)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.conv(x)))
+        return nn.functional.conv2d(x, self.conv.weight) if self.how == "by function" else self.top(x)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the weight norm, which is deprecated
+@pytest.mark.parametrize(("how", "batch_norms"), [("", 1), ("tied", 0), ("by function", 0), ("made anew", 0)])
+def test_batch_norm_is_not_merged_into_a_weight_that_is_used_elsewhere_or_made_anew(how, batch_norms):
+    torch.manual_seed(0)
+    model = WeightUsedTwice(how).eval().requires_grad_(False)
+    model.norm.running_mean.normal_()
+    nn.init.uniform_(model.norm.weight, 0.5, 0.9)
+    assert merged(model) == (batch_norms, 1)
+
+
 class Functional(nn.Module):
     """Sums, gates and pools without modules."""
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from pure_cli.data.cache import Cache
 from pure_cli.data.labels import UNKNOWN_LABEL, numbering
+from pure_cli.data.long_lists import LongTable, in_parts
 from pure_cli.data.no_classes import FOLDERS_OF_TWINS, Twins, no_classes
 from pure_cli.data.place import Place, no_splits, pick_split, unreadable
 from pure_cli.data.rest import Rest
 from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, NO_TIME, Files, Items
-from pure_cli.data.spool import Spool, parts_of
 from pure_cli.data.synsets import readable_names
 from pure_cli.errors import PureError
 from pure_cli.words import printable
@@ -55,20 +55,20 @@ class Folder:
         if place.split is not None and not splits:
             raise no_splits(place)
         root = inner.path / pick_split(place, splits) if splits else inner.path
-        spool, seen = Spool(3, cache.folder), {"": UNKNOWN_LABEL}
+        table, seen = LongTable(3, cache.folder), {"": UNKNOWN_LABEL}
         rest, twins = Rest(), Twins()
         for path, size, time in _scan(root, rest):
             name = path.partition("/")[0] if "/" in path else ""
-            spool.add(path, size, time, seen.setdefault(name, len(seen) - 1))
+            table.add(path, size, time, seen.setdefault(name, len(seen) - 1))
             if name and len(seen) <= FOLDERS_OF_TWINS:
                 twins.add(name, path)
         position, codes, order = numbering(seen.keys() - {""})
-        labels = spool.numbers(2)
+        labels = table.numbers(2)
         in_order = np.array([*(position[name] for name in seen if name), UNKNOWN_LABEL])  # that of -1 is the last
-        for part in parts_of(labels):
+        for part in in_parts(labels):
             part[:] = in_order[part]
         names = readable_names(root, codes)
-        paths, sizes, times = spool.texts(), spool.numbers(0), spool.numbers(1)
+        paths, sizes, times = table.texts(), table.numbers(0), table.numbers(1)
         known = codes if names else ()
         notes = [*_of_descent(place, inner), *rest.notes(seen), *no_classes(root, seen.keys() - {""}, twins)]
         return Items(

@@ -138,6 +138,40 @@ def _without_twins(root: Path, paths: list[str], inodes: np.ndarray, labels: lis
 
 def _read_list(file: Path) -> tuple[list[_Row], list[str]]:
     """Path and label of every line, the paths relative to the folder of the list where they lie in it; guesses."""
+    _require_list(file)
+    text = _read_text(file)
+    rows, notes = _rows(text, file)
+    if not rows:
+        raise PureError(
+            f"The list '{file}' names no image. It should hold a path to a line, and a label after it if there is one."
+        )
+    root = file.parent
+    if _ODD_BYTES.search(text) is not None:
+        notes = [*map(_decoded, notes), f"'{file.name}' is not UTF-8: it was read as Windows-1252."]
+        rows = [(path if _exists(root, path) else _decoded(path), _decoded(label)) for path, label in rows]
+    if any("\\" in path for path, _ in rows):
+        slashed = [(path if _exists(root, path) else path.replace("\\", "/"), label) for path, label in rows]
+        notes += [f"The backslashes in the paths of '{file.name}' were read as slashes."] if slashed != rows else []
+        rows = slashed
+    inside = f"{root.as_posix().rstrip('/')}/"
+    found = [(_relative(path, inside), label) for path, label in rows]
+    beyond = next((path for path, _ in found if ".." in path and os.path.normpath(path).split("/")[0] == ".."), None)
+    if beyond is not None:
+        raise PureError(
+            f"The list '{file}' names '{beyond}', which leads out of its folder. Write the whole path (/…), or put the "
+            "list into a folder above its images."
+        )
+    return found, notes
+
+
+def _require_list(file: Path) -> None:
+    """Make sure that a file is named like a list.
+
+    Raises
+    ------
+    PureError
+        It is something else.
+    """
     suffix = file.suffix.lower()
     if suffix in EXTENSIONS:
         raise PureError(f"'{file}' is a single image. Pass the folder that it is in, or a list of files (.txt, .csv).")
@@ -150,36 +184,17 @@ def _read_list(file: Path) -> tuple[list[_Row], list[str]]:
             f"'{file}' is neither a folder nor a list of files, which ends in {', '.join(LIST_EXTENSIONS)}, nor .tar, "
             f".npz or .parquet. Pass one of these with --data.{conversion([suffix])}"
         )
-    text = _read_text(file)
-    root, notes = file.parent, list[str]()
-    odd = _ODD_BYTES.search(text) is not None
-    if suffix in (".csv", ".tsv"):
-        try:
-            rows, notes = _table(text, "\t" if suffix == ".tsv" else _delimiter(text), file)
-        except csv.Error as error:
-            raise PureError(f"The list '{file}' cannot be read as a table ({error}). Check its quotes.") from error
-    else:
-        rows = list(_lines(text, root))
-    if not rows:
-        raise PureError(
-            f"The list '{file}' names no image. It should hold a path to a line, and a label after it if there is one."
-        )
-    inside = f"{root.as_posix().rstrip('/')}/"
-    if odd:
-        notes = [*map(_decoded, notes), f"'{file.name}' is not UTF-8: it was read as Windows-1252."]
-        rows = [(path if _exists(root, path) else _decoded(path), _decoded(label)) for path, label in rows]
-    if any("\\" in path for path, _ in rows):
-        slashed = [(path if _exists(root, path) else path.replace("\\", "/"), label) for path, label in rows]
-        notes += [f"The backslashes in the paths of '{file.name}' were read as slashes."] if slashed != rows else []
-        rows = slashed
-    found = [(_relative(path, inside), label) for path, label in rows]
-    beyond = next((path for path, _ in found if ".." in path and os.path.normpath(path).split("/")[0] == ".."), None)
-    if beyond is not None:
-        raise PureError(
-            f"The list '{file}' names '{beyond}', which leads out of its folder. Write the whole path (/…), or put the "
-            "list into a folder above its images."
-        )
-    return found, notes
+
+
+def _rows(text: str, file: Path) -> tuple[list[_Row], list[str]]:
+    """Path and label as the lines have them, and what was guessed of their columns."""
+    suffix = file.suffix.lower()
+    if suffix not in (".csv", ".tsv"):
+        return list(_lines(text, file.parent)), []
+    try:
+        return _table(text, "\t" if suffix == ".tsv" else _delimiter(text), file)
+    except csv.Error as error:
+        raise PureError(f"The list '{file}' cannot be read as a table ({error}). Check its quotes.") from error
 
 
 def _read_text(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from pure_cli.core.directions import module_of
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
+from pure_cli.settings.embed import EmbedSettings
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.resume.pair_work import PairWork, Plan
 from pure_cli.stages.resume.unfinished_work import Work
@@ -47,63 +49,79 @@ def missing_boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray) 
     return np.setdiff1d(neurons, there.neuron)
 
 
+@dataclass(frozen=True)
+class CropJob:
+    """Neurons of one layer that lack boxes of one kind.
+
+    Attributes
+    ----------
+    crop : "crp", by relevance of the pixels, or "activation", by the neuron's own map
+    """
+
+    layer: str
+    crop: str
+    neurons: np.ndarray
+
+
 def compute_boxes(
-    sources: Sources,
-    network: Network,
-    layer: str,
-    crop: str,
-    neurons: np.ndarray,
-    batch_size: int | None,
-    workers: int | None,
-    anew: bool,
-    notes: list[str] | None = None,
+    job: CropJob, sources: Sources, network: Network, settings: EmbedSettings, notes: list[str]
 ) -> Iterator[int]:
     """Find the boxes of some neurons and write them; yields the pairs of every finished batch.
 
     Parameters
     ----------
-    crop : "crp", by relevance of the pixels, or "activation", by the neuron's own map
     notes : gets what the user should know of the heatmaps
     """
-    from pure_cli.core.crops import blurred, box, seen
-
-    listing = sources.listing([layer])
-    top = sources.collected.layers[layer].top
-    plan = Plan.of(top.image[neurons])
-    provenance = _provenance(sources, layer, crop)
-    size = images_at_once(listing, network, batch_size, HEATMAPS_SHARE if crop == "crp" else 1)
-    shape = (plan.references, 4)
-    begun = Work("crops", provenance, {"batch_size": size}, neurons.tolist())
-    arrays = {BOX: ((len(neurons) * plan.references, 4), "int16")}
-    work = PairWork(sources.store, begun, plan, arrays, size, anew)
-    portions, told = AdaptiveBatches(notes), require_sound(network, listing, [layer])
-    if notes is not None:
-        notes += told
-    with work, HeatmapReader(network, layer, crop, first_image(listing, network)) as look:
-        if notes is not None:
-            notes += look.misfits()
+    listing = sources.listing([job.layer])
+    top = sources.collected.layers[job.layer].top
+    plan = Plan.of(top.image[job.neurons])
+    provenance = _provenance(sources, job.layer, job.crop)
+    size = images_at_once(listing, network, settings.batch_size, HEATMAPS_SHARE if job.crop == "crp" else 1)
+    begun = Work("crops", provenance, {"batch_size": size}, job.neurons.tolist())
+    arrays = {BOX: ((len(job.neurons) * plan.references, 4), "int16")}
+    work = PairWork(sources.store, begun, plan, arrays, size, settings.force)
+    adaptive_batches = AdaptiveBatches(notes)
+    notes += require_sound(network, listing, [job.layer])
+    with work, HeatmapReader(network, job.layer, job.crop, first_image(listing, network)) as heatmaps:
+        notes += heatmaps.misfits()
         yield work.pairs_done
-        for start, stop, images in work.batches(listing, network.preprocessing, workers):
+        for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
 
             def compute(begin: int, end: int, start: int = start, images: "torch.Tensor" = images) -> None:
-                look.at(images[begin:end])
+                heatmaps.look_at(images[begin:end])
                 rounds = list(plan.rounds(start + begin, start + end))
                 for pairs in rounds:
-                    channels = neurons[plan.neuron_row[pairs]]
-                    found = look.maps(channels, top.position[channels, plan.slot[pairs]], last=pairs is rounds[-1])
-                    work.write(BOX, plan.row(pairs), np.array([box(one) for one in seen(blurred(found))]))
+                    channels = job.neurons[plan.neuron_row[pairs]]
+                    positions = top.position[channels, plan.slot[pairs]]
+                    _write_boxes(work, plan.row(pairs), heatmaps.maps(channels, positions, last=pairs is rounds[-1]))
 
-            portions.each(stop - start, compute)
+            adaptive_batches.each(stop - start, compute)
             yield plan.pairs_of(start, stop)
-        n = plan.references
-        there = top.image[neurons] != NO_IMAGE
-
-        def row(place: int) -> np.ndarray:
-            return np.where(there[place][:, None], work.rows(BOX, place * n, (place + 1) * n), -1)
-
-        new = NewRows(neurons, row, shape, "int16", provenance)
-        add_rows(sources.store, "crops", layer, crop, BOX, new, anew)
+        new = _found_boxes(work, job.neurons, top.image[job.neurons] != NO_IMAGE, provenance)
+        add_rows(sources.store, "crops", job.layer, job.crop, BOX, new, settings.force)
         work.finished()
+
+
+def _write_boxes(work: PairWork, rows: np.ndarray, heatmaps: "torch.Tensor") -> None:
+    """The box in each of some heatmaps (m, H, W), each into its row."""
+    from pure_cli.core.crops import blurred, box, seen
+
+    work.write(BOX, rows, np.array([box(one) for one in seen(blurred(heatmaps))]))
+
+
+def _found_boxes(work: PairWork, neurons: np.ndarray, there: np.ndarray, provenance: Provenance) -> NewRows:
+    """The boxes of all of the work, neuron by neuron.
+
+    Parameters
+    ----------
+    there : (N, n) bool, the references of the neurons that are images
+    """
+    n = there.shape[1]
+
+    def row(place: int) -> np.ndarray:
+        return np.where(there[place][:, None], work.rows(BOX, place * n, (place + 1) * n), -1)
+
+    return NewRows(neurons, row, (n, 4), "int16", provenance)
 
 
 class HeatmapReader:
@@ -157,7 +175,7 @@ class HeatmapReader:
         )
         return [sentence] if sentence else []
 
-    def at(self, images: "torch.Tensor") -> None:
+    def look_at(self, images: "torch.Tensor") -> None:
         """Look at a batch of images, (B, 3, H, W) uint8."""
         from pure_cli.core.circuits import activations
         from pure_cli.models.rules import heatmaps_for

@@ -68,13 +68,13 @@ def choose(text: str, settings: EmbedSettings, sources: Sources, layer: str) -> 
     text, suffix = _split_crop(text)
     crop = suffix or settings.crop
     known = _known(sources, layer, crop)
-    given = ".py:" in text and Path(text.partition(".py:")[0] + ".py").expanduser().is_file()
+    names_file = ".py:" in text and Path(text.partition(".py:")[0] + ".py").expanduser().is_file()
     weights, remembered = settings.embedder_weights, False
     label = Path(text).name if ".py:" in text else text
     if label in known and not settings.embedder_layer and not settings.embedder_size:
         recipe, remembered = dict(known[label]), weights is None
         file = text.partition(".py:")[0] + ".py"
-        if given:
+        if names_file:
             recipe["text"] = _absolute(file) + ":" + recipe["text"].rpartition(":")[2]
             remembered = False
     else:
@@ -88,7 +88,7 @@ def choose(text: str, settings: EmbedSettings, sources: Sources, layer: str) -> 
     if weights is not None:
         recipe["weights"] = place_of(weights)
     spec = parse_embedder(**recipe)
-    if spec.file and given:
+    if spec.file and names_file:
         trust(spec.model)
     return Chosen(spec, _kind(spec.label, crop), crop, recipe, remembered)
 
@@ -148,10 +148,10 @@ def require_same(layer: str, chosen: Chosen, there: NeuronRows) -> None:
     else:
         why = "were made in another way"
     weights = chosen.recipe["weights"]
-    given = f" --embedder-weights {shlex.quote(weights)}" if weights else ""
+    option = f" --embedder-weights {shlex.quote(weights)}" if weights else ""
     raise PureError(
         f"The {chosen.kind} embeddings of '{layer}' {why}. Embed in another --workspace, or replace them all with "
-        f"`pure embed --embedder {shlex.quote(chosen.kind)}{given} --force`."
+        f"`pure embed --embedder {shlex.quote(chosen.kind)}{option} --force`."
     )
 
 
@@ -170,10 +170,10 @@ def open_judge(sources: Sources, layer: str, kind: str, network: Network) -> Emb
     spec = parse_embedder(**there.recipe)
     require_trusted(spec.model)
     require_same(layer, Chosen(spec, kind, there.provenance.settings["crop"], there.recipe), there)
-    return load_embedder(spec, network.device, side(sources, layer, network))
+    return load_embedder(spec, network.device, short_side(sources, layer, network))
 
 
-def side(sources: Sources, layer: str, network: Network) -> int:
+def short_side(sources: Sources, layer: str, network: Network) -> int:
     """Pixels of the shorter side of the images that the network sees."""
     return min(first_image(sources.listing([layer]), network).shape[-2:])
 

@@ -38,7 +38,8 @@ def compute(study: Study) -> Result:
     if same:
         columns.append("published")
         note += published.NOTE
-    title = f"{study.layer}: correlation with distances of {study.by()}, {counted(len(study.neurons), 'neuron')}"
+    neurons = counted(len(study.neurons), "neuron")
+    title = f"{study.layer}: correlation with distances of {study.judge_in_words()}, {neurons}"
     best = highest(rows, "r")
     shown = [name for name in columns if name != "subsets"]
     note += " *: the highest."

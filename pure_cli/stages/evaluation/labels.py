@@ -58,7 +58,7 @@ def compute(study: Study) -> Result:
         study.progress(done, len(keys))
     columns = ["features", "k", "purity", "purity by chance", "nmi", "nmi by chance", "ari"]
     known = np.isfinite(next(iter(scores.values()))[:, 0])
-    title = f"{study.layer}: virtual neurons against the labels of the images, {study.who(known)}"
+    title = f"{study.layer}: virtual neurons against the labels of the images, {study.neurons_in_words(known)}"
     note = (
         "1 is full agreement; ari is 0 by chance. Chance: labels of the clusters shuffled. A neuron whose references "
         "are of one class scores 1 in purity however it is split, so compare with chance. *: the highest ari."

@@ -115,7 +115,8 @@ def by_neuron(
                 result.arrays[f"{features}/k{k}/{column}"] = found[:, place]
                 row[column] = finite(mean_and_error(found[:, place]))
             rows.append(row)
-        whole = f"{study.layer}: {title}{f' by {study.by()}' if study.judge else ''}, {study.who(known)}"
+        judge = f" by {study.judge_in_words()}" if study.judge else ""
+        whole = f"{study.layer}: {title}{judge}, {study.neurons_in_words(known)}"
         best = highest(rows, columns[0]) if verdict else None
         said = verdict(study, rows, best) if verdict else ""
         result.tables.append(Table(name, whole, ["features", "k", *columns], rows, note, said, best))

@@ -44,7 +44,8 @@ def compute(study: Study) -> Result:
         for (units, k), scores in found.items()
     ]
     columns, note = ["units", "k", "references"], NOTE
-    title = f"{study.layer}: MonoSemanticity by {study.by()}, {study.who(known)}, before and after the split"
+    neurons = study.neurons_in_words(known)
+    title = f"{study.layer}: MonoSemanticity by {study.judge_in_words()}, {neurons}, before and after the split"
     if study.sample:
         sample = take_sample(study, study.sample)
         _add_sample(study, sample, keys, rows, result)
@@ -73,8 +74,8 @@ def _add_sample(
             row["sample"] = None
             continue
         virtual = virtual_neurons(study, features, k)
-        given = sample.virtual[features, k][:, virtual.row] == virtual.cluster
-        scores = monosemanticity_of_all(sample.embedding, np.where(given, firing[:, virtual.row], 0))
+        assigned = sample.virtual[features, k][:, virtual.row] == virtual.cluster
+        scores = monosemanticity_of_all(sample.embedding, np.where(assigned, firing[:, virtual.row], 0))
         after = virtual.by_neuron(scores, len(study.neurons))
         result.arrays[f"{features}/k{k}/virtual/sample-ms"] = scores
         result.arrays[f"{features}/k{k}/sample-ms"] = after

@@ -16,7 +16,7 @@ from pure_cli.files import crc_or_none, disk_errors, write_whole
 from pure_cli.provenance import Provenance
 from pure_cli.registry import METRICS
 from pure_cli.stages.evaluation.study import Result
-from pure_cli.stages.inputs.freshness import earlier
+from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.workspace import Store
 
 PLANTED = "planted"  # the metric of units with known meanings, which calibrate writes
@@ -61,7 +61,7 @@ class ResultFiles:
 
     def __init__(self, store: Store, anew: bool):
         self._store, self._path, self._anew = store, store.root / TABLES, anew
-        self._there = earlier(read_evaluations, store, anew)
+        self._there = read_earlier(read_evaluations, store, anew)
         self._shown: dict[str, dict[str, Any]] = {}
         with suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
             content = json.loads(self._path.read_text(encoding="utf-8"))
@@ -131,7 +131,7 @@ def publish(
     where: ResultKey,
     metric: str,
     tables: list[dict[str, Any]],
-    written: ResultFiles,
+    result_files: ResultFiles,
     latex: bool,
     anew: bool,
 ) -> None:
@@ -146,19 +146,19 @@ def publish(
         if latex:
             label = f"{where.layer}-{stem}" if where.run == ALL else f"{where.layer}-{stem}-{where.run}"
             texts[f"{stem}.tex"] = partial(as_latex, {**table, "name": label})
-    before = written.files(where)
-    anew = anew or not written.complete(where)
-    if not anew and written.intact(where, [*before, *texts]):
+    before = result_files.files(where)
+    anew = anew or not result_files.complete(where)
+    if not anew and result_files.intact(where, [*before, *texts]):
         return
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_whole(folder / name, text())
-    now = [*texts, *_draw(folder, where, metric, tables, written.arrays(where))]
+    now = [*texts, *_draw(folder, where, metric, tables, result_files.arrays(where))]
     if anew:
         for name in set(before).difference(now):
             (folder / name).unlink(missing_ok=True)
-    written.set_files(where, now if anew else list(dict.fromkeys([*before, *now])))
+    result_files.set_files(where, now if anew else list(dict.fromkeys([*before, *now])))
 
 
 def _stem(where: ResultKey, metric: str, table: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,16 +11,21 @@ import numpy as np
 
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import Kind, joined, transformed
-from pure_cli.data.loader import batches
+from pure_cli.data.listing import Listing
+from pure_cli.data.loader import Batch, batches
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
 from pure_cli.stages.embeddings.judges import open_judge
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, images_at_once
-from pure_cli.stages.runtime.network import open_network, workers_of
+from pure_cli.stages.runtime.network import Network, open_network, workers_of
 from pure_cli.stages.runtime.soundness import require_sound
 
 if TYPE_CHECKING:
+    import torch
+
+    from pure_cli.core.circuits import Circuits
+    from pure_cli.embedders.load import Embedder
     from pure_cli.stages.evaluation.study import Study
 
 
@@ -40,6 +46,16 @@ class Sample:
     embedding: np.ndarray
     virtual: dict[tuple[str, int], np.ndarray]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Sample]) -> Sample:
+        """One of the images of several."""
+        return cls(
+            np.concatenate([part.image for part in parts]),
+            np.concatenate([part.activation for part in parts]),
+            np.concatenate([part.embedding for part in parts]),
+            {key: np.concatenate([part.virtual[key] for part in parts]) for key in parts[0].virtual},
+        )
+
 
 def take_sample(study: Study, count: int) -> Sample:
     """Run `count` images, spread evenly over the data set, through the network and the judge.
@@ -49,75 +65,138 @@ def take_sample(study: Study, count: int) -> Sample:
     PureError
         The relevances were made by an LRP rule.
     """
-    import torch
+    listing, how = study.sources.listing([study.layer]), study.how
+    chosen = _spread_evenly(study, listing, count)
+    sampler = _open_sampler(study, listing)
+    batch_size = images_at_once(listing, sampler.network, how.batch_size)
+    adaptive_batches, parts = AdaptiveBatches(study.notes), list[Sample]()
 
-    from pure_cli.core.circuits import Circuits, normalised_arrays
-    from pure_cli.core.layout import channels_first
+    def compute(begin: int, end: int, batch: Batch) -> None:
+        parts.append(sampler.sample(batch.index[begin:end], batch.images[begin:end]))
 
-    collected = study.sources.collected
-    listing = study.sources.listing([study.layer])
-    damaged = {index for index, _, _ in collected.damaged}
-    usable = np.setdiff1d(listing.index, list(damaged))
-    chosen = usable[np.arange(min(count, len(usable))) * len(usable) // min(count, len(usable))]
-    network = open_network(collected, study.how.device, study.how.deterministic)
+    done = 0
+    for batch in batches(listing, chosen, sampler.network.preprocessing, batch_size, workers_of(how)):
+        adaptive_batches.each(len(batch.index), partial(compute, batch=batch))
+        done += len(batch.index)
+        study.progress(done, len(chosen))
+    return Sample.joined(parts)
+
+
+def _spread_evenly(study: Study, listing: Listing, count: int) -> np.ndarray:
+    """Data-set indices of so many images that can be read, or of all."""
+    damaged = [index for index, _, _ in study.sources.collected.damaged]
+    usable = np.setdiff1d(listing.index, damaged)
+    count = min(count, len(usable))
+    return usable[np.arange(count) * len(usable) // count]
+
+
+def _open_sampler(study: Study, listing: Listing) -> _Sampler:
+    """The network and the judge, once it is clear that both can see more images.
+
+    Raises
+    ------
+    PureError
+        The relevances were made by an LRP rule, or the judge is not what it was.
+    """
+    network = open_network(study.sources.collected, study.how.device, study.how.deterministic)
     network.bound_of(study.layer, first_image(listing, network))
     judge = open_judge(study.sources, study.layer, study.judge, network)
     kinds = {kind: Kind.of(kind) for kind in study.features if not Kind.of(kind).is_embedding}
-    lower = {kind: study.source(kind).lower_layers for kind in kinds}
-    lower_layers = list(dict.fromkeys(name for names in lower.values() for name in names))
+    lower_layers = {kind: study.source(kind).lower_layers for kind in kinds}
     settings = study.sources.attributed[study.layer].provenance.settings
-    attributed = any(kind.transform for kind in kinds.values())
-    if attributed and settings["rule"] != GRADIENT_X_INPUT:
+    sampler = _Sampler(study, network, judge, kinds, lower_layers, settings.get("position") == "max")
+    if sampler.by_relevance and settings["rule"] != GRADIENT_X_INPUT:
         raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")
-    study.notes.extend(require_sound(network, listing, [study.layer, *lower_layers]))
-    activation, embedding = [], []
-    virtual: dict[tuple[str, int], list[np.ndarray]] = {(kind, k): [] for kind in kinds for k in study.ks}
-    batch_size, portions = images_at_once(listing, network, study.how.batch_size), AdaptiveBatches(study.notes)
+    study.notes.extend(require_sound(network, listing, [study.layer, *sampler.every_lower_layer]))
+    return sampler
 
-    def compute(begin: int, end: int, images: torch.Tensor) -> None:
-        images = images[begin:end]
+
+@dataclass(frozen=True)
+class _Sampler:
+    """What looks at images of the data set: the network, and the judge.
+
+    Attributes
+    ----------
+    kinds : of features that any image has: those that need no crop
+    lower_layers : of each kind
+    at_maximum : relevance is that of the neuron's activation at its maximum alone
+    """
+
+    study: Study
+    network: Network
+    judge: Embedder
+    kinds: dict[str, Kind]
+    lower_layers: dict[str, list[str]]
+    at_maximum: bool
+
+    @property
+    def by_relevance(self) -> list[str]:
+        return [name for name, kind in self.kinds.items() if kind.transform]
+
+    @property
+    def every_lower_layer(self) -> list[str]:
+        return list(dict.fromkeys(name for names in self.lower_layers.values() for name in names))
+
+    def sample(self, index: np.ndarray, images: torch.Tensor) -> Sample:
+        """A sample of images (B, 3, H, W) uint8 of these data-set indices."""
+        import torch
+
+        from pure_cli.core.circuits import Circuits
+
+        study, module = self.study, module_of(self.study.layer)
         pixels = images.permute(0, 2, 3, 1).numpy()
-        embedded = judge.embed(torch.stack([judge.preprocess(image) for image in pixels])).cpu().numpy()
-        inputs, neurons = network.inputs(images), network.neurons(study.layer)
-        module = module_of(study.layer)
-        circuits = Circuits(network.model, inputs, module, lower_layers, neurons=neurons, bound=network.bounds[module])
+        embedded = self.judge.embed(torch.stack([self.judge.preprocess(image) for image in pixels])).cpu().numpy()
+        network, inputs = self.network, self.network.inputs(images)
+        neurons, bound = network.neurons(study.layer), network.bounds[module]
+        circuits = Circuits(network.model, inputs, module, self.every_lower_layer, neurons=neurons, bound=bound)
         fired = circuits.scores().cpu().numpy()[:, study.neurons]
+        activations = self._activations(circuits)
+        nearest = {
+            (name, k): np.zeros((len(index), len(study.neurons)), np.int16) for name in self.kinds for k in study.ks
+        }
+        for i, neuron in enumerate(study.neurons.tolist()):
+            features = {**activations, **self._relevances(circuits, neuron, last=i == len(study.neurons) - 1)}
+            for name, k in nearest:
+                nearest[name, k][:, i] = _nearest(study, name, k, neuron, features[name])
+        return Sample(index, fired, embedded, nearest)
+
+    def _activations(self, circuits: Circuits) -> dict[str, np.ndarray]:
+        """Features (B, D) by activations, which are the same for all neurons."""
+        from pure_cli.core.layout import channels_first
+
         firing = channels_first(circuits.activation).clamp(min=0)
         means = {name: values.cpu().numpy() for name, values in circuits.lower_mean().items()}
-        whole = {
+        return {
             "activation-max": firing.amax(dim=-1).cpu().numpy(),
             "activation-mean": firing.mean(dim=-1).cpu().numpy(),
-            **{name: joined([means[one] for one in lower[name]]) for name in kinds if lower[name]},
+            **{
+                name: joined([means[lower] for lower in lower_layers])
+                for name, lower_layers in self.lower_layers.items()
+                if lower_layers and not self.kinds[name].transform
+            },
         }
-        found = {key: np.zeros((end - begin, len(study.neurons)), np.int16) for key in virtual}
-        for i, neuron in enumerate(study.neurons.tolist()):
-            points = dict(whole)
-            if attributed:
-                which = torch.full((end - begin,), neuron, device=network.device)
-                where = circuits.firing[:, neuron].argmax(dim=-1) if settings.get("position") == "max" else None
-                summed = circuits.summed(which, last=i == len(study.neurons) - 1, positions=where)
-                parts = {name: normalised_arrays(values) for name, values in summed.items()}
-                for name, kind in kinds.items():
-                    if kind.transform:
-                        points[name] = joined([transformed(*parts[one], kind.transform) for one in lower[name]])
-            for name, k in virtual:
-                found[name, k][:, i] = _nearest(study, name, k, neuron, points[name])
-        embedding.append(embedded)
-        activation.append(fired)
-        for key, values in found.items():
-            virtual[key].append(values)
 
-    done = 0
-    for batch in batches(listing, chosen, network.preprocessing, batch_size, workers_of(study.how)):
-        portions.each(len(batch.index), partial(compute, images=batch.images))
-        done += len(batch.index)
-        study.progress(done, len(chosen))
-    return Sample(
-        chosen,
-        np.concatenate(activation),
-        np.concatenate(embedding),
-        {key: np.concatenate(parts) for key, parts in virtual.items()},
-    )
+    def _relevances(self, circuits: Circuits, neuron: int, last: bool) -> dict[str, np.ndarray]:
+        """Features (B, D) by relevance for a neuron; none where no kind is.
+
+        Parameters
+        ----------
+        last : no other neuron follows
+        """
+        import torch
+
+        from pure_cli.core.circuits import normalised_arrays
+
+        if not self.by_relevance:
+            return {}
+        which = torch.full((len(circuits.firing),), neuron, device=self.network.device)
+        where = circuits.firing[:, neuron].argmax(dim=-1) if self.at_maximum else None
+        summed = circuits.summed(which, last=last, positions=where)
+        parts = {name: normalised_arrays(values) for name, values in summed.items()}
+        return {
+            name: joined([transformed(*parts[lower], self.kinds[name].transform) for lower in self.lower_layers[name]])
+            for name in self.by_relevance
+        }
 
 
 def _nearest(study: Study, features: str, k: int, neuron: int, points: np.ndarray) -> np.ndarray:

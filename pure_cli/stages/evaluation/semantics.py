@@ -41,7 +41,8 @@ def _compute(study: Study) -> Result:
         {"units": units, "k": k, **{name: finite(mean_and_error(values[name][known])) for name in SCORES}}
         for (units, k), values in found.items()
     ]
-    title = f"{study.layer}: semanticlens's scores by {study.by()}, {study.who(known)}, before and after the split"
+    neurons = study.neurons_in_words(known)
+    title = f"{study.layer}: semanticlens's scores by {study.judge_in_words()}, {neurons}, before and after the split"
     note = (
         "Clarity: mean cosine similarity of the references, up to 1, higher is clearer. Polysemanticity: 1 − "
         "similarity of the centres of two clusters of the references, 0 to 2, lower is purer. Redundancy: similarity "

@@ -36,9 +36,9 @@ def compute(study: Study) -> Result:
     result.arrays["neuron"], result.arrays["overall"] = study.neurons, overall
     for (features, k), found in values.items():
         result.arrays[f"{features}/k{k}/intra"], result.arrays[f"{features}/k{k}/inter"] = found.T
-    table = _table(study, values, overall, np.ones(count, bool), "all", study.who(np.isfinite(overall)))
+    table = _table(study, values, overall, np.ones(count, bool), "all", study.neurons_in_words(np.isfinite(overall)))
     gaps = {key: found[:, 1] - found[:, 0] for key, found in values.items()}
-    title = f"{study.layer}: inter − intra of {study.by()}, compared neuron by neuron"
+    title = f"{study.layer}: inter − intra of {study.judge_in_words()}, compared neuron by neuron"
     differences = compared(study, gaps, "separation-differences", title)
     result.tables += [replace(table, verdict=_verdict(study, table, differences)), *differences]
     result.tables += _polysemantic(study, values, own[:, 1] - own[:, 0], overall)
@@ -46,7 +46,12 @@ def compute(study: Study) -> Result:
 
 
 def _table(
-    study: Study, values: dict[tuple[str, int], np.ndarray], overall: np.ndarray, which: np.ndarray, name: str, who: str
+    study: Study,
+    values: dict[tuple[str, int], np.ndarray],
+    overall: np.ndarray,
+    which: np.ndarray,
+    name: str,
+    neurons: str,
 ) -> Table:
     columns = ["features", "k", "intra", "inter", "inter − intra"]
     same = name == "all" and published.K in study.ks and published.same_setting(study)
@@ -71,7 +76,7 @@ def _table(
     if same:
         columns += PUBLISHED
         note += published.NOTE
-    title = f"{study.layer}: distances of {study.by()}, {who}"
+    title = f"{study.layer}: distances of {study.judge_in_words()}, {neurons}"
     return Table(f"separation-{name}", title, columns, rows, note, best=highest(rows, "inter − intra", study.judge))
 
 
@@ -98,10 +103,10 @@ def _polysemantic(
         threshold = published.POLYSEMANTIC / published.RANDOM * float(np.nanmean(overall))
         why = f" (the paper's {published.POLYSEMANTIC:g} in the scale of this judge)"
     which = gap > threshold
-    who = f"{counted(int(which.sum()), 'neuron')} that the judge itself splits by more than {threshold:.3g}{why}"
+    neurons = f"{counted(int(which.sum()), 'neuron')} that the judge itself splits by more than {threshold:.3g}{why}"
     if not which.any() and np.isfinite(gap).any():
-        who += f"; the largest gap is {np.nanmax(gap):.3g},"
-    return [_table(study, values, overall, which, "polysemantic", f"{who} at k = {min(study.ks)}")]
+        neurons += f"; the largest gap is {np.nanmax(gap):.3g},"
+    return [_table(study, values, overall, which, "polysemantic", f"{neurons} at k = {min(study.ks)}")]
 
 
 def figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) -> Figures:

@@ -57,13 +57,13 @@ class Study:
         return clustering.label[np.searchsorted(clustering.neuron, self.neurons)]
 
     def source(self, features: str) -> FeatureSource:
-        return self.sources.of(self.layer, features)
+        return self.sources.features_of(self.layer, features)
 
     def rows(self, features: str) -> Iterator[np.ndarray]:
         """Features (n, D) of the references of each neuron."""
         return self.source(features).rows(self.neurons)
 
-    def who(self, known: np.ndarray) -> str:
+    def neurons_in_words(self, known: np.ndarray) -> str:
         """In words, which neurons have values, (N,) bool."""
         count = int(known.sum())
         if count == len(known):
@@ -73,8 +73,8 @@ class Study:
             return f"none of {whole} has enough references that excite it"
         return f"{count:,} of {whole} (too few references excite the others)"
 
-    def by(self) -> str:
-        """In words, who judges."""
+    def judge_in_words(self) -> str:
+        """In words, the embeddings that judge."""
         weights = weights_of(self.sources.embedded[self.layer, self.judge].recipe)
         return f"{self.judge} embeddings" + (f" ({weights})" if weights else "")
 

@@ -34,7 +34,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance, Status
 from pure_cli.settings.shared import AUTO
-from pure_cli.stages.inputs.freshness import Inputs, attribute_provenance, earlier, inputs_now
+from pure_cli.stages.inputs.freshness import Inputs, attribute_provenance, inputs_now, read_earlier
 from pure_cli.workspace import Store
 
 GONE = Status("its references are gone")
@@ -170,13 +170,13 @@ class Sources:
 
     @cached_property
     def embedded(self) -> dict[tuple[str, str], NeuronRows]:
-        return earlier(lambda store: read_rows_index(store, "embed", EMBEDDING), self.store, self._anew)
+        return read_earlier(lambda store: read_rows_index(store, "embed", EMBEDDING), self.store, self._anew)
 
     def embeddings(self, layer: str) -> dict[str, NeuronRows]:
         """The embeddings of a layer by kind."""
         return {kind: rows for (where, kind), rows in self.embedded.items() if where == layer}
 
-    def layers(self, asked: list[str] | None, features: str) -> list[str]:
+    def layers(self, requested: list[str] | None, features: str) -> list[str]:
         """The layers that were asked for, all that have such features where none was.
 
         Raises
@@ -185,7 +185,7 @@ class Sources:
             Features of an unknown kind, or a layer that does not have them.
         """
         if features == AUTO or not Kind.of(features).is_embedding:
-            return need_layers(asked, self.attributed, "attribute")
+            return need_layers(requested, self.attributed, "attribute")
         there = {layer: None for layer, name in self.embedded if name == features}
         if not there:
             known = [*KINDS, *dict.fromkeys(name for _, name in self.embedded)]
@@ -193,7 +193,7 @@ class Sources:
                 f"pure@LAYER is the relevance at that lower layer; `pure embed --embedder {features}` adds embeddings."
             )
             raise unknown("kind of features", features, known, hint)
-        return need_layers(asked, there, f"embed --embedder {features}")
+        return need_layers(requested, there, f"embed --embedder {features}")
 
     def named(self, layer: str, features: str) -> str:
         """The kind of features of a layer; the calibrated one in place of the word auto.
@@ -209,7 +209,7 @@ class Sources:
             self.store, module_of(layer), self.collected.layers[layer].provenance.made_from
         ).features
 
-    def of(self, layer: str, features: str, check: bool = True) -> FeatureSource:
+    def features_of(self, layer: str, features: str, check: bool = True) -> FeatureSource:
         """One kind of features of a layer that `layers` has named.
 
         Parameters

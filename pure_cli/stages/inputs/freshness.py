@@ -1,4 +1,4 @@
-"""Whether what results were made from is still what it was, and what that is."""
+"""What results would be made from now, and what of it has changed since they were made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from pure_cli.artifacts import Collected, CollectedLayer, Seen, read_seen
 from pure_cli.data.content import UNREAD, contents
 from pure_cli.data.listing import Listing
-from pure_cli.data.spool import give_back
+from pure_cli.data.long_lists import release
 from pure_cli.errors import PureError, UnreadableFile
 from pure_cli.models.spec import parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.provenance import Provenance, Status, changes
@@ -60,7 +60,7 @@ class ImageChanges:
         return f"{named} and {more:,} more" if more > 0 else named
 
 
-def drift(store: Store, collected: Collected, listing: Listing, verify: bool = False) -> ImageChanges:
+def find_image_changes(store: Store, collected: Collected, listing: Listing, verify: bool = False) -> ImageChanges:
     """What tells that images changed since they were collected: their size, or else their content.
 
     The content of images that have another time of change is compared, the references first and `COMPARED` in all:
@@ -127,7 +127,7 @@ def _in_use(store: Store, listing: Listing) -> Iterator[tuple[np.ndarray, Seen]]
         index = np.array(listing.index[start : start + len(seen.size)])
         yield index, seen
         start += len(index)
-        give_back(listing.index, listing.sizes, listing.times)
+        release(listing.index, listing.sizes, listing.times)
 
 
 def _same_places(collected: Collected, listing: Listing) -> bool:
@@ -153,7 +153,7 @@ def seen_now(listing: Listing, contents: Iterable[np.ndarray]) -> Iterator[Seen]
         index = listing.index[start : start + len(content)]
         yield Seen(listing.sizes[index], listing.times[index], content)
         start += len(content)
-        give_back(listing.index, listing.sizes, listing.times)
+        release(listing.index, listing.sizes, listing.times)
 
 
 def attribute_provenance(collected: Collected, layer: str, how: Mapping[str, Any]) -> Provenance:
@@ -174,17 +174,17 @@ class Inputs:
     ----------
     listing : the images
     made_from : but for what is in the images
-    drift : of the images
+    image_changes : since the references were collected
     """
 
     listing: Listing
     made_from: dict[str, Any]
-    drift: ImageChanges
+    image_changes: ImageChanges
 
     def status(self, layer: CollectedLayer) -> Status:
         """Of the references of a layer."""
         then = layer.provenance.made_from
-        content = None if len(self.drift.changed) else then.get("content")
+        content = None if len(self.image_changes.changed) else then.get("content")
         return Status.of_changes(changes(then, {**self.made_from, "content": content}))
 
     def require(self, collected: Collected, layers: list[str], verify: bool = False) -> None:
@@ -192,7 +192,7 @@ class Inputs:
         for layer in layers:
             status = self.status(collected.layers[layer])
             if not status.up_to_date:
-                names = self.drift.names(self.listing)
+                names = self.image_changes.names(self.listing)
                 raise PureError(
                     f"The references of '{layer}' are {status} since they were collected"
                     f"{f' ({names})' if names else ''}. Run `pure collect{' --verify' if verify else ''}` again."
@@ -204,7 +204,7 @@ def inputs_now(store: Store, collected: Collected, verify: bool = False) -> Inpu
 
     Parameters
     ----------
-    verify : as of `drift`
+    verify : as of `find_image_changes`
 
     Raises
     ------
@@ -213,7 +213,7 @@ def inputs_now(store: Store, collected: Collected, verify: bool = False) -> Inpu
     """
     listing = images_of(store, collected.origin["data"], collected.origin["limit"])
     waiting_for("comparing images and weights with those of the references")
-    return Inputs(listing, origin_now(collected.origin, listing), drift(store, collected, listing, verify))
+    return Inputs(listing, origin_now(collected.origin, listing), find_image_changes(store, collected, listing, verify))
 
 
 def require_unchanged(store: Store, collected: Collected, layers: list[str], verify: bool = False) -> Listing:
@@ -221,7 +221,7 @@ def require_unchanged(store: Store, collected: Collected, layers: list[str], ver
 
     Parameters
     ----------
-    verify : as of `drift`
+    verify : as of `find_image_changes`
 
     Raises
     ------
@@ -233,7 +233,7 @@ def require_unchanged(store: Store, collected: Collected, layers: list[str], ver
     return now.listing
 
 
-def earlier(read: Callable[[Store], dict[Key, Value]], store: Store, anew: bool) -> dict[Key, Value]:
+def read_earlier(read: Callable[[Store], dict[Key, Value]], store: Store, anew: bool) -> dict[Key, Value]:
     """What an earlier run of a stage left; nothing where that cannot be read and is to be made anew."""
     try:
         return read(store)

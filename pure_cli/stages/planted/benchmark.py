@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pure_cli.artifacts import read_collected
+from pure_cli.artifacts import Collected, read_collected
 from pure_cli.core.features import Kind
 from pure_cli.core.metrics.agreement import agreement
 from pure_cli.core.metrics.statistics import Estimate, shared_mean
@@ -17,7 +17,7 @@ from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.stages.inputs.freshness import require_unchanged
 from pure_cli.stages.outcome import Progress
 from pure_cli.stages.planted.scores import LEAKING, RecipeScores, Units, kinds_for, leaks, score
-from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, make_units
+from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, LayerUnderTest, make_units
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import open_network
 from pure_cli.stages.runtime.soundness import require_sound
@@ -100,6 +100,23 @@ class Benchmark:
         return found
 
 
+class _Steps:
+    """Progress in hundredths, of several works that take their parts of the time."""
+
+    def __init__(self, progress: Progress):
+        self._progress, self._done = progress, 0.0
+        progress(0, STEPS)
+
+    def share(self, part: float, count: int) -> Callable[[int], None]:
+        """Called with how many more things are done, of `count` that are `part` of the steps together."""
+
+        def advance(done: int) -> None:
+            self._done = min(STEPS, self._done + part * done / count)
+            self._progress(int(self._done), STEPS)
+
+        return advance
+
+
 def run(
     store: Store,
     layer: str,
@@ -118,54 +135,71 @@ def run(
     PureError
         Too few images, or a layer of directions.
     """
+    collected = read_collected(store)
+    whole = require_unchanged(store, collected, [layer])
+    test = _layer_under_test(store, collected, layer, grouped(whole, grouping), settings)
+    steps = _Steps(progress)
+    waiting_for("looking for units with known meanings")
+    units = _units(test, steps)
+    kinds = kinds_for(test.lower_layers, collected.layers[layer].lower_layers[0])
+    scores = _scores(units, kinds, settings.seed, steps)
+    most = max(2, round(LEAK_UNITS * min(1.0, settings.budget)))
+    leak = leaks(units, kinds, test.network, most, settings.seed, steps.share(20, 3 * most))
+    progress(STEPS, STEPS)
+    return Benchmark(layer, units, kinds, scores, leak, settings.seed, ungrouped(whole, grouping))
+
+
+def _layer_under_test(
+    store: Store, collected: Collected, layer: str, listing: Listing, settings: CalibrateSettings
+) -> LayerUnderTest:
+    """The layer in its network, and the lower layers that are tried: the paper's, and those named or found above it."""
     from pure_cli.models.ends import pre_activation
     from pure_cli.models.layers import candidates
 
-    collected = read_collected(store)
-    whole = require_unchanged(store, collected, [layer])
-    listing = grouped(whole, grouping)
     own = collected.layers[layer]
     if not own.lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}', so there is nothing to attribute to.")
-    network = open_network(collected, settings.device, settings.deterministic)
-    image, seed, budget = network.inputs(first_image(listing, network)), settings.seed, settings.budget
-    paper = own.lower_layers[0]
+    network, paper = open_network(collected, settings.device, settings.deterministic), own.lower_layers[0]
+    image = network.inputs(first_image(listing, network))
     before = pre_activation(network.model, image, layer)
     found = [name for name in candidates(network.model, image, layer, paper) if name != before]
     every = list(dict.fromkeys([*(settings.lower_layer or found[: LAYERS - 1]), paper]))
     require_sound(network, listing, [layer, *every])  # what is odd about it collect has said
     before = None if before in every else before  # nothing can be attributed to itself
-    done = [0.0]
+    wanted = max(4, round(UNITS * settings.budget))
+    return LayerUnderTest(store, collected, listing, network, layer, before, every, wanted, settings)
 
-    def advance(part: float) -> None:
-        done[0] = min(STEPS, done[0] + part)
-        progress(int(done[0]), STEPS)
 
-    progress(0, STEPS)
-    waiting_for("looking for units with known meanings")
-    wanted, most = max(4, round(UNITS * budget)), max(2, round(LEAK_UNITS * min(1.0, budget)))
-    drawn = HALVES * (-(-wanted // HALVES)) * (4 + 2 * TRIES)  # unions and pairs, at most
-    share = {"images": 8 / max(1, len(listing)), "units": 27 / drawn, "leaks": 20 / (3 * most)}
-    made = make_units(
-        store, collected, listing, network, layer, before, every,
-        wanted, seed, lambda what, count: advance(share[what] * count), settings,
-    )  # fmt: skip
+def _units(test: LayerUnderTest, steps: _Steps) -> Units:
+    """All units of the layer.
+
+    Raises
+    ------
+    PureError
+        The images give none.
+    """
+    drawn = HALVES * test.wanted_on_a_half * (4 + 2 * TRIES)  # unions and pairs, at most
+    made = make_units(test, steps.share(8, max(1, len(test.listing))), steps.share(27, drawn))
     if not made:
         raise PureError(
-            f"The images give no units with known meanings for '{layer}': every class of a union, and every channel of "
-            f"a pair, needs its share of {own.n} references. Collect with fewer (-n) or more images."
+            f"The images give no units with known meanings for '{test.layer}': every class of a union, and every "
+            f"channel of a pair, needs its share of {test.n} references. Collect with fewer (-n) or more images."
         )
-    units, kinds, scores = Units(made), kinds_for(every, paper), {}
+    return Units(made)
+
+
+def _scores(units: Units, kinds: Sequence[str], seed: int, steps: _Steps) -> dict[str, RecipeScores]:
+    """Of all kinds of features; of some the number of meanings is looked at too."""
+    scores, advance = {}, steps.share(20, len(kinds))
     for kind in kinds:
         scores[kind] = score(units, kind, False, seed)
-        advance(20 / len(kinds))
+        advance(1)
     judged = _judged(units, kinds, scores) if (units.kind == UNIONS).any() else []
+    advance = steps.share(25, len(judged))
     for kind in judged:
         scores[kind] = score(units, kind, True, seed)
-        advance(25 / len(judged))
-    leak = leaks(units, kinds, network, most, seed, lambda what, count: advance(share[what] * count))
-    progress(STEPS, STEPS)
-    return Benchmark(layer, units, kinds, scores, leak, seed, ungrouped(whole, grouping))
+        advance(1)
+    return scores
 
 
 def grouped(listing: Listing, grouping: Mapping[str, str]) -> Listing:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -31,22 +33,63 @@ def recipe(found: Benchmark) -> tuple[Calibration, Table]:
         return _recipe_by_proxy(found)
     kinds = [kind for kind in found.kinds if not found.leaks(kind)]
     kinds = [kind for kind in kinds if np.isfinite(found.scores[kind].p).any()] or [found.paper]
+    by_relevance = [kind for kind in kinds if Kind.of(kind).transform] or [found.paper]
+    choice, circuits = _chosen_among(found, kinds), _chosen_among(found, by_relevance).best
+    limit = threshold(found, choice.best, found.which(UNIONS))
+    rows, why = _measured_rows(found, choice), _verdict(choice, found.paper)
+    table = Table(
+        "planted-recipe",
+        f"The calibrated recipe ({choice.best}, k by gap, threshold {limit:.3f}) on units that it was not chosen by",
+        ["measure", "mean", "low", "high", "units"],
+        rows,
+        "Chosen on one half of the learned unions, measured on the other, and the other way round (among kinds of "
+        f"features that were good on all); 95 % intervals. Of relevance, {circuits} is recommended. " + why,
+        _in_words(found, choice.best, limit, why),
+        intervals={"mean": ("low", "high")},
+    )
+    lower = list(Kind.of(choice.best).lower_layers or Kind.of(circuits).lower_layers)
+    scores = {str(row["measure"]): row["mean"] for row in rows}
+    return Calibration(choice.best, lower, RULE, limit, "truth", scores, circuits=circuits), table
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which of some kinds of features is recommended, by the learned unions.
+
+    Attributes
+    ----------
+    best : the one that is recommended: the paper's unless another is shown to be ahead
+    first : the best kind without each fold
+    difference : (U,) by how much that kind is ahead of the paper's on the fold's units
+    ahead : the mean of these differences
+    """
+
+    best: str
+    first: list[str]
+    difference: np.ndarray
+    ahead: Estimate
+
+    @property
+    def is_shown(self) -> bool:
+        """The interval of the difference excludes 0."""
+        return self.ahead.low > 0
+
+
+def _chosen_among(found: Benchmark, kinds: Sequence[str]) -> _Choice:
     which = found.which(UNIONS)
-    fold = _folds(found.units.name, found.seed)
-    paper = found.scores[found.paper].ari
-    first, difference = _on_the_other_half(found, kinds, which, fold)
-    ahead = found.mean(difference, which)
-    shows = ahead.low > 0
-    best = _best(found, kinds, which) if shows else found.paper
-    ari, right = paper + difference if shows else paper, np.full(len(which), np.nan)
-    for part, kind in enumerate(first if shows else [found.paper] * FOLDS):
-        k = choose(found, kind, threshold(found, kind, which & (fold != part)))
-        right[which & (fold == part)] = (k == found.units.count)[which & (fold == part)]
-    several = {count: word for count, word in WORDS.items() if count > 1}
+    first, difference = _on_the_other_half(found, kinds, which)
+    choice = _Choice(found.paper, first, difference, found.mean(difference, which))
+    return replace(choice, best=_best(found, kinds, which)) if choice.is_shown else choice
+
+
+def _measured_rows(found: Benchmark, choice: _Choice) -> list[dict[str, Any]]:
+    """Rows of a table: how well the recipe does on units that it was not chosen by, and how well the paper's does."""
+    paper, several = found.scores[found.paper].ari, {count: word for count, word in WORDS.items() if count > 1}
+    ari, right = paper + choice.difference if choice.is_shown else paper, _k_is_right(found, choice)
     measures = [
         *((f"adjusted Rand index, {word} meanings", ari, count) for count, word in several.items()),
         *((f"… by the paper's recipe, {word}", paper, count) for count, word in several.items()),
-        ("difference of the best on the other half, both", difference, None),
+        ("difference of the best on the other half, both", choice.difference, None),
         ("k right, one meaning", right, 1),
         *((f"k right, {word} meanings", right, count) for count, word in several.items()),
     ]
@@ -56,31 +99,23 @@ def recipe(found: Benchmark) -> tuple[Calibration, Table]:
         if estimate.n:
             rows.append({"measure": name, "mean": number(estimate.mean), "low": number(estimate.low),
                          "high": number(estimate.high), "units": estimate.n})  # fmt: skip
-    limit = threshold(found, best, which)
-    parsed = Kind.of(best)
-    by_relevance = [kind for kind in kinds if Kind.of(kind).transform] or [found.paper]
-    _, of_circuits = _on_the_other_half(found, by_relevance, which, fold)
-    circuits = _best(found, by_relevance, which) if found.mean(of_circuits, which).low > 0 else found.paper
-    lower = list(parsed.lower_layers or Kind.of(circuits).lower_layers)
-    scores = {str(row["measure"]): row["mean"] for row in rows}
-    why = _verdict(first, found.paper, ahead)
-    table = Table(
-        "planted-recipe",
-        f"The calibrated recipe ({best}, k by gap, threshold {limit:.3f}) on units that it was not chosen by",
-        ["measure", "mean", "low", "high", "units"],
-        rows,
-        "Chosen on one half of the learned unions, measured on the other, and the other way round (among kinds of "
-        f"features that were good on all); 95 % intervals. Of relevance, {circuits} is recommended. " + why,
-        _in_words(found, best, limit, why),
-        intervals={"mean": ("low", "high")},
-    )
-    return Calibration(best, lower, RULE, limit, "truth", scores, circuits=circuits), table
+    return rows
 
 
-def _on_the_other_half(
-    found: Benchmark, kinds: Sequence[str], which: np.ndarray, fold: np.ndarray
-) -> tuple[list[str], np.ndarray]:
+def _k_is_right(found: Benchmark, choice: _Choice) -> np.ndarray:
+    """(U,) float, whether the number of meanings is found by the kind and threshold of the other half; NaN for others
+    than unions."""
+    which, fold = found.which(UNIONS), _folds(found.units.name, found.seed)
+    right = np.full(len(which), np.nan)
+    for part, kind in enumerate(choice.first if choice.is_shown else [found.paper] * FOLDS):
+        k = choose(found, kind, threshold(found, kind, which & (fold != part)))
+        right[which & (fold == part)] = (k == found.units.count)[which & (fold == part)]
+    return right
+
+
+def _on_the_other_half(found: Benchmark, kinds: Sequence[str], which: np.ndarray) -> tuple[list[str], np.ndarray]:
     """The best kind without each fold, and (U,) by how much it is ahead of the paper's recipe on that fold's units."""
+    fold = _folds(found.units.name, found.seed)
     best = [_best(found, kinds, which & (fold != part)) for part in range(FOLDS)]
     ahead = np.full(len(which), np.nan)
     for part, kind in enumerate(best):
@@ -89,13 +124,13 @@ def _on_the_other_half(
     return best, ahead
 
 
-def _verdict(first: Sequence[str], paper: str, ahead: Estimate) -> str:
+def _verdict(choice: _Choice, paper: str) -> str:
     """What the difference between the best on one half and the paper's recipe on the other allows to say."""
-    if set(first) == {paper}:
+    if set(choice.first) == {paper}:
         return "No kind of features has a higher mean than the paper's recipe, which is kept."
-    names = " and ".join(dict.fromkeys(first))
+    names, ahead = " and ".join(dict.fromkeys(choice.first)), choice.ahead
     by = f"The best on one half ({names}) is {ahead.mean:+.3f} ({_interval(ahead)}) ahead of the paper's on the other"
-    if ahead.low > 0:
+    if choice.is_shown:
         return f"{by}; another recipe is recommended only where this interval excludes 0."
     return f"{by}: no detectable difference, so the paper's recipe is kept."
 

@@ -139,11 +139,11 @@ def _some(units: Units) -> list[int]:
 def _rows(units: Units, kind: str) -> Any:
     for one in units.made:
         sources = Sources(one.store)
-        yield from sources.of(one.layer, kind, check=False).rows(one.neuron)
+        yield from sources.features_of(one.layer, kind, check=False).rows(one.neuron)
 
 
 def leaks(
-    units: Units, kinds: Sequence[str], network: Network, most: int, seed: int, advance: Callable[[str, int], None]
+    units: Units, kinds: Sequence[str], network: Network, most: int, seed: int, advance: Callable[[int], None]
 ) -> dict[tuple[str, str, str], np.ndarray]:
     """Splits of units with two meanings by features that should know nothing of them.
 
@@ -170,7 +170,7 @@ def leaks(
                     (label,) = labels_of(inner_products(points)[None], [points], 2, np.array([seed]))
                     value = agreement(label, truth).ari
                 found.setdefault((made.kind, kind, check), []).append(value)
-            advance("leaks", 1)
+            advance(1)
     return {key: np.array(values) for key, values in found.items()}
 
 
@@ -183,7 +183,7 @@ class _Bench:
         self._collected = read_collected(made.store)
         self._own = self._collected.layers[made.layer]
         self._listing = images_of(made.store, self._collected.origin["data"])
-        self._sources = {kind: sources.of(made.layer, kind, check=False) for kind in kinds}
+        self._sources = {kind: sources.features_of(made.layer, kind, check=False) for kind in kinds}
         lower = dict.fromkeys(
             name for kind in kinds if Kind.of(kind).transform for name in self._sources[kind].lower_layers
         )

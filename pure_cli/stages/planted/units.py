@@ -23,6 +23,7 @@ from pure_cli.data.loader import batches
 from pure_cli.data.sources.subset import subset
 from pure_cli.files import write_whole
 from pure_cli.settings.attribute import AttributeSettings
+from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.settings.collect import CollectSettings
 from pure_cli.settings.shared import Running
 from pure_cli.stages.attribute import attribute
@@ -96,7 +97,7 @@ class UnitPass:
     highest: dict[str, np.ndarray]
 
 
-def look(
+def pass_over_images(
     network: Network,
     listing: Listing,
     module: str,
@@ -112,7 +113,7 @@ def look(
     image, mean = [], []
     highest: dict[str, list[np.ndarray]] = {name: [] for name in modules}
     size = images_at_once(listing, network, how.batch_size)
-    portions = AdaptiveBatches()
+    adaptive_batches = AdaptiveBatches()
     for batch in batches(listing, listing.index, network.preprocessing, size, workers_of(how)):
 
         def compute(begin: int, end: int, images: torch.Tensor = batch.images) -> None:
@@ -121,7 +122,7 @@ def look(
                 highest[name].append(found[name][0])
             mean.append(found[module][1])
 
-        portions.each(len(batch.index), compute)
+        adaptive_batches.each(len(batch.index), compute)
         image.append(batch.index)
         progress(size)
     return UnitPass(
@@ -146,66 +147,159 @@ def halves(seen: UnitPass, labels: np.ndarray, seed: int) -> list[tuple[np.ndarr
     return [(one, other), (other, one)]
 
 
+@dataclass(frozen=True)
+class LayerUnderTest:
+    """A layer, and all that its units are made from.
+
+    Attributes
+    ----------
+    store : the user's workspace
+    listing : the images, with the meanings of unions for labels
+    before : what goes into the ReLU that the layer ends with; None where there is none, and no merged units then
+    lower_layers : whose channels relevance is computed for
+    wanted : units of each kind and number of meanings, on both halves together
+    """
+
+    store: Store
+    collected: Collected
+    listing: Listing
+    network: Network
+    layer: str
+    before: str | None
+    lower_layers: Sequence[str]
+    wanted: int
+    settings: CalibrateSettings
+
+    @property
+    def n(self) -> int:
+        """References of a unit."""
+        return self.collected.layers[self.layer].n
+
+    @property
+    def wanted_on_a_half(self) -> int:
+        return -(-self.wanted // HALVES)
+
+
+@dataclass(frozen=True)
+class _Half:
+    """One half of the images, among which references are found; units are made on the other.
+
+    Attributes
+    ----------
+    number : 0 or 1
+    store : a workspace of its own
+    images : (F,) int64, ascending, its images in the data set
+    making : rows of the pass, the images of the other half
+    """
+
+    number: int
+    store: Store
+    images: np.ndarray
+    making: np.ndarray
+
+    @property
+    def data(self) -> Path:
+        """The list of its images."""
+        return self.store.root / "images.subset"
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Directions in a module that may be units of one kind.
+
+    Attributes
+    ----------
+    parts : of each, classes or the two channels
+    """
+
+    kind: str
+    module: str
+    directions: Directions
+    parts: list[tuple[int, ...]]
+
+    @property
+    def layer(self) -> str:
+        """The name of the layer whose neurons they are."""
+        return f"{self.kind}{AT}{self.module}"
+
+
 def make_units(
-    store: Store,
-    collected: Collected,
-    listing: Listing,
-    network: Network,
-    layer: str,
-    before: str | None,
-    lower_layers: Sequence[str],
-    units: int,
-    seed: int,
-    advance: Callable[[str, int], None],
-    how: Running,
+    test: LayerUnderTest, looked: Callable[[int], None], tried: Callable[[int], None]
 ) -> list[UnitWorkspace]:
     """Make the units, and collect and attribute those that fire for all of their meanings.
 
     Parameters
     ----------
-    before : what goes into the ReLU that the layer ends with; None where there is none, and no merged units then
-    units : wanted of each kind and number of meanings, on both halves together
-    advance : called with what is done, and how much of it
-    how : the network is run; with `force`, relevances are computed anew
+    looked, tried : called with how many more images were looked at, and how many more units were tried
     """
-    seen = look(network, listing, layer, before, how, lambda count: advance("images", count))
-    n = collected.layers[layer].n
+    seen = pass_over_images(test.network, test.listing, test.layer, test.before, test.settings, looked)
     found: list[UnitWorkspace] = []
-    for half, (making, finding) in enumerate(halves(seen, listing.labels, seed)):
-        own = Store(store.root / FOLDER / layer / f"half-{half}")
-        own.prepare()
-        data, images = own.root / "images.subset", np.sort(seen.image[finding])
-        _write_if_changed(data, subset(listing.data, images, listing.labels[images]))
-        generator = np.random.default_rng([seed, half])
-        wanted = -(-units // HALVES)
-        sets: dict[str, tuple[str, Directions, list[tuple[int, ...]]]] = {}
-        unions = _choose_unions(listing.labels, seen.image[making], seen.image[finding], n, wanted, generator)
-        if unions:
-            from pure_cli.core.units import learned_unions
-
-            probes = learned_unions(seen.mean[making], listing.labels[seen.image[making]], unions)
-            sets[UNIONS] = (layer, probes, unions)
-        for kind, module in ((MERGED, before), (SUMS, layer)):
-            if module is not None and len(making) > n:
-                sets[kind] = _pairs(seen.highest[module][making], n, wanted, generator, module, kind == MERGED)
-        options = {name: value for name, value in remembered_options(store).items() if name not in ("layer", "limit")}
-        for kind, (module, directions, parts) in sets.items():
-            file = own.root / f"{kind}.safetensors"
-            _save(file, directions)
-            options |= {"data": data, "directions": file, "directions_relu": directions.relu, "layer": [module]}
-            with own.lock("calibrate"):
-                collect(own, CollectSettings(**options, **how.running))
-            name = f"{kind}{AT}{module}"
-            made = _qualified(kind, half, own, name, parts, listing, seen.image[finding], network, wanted, how)
-            if len(made.neuron):
-                with own.lock("calibrate"):
-                    attribute(own, AttributeSettings(
-                        layer=[name], neurons=",".join(map(str, made.neuron)), lower_layer=list(lower_layers),
-                        force=how.force, **how.running,
-                    ))  # fmt: skip
-                found.append(made)
-            advance("units", len(parts))
+    for number, (making, finding) in enumerate(halves(seen, test.listing.labels, test.settings.seed)):
+        half = _prepared_half(test, number, making, np.sort(seen.image[finding]))
+        for candidates in _candidates(test, half, seen):
+            _collect(test, half, candidates)
+            units = _qualified(test, half, candidates)
+            if len(units.neuron):
+                _attribute(test, units)
+                found.append(units)
+            tried(len(candidates.parts))
     return found
+
+
+def _prepared_half(test: LayerUnderTest, number: int, making: np.ndarray, images: np.ndarray) -> _Half:
+    """The workspace of a half, with the list of its images."""
+    store = Store(test.store.root / FOLDER / test.layer / f"half-{number}")
+    store.prepare()
+    half = _Half(number, store, images, making)
+    _write_if_changed(half.data, subset(test.listing.data, images, test.listing.labels[images]))
+    return half
+
+
+def _candidates(test: LayerUnderTest, half: _Half, seen: UnitPass) -> list[_Candidates]:
+    """Unions of classes, and pairs of channels before and after the ReLU, as the other half of the images has them."""
+    generator = np.random.default_rng([test.settings.seed, half.number])
+    labels, making, wanted = test.listing.labels, seen.image[half.making], test.wanted_on_a_half
+    found = []
+    unions = _choose_unions(labels, making, half.images, test.n, wanted, generator)
+    if unions:
+        from pure_cli.core.units import learned_unions
+
+        probes = learned_unions(seen.mean[half.making], labels[making], unions)
+        found.append(_Candidates(UNIONS, test.layer, probes, unions))
+    for kind, module in ((MERGED, test.before), (SUMS, test.layer)):
+        if module is not None and len(making) > test.n:
+            highest = seen.highest[module][half.making]
+            directions, pairs = _pairs(highest, test.n, wanted, generator, relu=kind == MERGED)
+            found.append(_Candidates(kind, module, directions, pairs))
+    return found
+
+
+def _collect(test: LayerUnderTest, half: _Half, candidates: _Candidates) -> None:
+    """Find the references of candidates, with the options that made those of the user's workspace."""
+    options = {name: own for name, own in remembered_options(test.store).items() if name not in ("layer", "limit")}
+    file = half.store.root / f"{candidates.kind}.safetensors"
+    _save(file, candidates.directions)
+    options |= {
+        "data": half.data,
+        "directions": file,
+        "directions_relu": candidates.directions.relu,
+        "layer": [candidates.module],
+    }
+    with half.store.lock("calibrate"):
+        collect(half.store, CollectSettings(**options, **test.settings.running))
+
+
+def _attribute(test: LayerUnderTest, units: UnitWorkspace) -> None:
+    """Compute the relevances of units, anew with ``force``."""
+    settings = AttributeSettings(
+        layer=[units.layer],
+        neurons=",".join(map(str, units.neuron)),
+        lower_layer=list(test.lower_layers),
+        force=test.settings.force,
+        **test.settings.running,
+    )
+    with units.store.lock("calibrate"):
+        attribute(units.store, settings)
 
 
 def _write_if_changed(path: Path, text: str) -> None:
@@ -251,48 +345,40 @@ def _drawn(things: Sequence[int], size: int, count: int, generator: np.random.Ge
 
 
 def _pairs(
-    highest: np.ndarray, n: int, wanted: int, generator: np.random.Generator, module: str, relu: bool
-) -> tuple[str, Directions, list[tuple[int, ...]]]:
+    highest: np.ndarray, n: int, wanted: int, generator: np.random.Generator, relu: bool
+) -> tuple[Directions, list[tuple[int, ...]]]:
     """Pairs of channels that fire, each scaled by the mean of its n highest scores."""
     from pure_cli.core.units import pairs_of_channels
 
     reach = np.sort(highest, axis=0)[-n:].mean(axis=0)
     alive = np.flatnonzero(reach > 0).tolist()
     pairs = list(_drawn(alive, 2, min(TRIES * wanted, len(alive) * (len(alive) - 1) // 2), generator))
-    return module, pairs_of_channels(pairs, np.where(reach > 0, reach, 1), relu), pairs
+    return pairs_of_channels(pairs, np.where(reach > 0, reach, 1), relu), pairs
 
 
-def _qualified(
-    kind: str,
-    half: int,
-    store: Store,
-    layer: str,
-    parts: list[tuple[int, ...]],
-    listing: Listing,
-    finding: np.ndarray,
-    network: Network,
-    wanted: int,
-    how: Running,
-) -> UnitWorkspace:
-    """The units all of whose meanings have their share of the references, `wanted` for each number of meanings."""
+def _qualified(test: LayerUnderTest, half: _Half, candidates: _Candidates) -> UnitWorkspace:
+    """The units all of whose meanings have their share of the references, as many for each number of meanings as are
+    wanted."""
     from pure_cli.core.units import has_its_meanings
 
+    store, layer, parts = half.store, candidates.layer, candidates.parts
     top = read_collected(store).layers[layer].top
-    images = np.sort(finding)
-    if kind == UNIONS:
-        truth = np.where(top.image == NO_IMAGE, UNKNOWN_LABEL, listing.labels[images[top.image.clip(min=0)]])
+    if candidates.kind == UNIONS:
+        labels = test.listing.labels[half.images[top.image.clip(min=0)]]
+        truth = np.where(top.image == NO_IMAGE, UNKNOWN_LABEL, labels)
         meanings: list[Sequence[int]] = list(parts)
     else:
-        values = _parts_at(store, layer, parts, network, how)
+        values = _parts_at(store, layer, parts, test.network, test.settings)
         truth, meanings = values.argmax(axis=-1), [(0, 1)] * len(parts)
     full = (top.image != NO_IMAGE).all(axis=1) & (top.value > 0).all(axis=1)
-    left, good = {1: wanted, 2: wanted, 3: wanted}, []
+    left, good = dict.fromkeys((1, 2, 3), test.wanted_on_a_half), []
     for row in np.flatnonzero(full).tolist():
         size = len(parts[row])
         if left[size] and has_its_meanings(truth[row], meanings[row]):
             good.append(row)
             left[size] -= 1
-    return UnitWorkspace(kind, half, store, layer, np.array(good, np.int64), [parts[row] for row in good], truth[good])
+    neurons, own = np.array(good, np.int64), [parts[row] for row in good]
+    return UnitWorkspace(candidates.kind, half.number, store, layer, neurons, own, truth[good])
 
 
 def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: Network, how: Running) -> np.ndarray:
@@ -307,18 +393,18 @@ def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: N
     listing, plan = images_of(store, collected.origin["data"]), Plan.of(top.image)
     found = np.zeros((top.image.size, 2), np.float32)
     size = images_at_once(listing, network, how.batch_size)
-    start, portions = 0, AdaptiveBatches()
+    start, adaptive_batches = 0, AdaptiveBatches()
     for batch in batches(listing, plan.images, network.preprocessing, size, workers_of(how)):
 
         def compute(begin: int, end: int, start: int = start, images: torch.Tensor = batch.images) -> None:
             output = activations(network.model, network.inputs(images[begin:end]), [module])[module]
             for place, flat in enumerate(channels_first(output).cpu().numpy(), start + begin):
-                pairs = np.arange(plan.offsets[place], plan.offsets[place] + plan.counts[place])
+                pairs = plan.pairs_in(place, place + 1)
                 rows, slots = plan.neuron_row[pairs], plan.slot[pairs]
                 channels = np.array([parts[row] for row in rows.tolist()])
                 values = flat[channels, top.position[rows, slots].clip(min=0)[:, None]]
                 found[plan.row(pairs)] = values * weight[rows[:, None], channels]
 
-        portions.each(len(batch.index), compute)
+        adaptive_batches.each(len(batch.index), compute)
         start += len(batch.index)
     return found.reshape(*top.image.shape, 2)

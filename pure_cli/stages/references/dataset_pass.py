@@ -20,10 +20,11 @@ from pure_cli.stages.runtime.network import Network
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
+DAMAGED_SHOWN = 5
 CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
 
 
-def search(
+def run_dataset_pass(
     store: Store,
     network: Network,
     listing: Listing,
@@ -53,7 +54,7 @@ def search(
         ):
             damaged = [(d.index, d.path, d.reason) for d in batch.damaged]
             check_damage(damaged, listing, settings)
-            scored = scores.of(batch) if len(batch.index) else {}
+            scored = scores.score(batch) if len(batch.index) else {}
             state.damaged += damaged
             if scored:
                 broken = _compete(state.tops, scored, batch.index, settings.references)
@@ -132,3 +133,13 @@ def check_damage(damaged: list[tuple[int, str, str]], listing: Listing, settings
     if damaged and settings.strict:
         index, _, reason = damaged[0]
         raise PureError(f"{listing.place(index)} cannot be read: {reason}. Mend it, or leave out --strict to skip it.")
+
+
+def damage_notes(damaged: list[tuple[int, str, str]]) -> list[str]:
+    """A sentence on the images that could not be read."""
+    if not damaged:
+        return []
+    shown = "; ".join(f"{path} ({reason})" for _, path, reason in damaged[:DAMAGED_SHOWN])
+    more = f"; and {len(damaged) - DAMAGED_SHOWN} more (`pure info --damaged`)" if len(damaged) > DAMAGED_SHOWN else ""
+    were = "were" if len(damaged) > 1 else "was"
+    return [f"{counted(len(damaged), 'image')} could not be read and {were} skipped: {shown}{more}."]

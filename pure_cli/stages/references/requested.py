@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pure_cli.artifacts import Collected
 from pure_cli.config import fingerprint, preset_lower_layers
@@ -13,6 +14,11 @@ from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import Network
 
+if TYPE_CHECKING:
+    import torch
+
+    from pure_cli.models.layers import Layer
+
 
 @dataclass(frozen=True)
 class RequestedDirections:
@@ -21,33 +27,33 @@ class RequestedDirections:
     Attributes
     ----------
     name : of those that a file gave, "" where there is none
-    given : those, and where none was named their layer is the default one
-    of : directions by the name of their layer
+    from_file : those, and where none was named their layer is the default one
+    by_layer : directions by the name of their layer
     """
 
     name: str = ""
-    given: Directions | None = None
-    of: dict[str, Directions] = field(default_factory=dict)
+    from_file: Directions | None = None
+    by_layer: dict[str, Directions] = field(default_factory=dict)
 
     def layer(self, module: str) -> str:
         """The name of the layer whose neurons are the directions in a module; the module where there are none."""
-        if self.given is None or AT in module:
+        if self.from_file is None or AT in module:
             return module
         name = f"{self.name}{AT}{module}"
-        self.of[name] = self.given
+        self.by_layer[name] = self.from_file
         return name
 
     def settings(self, layer: str) -> dict[str, str]:
         """What references depend on, for the neurons of a layer."""
-        own = self.of.get(layer)
+        own = self.by_layer.get(layer)
         if own is None:
             return {}
         values = [own.weight.tolist(), own.bias.tolist(), own.relu, list(own.names)]
         return {"directions": fingerprint(values)}
 
 
-def named_directions(settings: CollectSettings, asked: list[str], before: Collected | None) -> RequestedDirections:
-    """The directions of a file, or those that the workspace has where a layer of them is asked for.
+def named_directions(settings: CollectSettings, requested: list[str], before: Collected | None) -> RequestedDirections:
+    """The directions of a file, or those that the workspace has where a layer of them is requested.
 
     Raises
     ------
@@ -57,17 +63,17 @@ def named_directions(settings: CollectSettings, asked: list[str], before: Collec
     if settings.directions is not None:
         from pure_cli.models.directions import read_directions, set_name
 
-        if len(asked) > 1 and settings.layer:
+        if len(requested) > 1 and settings.layer:
             raise PureError("--directions lie in one layer. Name it with --layer, once.")
-        if any(AT in name for name in asked):
-            raise PureError(f"'{asked[0]}' is a layer of directions already. Name a layer of the model.")
+        if any(AT in name for name in requested):
+            raise PureError(f"'{requested[0]}' is a layer of directions already. Name a layer of the model.")
         file, part = settings.directions, settings.directions_part
         return RequestedDirections(set_name(file, part), read_directions(file, settings.directions_relu, part))
     for option in ("directions_relu", "directions_part"):
         if getattr(settings, option):
             raise PureError(f"--{option.replace('_', '-')} needs --directions FILE.")
     own = {}
-    for name in asked:
+    for name in requested:
         there = before.layers.get(name) if before and AT in name else None
         if AT in name and (there is None or there.directions is None):
             raise PureError(
@@ -76,25 +82,58 @@ def named_directions(settings: CollectSettings, asked: list[str], before: Collec
             )
         if there is not None and there.directions is not None:
             own[name] = there.directions
-    return RequestedDirections(of=own)
+    return RequestedDirections(by_layer=own)
+
+
+@dataclass(frozen=True)
+class ResolvedLayer:
+    """A layer as it is in the network.
+
+    Attributes
+    ----------
+    lower_layers : the default ones
+    shape : of its neurons' activations for one image, the neurons first
+    """
+
+    lower_layers: list[str]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ResolvedLayers:
+    """The layers that a run is about.
+
+    Attributes
+    ----------
+    layers : by name
+    default : the layer that stands in when none is named
+    unclear : what is not clear about them, in sentences
+    """
+
+    layers: dict[str, ResolvedLayer]
+    default: str
+    unclear: list[str]
 
 
 def resolve_layers(
     network: Network,
     listing: Listing,
     spec: ModelSpec,
-    asked: list[str],
-    named: RequestedDirections,
+    requested: list[str],
+    directions: RequestedDirections,
     axes: Mapping[str, str],
-) -> tuple[dict[str, tuple[list[str], tuple[int, ...]]], str, list[str]]:
-    """Layer to (its default lower layers, the shape of its neurons' activations), the layer that stands in when none is
-    named, and what is not clear about them, in sentences.
+) -> ResolvedLayers:
+    """Find the requested layers in the network, or the default one where none is named.
 
     Parameters
     ----------
-    axes : of the channels, as the user says; see `pure_cli.core.structure.say`
+    axes : of the channels, as the user says; see `pure_cli.core.structure.declare_channel_axes`
+
+    Raises
+    ------
+    PureError
+        No such layer, one without channels, or directions that do not fit it.
     """
-    from pure_cli.core.structure import say
     from pure_cli.models.defaults import default_layers, lower_layer_of
     from pure_cli.models.layers import check_layer, list_layers, unclear
 
@@ -103,33 +142,51 @@ def resolve_layers(
     try:
         default, default_lower = default_layers(network.model, image, there)
     except PureError:
-        if not asked:
+        if not requested:
             raise
-        default, default_lower = module_of(asked[0]), ""
-    found = {}
-    names = asked or [named.layer(default)]
+        default, default_lower = module_of(requested[0]), ""
+    names = requested or [directions.layer(default)]
     if axes:
-        say(network.model, axes, map(module_of, names))
-        there = list_layers(network.model, image)
-        for name in filter(None, axes):
-            check_layer(name, there, network.model)
+        there = _with_axes(network, image, there, axes, names)
+    found = {}
     for name in names:
         module = module_of(name)
         layer = check_layer(module, there, network.model)
         lower = preset_lower_layers(str(spec), module)
         lower = lower or ([default_lower] if module == default and default_lower else [])
-        neurons = layer.channels
-        if name in named.of:
-            directions = named.of[name]
-            if directions.weight.shape[1] != neurons:
-                turned = directions.weight.shape[0] == neurons
-                raise PureError(
-                    f"The directions have {directions.weight.shape[1]} numbers each, and '{module}' has {neurons} "
-                    "channels. "
-                    + ("Turn the table: it needs a row for each direction." if turned
-                       else "Name the layer that they were made for with --layer.")
-                )  # fmt: skip
-            neurons = len(directions)
-        found[name] = (lower or lower_layer_of(network.model, image, module, there), (neurons, *layer.extent))
-    told = [*map(module_of, names), *(name for lowers, _ in found.values() for name in lowers)]
-    return found, default, unclear(there, told)
+        neurons = (
+            _directions_in(module, layer, directions.by_layer[name]) if name in directions.by_layer else layer.channels
+        )
+        lower = lower or lower_layer_of(network.model, image, module, there)
+        found[name] = ResolvedLayer(lower, (neurons, *layer.extent))
+    used = [*map(module_of, names), *(name for layer in found.values() for name in layer.lower_layers)]
+    return ResolvedLayers(found, default, unclear(there, used))
+
+
+def _with_axes(
+    network: Network, image: "torch.Tensor", there: "list[Layer]", axes: Mapping[str, str], names: list[str]
+) -> "list[Layer]":
+    """The layers, once the network knows which axes have their channels."""
+    from pure_cli.core.structure import declare_channel_axes
+    from pure_cli.models.layers import check_layer, list_layers
+
+    declare_channel_axes(network.model, axes, map(module_of, names))
+    there = list_layers(network.model, image)
+    for name in filter(None, axes):
+        check_layer(name, there, network.model)
+    return there
+
+
+def _directions_in(module: str, layer: "Layer", directions: Directions) -> int:
+    """How many directions there are, once it is clear that they lie in the space of the module's channels."""
+    count, channels = directions.weight.shape
+    if channels != layer.channels:
+        advice = (
+            "Turn the table: it needs a row for each direction."
+            if count == layer.channels
+            else "Name the layer that they were made for with --layer."
+        )
+        raise PureError(
+            f"The directions have {channels} numbers each, and '{module}' has {layer.channels} channels. {advice}"
+        )
+    return len(directions)

@@ -55,7 +55,7 @@ class LayerScores:
         self._layers, self._settings, self._listing = layers, settings, listing
         self._modules = list(dict.fromkeys(module_of(name) for name in layers))
         self.notes: list[str] = []
-        self._portions = AdaptiveBatches(self.notes)
+        self._adaptive_batches = AdaptiveBatches(self.notes)
         self.share = 1 if settings.by == "activation" else HEATMAPS_SHARE
         self._rules: AbstractContextManager = nullcontext()
         example = first_image(listing, network)
@@ -103,10 +103,10 @@ class LayerScores:
     def __exit__(self, *error: Any) -> None:
         self._rules.__exit__(*error)
 
-    def of(self, batch: Batch) -> Scored:
+    def score(self, batch: Batch) -> Scored:
         """Scores of the images of a batch."""
         parts: list[Scored] = []
-        self._portions.each(
+        self._adaptive_batches.each(
             len(batch.index),
             lambda start, stop: parts.append(self._named(batch.images[start:stop], batch.index[start:stop])),
         )

@@ -67,8 +67,12 @@ class Plan:
             yield self.offsets[start : start + m] + turn
 
     def pairs_of(self, start: int, stop: int) -> int:
-        """Pairs of the images ``start:stop``."""
+        """How many pairs the images ``start:stop`` have."""
         return int(self.counts[start:stop].sum())
+
+    def pairs_in(self, start: int, stop: int) -> np.ndarray:
+        """The pairs of the images ``start:stop``, image after image."""
+        return np.arange(self.offsets[start], self.offsets[start] + self.pairs_of(start, stop))
 
     def row(self, pairs: np.ndarray) -> np.ndarray:
         """Where pairs stand in an array seen as (N * n, ...)."""

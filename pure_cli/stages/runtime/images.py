@@ -39,10 +39,10 @@ def images_of(store: Store, data: str | Path, limit: int | None = None) -> Listi
     return list_images(data, limit, store.root / DATA_CACHE)
 
 
-def images_at_once(listing: Listing, network: Network, asked: int | None, share: int = 1) -> int:
-    """Images at once: as asked, or what suits the device and their size; `share` as of `Network.batch_size`."""
+def images_at_once(listing: Listing, network: Network, requested: int | None, share: int = 1) -> int:
+    """Images at once: as requested, or what suits the device and their size; `share` as of `Network.batch_size`."""
     height, width = first_image(listing, network).shape[-2:]
-    return network.batch_size(asked, height, width, share)
+    return network.batch_size(requested, height, width, share)
 
 
 def first_image(listing: Listing, network: Network) -> torch.Tensor:
@@ -87,7 +87,7 @@ def named_images(listing: Listing, index: np.ndarray) -> Iterator[None]:
     except NotReached as error:
         if error.row is None:
             raise
-        raise error.of(listing.place(int(index[error.row]))) from None
+        raise error.with_image(listing.place(int(index[error.row]))) from None
 
 
 def another_image(listing: Listing, network: Network, one: torch.Tensor) -> tuple[int, torch.Tensor] | None:

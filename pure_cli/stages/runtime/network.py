@@ -108,8 +108,8 @@ class Network:
         pixels = self.preprocessing.normalize(images.to(self.device))
         return pixels.to(self.precision, memory_format=self.layout) if self.precision else pixels
 
-    def batch_size(self, asked: int | None, height: int, width: int, share: int = 1) -> int:
-        """The one asked for, or one that suits the device and the size of the images.
+    def batch_size(self, requested: int | None, height: int, width: int, share: int = 1) -> int:
+        """The one requested, or one that suits the device and the size of the images.
 
         Parameters
         ----------
@@ -117,7 +117,7 @@ class Network:
         """
         kind = self.device.type
         usual = min(MOST_PER_BATCH[kind], PIXELS_PER_BATCH[kind] // (height * width))
-        return asked or max(1, usual // share)
+        return requested or max(1, usual // share)
 
 
 def workers_of(how: Running) -> int:
@@ -136,7 +136,7 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
         Building it again gives other weights, or runs a file that the user did not name.
     """
     waiting_for("loading the network")
-    from pure_cli.core.structure import say
+    from pure_cli.core.structure import declare_channel_axes
     from pure_cli.models.load import load_model, prepare_device, remembered_preprocessing
     from pure_cli.models.weights import state_fingerprint
 
@@ -150,7 +150,7 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
             f"{origin['model']} has other weights now than when the references were collected. "
             "Save its weights, pass them with --weights, and run `pure collect` again."
         )
-    say(model, origin.get("channels_axis", {}), map(module_of, collected.layers))
+    declare_channel_axes(model, origin.get("channels_axis", {}), map(module_of, collected.layers))
     target = prepare_device(device, deterministic)
     directions = {name: layer.directions for name, layer in collected.layers.items() if layer.directions}
     return Network(model.to(target), target, preprocessing, directions=directions)

@@ -101,11 +101,11 @@ def require_sound(network: Network, listing: Listing, layers: Iterable[str]) -> 
     one = first_image(listing, network)
     index, other = another_image(listing, network, one) or (None, one.flip(-1))
     notes = [] if network.checked else list(odd_inputs(network.preprocessing, [one, other]))
-    told = None
+    note = None
     try:
-        told = require_one_image(network.model, network.inputs(one), network.inputs(other), names)
+        note = require_one_image(network.model, network.inputs(one), network.inputs(other), names)
     except NotReached as error:
         if index is not None:  # else it is no image of the user's that does not get there
-            raise (error.of(listing.place(index)) if error.row else error) from None
+            raise (error.with_image(listing.place(index)) if error.row else error) from None
     network.checked.update(names)
-    return [*notes, told] if told else notes
+    return [*notes, note] if note else notes

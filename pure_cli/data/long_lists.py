@@ -14,10 +14,10 @@ import numpy as np
 IN_MEMORY = 1 << 24  # bytes of a list that are kept in memory before it goes to the disk
 BLOCK = 64  # texts that are read from the disk at a time
 ROWS = 1 << 16  # numbers that are written at a time
-PICKED = 1 << 11  # numbers that are read at a time from anywhere
+AT_A_TIME = 1 << 11  # numbers that are read at a time from anywhere
 
 
-class Spool:
+class LongTable:
     """Rows that are gathered one by one: a text, which has no zero byte, and some whole numbers.
 
     Parameters
@@ -105,12 +105,12 @@ class Texts(Sequence[str]):
         return texts
 
 
-def numbers(parts: Iterable[np.ndarray], folder: Path | None = None) -> np.ndarray:
+def joined_numbers(parts: Iterable[np.ndarray], folder: Path | None = None) -> np.ndarray:
     """Whole numbers that come in parts, joined: (N,) int64.
 
     Parameters
     ----------
-    folder : as of `Spool`
+    folder : as of `LongTable`
     """
     tape = _Tape(folder)
     for part in parts:
@@ -118,23 +118,23 @@ def numbers(parts: Iterable[np.ndarray], folder: Path | None = None) -> np.ndarr
     return tape.mapped()
 
 
-def parts_of(values: np.ndarray) -> Iterator[np.ndarray]:
+def in_parts(values: np.ndarray) -> Iterator[np.ndarray]:
     """Numbers in parts; what was mapped into memory for one is given back after it."""
     for start in range(0, len(values), ROWS):
         yield values[start : start + ROWS]
-        give_back(values)
+        release(values)
 
 
-def picked(values: np.ndarray, index: np.ndarray) -> np.ndarray:
+def values_at(values: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Some of many numbers: of those on the disk, the pages of a few at a time are in memory."""
     parts = [np.zeros(0, values.dtype)]
-    for start in range(0, len(index), PICKED):
-        parts.append(np.array(values[index[start : start + PICKED]]))
-        give_back(values)
+    for start in range(0, len(index), AT_A_TIME):
+        parts.append(np.array(values[index[start : start + AT_A_TIME]]))
+        release(values)
     return np.concatenate(parts)
 
 
-def give_back(*arrays: np.ndarray) -> None:
+def release(*arrays: np.ndarray) -> None:
     """Let go of what was mapped into memory of some arrays; they are read again where they are used again."""
     for one in arrays:
         if isinstance(one, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):

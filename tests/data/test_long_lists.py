@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pure_cli.data import spool
+from pure_cli.data import long_lists
 from pure_cli.data.listing import list_images
-from pure_cli.data.spool import Spool, Texts, numbers, parts_of, picked
+from pure_cli.data.long_lists import LongTable, Texts, in_parts, joined_numbers, values_at
 from tests.data.test_listing import make
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "ten_million.py"
@@ -25,14 +25,14 @@ NUMBERS = st.integers(-(2**63), 2**63 - 1)
 
 @pytest.fixture(params=["memory", "disk"])
 def where(request, monkeypatch):
-    monkeypatch.setattr(spool, "IN_MEMORY", 1 << 24 if request.param == "memory" else 16)
-    monkeypatch.setattr(spool, "BLOCK", 4)
-    monkeypatch.setattr(spool, "ROWS", 8)
+    monkeypatch.setattr(long_lists, "IN_MEMORY", 1 << 24 if request.param == "memory" else 16)
+    monkeypatch.setattr(long_lists, "BLOCK", 4)
+    monkeypatch.setattr(long_lists, "ROWS", 8)
     return request.param
 
 
 def filled(rows, folder=None):
-    made = Spool(2, folder)
+    made = LongTable(2, folder)
     for row in rows:
         made.add(*row)
     return made
@@ -59,7 +59,7 @@ def rows(count=100):
 
 
 def test_a_long_list_lies_on_the_disk(monkeypatch, tmp_path):
-    monkeypatch.setattr(spool, "IN_MEMORY", 64)
+    monkeypatch.setattr(long_lists, "IN_MEMORY", 64)
     made = filled(rows(), tmp_path)
     assert isinstance(made.texts(), Texts) and isinstance(made.numbers(0), np.memmap)
     assert isinstance(filled(rows(2)).texts(), tuple)
@@ -74,7 +74,7 @@ def test_a_full_disk_leaves_the_list_in_memory(monkeypatch, tmp_path, room):
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(file, content, at)
 
-    monkeypatch.setattr(spool, "IN_MEMORY", 64)
+    monkeypatch.setattr(long_lists, "IN_MEMORY", 64)
     monkeypatch.setattr(os, "pwrite", full)
     made = filled(rows(), tmp_path)
     assert list(made.texts()) == [row[0] for row in rows()]
@@ -85,13 +85,13 @@ def test_where_no_disk_takes_a_file_the_list_stays_in_memory(monkeypatch, tmp_pa
     def refuse(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(spool, "IN_MEMORY", 64)
-    monkeypatch.setattr(spool.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(long_lists, "IN_MEMORY", 64)
+    monkeypatch.setattr(long_lists.tempfile, "TemporaryFile", refuse)
     assert list(filled(rows(), tmp_path).texts()) == [row[0] for row in rows()]
 
 
 def test_other_processes_read_the_same(monkeypatch, tmp_path):
-    monkeypatch.setattr(spool, "IN_MEMORY", 64)
+    monkeypatch.setattr(long_lists, "IN_MEMORY", 64)
     texts = filled(rows(1000), tmp_path).texts()
     assert pickle.loads(pickle.dumps(texts)) == tuple(texts)
     child = os.fork()
@@ -102,25 +102,25 @@ def test_other_processes_read_the_same(monkeypatch, tmp_path):
 
 
 def test_parts_of_numbers_are_all_of_them(where):
-    whole = numbers([np.arange(10), np.arange(10, 27)])
+    whole = joined_numbers([np.arange(10), np.arange(10, 27)])
     assert whole.tolist() == list(range(27))
-    for part in parts_of(whole):
+    for part in in_parts(whole):
         part += 1
-    assert np.concatenate(list(parts_of(whole))).tolist() == list(range(1, 28))
+    assert np.concatenate(list(in_parts(whole))).tolist() == list(range(1, 28))
 
 
-def test_picked_numbers_are_those_at_their_places(where, monkeypatch):
-    monkeypatch.setattr(spool, "PICKED", 3)
-    whole = numbers([np.arange(0, 100, 5)])
-    assert picked(whole, np.array([7, 0, 19, 7])).tolist() == [35, 0, 95, 35]
-    assert picked(whole, np.array([], np.int64)).tolist() == []
+def test_some_of_many_numbers_are_those_at_their_places(where, monkeypatch):
+    monkeypatch.setattr(long_lists, "AT_A_TIME", 3)
+    whole = joined_numbers([np.arange(0, 100, 5)])
+    assert values_at(whole, np.array([7, 0, 19, 7])).tolist() == [35, 0, 95, 35]
+    assert values_at(whole, np.array([], np.int64)).tolist() == []
 
 
 def test_a_folder_reads_the_same_from_disk_and_from_memory(monkeypatch, tmp_path):
     names = ["b/1.jpg", "b.x/1.jpg", "b-/z.jpg", "b/c/2.jpg", "b/c.jpg", "b/c-/3.jpg", "0.jpg", "zz.jpg", "b0/x.png"]
     make(tmp_path / "data", *names)
     before = list_images(tmp_path / "data")
-    monkeypatch.setattr(spool, "IN_MEMORY", 8)
+    monkeypatch.setattr(long_lists, "IN_MEMORY", 8)
     now = list_images(tmp_path / "data", cache=tmp_path / "index")
     assert list(before.paths) == list(now.paths) == sorted(names)
     assert before.fingerprint == now.fingerprint and before.names == now.names == ("b", "b-", "b.x", "b0")
