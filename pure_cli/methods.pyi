@@ -460,6 +460,58 @@ class StageMethods:
             What is asked for cannot be: a sentence says why, and what to do.
         """
 
+    def assign(
+        self,
+        *,
+        neurons: int | str | Sequence[int | str] | None = None,
+        layer: str | Sequence[str] | None = None,
+        data: Path | str | None = None,
+        limit: int | None = None,
+        quantiles: int = 10,
+        per_quantile: int = 20,
+        force: bool = False,
+        verify: bool = False,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        workers: int | None = None,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Find the share of each virtual neuron in images of any data set, over the whole range of activation.
+
+        Parameters
+        ----------
+        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
+            201.2. [default: all that the stage before did]
+        layer : One, or a list of several. [default: all that the stage before did]
+        data : Images, as of `pure collect --data`. [default: those of the workspace]
+        limit : Use N images only, spread evenly over the data.
+        quantiles : Into how many parts, of as many images each, the range of activation is cut. [default: 10]
+        per_quantile : Images of each neuron in each part whose circuits are computed, drawn at random; 0: all on
+            which it fires. [default: 20]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        workers : Processes that decode images. [default: one a core, 8 at most]
+        seed : Of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["tables"]`` has the share of each virtual neuron in the activation.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
     def evaluate(
         self,
         *,

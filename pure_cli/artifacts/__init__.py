@@ -3,6 +3,7 @@
 One file for each file of the workspace; all names can be imported from here.
 """
 
+from pure_cli.artifacts.assignments import Assignment, read_assignments, write_assignments
 from pure_cli.artifacts.calibrations import (
     Calibration,
     need_calibration,
@@ -40,6 +41,7 @@ from pure_cli.artifacts.relevances import (
 from pure_cli.artifacts.rows import NeuronRows, NewRows, add_rows, read_rows, read_rows_index
 
 __all__ = [
+    "Assignment",
     "AttributedLayer",
     "Calibration",
     "Choice",
@@ -58,6 +60,7 @@ __all__ = [
     "need_clusterings",
     "need_layers",
     "read_activations",
+    "read_assignments",
     "read_attributed",
     "read_calibrations",
     "read_choices",
@@ -69,6 +72,7 @@ __all__ = [
     "read_rows",
     "read_rows_index",
     "read_seen",
+    "write_assignments",
     "write_calibration",
     "write_choices",
     "write_clusterings",

@@ -10,6 +10,7 @@ NONE = -1  # in place of a virtual neuron
 HELD_OUT = 0.05  # share of references, held out, that counts as none of the virtual neurons
 FOLDS = 5
 LEAST = 1e-12  # of a variance
+ROUNDING = 1e-6  # of the squared length of a centroid: circuits as near to it are the same
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ class Assigner:
         if not len(labels):
             raise ValueError("no references")
         centroids = _centroids(points, labels, int(labels.max()) + 1)
-        return cls(centroids, _variance(points, labels, centroids), _limit(points, labels, len(centroids)))
+        rounding = ROUNDING * float((centroids**2).sum(axis=1).max())
+        limit = max(_limit(points, labels, len(centroids)), rounding)
+        return cls(centroids, _variance(points, labels, centroids), limit)
 
     def distances(self, points: np.ndarray) -> np.ndarray:
         """(m, V) squared distances of circuits (m, D) from the centroids."""

@@ -11,6 +11,7 @@ from pure_cli.artifacts import (
     Collected,
     CollectedLayer,
     clustering_path,
+    read_assignments,
     read_clusterings,
     read_collected,
     read_evaluations,
@@ -150,6 +151,7 @@ class _Inventory:
         for layer, kind in embedded:
             yield self._of_embed(layer, kind)
         yield from self._of_cluster()
+        yield from self._of_assign()
         yield from self._of_evaluate()
         yield from self._of_render()
 
@@ -203,6 +205,20 @@ class _Inventory:
             alike[layer, f"{counted(len(clustering.neuron), 'neuron')}, {features} features, k = ", status].append(k)
         for (layer, what, status), ks in alike.items():
             yield Result("cluster", layer, what + ", ".join(map(str, sorted(ks, key=str))), status)
+
+    def _of_assign(self) -> Iterator[Result]:
+        try:
+            assignments = read_assignments(self._store)
+        except PureError as error:
+            self.problems.append(str(error))
+            return
+        prints = {one.provenance.fingerprint: path for path, one in self._clustered.items()}
+        for layer, assignment in assignments.items():
+            path = prints.get(assignment.provenance.made_from["cluster"])
+            status = self._clusterings[path] if path else Status("its virtual neurons changed")
+            count = counted(len(assignment.neuron), "neuron")
+            what = f"{count} on {len(assignment.path):,} images of {assignment.provenance.settings['data']}"
+            yield Result("assign", layer, what, status)
 
     def _of_evaluate(self) -> Iterator[Result]:
         """What was measured, and whether the virtual neurons and the judge are still what they were."""

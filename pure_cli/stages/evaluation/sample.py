@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pure_cli.core.directions import module_of
-from pure_cli.core.features import Kind, joined, transformed
+from pure_cli.core.features import Kind
 from pure_cli.data.listing import Listing
 from pure_cli.data.loader import Batch, batches
 from pure_cli.errors import PureError
 from pure_cli.stages.attribute import GRADIENT_X_INPUT
 from pure_cli.stages.embeddings.judges import open_judge
+from pure_cli.stages.relevances.image_features import ImageFeatures
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, images_at_once
 from pure_cli.stages.runtime.network import Network, open_network, workers_of
@@ -24,7 +25,6 @@ from pure_cli.stages.runtime.soundness import require_sound
 if TYPE_CHECKING:
     import torch
 
-    from pure_cli.core.circuits import Circuits
     from pure_cli.embedders.load import Embedder
     from pure_cli.stages.evaluation.study import Study
 
@@ -101,14 +101,14 @@ def _open_sampler(study: Study, listing: Listing) -> _Sampler:
     network = open_network(study.sources.collected, study.how.device, study.how.deterministic)
     network.bound_of(study.layer, first_image(listing, network))
     judge = open_judge(study.sources, study.layer, study.judge, network)
-    kinds = {kind: Kind.of(kind) for kind in study.features if not Kind.of(kind).is_embedding}
+    kinds = [kind for kind in study.features if not Kind.of(kind).is_embedding]
     lower_layers = {kind: study.source(kind).lower_layers for kind in kinds}
     settings = study.sources.attributed[study.layer].provenance.settings
-    sampler = _Sampler(study, network, judge, kinds, lower_layers, settings.get("position") == "max")
-    if sampler.by_relevance and settings["rule"] != GRADIENT_X_INPUT:
+    features = ImageFeatures(lower_layers, settings.get("position") == "max")
+    if features.by_relevance and settings["rule"] != GRADIENT_X_INPUT:
         raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")
-    study.notes.extend(require_sound(network, listing, [study.layer, *sampler.every_lower_layer]))
-    return sampler
+    study.notes.extend(require_sound(network, listing, [study.layer, *features.every_lower_layer]))
+    return _Sampler(study, network, judge, features)
 
 
 @dataclass(frozen=True)
@@ -117,25 +117,13 @@ class _Sampler:
 
     Attributes
     ----------
-    kinds : of features that any image has: those that need no crop
-    lower_layers : of each kind
-    at_maximum : relevance is that of the neuron's activation at its maximum alone
+    features : of kinds that any image has: those that need no crop
     """
 
     study: Study
     network: Network
     judge: Embedder
-    kinds: dict[str, Kind]
-    lower_layers: dict[str, list[str]]
-    at_maximum: bool
-
-    @property
-    def by_relevance(self) -> list[str]:
-        return [name for name, kind in self.kinds.items() if kind.transform]
-
-    @property
-    def every_lower_layer(self) -> list[str]:
-        return list(dict.fromkeys(name for names in self.lower_layers.values() for name in names))
+    features: ImageFeatures
 
     def sample(self, index: np.ndarray, images: torch.Tensor) -> Sample:
         """A sample of images (B, 3, H, W) uint8 of these data-set indices."""
@@ -148,55 +136,19 @@ class _Sampler:
         embedded = self.judge.embed(torch.stack([self.judge.preprocess(image) for image in pixels])).cpu().numpy()
         network, inputs = self.network, self.network.inputs(images)
         neurons, bound = network.neurons(study.layer), network.bounds[module]
-        circuits = Circuits(network.model, inputs, module, self.every_lower_layer, neurons=neurons, bound=bound)
+        lower_layers = self.features.every_lower_layer
+        circuits = Circuits(network.model, inputs, module, lower_layers, neurons=neurons, bound=bound)
         fired = circuits.scores().cpu().numpy()[:, study.neurons]
-        activations = self._activations(circuits)
-        nearest = {
-            (name, k): np.zeros((len(index), len(study.neurons)), np.int16) for name in self.kinds for k in study.ks
-        }
+        activations = self.features.activations(circuits)
+        shape, kinds = (len(index), len(study.neurons)), self.features.lower_layers
+        nearest = {(name, k): np.zeros(shape, np.int16) for name in kinds for k in study.ks}
         for i, neuron in enumerate(study.neurons.tolist()):
-            features = {**activations, **self._relevances(circuits, neuron, last=i == len(study.neurons) - 1)}
+            which = torch.full((len(index),), neuron, device=network.device)
+            last = i == len(study.neurons) - 1
+            features = {**activations, **self.features.relevances(circuits, which, last)}
             for name, k in nearest:
                 nearest[name, k][:, i] = _nearest(study, name, k, neuron, features[name])
         return Sample(index, fired, embedded, nearest)
-
-    def _activations(self, circuits: Circuits) -> dict[str, np.ndarray]:
-        """Features (B, D) by activations, which are the same for all neurons."""
-        from pure_cli.core.layout import channels_first
-
-        firing = channels_first(circuits.activation).clamp(min=0)
-        means = {name: values.cpu().numpy() for name, values in circuits.lower_mean().items()}
-        return {
-            "activation-max": firing.amax(dim=-1).cpu().numpy(),
-            "activation-mean": firing.mean(dim=-1).cpu().numpy(),
-            **{
-                name: joined([means[lower] for lower in lower_layers])
-                for name, lower_layers in self.lower_layers.items()
-                if lower_layers and not self.kinds[name].transform
-            },
-        }
-
-    def _relevances(self, circuits: Circuits, neuron: int, last: bool) -> dict[str, np.ndarray]:
-        """Features (B, D) by relevance for a neuron; none where no kind is.
-
-        Parameters
-        ----------
-        last : no other neuron follows
-        """
-        import torch
-
-        from pure_cli.core.circuits import normalised_arrays
-
-        if not self.by_relevance:
-            return {}
-        which = torch.full((len(circuits.firing),), neuron, device=self.network.device)
-        where = circuits.firing[:, neuron].argmax(dim=-1) if self.at_maximum else None
-        summed = circuits.summed(which, last=last, positions=where)
-        parts = {name: normalised_arrays(values) for name, values in summed.items()}
-        return {
-            name: joined([transformed(*parts[lower], self.kinds[name].transform) for lower in self.lower_layers[name]])
-            for name in self.by_relevance
-        }
 
 
 def _nearest(study: Study, features: str, k: int, neuron: int, points: np.ndarray) -> np.ndarray:

@@ -1,0 +1,310 @@
+"""assign: the share of each virtual neuron in images of any data set, over the whole range of activation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pure_cli.artifacts import (
+    Assignment,
+    Clustering,
+    clustering_path,
+    need_clusterings,
+    need_layers,
+    read_assignments,
+    write_assignments,
+)
+from pure_cli.core.assignment import Assigner
+from pure_cli.core.directions import module_of
+from pure_cli.core.features import Kind
+from pure_cli.core.neurons import choose_neurons
+from pure_cli.core.references import NO_IMAGE
+from pure_cli.data.listing import Listing
+from pure_cli.data.long_lists import values_at
+from pure_cli.errors import PureError
+from pure_cli.provenance import Provenance
+from pure_cli.settings.assign import AssignSettings
+from pure_cli.stages.assignment.scores import scores_of_all
+from pure_cli.stages.assignment.tables import table_of
+from pure_cli.stages.inputs.choice import chosen, there_are
+from pure_cli.stages.inputs.features import FeatureSource, Sources
+from pure_cli.stages.inputs.freshness import read_earlier
+from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.stages.relevances.image_features import ImageFeatures
+from pure_cli.stages.resume.pair_work import PairWork, Plan
+from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.images import first_image, images_at_once, images_of, named_images
+from pure_cli.stages.runtime.network import Network, open_network
+from pure_cli.stages.runtime.soundness import require_sound
+from pure_cli.workspace import Store
+
+if TYPE_CHECKING:
+    import torch
+
+SHARE, HARD = "share", "hard"
+
+
+def assign(store: Store, settings: AssignSettings, progress: Progress = silent) -> Outcome:
+    """Compute what is not there yet, and write ``assign.h5``.
+
+    Raises
+    ------
+    PureError
+        No virtual neurons, stale ones, those of features that need crops, or images that cannot be listed.
+    """
+    begin = time.perf_counter()
+    sources, clusterings = Sources(store), need_clusterings(store)
+    layers = need_layers(settings.layer, there_are(clusterings.values()), "cluster")
+    own = sources.listing(layers)
+    listing = own if settings.data is None and settings.limit is None else _images(store, sources, settings)
+    there = read_earlier(read_assignments, store, settings.force)
+    tasks = [_task(layer, sources, clusterings, listing, there.get(layer), settings) for layer in layers]
+    todo = [task for task in tasks if len(task.missing)]
+    outcome = Outcome("assign", layers, sum(len(task.missing) for task in todo), "neurons")
+    if todo:
+        network = open_network(sources.collected, settings.device, settings.deterministic)
+        outcome.notes += listing.notes
+        for task in todo:
+            new = _computed(task, network, outcome.notes, progress)
+            there[task.layer] = task.valid.joined(new) if task.valid else new
+            write_assignments(store, there)
+    drop_unneeded(store, "assign", lambda work: False)
+    outcome.details["tables"] = [table_of(there[task.layer], task.layer, task.neurons) for task in tasks]
+    outcome.seconds = time.perf_counter() - begin
+    return outcome
+
+
+@dataclass(frozen=True)
+class AssignmentTask:
+    """What is to be assigned of a layer.
+
+    Attributes
+    ----------
+    neurons : that are asked for
+    missing : those of them that are not there
+    valid : what is there and was made from the same things
+    """
+
+    layer: str
+    source: FeatureSource
+    sources: Sources
+    clustering: Clustering
+    listing: Listing
+    neurons: np.ndarray
+    missing: np.ndarray
+    valid: Assignment | None
+    settings: AssignSettings
+    provenance: Provenance
+
+    def assigner(self, neuron: int) -> Assigner | None:
+        """Of a neuron; None where no reference has a virtual neuron."""
+        labels = self.clustering.label[np.searchsorted(self.clustering.neuron, neuron)]
+        if (labels < 0).all():
+            return None
+        (points,) = self.source.rows(np.array([neuron]))
+        return Assigner.of(points, labels)
+
+    @property
+    def most(self) -> int:
+        """Virtual neurons that a neuron has at most."""
+        return int(self.clustering.label.max(initial=0)) + 1
+
+
+def _images(store: Store, sources: Sources, settings: AssignSettings) -> Listing:
+    data = settings.data or sources.collected.origin["data"]
+    return images_of(store, data, settings.limit)
+
+
+def _task(
+    layer: str,
+    sources: Sources,
+    clusterings: dict[str, Clustering],
+    listing: Listing,
+    there: Assignment | None,
+    settings: AssignSettings,
+) -> AssignmentTask:
+    choice = chosen(sources.store, layer, clusterings)
+    if Kind.of(choice.features).is_embedding:
+        raise PureError(
+            f"The virtual neurons of '{layer}' are by {choice.features} embeddings, which say nothing of other images. "
+            "Choose others with `pure choose --features`."
+        )
+    clustering = clusterings[clustering_path(layer, choice.features, choice.k)]
+    source = sources.features_of(layer, choice.features)
+    source.require_current(clustering)
+    count = sources.collected.layers[layer].neurons
+    neurons = choose_neurons(settings.neurons, clustering.neuron, count, layer, "virtual neurons", "pure cluster", True)
+    how = settings.model_dump(mode="json", include={"limit", "quantiles", "per_quantile", "seed"})
+    made_from = {"cluster": clustering.provenance.fingerprint, "images": listing.fingerprint}
+    provenance = Provenance({**how, "layer": layer, "data": str(listing.data)}, made_from)
+    valid = there if there is not None and there.provenance == provenance else None
+    if valid is not None and settings.force:
+        valid = valid.without(neurons)
+    missing = np.setdiff1d(neurons, valid.neuron) if valid else neurons
+    return AssignmentTask(layer, source, sources, clustering, listing, neurons, missing, valid, settings, provenance)
+
+
+def _computed(task: AssignmentTask, network: Network, notes: list[str], progress: Progress) -> Assignment:
+    """First the scores of all images, then the circuits of some of them."""
+    made_from = [str(task.listing.fingerprint), str(task.sources.collected.layers[task.layer].passed_on)]
+    scores = scores_of_all(
+        task.sources, task.layer, task.missing, task.listing, network, task.settings, notes, progress, made_from
+    )
+    drawn = _draw(task, scores)
+    lower_layers = {task.source.features: task.source.lower_layers}
+    how = task.sources.attributed[task.layer].provenance.settings
+    features = ImageFeatures(lower_layers, how.get("position") == "max")
+    notes += require_sound(network, task.listing, [task.layer, *features.every_lower_layer])
+    assigners = [task.assigner(neuron) for neuron in task.missing.tolist()]
+    reader = _reader(task, network, features, Plan.of(drawn["image"]), assigners)
+    shares, hard = _circuits(task, reader, notes, progress)
+    used = reader.plan.images
+    return Assignment(
+        task.missing,
+        **drawn,
+        share=shares,
+        hard=np.where(drawn["image"] == NO_IMAGE, -1, hard).astype(np.int16),
+        limit=np.array([one.limit if one else np.nan for one in assigners]),
+        variance=np.array([one.variance if one else np.nan for one in assigners]),
+        path={index: task.listing.paths[index] for index in used.tolist()},
+        label=dict(zip(used.tolist(), values_at(task.listing.labels, used).tolist(), strict=True)),
+        label_names=list(task.listing.names),
+        provenance=task.provenance,
+    )
+
+
+def _draw(task: AssignmentTask, scores: np.ndarray) -> dict[str, np.ndarray]:
+    """The images whose circuits are computed, and the quantiles that they are of; as of `Assignment`.
+
+    Parameters
+    ----------
+    scores : (M, N) float32 of all images, NaN where there is none
+    """
+    above = task.sources.collected.layers[task.layer].fires_above
+    rows = []
+    for column, neuron in enumerate(task.missing.tolist()):
+        own = scores[:, column]
+        firing = np.flatnonzero(np.nan_to_num(own, nan=-np.inf) > above)
+        rows.append(_draw_of(task, neuron, own, firing[np.argsort(own[firing], kind="stable")]))
+    most, empty = max(len(row["image"]) for row in rows), {"image": NO_IMAGE, "score": 0, "quantile": -1}
+    for row in rows:
+        for name, value in empty.items():
+            row[name] = np.pad(row[name], (0, most - len(row[name])), constant_values=value)
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _draw_of(task: AssignmentTask, neuron: int, scores: np.ndarray, firing: np.ndarray) -> dict[str, np.ndarray]:
+    """Of one neuron: some images of each quantile of those on which it fires, which are given in ascending order."""
+    count, random = task.settings.per_quantile, np.random.default_rng([task.settings.seed, neuron])
+    parts = np.array_split(firing, task.settings.quantiles)
+    drawn = [part if not count or len(part) <= count else random.choice(part, count, replace=False) for part in parts]
+    which = np.concatenate(drawn)
+    order = np.argsort(-scores[which], kind="stable")
+    ends = [*(part[:1] for part in parts), firing[-1:]]
+    return {
+        "edge": np.array([scores[end[0]] if len(end) else np.nan for end in ends], np.float32),
+        "count": np.array([len(part) for part in parts], np.int64),
+        "mass": np.array([scores[part].clip(min=0).sum(dtype=np.float64) for part in parts]),
+        "image": np.array(task.listing.index[which[order]], np.int64),
+        "score": scores[which[order]].astype(np.float32),
+        "quantile": np.repeat(np.arange(len(parts)), [len(part) for part in drawn])[order].astype(np.int16),
+    }
+
+
+def _circuits(
+    task: AssignmentTask, reader: _Reader, notes: list[str], progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shares (N, m, V + 1) float32 of the virtual neurons in the images drawn, and the nearest of them (N, m) int16."""
+    from pure_cli.models.rules import in_force
+
+    network, plan = reader.network, reader.plan
+    at_once = images_at_once(task.listing, network, task.settings.batch_size)
+    how = {"batch_size": at_once, "step": "circuits"}
+    work = Work("assign", task.provenance, how, task.missing.tolist())
+    shape, width = (len(task.missing), plan.references), task.most + 1
+    pairs = shape[0] * shape[1]
+    arrays = {SHARE: ((pairs, width), "float32"), HARD: ((pairs, 1), "int16")}
+    adaptive_batches, ruled = AdaptiveBatches(notes), in_force(reader.rule, network.model)
+    with PairWork(task.source.store, work, plan, arrays, at_once, task.settings.force) as done, ruled:
+        finished = done.pairs_done
+        progress(finished, plan.pairs)
+        for start, stop, images in done.batches(task.listing, network.preprocessing, task.settings.workers):
+
+            def compute(begin: int, end: int, start: int = start, images: torch.Tensor = images) -> None:
+                with named_images(task.listing, plan.images[start + begin : start + end]):
+                    for rows, shares, hard in reader.read(images[begin:end], start + begin):
+                        done.write(SHARE, rows, shares)
+                        done.write(HARD, rows, hard[:, None])
+
+            adaptive_batches.each(stop - start, compute)
+            finished += plan.pairs_of(start, stop)
+            progress(finished, plan.pairs)
+        found = done.rows(SHARE, 0, pairs).reshape(*shape, width), done.rows(HARD, 0, pairs).reshape(shape)
+        done.finished()
+    return found
+
+
+def _reader(
+    task: AssignmentTask, network: Network, features: ImageFeatures, plan: Plan, assigners: list[Assigner | None]
+) -> _Reader:
+    """With the network as fast as it gets, where the rule does without hooks."""
+    from pure_cli.models.rules import RULES
+
+    rule = task.sources.attributed[task.layer].provenance.settings["rule"]
+    example = first_image(task.listing, network)
+    network.bound_of(task.layer, example)
+    if not RULES[rule].hooks:
+        network = network.ready(example, [module_of(task.layer), *features.every_lower_layer])
+    return _Reader(task, network, features, plan, rule, assigners)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the circuits of batches of images, and to which virtual neurons they belong."""
+
+    task: AssignmentTask
+    network: Network
+    features: ImageFeatures
+    plan: Plan
+    rule: str
+    assigners: list[Assigner | None]
+
+    def read(self, images: torch.Tensor, start: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """For images (B, 3, H, W) uint8, the first of which is number `start` of the plan: rows of pairs, shares, and
+        the nearest virtual neurons."""
+        import torch
+
+        from pure_cli.models.rules import circuits_for
+
+        task, network = self.task, self.network
+        module = module_of(task.layer)
+        circuits = circuits_for(
+            self.rule, network.model, network.inputs(images), module, self.features.every_lower_layer,
+            network.neurons(task.layer), network.bounds[module],
+        )  # fmt: skip
+        activations = self.features.activations(circuits)
+        rounds = list(self.plan.rounds(start, start + len(images)))
+        for pairs in rounds:
+            rows = self.plan.neuron_row[pairs]
+            which = torch.from_numpy(task.missing[rows]).to(network.device)
+            found = {**activations, **self.features.relevances(circuits, which, last=pairs is rounds[-1])}
+            points = found[task.source.features][: len(pairs)]
+            yield self.plan.row(pairs), *self._belonging(rows, points)
+
+    def _belonging(self, rows: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        shares = np.zeros((len(rows), self.task.most + 1), np.float32)
+        hard = np.full(len(rows), -1, np.int16)
+        for row in np.unique(rows).tolist():
+            own, assigner = rows == row, self.assigners[row]
+            if assigner is None:
+                shares[own, -1] = 1
+                continue
+            found = assigner.shares(points[own])
+            shares[own, : found.shape[1] - 1], shares[own, -1] = found[:, :-1], found[:, -1]
+            hard[own] = assigner.hard(points[own])
+        return shares, hard

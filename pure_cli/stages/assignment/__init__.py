@@ -1,0 +1,1 @@
+"""What `assign` is made of."""
