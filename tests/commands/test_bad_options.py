@@ -70,9 +70,14 @@ def test_unknown_neuron_shows_the_range(finished, refused, command):
 
 
 @pytest.mark.parametrize("command", ["attribute", "cluster", "render"])
-@pytest.mark.parametrize("text", ["one", "1;2", "1-", "-1", "1.5", "0x2", ","])
+@pytest.mark.parametrize("text", ["one", "1;2", "1-", "-1", "1.5.2", "0x2", ","])
 def test_malformed_neurons_show_how_to_write_them(finished, refused, command, text):
     refused(finished.pure(command, "--neurons", text), "--neurons 201,2,341 or 0-63")
+
+
+@pytest.mark.parametrize("command", ["attribute", "cluster", "embed"])
+def test_a_virtual_neuron_is_refused_where_whole_neurons_are_meant(finished, refused, command):
+    refused(finished.pure(command, "--neurons", "1.2"), "1.2 is a virtual neuron", "write 1")
 
 
 def test_backward_range_of_neurons_shows_the_right_one(study, refused):

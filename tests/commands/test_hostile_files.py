@@ -182,7 +182,7 @@ def test_features_that_would_lead_out_of_the_folder_of_figures_are_refused(finis
         require_current = lambda *_: None  # noqa: E731
 
     class There:
-        layers, of = lambda *_: None, lambda *_: Source()
+        layers, features_of = lambda *_: None, lambda *_: Source()
         collected = read_collected(Store(finished.workspace))
 
     with pytest.raises(PureError, match="outside of"):
