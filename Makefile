@@ -5,8 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 JOBS ?= 2
-# One thread for each of the test processes: two that share the cores are many times slower.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+# Tests that lie together share what is made for them, and a process that is done takes over from the others.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .PHONY: install demo test lint check stubs docs coverage mutation bench clean
 

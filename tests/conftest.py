@@ -8,6 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+# One thread for each process of the tests, the ones that it starts too: several processes that share the cores are many
+# times slower with more. numba, once UMAP has run, gives all others in the process as many threads as it has itself.
+os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+
 import hypothesis
 import pytest
 import torch

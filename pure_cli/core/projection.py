@@ -3,14 +3,21 @@
 import inspect
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 
 NEIGHBORS = 6  # of each point in the UMAP graph; PURE's setting
 MIN_DIST = 0.3  # between points of the UMAP embedding; PURE's setting
 ORDINARY = (1e-10, 1e10)  # largest magnitudes whose squares UMAP, which works in single precision, can hold
+SLOW_TO_COMPILE = (
+    ("umap.utils", "fast_knn_indices"),
+    ("umap.umap_", "smooth_knn_dist"),
+    ("umap.umap_", "compute_membership_strengths"),
+)  # functions of UMAP, most of the time that the first map of a process takes
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))  # radian, between neighbours on a sunflower
 FAN = 0.1  # radius of a fan of equal points, in parts of the map's extent
 
@@ -57,13 +64,27 @@ def _umap(features: np.ndarray, seed: int) -> np.ndarray | None:
         warnings.simplefilter("ignore")
         from umap import UMAP  # takes seconds to import
 
+        _keep_compiled()
         mapper = UMAP(n_neighbors=NEIGHBORS, min_dist=MIN_DIST, random_state=seed, n_jobs=1)
-        try:
-            with _seeded_eigenvectors(seed):
-                return np.asarray(mapper.fit_transform(features), dtype=np.float64)
-        except (ValueError, TypeError, ArithmeticError, RuntimeError, np.linalg.LinAlgError):
-            # Whichever of numpy, scipy and scikit-learn meets the odd graph first says so in its own way.
-            return None
+        for _ in range(len(SLOW_TO_COMPILE) + 1):
+            try:
+                with _seeded_eigenvectors(seed):
+                    return np.asarray(mapper.fit_transform(features), dtype=np.float64)
+            except OSError:  # one of them cannot be kept; it is compiled now all the same
+                continue
+            except (ValueError, TypeError, ArithmeticError, RuntimeError, np.linalg.LinAlgError):
+                # Whichever of numpy, scipy and scikit-learn meets the odd graph first says so in its own way.
+                return None
+        return None
+
+
+def _keep_compiled() -> None:
+    """Have numba keep on the disk what takes it long to compile, as UMAP has it do with other functions."""
+    for module, name in SLOW_TO_COMPILE:
+        function: Any = getattr(import_module(module), name, None)  # another version of UMAP may have others
+        if hasattr(function, "enable_caching") and not function.signatures:
+            with suppress(RuntimeError):  # there is no place for it
+                function.enable_caching()
 
 
 @contextmanager

@@ -134,10 +134,18 @@ def unseen_by_others(
     look : runs the network over an image and gives all outputs that count
     """
     with torch.no_grad():
-        expected = look()
-        if _hidden(pairs, look, expected):
-            return pairs
-        return [pair for pair in pairs if _hidden([pair], look, expected)]
+        return _all_hidden(pairs, look, look())
+
+
+def _all_hidden(
+    pairs: list[tuple[Maker, Follower]], look: Callable[[], list[torch.Tensor]], expected: list[torch.Tensor]
+) -> list[tuple[Maker, Follower]]:
+    """Those that are `_hidden`; where not all are, each half is looked at for itself: no pair
+    hides what another one shows."""
+    if not pairs or _hidden(pairs, look, expected):
+        return pairs
+    half = len(pairs) // 2
+    return [pair for part in (pairs[:half], pairs[half:]) if half for pair in _all_hidden(part, look, expected)]
 
 
 def _hidden(

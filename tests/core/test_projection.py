@@ -22,10 +22,11 @@ def test_it_is_umap_with_the_papers_settings():
     from umap import UMAP
 
     features = two_clusters()
+    found = project(features, seed=3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = UMAP(n_neighbors=6, min_dist=0.3, random_state=3).fit_transform(features)
-    np.testing.assert_allclose(project(features, seed=3), expected, rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_same_seed_same_map_and_the_clusters_come_apart():
@@ -117,3 +118,27 @@ def test_scipy_is_left_as_it_was(monkeypatch):
     monkeypatch.setattr(umap.UMAP, "fit_transform", broken)
     project(two_clusters(20), seed=0)
     assert linalg.eigsh is before
+
+
+def test_a_disk_that_takes_no_compiled_code_makes_no_difference(monkeypatch):
+    import umap
+
+    expected, fit, failures = project(two_clusters(20), seed=0), umap.UMAP.fit_transform, [OSError(28, "full")] * 3
+
+    def failing(self, features):
+        if failures:
+            raise failures.pop()
+        return fit(self, features)
+
+    monkeypatch.setattr(umap.UMAP, "fit_transform", failing)
+    np.testing.assert_array_equal(project(two_clusters(20), seed=0), expected)
+    assert not failures
+
+
+def test_the_next_process_finds_what_was_slow_to_compile():
+    from umap import umap_, utils
+
+    project(two_clusters(20), seed=0)
+    for function in (utils.fast_knn_indices, umap_.smooth_knn_dist, umap_.compute_membership_strengths):
+        stats = function.stats
+        assert stats.cache_path and (stats.cache_hits or stats.cache_misses)

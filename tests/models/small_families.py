@@ -1,5 +1,7 @@
 """Small networks of many families, in double precision, without biases, and with weights that are all random."""
 
+from functools import cache
+
 import torch
 import torchvision.models as tv
 from torch import nn
@@ -109,15 +111,63 @@ ATTENTION = {
         "layers.0",
     ),
     "torchvision MaxViT": (_maxvit, "blocks.1", "blocks.0"),
-    "timm MaxViT": (_timm("maxvit_rmlp_pico_rw_256", img_size=SIZE), "stages.2", "stages.1"),
+    "timm MaxViT": (
+        _timm("maxvit_rmlp_pico_rw_256", img_size=SIZE, depths=(1, 1, 1, 1), embed_dim=(32, 32, 32, 32)),
+        "stages.2",
+        "stages.1",
+    ),
+}
+_INCEPTION_TOP = ("Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c")
+_GOOGLE_TOP = ("inception4b", "inception4c", "inception4d", "inception4e", "inception5a", "inception5b")
+_DENSE_TOP = tuple(f"features.{name}" for name in ("transition2", "denseblock3", "transition3", "denseblock4", "norm5"))
+
+# name -> the modules above the layer, most of the weights of which no test sees anything, and the head on top of them
+ABOVE = {
+    "torchvision ResNet": (("layer4",), "fc"),
+    "torchvision ResNeXt": (("layer4",), "fc"),
+    "timm ResNet": (("layer4",), "fc"),
+    "VGG": (("features[:22]",), "classifier.1"),
+    "torchvision DenseNet": (_DENSE_TOP, "classifier"),
+    "timm DenseNet": (_DENSE_TOP, "classifier"),
+    "GoogLeNet": (_GOOGLE_TOP, "fc"),
+    "Inception": (_INCEPTION_TOP, "fc"),
+    "ShuffleNet": (("stage4", "conv5"), "fc"),
+    "MNASNet": (("layers[:11]",), "classifier"),
+    "MobileNetV2": (("features[:11]",), "classifier"),
+    "torchvision MobileNetV3": (("features[:9]",), "classifier"),
+    "timm MobileNetV3": (("blocks[:4]", "conv_head", "norm_head"), "classifier"),
+    "torchvision EfficientNet": (("features[:5]",), "classifier"),
+    "timm EfficientNet": (("blocks[:4]", "conv_head", "bn2"), "classifier"),
+    "torchvision RegNet": (("trunk_output[:3]",), "fc"),
+    "timm RegNet": (("s4",), "head.fc"),
 }
 ALL = {**CONVOLUTIONAL, **ATTENTION_FREE, **ATTENTION}
 
 
-def make(family: str, seed: int = 0) -> tuple[nn.Module, str, str, torch.Tensor]:
-    """A network, two of its layers, and two images for it."""
+def without(model: nn.Module, above: tuple[str, ...], head: str, image: torch.Tensor) -> nn.Module:
+    """The network itself without what lies above some layer.
+
+    Parameters
+    ----------
+    above : names of modules, or what stays of a sequence of them, as ``features[:3]``
+    head : name of what is on top, for which a dense layer comes
+    image : that the network takes
+    """
+    for name in (*above, head):
+        path, _, end = name.removesuffix("]").partition("[:")
+        parent, _, own = path.rpartition(".")
+        before = model.get_submodule(path)
+        instead = before[: int(end)] if end else nn.LazyLinear(10) if name == head else nn.Identity()
+        setattr(model.get_submodule(parent), own, instead.to(image.dtype))
+    model.eval()(image)
+    return model.requires_grad_(False)
+
+
+@cache
+def make(family: str) -> tuple[nn.Module, str, str, torch.Tensor]:
+    """A network, two of its layers, and two images for it: the same for all tests, which leave it as it is."""
     build, layer, lower = ALL[family]
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     model = build().eval().double().requires_grad_(False)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -131,4 +181,7 @@ def make(family: str, seed: int = 0) -> tuple[nn.Module, str, str, torch.Tensor]
         else:
             parameter.normal_(0, (1.5 / parameter[0].numel()) ** 0.5)
     size = 56 if family == "timm DINOv2" else 96 if family == "Inception" else SIZE
-    return model, layer, lower, torch.randn(2, 3, size, size, dtype=torch.float64)
+    images = torch.randn(2, 3, size, size, dtype=torch.float64)
+    if family in ABOVE:
+        without(model, *ABOVE[family], images)
+    return model, layer, lower, images

@@ -1,5 +1,7 @@
 """AttnLRP against its rules written out as sums over matrices, and on networks that compute the same in other ways."""
 
+import copy
+
 import pytest
 import small_families as families
 import timm
@@ -143,6 +145,7 @@ def test_fused_attention_makes_no_difference():
     found = []
     for fused in (True, False):
         model, layer, lower, images = families.make("timm ViT")
+        model = copy.deepcopy(model)
         for module in model.modules():
             if isinstance(module, timm.layers.Attention):
                 module.fused_attn = fused
