@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from torch import nn
 
+    from pure_cli.stages.virtual_module import EditedNetwork, VirtualMaps
     from pure_cli.stages.virtual_neurons import VirtualNeuron, VirtualNeurons
 
 MODEL_MARK = "/"  # in addresses that name a layer, and a model perhaps
@@ -147,6 +148,52 @@ class Workspace(Displayed, StageMethods):
         virtual = self.virtual_neurons(one.layer)
         return virtual.of(one.first) if one.number is None else virtual[f"{one.first}.{one.number}"]
 
+    def virtual(self, layer: str, neuron: int | str, device: str = "auto") -> VirtualMaps:
+        """A neuron as a `torch.nn.Module`: from images to the maps of its virtual neurons, (B, V + 1, H, W).
+
+        They add up to the neuron's own map; the last is what belongs to none of them. Whose they are, `choose` says.
+
+        Parameters
+        ----------
+        neuron : its number
+        device : auto, cpu, cuda or mps
+
+        Raises
+        ------
+        PureError
+            It has no virtual neurons, or they are stale or of features that need crops.
+        """
+        from pure_cli.artifacts import read_collected
+        from pure_cli.core.neurons import parse_neurons
+        from pure_cli.stages.virtual_module import VirtualMaps, open_reader
+
+        reader = open_reader(self.store, layer, device)
+        (number,) = parse_neurons(str(neuron), read_collected(self.store).layers[layer].neurons, layer)
+        return VirtualMaps(reader, int(number))
+
+    def edit(
+        self, silence: Sequence[str] = (), scale: Mapping[str, float] | None = None, device: str = "auto"
+    ) -> AbstractContextManager[EditedNetwork]:
+        """A context with the network in which virtual neurons are silenced or scaled.
+
+        ``with study.edit(silence=["layer4/201.2"]) as model: logits = model(images)``: neuron 201 goes on with its
+        other parts. Without edits, what it gives is equal to the bit.
+
+        Parameters
+        ----------
+        silence : addresses of virtual neurons, or of whole neurons
+        scale : address to factor
+        device : auto, cpu, cuda or mps
+
+        Raises
+        ------
+        PureError
+            There is no such virtual neuron, it is named twice, or it is a direction.
+        """
+        from pure_cli.stages.virtual_module import edited
+
+        return edited(self.store, [silence] if isinstance(silence, str) else silence, scale, device)
+
     def virtual_neuron_tables(self, members: bool = False, **options: Any) -> list[dict[str, Any]]:
         """A table for each clustering that ``pure cluster`` with these options makes, the most clearly split neurons
         first, with `members` with images and lower channels; see `pure_cli.stages.cluster.tables`."""
@@ -219,7 +266,7 @@ class Workspace(Displayed, StageMethods):
         require_trusted(parse_model(remembered["model"]))
         return {**remembered, **options}
 
-    def _do(self, stage: str, options: dict[str, Any], progress: bool | Progress) -> Outcome:
+    def do(self, stage: str, options: dict[str, Any], progress: bool | Progress = True) -> Outcome:
         """A stage with options, of which those that are None say nothing."""
         given = config.by_setting({name: value for name, value in options.items() if value is not None}, f"{stage}()")
         if stage == "collect":
@@ -264,4 +311,4 @@ class Workspace(Displayed, StageMethods):
         ----------
         content : as `pure_cli.config.read_config` gives it
         """
-        return [getattr(self, stage)(**config.stage_options(content, stage)) for stage in config.stages_of(content)]
+        return [self.do(stage, config.stage_options(content, stage)) for stage in config.stages_of(content)]

@@ -30,7 +30,8 @@ RAISES = "Raises\n------\nPureError\n    What is asked for cannot be: a sentence
 class StageMethods:
     """A method for each stage."""
 
-    def _do(self, stage: str, options: dict[str, Any], progress: Progress) -> Outcome:
+    def do(self, stage: str, options: dict[str, Any], progress: Progress = True) -> Outcome:
+        """Do a stage, by its name."""
         raise NotImplementedError
 
 
@@ -80,16 +81,19 @@ def add_method(cls: type, name: str) -> None:
     def method(self: StageMethods, *given: Any, progress: Progress = True, **options: Any) -> Any:
         positional = [option.name for option in options_of(stage.settings) if option.argument]
         if len(given) > len(positional):
-            raise TypeError(f"{name}() takes {len(positional)} positional arguments but {len(given)} were given")
-        return self._do(name, {**dict(zip(positional, given, strict=False)), **options}, progress)
+            raise TypeError(
+                f"{method.__name__}() takes {len(positional)} positional arguments but {len(given)} were given"
+            )
+        return self.do(name, {**dict(zip(positional, given, strict=False)), **options}, progress)
 
     shown = inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=True, annotation=PROGRESS)
     told = textwrap.fill(f"What was done. {stage.returns}", WIDTH, initial_indent="    ", subsequent_indent="    ")
     returns = f"Returns\n-------\nOutcome\n{told.rstrip()}"
-    method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
+    called = stage.method or name
+    method.__name__, method.__qualname__ = called, f"{cls.__name__}.{called}"
     method.__doc__ = docstring_of(stage.settings, TELLS, returns, RAISES)
     method.__signature__ = signature_of(stage.settings, "Outcome", shown)  # type: ignore[attr-defined]
-    setattr(cls, name, method)
+    setattr(cls, called, method)
 
 
 def stub() -> str:
@@ -104,11 +108,14 @@ def stub() -> str:
         "from pure_cli.stages.outcome import Outcome",
         "",
         "class StageMethods:",
-        f"    def _do(self, stage: str, options: dict[str, Any], progress: {PROGRESS}) -> Outcome: ...",
+        "    def do(",
+        f"        self, stage: str, options: dict[str, Any], progress: {PROGRESS} = True",
+        "    ) -> Outcome: ...",
     ]
     for name in config.stage_names():
-        signature = getattr(StageMethods, name).__signature__
-        lines.append(f"    def {name}(")
+        called = STAGES[name].method or name
+        signature = getattr(StageMethods, called).__signature__
+        lines.append(f"    def {called}(")
         starred = False
         for parameter in signature.parameters.values():
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY and not starred:
@@ -118,7 +125,7 @@ def stub() -> str:
             usual = "" if parameter.default is inspect.Parameter.empty else f" = {_literal(parameter.default)}"
             lines.append(f"        {text}{usual},")
         lines.append(f"    ) -> {signature.return_annotation}:")
-        lines += [f"        {line}".rstrip() for line in f'"""{getattr(StageMethods, name).__doc__}\n"""'.split("\n")]
+        lines += [f"        {line}".rstrip() for line in f'"""{getattr(StageMethods, called).__doc__}\n"""'.split("\n")]
         lines.append("")
     return "\n".join(lines)
 

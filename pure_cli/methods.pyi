@@ -7,7 +7,9 @@ from typing import Any, Literal
 from pure_cli.stages.outcome import Outcome
 
 class StageMethods:
-    def _do(self, stage: str, options: dict[str, Any], progress: bool | Callable[[int, int], None]) -> Outcome: ...
+    def do(
+        self, stage: str, options: dict[str, Any], progress: bool | Callable[[int, int], None] = True
+    ) -> Outcome: ...
     def collect(
         self,
         *,
@@ -30,12 +32,12 @@ class StageMethods:
         interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        force: bool = False,
-        verify: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
         workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
         strict: bool = False,
         seed: int = 0,
         progress: bool | Callable[[int, int], None] = True,
@@ -77,13 +79,13 @@ class StageMethods:
         interpolation : nearest, bilinear or bicubic.
         mean : On the scale 0 to 1.
         std : On the scale 0 to 1.
-        force : Compute anew what is up to date.
-        verify : Read all images again: does any differ from the collected?
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
         workers : Processes that decode images. [default: one a core, 8 at most]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
         strict : Stop at the first image that cannot be read.
         seed : Of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
@@ -109,12 +111,12 @@ class StageMethods:
         limit: int | None = None,
         sample: int = 8,
         out: Path | str | None = None,
-        force: bool = False,
-        verify: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
         workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
         seed: int = 0,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
@@ -128,13 +130,13 @@ class StageMethods:
         limit : Use N images only, spread evenly over the data.
         sample : For nmf: positions drawn from each image. [default: 8]
         out : A .safetensors file. [default: directions/LAYER/HOW-M.safetensors in the workspace]
-        force : Compute anew what is up to date.
-        verify : Read all images again: does any differ from the collected?
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
         workers : Processes that decode images. [default: one a core, 8 at most]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
         seed : Of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
@@ -158,12 +160,12 @@ class StageMethods:
         budget: float = 1.0,
         grouping: Path | str | None = None,
         latex: bool = False,
-        force: bool = False,
-        verify: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
         workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
         seed: int = 0,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
@@ -177,13 +179,13 @@ class StageMethods:
         grouping : A .csv file with a line class,group for each class: groups are the meanings. [default: the
             classes]
         latex : Write the tables as LaTeX too.
-        force : Compute anew what is up to date.
-        verify : Read all images again: does any differ from the collected?
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
         workers : Processes that decode images. [default: one a core, 8 at most]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
         seed : Of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
@@ -211,12 +213,12 @@ class StageMethods:
         position: Literal["all", "max"] = "all",
         precision: Literal["float32", "bfloat16"] = "float32",
         store: Literal["float32", "float16"] = "float32",
-        force: bool = False,
-        verify: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
         workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
         """Attribute each neuron's activation to the channels of a lower layer, for all its references.
@@ -240,13 +242,13 @@ class StageMethods:
         precision : float32, or bfloat16: about 1.5 times as fast where the processor has it, with other results;
             for gradient-x-input. [default: float32]
         store : float32, or float16: relevances take half of the disk. [default: float32]
-        force : Compute anew what is up to date.
-        verify : Read all images again: does any differ from the collected?
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
         workers : Processes that decode images. [default: one a core, 8 at most]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 
@@ -271,12 +273,12 @@ class StageMethods:
         embedder_weights: Path | str | None = None,
         embedder_size: int | None = None,
         crop: Literal["crp", "activation", "none"] = "crp",
-        force: bool = False,
-        verify: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
         workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
         """Embed every reference image, cut to what the neuron saw of it, with a foundation model.
@@ -296,13 +298,13 @@ class StageMethods:
         embedder_size : Side of its input. [default: its own; 224 for dinov2]
         crop : What to embed: crp, cut to what the neuron saw by its heatmap; activation, by its map (far cheaper);
             none, the whole image. [default: crp]
-        force : Compute anew what is up to date.
-        verify : Read all images again: does any differ from the collected?
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
         workers : Processes that decode images. [default: one a core, 8 at most]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 
@@ -412,11 +414,11 @@ class StageMethods:
         images: int = 8,
         format: Literal["png", "pdf", "svg"] = "png",
         out: Path | str | None = None,
-        force: bool = False,
-        verify: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        force: bool = False,
+        verify: bool = False,
         seed: int = 0,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
@@ -439,12 +441,12 @@ class StageMethods:
         images : Images in a row, 8 at most. [default: 8]
         format : png, pdf or svg. [default: png]
         out : Folder of the figures. [default: figures in the workspace]
-        force : Compute anew what is up to date.
-        verify : Read all images again: does any differ from the collected?
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
         seed : Of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
@@ -469,12 +471,12 @@ class StageMethods:
         limit: int | None = None,
         quantiles: int = 10,
         per_quantile: int = 20,
-        force: bool = False,
-        verify: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
         workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
         seed: int = 0,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
@@ -490,13 +492,13 @@ class StageMethods:
         quantiles : Into how many parts, of as many images each, the range of activation is cut. [default: 10]
         per_quantile : Images of each neuron in each part whose circuits are computed, drawn at random; 0: all on
             which it fires. [default: 20]
-        force : Compute anew what is up to date.
-        verify : Read all images again: does any differ from the collected?
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
         workers : Processes that decode images. [default: one a core, 8 at most]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
         seed : Of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
@@ -525,12 +527,12 @@ class StageMethods:
         sample: int = 0,
         embed: bool = False,
         latex: bool = False,
-        force: bool = False,
-        verify: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
         workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
         seed: int = 0,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
@@ -556,13 +558,13 @@ class StageMethods:
         sample : ms: over N images of the whole data set too. [default: 0]
         embed : Make the embeddings that are missing on the way.
         latex : Write the tables as LaTeX too.
-        force : Compute anew what is up to date.
-        verify : Read all images again: does any differ from the collected?
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
         workers : Processes that decode images. [default: one a core, 8 at most]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
         seed : Of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
@@ -572,6 +574,48 @@ class StageMethods:
         Outcome
             What was done. ``details["tables"]`` has the measurements, ``details["folders"]`` where they are as
             files.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def effects(
+        self,
+        *,
+        silence: str | Sequence[str] | None = None,
+        scale: str | Sequence[str] | None = None,
+        data: Path | str | None = None,
+        limit: int | None = None,
+        out: Path | str | None = None,
+        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        workers: int | None = None,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Compare what the network gives for images with what it gives when virtual neurons are silenced or scaled.
+
+        Parameters
+        ----------
+        silence : Virtual neurons that count nothing, as in layer4/201.2, or a list of several.
+        scale : ADDRESS=FACTOR: virtual neurons that count so much, or a list of several.
+        data : Images, as of `pure collect --data`. [default: those of the workspace]
+        limit : Use N images only, spread evenly over the data.
+        out : A .csv file. [default: edit.csv there]
+        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        workers : Processes that decode images. [default: one a core, 8 at most]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["tables"]`` has the change of each output, ``details["file"]`` all of them.
 
         Raises
         ------

@@ -7,7 +7,7 @@ import pytest
 
 from pure_cli import PureError, Workspace, api, config, methods
 from pure_cli.commands.usage import whole
-from pure_cli.registry import COMMANDS
+from pure_cli.registry import COMMANDS, STAGES
 from pure_cli.settings.export import MembersSettings
 from pure_cli.stages.outcome import Outcome
 
@@ -33,7 +33,7 @@ def test_the_stub_is_what_the_declarations_give():
 
 @pytest.mark.parametrize("stage", config.stage_names())
 def test_a_method_has_the_options_of_its_command_with_their_help_and_defaults(stage):
-    method, options = getattr(Workspace, stage), config.known_options(stage)
+    method, options = getattr(Workspace, STAGES[stage].method or stage), config.known_options(stage)
     parameters = {name: one for name, one in inspect.signature(method).parameters.items() if name not in SELF}
     command = {option.name: option for option in whole(stage, COMMANDS[stage]).params}
     assert parameters.keys() == options.keys()

@@ -207,7 +207,7 @@ class Session:
             options = self.options(stage)
             if not verify:
                 options.pop("verify", None)
-            return getattr(self.workspace, stage)(progress=progress, **options)
+            return self.workspace.do(stage, options, progress)
 
     def report(self, outcome: "Outcome", what: str, **more: Any) -> None:
         """Tell what a stage did, as a JSON object too where that was asked for."""

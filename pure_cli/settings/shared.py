@@ -112,8 +112,8 @@ class Settings(Options):
     verify: bool = option(False, "Read all images again: does any differ from the collected?", panel=RUNNING)
 
 
-class OnDevice(Settings):
-    """Settings of a stage that runs the network."""
+class Computing(Options):
+    """How the network is run."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto",
@@ -132,17 +132,20 @@ class OnDevice(Settings):
     )
 
 
-class Running(OnDevice):
-    """Settings of a stage that runs the network on many images, which processes decode."""
+class Decoding(Computing):
+    """How the network is run on many images, which processes decode."""
 
     workers: int | None = option(
-        None,
-        "Processes that decode images.",
-        metavar="N",
-        panel=RUNNING,
-        otherwise="one a core, 8 at most",
-        ge=0,
+        None, "Processes that decode images.", metavar="N", panel=RUNNING, otherwise="one a core, 8 at most", ge=0
     )
+
+
+class OnDevice(Settings, Computing):
+    """Settings of a stage that runs the network, and keeps results."""
+
+
+class Running(OnDevice, Decoding):
+    """Settings of a stage that runs the network on many images, and keeps results."""
 
     @property
     def running(self) -> dict[str, Any]:

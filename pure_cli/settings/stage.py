@@ -22,6 +22,7 @@ class Stage:
     on_demand : ``pure run`` does it only where the file has a section for it
     returns : what ``details`` of its `Outcome` have, for the docstring of the method
     reads_only : it changes nothing in the workspace, and waits for nobody
+    method : its name in Python, where that is not the name of the file
     place : of its function (store, settings, progress), as ``module:function``, where that is not
         ``pure_cli.stages.NAME:NAME``
     """
@@ -32,6 +33,7 @@ class Stage:
     on_demand: bool = False
     returns: str = ""
     reads_only: bool = False
+    method: str = ""
     place: str = ""
 
     def function(self, name: str) -> Callable[..., Any]:

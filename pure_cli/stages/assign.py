@@ -12,7 +12,6 @@ import numpy as np
 from pure_cli.artifacts import (
     Assignment,
     Clustering,
-    clustering_path,
     need_clusterings,
     need_layers,
     read_assignments,
@@ -20,17 +19,15 @@ from pure_cli.artifacts import (
 )
 from pure_cli.core.assignment import Assigner
 from pure_cli.core.directions import module_of
-from pure_cli.core.features import Kind
 from pure_cli.core.neurons import choose_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import values_at
-from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
 from pure_cli.settings.assign import AssignSettings
 from pure_cli.stages.assignment.scores import scores_of_all
 from pure_cli.stages.assignment.tables import table_of
-from pure_cli.stages.inputs.choice import chosen, there_are
+from pure_cli.stages.inputs.choice import meant_features, there_are
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.stages.outcome import Outcome, Progress, silent
@@ -128,15 +125,7 @@ def _task(
     there: Assignment | None,
     settings: AssignSettings,
 ) -> AssignmentTask:
-    choice = chosen(sources.store, layer, clusterings)
-    if Kind.of(choice.features).is_embedding:
-        raise PureError(
-            f"The virtual neurons of '{layer}' are by {choice.features} embeddings, which say nothing of other images. "
-            "Choose others with `pure choose --features`."
-        )
-    clustering = clusterings[clustering_path(layer, choice.features, choice.k)]
-    source = sources.features_of(layer, choice.features)
-    source.require_current(clustering)
+    source, clustering = meant_features(sources, layer, clusterings)
     count = sources.collected.layers[layer].neurons
     neurons = choose_neurons(settings.neurons, clustering.neuron, count, layer, "virtual neurons", "pure cluster", True)
     how = settings.model_dump(mode="json", include={"limit", "quantiles", "per_quantile", "seed"})

@@ -103,7 +103,7 @@ def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path,
 
     monkeypatch.setattr(api.Workspace, "_run", note)
     monkeypatch.setattr(api.Workspace, "virtual_neuron_tables", lambda *_, **__: [])
-    every = "\n".join(f"{stage}: {{}}" for stage in ("embed", "calibrate", "choose", "assign", "export"))
+    every = "\n".join(f"{stage}: {{}}" for stage in ("embed", "calibrate", "choose", "assign", "edit", "export"))
     more = "evaluate: {metric: labels}\ndirections: {how: pca}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")
     answer = cli("run", "-c", tmp_path / "study.yaml", "-w", tmp_path / "w")

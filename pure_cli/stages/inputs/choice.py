@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pure_cli.artifacts import Choice, Clustering, Collected, read_calibrations, read_choices
+from pure_cli.artifacts import Choice, Clustering, Collected, clustering_path, read_calibrations, read_choices
 from pure_cli.core.directions import module_of
-from pure_cli.core.features import PURE
+from pure_cli.core.features import PURE, Kind
 from pure_cli.core.neurons import parse_addresses
 from pure_cli.errors import PureError
 from pure_cli.models.spec import short_names
 from pure_cli.settings.shared import AUTO
+from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.workspace import Store
 
 PAPER = Choice(PURE, 2)
@@ -49,6 +50,28 @@ def chosen(store: Store, layer: str, clusterings: Mapping[str, Clustering]) -> C
             "Run `pure cluster` with these, or `pure choose` others."
         )
     return made
+
+
+def meant_features(
+    sources: Sources, layer: str, clusterings: Mapping[str, Clustering]
+) -> tuple[FeatureSource, Clustering]:
+    """The clustering that addresses of a layer mean, and its features, which can be computed of any image.
+
+    Raises
+    ------
+    PureError
+        As of `chosen`; it is stale, or of features that need crops.
+    """
+    choice = chosen(sources.store, layer, clusterings)
+    if Kind.of(choice.features).is_embedding:
+        raise PureError(
+            f"The virtual neurons of '{layer}' are by {choice.features} embeddings, which say nothing of other images. "
+            "Choose others with `pure choose --features`."
+        )
+    clustering = clusterings[clustering_path(layer, choice.features, choice.k)]
+    source = sources.features_of(layer, choice.features)
+    source.require_current(clustering)
+    return source, clustering
 
 
 def _usual(choice: Choice) -> tuple[bool, bool, bool, int]:

@@ -73,7 +73,7 @@ class LayerScores:
         self._rule = self._chosen(example)
         outputs, labels = self._outputs(example), listing.labels[listing.index]
         if settings.target is None:
-            reason = _no_outputs(listing, labels, outputs)
+            reason = why_no_outputs(listing, labels, outputs)
             self._by_label = not reason
             told = "labels (--target)" if self._by_label else f"predicted classes (--target): {reason}"
             self.notes.append(f"Relevance is that for the images' {told}.")
@@ -184,7 +184,7 @@ class LayerScores:
         return output.shape[1]
 
 
-def _no_outputs(listing: Listing, labels: np.ndarray, outputs: int) -> str:
+def why_no_outputs(listing: Listing, labels: np.ndarray, outputs: int) -> str:
     """Why the labels do not say which of the outputs they are; "" where they do."""
     if labels.min(initial=0) < 0:
         return _unlabelled(labels)

@@ -13,7 +13,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.models.trust import require_trusted
-from pure_cli.settings.shared import Running
+from pure_cli.settings.shared import Decoding
 from pure_cli.waiting import waiting_for
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Network:
         return requested or max(1, usual // share)
 
 
-def workers_of(how: Running) -> int:
+def workers_of(how: Decoding) -> int:
     """Processes that decode images."""
     from pure_cli.data.loader import default_workers
 

@@ -1,0 +1,44 @@
+"""A network in which some channels of a layer count more or less, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from pure_cli.core.hooks import Hook, hooked
+from pure_cli.core.layout import axis_of
+from pure_cli.core.structure import ends_dense, learn
+
+Factors = Mapping[int, torch.Tensor]
+"""Channel to what it is multiplied with, (B,) for the images of a batch."""
+
+
+@contextmanager
+def channels_scaled(model: nn.Module, images: torch.Tensor, factors: Mapping[str, Factors]) -> Iterator[None]:
+    """A context in which the network computes with other channels for these images.
+
+    Parameters
+    ----------
+    model : in eval mode
+    images : (B, 3, H, W) float
+    factors : by layer
+    """
+    learn(model, images)
+    size = (images.shape[-2], images.shape[-1])
+    with hooked(model, {layer: _scale(model, layer, size, own) for layer, own in factors.items()}):
+        yield
+
+
+def _scale(model: nn.Module, layer: str, size: tuple[int, int], factors: Factors) -> Hook:
+    def hook(output: torch.Tensor) -> torch.Tensor:
+        axis = 1 + axis_of(output, size, ends_dense(model, layer))
+        changed = output.movedim(axis, 1)
+        scale = torch.ones(changed.shape[:2], dtype=changed.dtype, device=changed.device)
+        for channel, factor in factors.items():
+            scale[:, channel] = factor.to(scale)
+        return (changed * scale.reshape(*scale.shape, *[1] * (changed.ndim - 2))).movedim(1, axis)
+
+    return hook

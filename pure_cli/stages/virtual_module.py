@@ -1,0 +1,250 @@
+"""Virtual neurons as parts of a network: what each of them adds on any image, and the network without some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pure_cli.artifacts import Clustering, need_clusterings, need_layers
+from pure_cli.core.assignment import Assigner
+from pure_cli.core.circuits import Circuits, forward_to
+from pure_cli.core.directions import AT, module_of
+from pure_cli.core.editing import channels_scaled
+from pure_cli.core.forward import run
+from pure_cli.core.neurons import parse_addresses, parse_virtual, virtual_of
+from pure_cli.errors import PureError
+from pure_cli.stages.inputs.choice import meant_features, require_model, there_are
+from pure_cli.stages.inputs.features import FeatureSource, Sources
+from pure_cli.stages.relevances.image_features import ImageFeatures
+from pure_cli.stages.runtime.images import first_image
+from pure_cli.stages.runtime.network import Network, open_network
+from pure_cli.workspace import Store
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass
+class CircuitReader:
+    """Which virtual neurons the circuits of a layer's neurons belong to, on images that a network is given.
+
+    Attributes
+    ----------
+    network : as it was loaded
+    rule, features : by which circuits are computed, and what of them is compared
+    """
+
+    layer: str
+    source: FeatureSource
+    clustering: Clustering
+    network: Network
+    rule: str
+    features: ImageFeatures
+    _assigners: dict[int, Assigner | None] = field(default_factory=dict)
+
+    def assigner(self, neuron: int) -> Assigner | None:
+        """Of a neuron; None where no reference has a virtual neuron.
+
+        Raises
+        ------
+        PureError
+            It was not clustered.
+        """
+        if neuron not in self._assigners:
+            place = int(np.searchsorted(self.clustering.neuron, neuron))
+            if place == len(self.clustering.neuron) or self.clustering.neuron[place] != neuron:
+                raise PureError(
+                    f"Neuron {neuron} of '{self.layer}' has no virtual neurons yet. "
+                    f"Run `pure cluster --layer {self.layer} --neurons {neuron}` first."
+                )
+            labels = self.clustering.label[place]
+            (points,) = self.source.rows(np.array([neuron]))
+            self._assigners[neuron] = Assigner.of(points, labels) if (labels >= 0).any() else None
+        return self._assigners[neuron]
+
+    def shares(self, images: torch.Tensor, neurons: Iterable[int]) -> dict[int, torch.Tensor]:
+        """(B, V + 1) of each neuron: how much its circuits belong to its virtual neurons, and at last to none.
+
+        Parameters
+        ----------
+        images : (B, 3, H, W) float, as the model takes them; their gradients end here
+        """
+        from pure_cli.models.rules import circuits_for, in_force
+
+        wanted, module, found = list(neurons), module_of(self.layer), {}
+        with in_force(self.rule, self.network.model):
+            circuits: Circuits = circuits_for(
+                self.rule, self.network.model, images.detach(), module, self.features.every_lower_layer,
+                self.network.neurons(self.layer), self.network.bounds[module],
+            )  # fmt: skip
+            activations = self.features.activations(circuits)
+            for neuron in wanted:
+                which = torch.full((len(images),), neuron, device=images.device)
+                relevances = self.features.relevances(circuits, which, last=neuron == wanted[-1])
+                points = {**activations, **relevances}[self.source.features]
+                fires = (circuits.firing[:, neuron] > 0).any(dim=-1).cpu().numpy()
+                found[neuron] = torch.from_numpy(self._shares(neuron, points, fires)).to(images.device)
+        return found
+
+    def _shares(self, neuron: int, points: np.ndarray, fires: np.ndarray) -> np.ndarray:
+        assigner = self.assigner(neuron)
+        if assigner is None:
+            return np.ones((len(points), 1))
+        shares = assigner.shares(points)
+        shares[~fires] = 0
+        shares[~fires, -1] = 1
+        return shares
+
+
+def open_reader(store: Store, layer: str, device: str = "auto") -> CircuitReader:
+    """What reads the circuits of a layer, by the virtual neurons that addresses mean.
+
+    Raises
+    ------
+    PureError
+        No virtual neurons, stale ones, or those of features that need crops.
+    """
+    sources, clusterings = Sources(store), need_clusterings(store)
+    need_layers([layer], there_are(clusterings.values()), "cluster")
+    source, clustering = meant_features(sources, layer, clusterings)
+    network = open_network(sources.collected, device)
+    network.bound_of(layer, first_image(sources.listing([layer]), network))
+    how = sources.attributed[layer].provenance.settings
+    features = ImageFeatures({source.features: source.lower_layers}, how.get("position") == "max")
+    return CircuitReader(layer, source, clustering, network, how["rule"], features)
+
+
+class VirtualMaps(nn.Module):
+    """From images to the activation maps of a neuron's virtual neurons, which add up to that of the neuron.
+
+    An image's circuit says how much it belongs to each virtual neuron (`pure_cli.core.assignment.Assigner`); each has
+    this share of the neuron's map. Gradients go through the map, and not through the shares.
+
+    Attributes
+    ----------
+    addresses : of the parts; the last is what belongs to none of them
+    """
+
+    def __init__(self, reader: CircuitReader, neuron: int):
+        super().__init__()
+        self.neuron, self._reader = neuron, reader
+        assigner = reader.assigner(neuron)
+        count = len(assigner.centroids) if assigner else 0
+        self.addresses = [*(f"{reader.layer}/{neuron}.{i + 1}" for i in range(count)), f"{reader.layer}/{neuron} none"]
+
+    def shares(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, V + 1) of images (B, 3, H, W) float, as the model takes them."""
+        return self._reader.shares(images, [self.neuron])[self.neuron]
+
+    def activation(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, …) the map of the neuron itself."""
+        network, layer = self._reader.network, self._reader.layer
+        found, _ = forward_to(network.model, images, module_of(layer))
+        read = network.neurons(layer).read(found)[:, self.neuron]
+        return read if torch.is_grad_enabled() and images.requires_grad else read.detach()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, V + 1, H, W), or without H and W, or with one axis for both, as the layer has it."""
+        whole, shares = self.activation(images)[:, None], self.shares(images)
+        return whole * shares.to(whole.dtype).reshape(*shares.shape, *[1] * (whole.ndim - 2))
+
+    def inputs(self, *images: Image.Image) -> torch.Tensor:
+        """Pictures as the model takes them: (B, 3, H, W) float, on its device."""
+        preprocessing = self._reader.network.preprocessing
+        pixels = [torch.from_numpy(preprocessing.geometry(image.convert("RGB"))) for image in images]
+        return self._reader.network.inputs(torch.stack(pixels))
+
+
+class EditedNetwork(nn.Module):
+    """The network of a workspace with some virtual neurons scaled: 0 silences one, 1 leaves it as it is."""
+
+    def __init__(self, network: Network, readers: Mapping[str, CircuitReader], scales: Mapping[str, Any]):
+        super().__init__()
+        self.network, self._readers, self._scales = network, readers, scales
+        self.model = network.model
+
+    @property
+    def layers(self) -> list[str]:
+        """In which something is edited."""
+        return list(self._scales)
+
+    def forward(self, images: torch.Tensor) -> Any:
+        """What the model gives for images (B, 3, H, W) float; to the bit, where nothing is edited."""
+        if not self._scales:
+            return self.model(images)
+        factors = {}
+        for layer, scales in self._scales.items():
+            shares = self._readers[layer].shares(images, scales)
+            factors[module_of(layer)] = {
+                neuron: shares[neuron] @ torch.as_tensor(scale, dtype=torch.float64, device=images.device)
+                for neuron, scale in scales.items()
+            }
+        with channels_scaled(self.model, images, factors):
+            return run(self.model, images)
+
+
+@contextmanager
+def edited(
+    store: Store, silence: Iterable[str] = (), scale: Mapping[str, float] | None = None, device: str = "auto"
+) -> Iterator[EditedNetwork]:
+    """A context with the network in which virtual neurons are silenced or scaled; see `EditedNetwork`.
+
+    Parameters
+    ----------
+    silence : addresses of virtual neurons, or of whole neurons
+    scale : address to factor
+
+    Raises
+    ------
+    PureError
+        There is no such virtual neuron, it is named twice, or it is a direction.
+    """
+    wanted = [*((address, 0.0) for address in silence), *(scale or {}).items()]
+    readers, scales = dict[str, CircuitReader](), dict[str, dict[int, np.ndarray]]()
+    network: Network | None = None
+    seen: set[tuple[str, int, int]] = set()
+    for text, factor in wanted:
+        for layer, neuron, numbers in _meant(store, text):
+            if layer not in readers:
+                readers[layer] = open_reader(store, layer, device)
+                network = network or readers[layer].network
+                readers[layer].network = _one(network, readers[layer].network)
+            assigner = readers[layer].assigner(neuron)
+            count = len(assigner.centroids) if assigner else 0
+            own = scales.setdefault(layer, {}).setdefault(neuron, np.ones(count + 1))
+            parts = virtual_of(neuron, numbers, count, layer) + ([count] if not numbers else [])
+            if any((layer, neuron, part) in seen for part in parts):
+                raise PureError(f"{text} is edited twice. Name each virtual neuron once.")
+            seen |= {(layer, neuron, part) for part in parts}
+            own[parts] = factor
+    network = network or open_network(Sources(store).collected, device)
+    yield EditedNetwork(network, readers, scales)
+
+
+def _one(first: Network, other: Network) -> Network:
+    """The first network, which knows of the other's bounds."""
+    first.bounds.update(other.bounds)
+    return first
+
+
+def _meant(store: Store, text: str) -> Iterator[tuple[str, int, frozenset[int]]]:
+    """Layer, neuron and numbers of virtual neurons that addresses name."""
+    collected = Sources(store).collected
+    require_model(collected, text)
+    layers = {address.layer for address in parse_addresses(text)}
+    if layers == {""} and len(collected.layers) == 1:
+        layers = set(collected.layers)
+    for layer in sorted(layers):
+        if layer not in collected.layers:
+            known = ", ".join(collected.layers)
+            raise PureError(f"'{text}' has to name its layer, as in {next(iter(collected.layers))}/201.2 (of {known}).")
+        if AT in layer or collected.layers[layer].directions:
+            raise PureError(f"The neurons of '{layer}' are directions, which cannot be edited one by one.")
+        for neuron, numbers in parse_virtual(text, collected.layers[layer].neurons, layer).items():
+            yield layer, neuron, numbers
