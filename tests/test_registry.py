@@ -10,10 +10,10 @@ import pytest
 from test_contributing import install
 
 from pure_cli.errors import PureError
-from pure_cli.registry import COMMANDS, EMBEDDERS, METRICS, RULES, SOURCES, TRANSFORMS, Registry
+from pure_cli.registry import COMMANDS, EMBEDDERS, METRICS, RULES, SOURCES, STAGES, TRANSFORMS, Registry
 
 ROOT = Path(__file__).parents[1]
-ALL = (TRANSFORMS, RULES, METRICS, EMBEDDERS, SOURCES, COMMANDS)
+ALL = (TRANSFORMS, RULES, METRICS, EMBEDDERS, SOURCES, STAGES, COMMANDS)
 HEAVY = ("torch", "zennit", "sklearn", "scipy.special", "open_clip", "timm", "matplotlib", "umap")
 LISTS = f"""
 import json, sys

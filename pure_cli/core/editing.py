@@ -42,3 +42,32 @@ def _scale(model: nn.Module, layer: str, size: tuple[int, int], factors: Factors
         return (changed * scale.reshape(*scale.shape, *[1] * (changed.ndim - 2))).movedim(1, axis)
 
     return hook
+
+
+@contextmanager
+def channels_replaced(
+    model: nn.Module, images: torch.Tensor, which: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]
+) -> Iterator[None]:
+    """A context in which some channels of layers have a value of their own at all positions.
+
+    Parameters
+    ----------
+    model, images : as of `channels_scaled`
+    which : by layer, (B, D) bool, the channels of each image
+    values : by layer, (D,) what they are
+    """
+    learn(model, images)
+    size = (images.shape[-2], images.shape[-1])
+    with hooked(model, {layer: _replace(model, layer, size, own, values[layer]) for layer, own in which.items()}):
+        yield
+
+
+def _replace(model: nn.Module, layer: str, size: tuple[int, int], which: torch.Tensor, values: torch.Tensor) -> Hook:
+    def hook(output: torch.Tensor) -> torch.Tensor:
+        axis = 1 + axis_of(output, size, ends_dense(model, layer))
+        before = output.movedim(axis, 1)
+        flat = [1] * (before.ndim - 2)
+        instead = values.to(before).reshape(1, -1, *flat)
+        return torch.where(which.reshape(*which.shape, *flat), instead, before).movedim(1, axis)
+
+    return hook
