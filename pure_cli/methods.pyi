@@ -471,6 +471,7 @@ class StageMethods:
         limit: int | None = None,
         quantiles: int = 10,
         per_quantile: int = 20,
+        figures: int = 16,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
@@ -492,6 +493,7 @@ class StageMethods:
         quantiles : Into how many parts, of as many images each, the range of activation is cut. [default: 10]
         per_quantile : Images of each neuron in each part whose circuits are computed, drawn at random; 0: all on
             which it fires. [default: 20]
+        figures : Of how many neurons to draw a figure, the first ones. [default: 16]
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
@@ -506,7 +508,8 @@ class StageMethods:
         Returns
         -------
         Outcome
-            What was done. ``details["tables"]`` has the share of each virtual neuron in the activation.
+            What was done. ``details["tables"]`` has the share of each virtual neuron, ``details["files"]`` the
+            figures.
 
         Raises
         ------
@@ -541,12 +544,13 @@ class StageMethods:
         Parameters
         ----------
         metric : One, or a list of several. clip, dinov2 or any embeddings in the workspace (separation, by these),
-            correlation (whether distances among references agree with the judge's), labels (whether virtual neurons
-            follow the labels of the images), ms (monoSemanticity score of neurons and of their virtual neurons),
-            planted (what `pure calibrate` measured on units with known meanings), semantics (semanticlens's scores
-            of neurons and of their virtual neurons), separation (distances within and across virtual neurons, the
-            paper's main table), stability (whether other references, or another seed, give the same virtual
-            neurons).
+            causal (whether the circuit of a virtual neuron makes it fire: it is cut out, on images held out from
+            the clustering), correlation (whether distances among references agree with the judge's), labels
+            (whether virtual neurons follow the labels of the images), ms (monoSemanticity score of neurons and of
+            their virtual neurons), planted (what `pure calibrate` measured on units with known meanings), semantics
+            (semanticlens's scores of neurons and of their virtual neurons), separation (distances within and across
+            virtual neurons, the paper's main table), stability (whether other references, or another seed, give the
+            same virtual neurons).
         neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
             201.2. [default: all that the stage before did]
         layer : One, or a list of several. [default: all that the stage before did]

@@ -1,7 +1,7 @@
 """pure assign"""
 
 from pure_cli.commands.command import BEYOND, Command
-from pure_cli.commands.common import Session
+from pure_cli.commands.common import Session, escaped
 from pure_cli.words import counted
 
 
@@ -16,6 +16,9 @@ def assign(session: Session) -> None:
     outcome = session.do("assign")
     session.show_tables(outcome.details["tables"])
     session.report(outcome, f"{counted(outcome.computed, 'neuron')} of {', '.join(outcome.layers)}")
+    if files := outcome.details.get("files"):
+        more = f" and {len(files) - 1} more beside it" if len(files) > 1 else ""
+        session.say(f"  {escaped(files[0] + more)}")
 
 
 COMMAND = Command(assign, order=95, panel=BEYOND, settings="pure_cli.settings.assign:AssignSettings")

@@ -25,8 +25,9 @@ class AssignSettings(Running, OfNeurons):
         metavar="N",
         ge=0,
     )
+    figures: int = option(16, "Of how many neurons to draw a figure, the first ones.", metavar="N", ge=0)
     seed: int = seed_option()
 
 
-RETURNS = '``details["tables"]`` has the share of each virtual neuron in the activation.'
+RETURNS = '``details["tables"]`` has the share of each virtual neuron, ``details["files"]`` the figures.'
 STAGE = Stage(AssignSettings, order=75, unit="steps", on_demand=True, returns=RETURNS)

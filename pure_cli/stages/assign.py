@@ -25,6 +25,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import values_at
 from pure_cli.provenance import Provenance
 from pure_cli.settings.assign import AssignSettings
+from pure_cli.stages.assignment.figures import draw_all
 from pure_cli.stages.assignment.scores import scores_of_all
 from pure_cli.stages.assignment.tables import table_of
 from pure_cli.stages.inputs.choice import meant_features, there_are
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     import torch
 
 SHARE, HARD = "share", "hard"
+FOLDER = "assign"  # of the figures
 
 
 def assign(store: Store, settings: AssignSettings, progress: Progress = silent) -> Outcome:
@@ -70,10 +72,18 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent) 
             new = _computed(task, network, outcome.notes, progress)
             there[task.layer] = task.valid.joined(new) if task.valid else new
             write_assignments(store, there)
+            outcome.details.setdefault("files", []).extend(_figures(task, there[task.layer], network))
     drop_unneeded(store, "assign", lambda work: False)
     outcome.details["tables"] = [table_of(there[task.layer], task.layer, task.neurons) for task in tasks]
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _figures(task: AssignmentTask, assignment: Assignment, network: Network) -> list[str]:
+    """Of the first of the neurons that are new."""
+    drawn = task.missing[: task.settings.figures]
+    folder, collected = task.source.store.root / FOLDER, task.sources.collected
+    return draw_all(assignment, task.layer, drawn, task.listing, collected, network.preprocessing, folder)
 
 
 @dataclass(frozen=True)

@@ -169,3 +169,24 @@ def test_features_that_need_crops_are_refused(tiny):
     with pytest.raises(PureError, match="say nothing of other images"):
         tiny.assign(workers=0)
     tiny.choose(features="pure")
+
+
+def test_the_figure_has_bars_as_long_as_the_shares_and_a_frame_for_each_image(paths):
+    from matplotlib.colors import to_hex
+
+    from pure_cli.views.assignment import BAR, IMAGES, Part, colour_of, draw
+
+    outcome = paths.assign(per_quantile=3, quantiles=4, workers=0, device="cpu", figures=1, force=True)
+    (file,) = outcome.details["files"]
+    assert file.endswith("assign/upper/neuron-0000.png")
+    assert Image.open(file).size[0] == 1400
+    pictures = [np.full((6, 4, 3), 90, np.uint8)] * (IMAGES + 2)
+    hard = [0, 1, -1] + [0] * (IMAGES - 1)
+    parts = [Part("2 … 3", "7 images", np.array([0.5, 0.2, 0.3]), pictures, hard), Part("–", "0 images", None, [], [])]
+    (axes,) = draw("a", "b", ["0.1", "0.2", "none"], parts).axes
+    bars = [patch for patch in axes.patches if patch.get_height() == pytest.approx(0.2)]
+    assert [bar.get_width() / BAR for bar in bars] == pytest.approx([0.5, 0.2, 0.3])
+    assert len({to_hex(bar.get_facecolor()) for bar in bars}) == 3
+    frames = [to_hex(patch.get_edgecolor()) for patch in axes.patches if not patch.get_fill()]
+    assert len(frames) == IMAGES == len(axes.images)
+    assert frames[:3] == [colour_of(virtual, 3).lower() for virtual in (0, 1, -1)]

@@ -1,0 +1,71 @@
+"""Figures of an assignment, a file for each neuron."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pure_cli.artifacts import Assignment, Collected
+from pure_cli.core.preprocessing import Preprocessing
+from pure_cli.data.listing import Listing
+from pure_cli.files import disk_errors
+from pure_cli.models.spec import parse_model
+from pure_cli.stages.assignment.tables import NONE, carried
+from pure_cli.words import counted
+
+if TYPE_CHECKING:
+    from pure_cli.views.assignment import Part
+
+
+def draw_all(
+    assignment: Assignment,
+    layer: str,
+    neurons: np.ndarray,
+    listing: Listing,
+    collected: Collected,
+    preprocessing: Preprocessing,
+    folder: Path,
+) -> list[str]:
+    """Draw the figures of some neurons; their files."""
+    from pure_cli.views.assignment import draw
+    from pure_cli.views.style import save
+
+    files = []
+    with disk_errors(folder / layer):
+        (folder / layer).mkdir(parents=True, exist_ok=True)
+    model = parse_model(collected.origin["model"]).short
+    for neuron in neurons.tolist():
+        place = int(np.searchsorted(assignment.neuron, neuron))
+        count = int(assignment.hard[place].max(initial=-1)) + 1
+        names = [*(f"{neuron}.{virtual + 1}" for virtual in range(count)), NONE]
+        own = collected.layers[layer].name_of(neuron)
+        title = " · ".join(filter(None, [layer, f"neuron {neuron}", own]))
+        file = folder / layer / f"neuron-{neuron:04d}.png"
+        parts = [_part(assignment, place, quantile, count, listing, preprocessing)
+                 for quantile in reversed(range(assignment.count.shape[1]))]  # fmt: skip
+        save(draw(title, f"{model} · {assignment.provenance.settings['data']}", names, parts), file)
+        files.append(str(file))
+    return files
+
+
+def _part(
+    assignment: Assignment, place: int, quantile: int, count: int, listing: Listing, preprocessing: Preprocessing
+) -> Part:
+    """A quantile of the images on which a neuron fires."""
+    from pure_cli.data.loader import decode_one
+    from pure_cli.views.assignment import IMAGES, Part
+
+    low, high = assignment.edge[place, quantile : quantile + 2].tolist()
+    own = np.flatnonzero(assignment.quantile[place] == quantile)
+    shown = own[np.linspace(0, len(own) - 1, min(IMAGES, len(own))).astype(int)] if len(own) else own
+    shares = carried(assignment, place)[quantile]
+    images = [decode_one(listing, int(index), preprocessing) for index in assignment.image[place, shown]]
+    return Part(
+        f"{low:.3g} … {high:.3g}" if len(own) else "–",
+        counted(int(assignment.count[place, quantile]), "image"),
+        np.append(shares[:count], shares[-1]) if np.isfinite(shares).all() else None,
+        [image.transpose(1, 2, 0) for image in images],
+        assignment.hard[place, shown].tolist(),
+    )
