@@ -95,7 +95,8 @@ class Workspace(Displayed, StageMethods):
         from pure_cli.views.tables import as_rich
 
         if not self.store.root.is_dir():
-            return Text(f"Workspace {self.path}: nothing is there yet; collect() comes first.")
+            what = "it is a file" if self.store.root.exists() else "nothing is there yet; collect() comes first"
+            return Text(f"Workspace {self.path}: {what}.")
         found = self.info()
         lines = [f"Workspace {self.path}{inventory.verdict(found['results'])}", *inventory.heading(found)]
         notes = [Text(f"Note: {sentence}", style="yellow") for sentence in [*found["notes"], *found["problems"]]]
@@ -146,7 +147,7 @@ class Workspace(Displayed, StageMethods):
         require_model(read_collected(self.store), text)
         (one,) = found
         virtual = self.virtual_neurons(one.layer)
-        return virtual.of(one.first) if one.number is None else virtual[f"{one.first}.{one.number}"]
+        return virtual[one.first] if one.number is None else virtual[f"{one.first}.{one.number}"]
 
     def virtual(self, layer: str, neuron: int | str, device: str = "auto") -> VirtualMaps:
         """A neuron as a `torch.nn.Module`: from images to the maps of its virtual neurons, (B, V + 1, H, W).

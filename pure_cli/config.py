@@ -29,7 +29,7 @@ def fingerprint(value: Any) -> str:
 @cache
 def stage_names() -> tuple[str, ...]:
     """The stages, in the order in which ``pure run`` does them."""
-    return tuple(sorted(STAGES, key=lambda name: (STAGES[name].order, name)))
+    return tuple(sorted(STAGES.working(), key=lambda name: (STAGES[name].order, name)))
 
 
 def settings_of(stage: str) -> type[Options]:
@@ -47,7 +47,7 @@ def known_options(stage: str) -> dict[str, Option]:
 def _other_names() -> dict[str, str]:
     """Names of options on the command line that are not the setting's: ``n`` is ``references``."""
     found: dict[str, str] = {}
-    for stage in STAGES:
+    for stage in stage_names():
         for option in known_options(stage).values():
             found |= {flag.strip("-").replace("-", "_"): option.name for flag in option.flags if "/" not in flag}
     return {name: setting for name, setting in found.items() if name != setting}
@@ -133,9 +133,11 @@ def read_config(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise PureError(f"{path} must hold 'key: value' lines, such as 'model: resnet50'.")
-    shared = {key for stage in STAGES for key in known_options(stage)}
+    shared = {key for stage in stage_names() for key in known_options(stage)}
     content = _of_file(content, path)
-    content |= {key: _of_file(own, path) for key, own in content.items() if key in STAGES and isinstance(own, dict)}
+    content |= {
+        key: _of_file(own, path) for key, own in content.items() if key in stage_names() and isinstance(own, dict)
+    }
     for key, value in content.items():
         if _is_section(key, value):
             if value is not None and not isinstance(value, dict):
@@ -144,7 +146,7 @@ def read_config(path: Path) -> dict[str, Any]:
                 if inner not in known_options(key):
                     raise unknown(f"key in the section '{key}' of {path}", str(inner), known_options(key))
         elif key not in shared and key not in CONFIG_ONLY and not (key in COMMANDS and isinstance(value, dict)):
-            raise unknown(f"key in {path}", str(key), [*shared, *STAGES, *CONFIG_ONLY])
+            raise unknown(f"key in {path}", str(key), [*sorted(shared), *stage_names(), *CONFIG_ONLY])
     return content
 
 
@@ -157,7 +159,7 @@ def _of_file(content: Mapping[Any, Any], path: Path) -> dict[Any, Any]:
         An option by two names, or one that only the command line has.
     """
     plain = {}
-    known = {name for stage in STAGES for name in known_options(stage)} | {*CONFIG_ONLY, *_other_names()}
+    known = {name for stage in stage_names() for name in known_options(stage)} | {*CONFIG_ONLY, *_other_names()}
     for key, value in content.items():
         name = str(key).replace("-", "_").strip("_")
         if name in OF_THE_COMMAND_LINE:

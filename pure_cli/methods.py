@@ -53,24 +53,26 @@ def signature_of(settings: type[Options], returns: str, *more: inspect.Parameter
     return inspect.Signature([own, *parameters_of(settings), *more], return_annotation=returns)
 
 
-def docstring_of(settings: type[Options], *more: str) -> str:
+def docstring_of(settings: type[Options], *more: str, listing: bool = True) -> str:
     """What settings are for and what each option is, in NumPy's form.
 
     Parameters
     ----------
     more : lines of further parameters, then further sections
+    listing : with what registries hold, which may differ from here to there
     """
     lines = [line for line in more if "\n" not in line]
     sections = [text for text in more if "\n" in text]
-    described = [f"{option.name} : {_in_python(option)}" for option in options_of(settings)]
+    described = [f"{option.name} : {_in_python(option, listing)}" for option in options_of(settings)]
     wrapped = [textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in [*described, *lines]]
     parameters = "\n".join(["Parameters", "----------", *wrapped])
     return "\n\n".join([inspect.cleandoc(settings.__doc__ or ""), parameters, *sections])
 
 
-def _in_python(option: Option) -> str:
+def _in_python(option: Option, listing: bool) -> str:
     """The help of an option, as it is said of a parameter."""
-    text = option.described.replace("; repeat for several", ", or a list of several")
+    text = option.described if listing else f"{option.help} {option.usual}".strip()
+    text = text.replace("; repeat for several", ", or a list of several")
     return text.replace("Repeat for several.", "One, or a list of several.")
 
 
@@ -87,13 +89,19 @@ def add_method(cls: type, name: str) -> None:
         return self.do(name, {**dict(zip(positional, given, strict=False)), **options}, progress)
 
     shown = inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=True, annotation=PROGRESS)
-    told = textwrap.fill(f"What was done. {stage.returns}", WIDTH, initial_indent="    ", subsequent_indent="    ")
-    returns = f"Returns\n-------\nOutcome\n{told.rstrip()}"
     called = stage.method or name
     method.__name__, method.__qualname__ = called, f"{cls.__name__}.{called}"
-    method.__doc__ = docstring_of(stage.settings, TELLS, returns, RAISES)
+    method.__doc__ = _docstring(name)
     method.__signature__ = signature_of(stage.settings, "Outcome", shown)  # type: ignore[attr-defined]
     setattr(cls, called, method)
+
+
+def _docstring(name: str, listing: bool = True) -> str:
+    """Of the method of a stage."""
+    stage = STAGES[name]
+    told = textwrap.fill(f"What was done. {stage.returns}", WIDTH, initial_indent="    ", subsequent_indent="    ")
+    returns = f"Returns\n-------\nOutcome\n{told.rstrip()}"
+    return docstring_of(stage.settings, TELLS, returns, RAISES, listing=listing)
 
 
 def stub() -> str:
@@ -125,7 +133,7 @@ def stub() -> str:
             usual = "" if parameter.default is inspect.Parameter.empty else f" = {_literal(parameter.default)}"
             lines.append(f"        {text}{usual},")
         lines.append(f"    ) -> {signature.return_annotation}:")
-        lines += [f"        {line}".rstrip() for line in f'"""{getattr(StageMethods, called).__doc__}\n"""'.split("\n")]
+        lines += [f"        {line}".rstrip() for line in f'"""{_docstring(name, listing=False)}\n"""'.split("\n")]
         lines.append("")
     return "\n".join(lines)
 

@@ -51,9 +51,8 @@ class StageMethods:
         model : A preset (resnet50, …), torchvision:NAME, timm:NAME or FILE.py:FUNCTION. [default: that of the
             workspace]
         data : Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz,
-            others: see docs/data.md (arrays, folder, huggingface, lists, subset, torchvision-layouts, webdataset);
-            DIR#SPLIT is a split of it. [default: PURE_DATA of the environment with --model, else those of the
-            workspace]
+            others: see docs/data.md; DIR#SPLIT is a split of it. [default: PURE_DATA of the environment with
+            --model, else those of the workspace]
         weights : A .safetensors file or torch checkpoint, FILE#KEY for weights in it; none: a seeded
             initialisation. [default: the model's own]
         layer : Where the neurons are, or a list of several. [default: the preset's, or the last stage]
@@ -87,7 +86,7 @@ class StageMethods:
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
         strict : Stop at the first image that cannot be read.
-        seed : Of every random choice. [default: 0]
+        seed : Seed of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 
@@ -126,7 +125,7 @@ class StageMethods:
         ----------
         how : Principal components, of all positions of all images; or non-negative ones, of a sample of them.
         components : Directions to find. [default: 64, or one a channel]
-        layer : One, or a list of several. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
         limit : Use N images only, spread evenly over the data.
         sample : For nmf: positions drawn from each image. [default: 8]
         out : A .safetensors file. [default: directions/LAYER/HOW-M.safetensors in the workspace]
@@ -137,7 +136,7 @@ class StageMethods:
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
-        seed : Of every random choice. [default: 0]
+        seed : Seed of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 
@@ -173,7 +172,7 @@ class StageMethods:
 
         Parameters
         ----------
-        layer : One, or a list of several. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
         lower_layer : To be tried beside the paper's, or a list of several. [default: the parts of the layer]
         budget : 1: 90 units of each kind and number of meanings; the time goes with it. [default: 1]
         grouping : A .csv file with a line class,group for each class: groups are the meanings. [default: the
@@ -186,7 +185,7 @@ class StageMethods:
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
-        seed : Of every random choice. [default: 0]
+        seed : Seed of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 
@@ -225,19 +224,14 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
-            201.2. [default: all that the stage before did]
-        layer : One, or a list of several. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
+            neurons, 201.2. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
         recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
             other options win. [default: paper]
         lower_layer : Whose channels get the relevance, or a list of several. A function goes by its module:
             layer4.1:relu. [default: the preset's, or the stage before]
-        rule : How relevance is computed. attn-lrp (LRP for attention and layer norm), epsilon (LRP-ε at every
-            linear layer), epsilon-alpha2-beta1 (LRP-α2β1 at convolutions, ε at dense layers), epsilon-
-            alpha2-beta1-flat (LRP-α2β1, flat at the first layer), epsilon-plus (LRP-z⁺ at convolutions, ε at dense
-            layers), epsilon-plus-flat (LRP-z⁺, flat at the first layer, PURE's for heatmaps), gamma (LRP-γ (0.25)
-            at convolutions, ε at dense layers), gradient-x-input (gradient × activation, as in PURE), integrated-
-            gradients (gradients along the line from zero). [default: gradient-x-input]
+        rule : How relevance is computed. [default: gradient-x-input]
         position : Where the neuron's activation counts: all, or max, its maximal position alone. [default: all]
         precision : float32, or bfloat16: about 1.5 times as fast where the processor has it, with other results;
             for gradient-x-input. [default: float32]
@@ -285,14 +279,10 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
-            201.2. [default: all that the stage before did]
-        layer : One, or a list of several. [default: all that the stage before did]
-        embedder : One, or a list of several. clip (CLIP's tokens, the paper's judge, also as clip:ARCH/TAG), clip-
-            image (CLIP's image vector, which text can be compared with, also as clip-image:ARCH/TAG), dinov2
-            (DINOv2's tokens, the paper's second judge, also as dinov2:NAME), file (A network of one's own, as
-            FILE.py:FUNCTION), pixels (the colours of a small image, no judge), timm (A network of timm without its
-            classifier, as timm:NAME), torchvision (A network of torchvision, as torchvision:NAME). [default: clip]
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
+            neurons, 201.2. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
+        embedder : Foundation models, or what else gives embeddings, or a list of several. [default: clip]
         embedder_layer : Of the embedder, pooled over space.
         embedder_weights : A local checkpoint. [default: those of embeddings with this name, else downloaded]
         embedder_size : Side of its input. [default: its own; 224 for dinov2]
@@ -338,21 +328,20 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
-            201.2. [default: all that the stage before did]
-        layer : One, or a list of several. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
+            neurons, 201.2. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
         recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
             other options win. [default: paper]
-        features : pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation or
-            embeddings, or a list of several. [default: pure]
-        transform : Of the relevances. l1 (the paper's, with an L1 norm of one), none (as they were attributed),
-            sqrt-l2 (signed square root, with an L2 norm of one). [default: l1]
+        features : pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation, or
+            embeddings such as clip, or a list of several. [default: pure]
+        transform : How relevances become features. [default: l1]
         k : Virtual neurons for each neuron, as in 2 or 2,3,4; auto: as many as the evidence says, perhaps one.
             [default: 2]
         sort : silhouette, the clearest split first; polysemantic, with --k auto; or neuron. [default: silhouette]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
-        seed : Of every random choice. [default: 0]
+        seed : Seed of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 
@@ -381,7 +370,7 @@ class StageMethods:
 
         Parameters
         ----------
-        layer : One, or a list of several. [default: all with virtual neurons]
+        layer : Layers to work on, or a list of several. [default: all with virtual neurons]
         features : Of these features. [default: as it is]
         k : With this many virtual neurons, or auto. [default: as it is]
         recipe : paper: pure features, k = 2; calibrated: the features that `pure calibrate` found best, k = auto.
@@ -426,15 +415,14 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
-            201.2. [default: all that the stage before did]
-        layer : One, or a list of several. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
+            neurons, 201.2. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
         recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
             other options win. [default: paper]
         features : Whose clusters to show, or a list of several. [default: those that addresses mean, see `pure
             choose`]
-        transform : Of the relevances. l1 (the paper's, with an L1 norm of one), none (as they were attributed),
-            sqrt-l2 (signed square root, with an L2 norm of one). [default: l1]
+        transform : How relevances become features. [default: l1]
         k : Which clusterings to show, as in 2 or 2,3. [default: that of the addresses; with --features, the
             smallest that splits]
         crop : crp: cut and darken to what the neuron saw; activation: by its map; none. [default: crp]
@@ -447,7 +435,7 @@ class StageMethods:
             same. [default: on]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
-        seed : Of every random choice. [default: 0]
+        seed : Seed of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 
@@ -485,9 +473,9 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
-            201.2. [default: all that the stage before did]
-        layer : One, or a list of several. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
+            neurons, 201.2. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
         data : Images, as of `pure collect --data`. [default: those of the workspace]
         limit : Use N images only, spread evenly over the data.
         quantiles : Into how many parts, of as many images each, the range of activation is cut. [default: 10]
@@ -501,7 +489,7 @@ class StageMethods:
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
-        seed : Of every random choice. [default: 0]
+        seed : Seed of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 
@@ -543,17 +531,10 @@ class StageMethods:
 
         Parameters
         ----------
-        metric : One, or a list of several. clip, dinov2 or any embeddings in the workspace (separation, by these),
-            causal (whether the circuit of a virtual neuron makes it fire: it is cut out, on images held out from
-            the clustering), correlation (whether distances among references agree with the judge's), labels
-            (whether virtual neurons follow the labels of the images), ms (monoSemanticity score of neurons and of
-            their virtual neurons), planted (what `pure calibrate` measured on units with known meanings), semantics
-            (semanticlens's scores of neurons and of their virtual neurons), separation (distances within and across
-            virtual neurons, the paper's main table), stability (whether other references, or another seed, give the
-            same virtual neurons).
-        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
-            201.2. [default: all that the stage before did]
-        layer : One, or a list of several. [default: all that the stage before did]
+        metric : What to measure, or a list of several. clip, dinov2 or any embeddings there (separation, by these),
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
+            neurons, 201.2. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
         features : Kinds to compare; repeat. [default: pure, activations, embeddings that have all of the neurons]
         k : Numbers of clusters. [default: 2,3,4,5]
         judge : Embeddings that judge, where a metric needs some. [default: clip, or the only ones there are]
@@ -569,7 +550,7 @@ class StageMethods:
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
-        seed : Of every random choice. [default: 0]
+        seed : Seed of every random choice. [default: 0]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 
@@ -641,9 +622,9 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons,
-            201.2. [default: all that the stage before did]
-        layer : One, or a list of several. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
+            neurons, 201.2. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
         features : Whose clusters, or a list of several. [default: all that are there]
         k : Of which k, as in 2 or 2,3,auto. [default: all that are there]
         out : A .csv or .parquet file. [default: virtual-neurons.csv there]

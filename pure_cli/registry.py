@@ -12,6 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -83,6 +84,13 @@ class Registry(Mapping[str, T], Generic[T]):
             self._loaded[name] = self._load(name)
         return self._loaded[name]
 
+    def working(self) -> Iterator[str]:
+        """The names of those that can be loaded; what is wrong with another is said where it is asked for."""
+        for name in self:
+            with suppress(PureError):
+                self[name]
+                yield name
+
     def summary(self, name: str) -> str:
         """What something is, in a few words: the first line of its file's docstring, nothing being imported."""
         place = self._found()[name][0]
@@ -123,7 +131,14 @@ class Registry(Mapping[str, T], Generic[T]):
         (place,) = places
         if place.point is None:
             module = f"pure_cli.{self.folder.replace('/', '.')}.{name.replace('-', '_')}"
-            return getattr(import_module(module), self.variable)
+            try:
+                return getattr(import_module(module), self.variable)
+            except PureError:
+                raise
+            except Exception as error:
+                raise PureError(
+                    f"The {self.kind} '{name}' ({place.file}) cannot be loaded ({first_line(error)}). Mend that file."
+                ) from error
         try:
             found = place.point.load()
             found = getattr(found, self.variable) if isinstance(found, type(sys)) else found

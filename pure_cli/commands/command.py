@@ -45,8 +45,10 @@ class Command:
             if name != SESSION
         }
 
+        kinds = {name: parameter.annotation for name, parameter in own.items()}
+
         def call(**given: Any) -> None:
-            self.run(Session(given), **{name: given[name] for name in own})
+            self.run(Session(given, kinds), **{name: given[name] for name in own})
 
         guarded: Any = reports_errors(call)
         guarded.__name__, guarded.__doc__ = self.run.__name__, self.run.__doc__

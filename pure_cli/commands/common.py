@@ -82,9 +82,11 @@ class Session:
     Parameters
     ----------
     given : the command's parameters by name
+    kinds : types of those that are the command's own
     """
 
     given: Mapping[str, Any]
+    kinds: Mapping[str, Any] = field(default_factory=dict)
     content: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,19 +136,30 @@ class Session:
     def own_options(self, command: str) -> dict[str, Any]:
         """The options of a command that is no stage: the command line first, then its section of the config file.
 
-        What a file says is text as it stands there.
-
         Raises
         ------
         PureError
-            The section has a key that is no option.
+            The section has a key that is no option, or a value of another type.
         """
         known = [name for name in self.given if name not in HABITS]
         section = self.content.get(command) or {}
         for key in section:
             if key not in known:
                 raise unknown(f"key in the section '{command}' of {self.given['config']}", str(key), known)
-        return {**dict.fromkeys(known), **section, **self._named(known)}
+        found = {key: self._of_kind(key, value) for key, value in section.items()}
+        return {**dict.fromkeys(known), **found, **self._named(known)}
+
+    def _of_kind(self, key: str, value: Any) -> Any:
+        """A value of a config file, which is text as it stands there, as the type of an option."""
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            return TypeAdapter(self.kinds.get(key, Any)).validate_python(value)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"]
+            raise PureError(
+                f"'{key}' in {self.given['config']}: {message[0].lower()}{message[1:]}, not {value!r}."
+            ) from None
 
     def _named(self, known: Iterable[str]) -> dict[str, Any]:
         """Those of some options that were given on the command line: a flag that is off was turned off."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from pure_cli.commands.command import WHOLE, Command
 from pure_cli.commands.common import Session, escaped, outcome_json, print_json
 from pure_cli.errors import PureError
+from pure_cli.registry import COMMANDS
 
 if TYPE_CHECKING:
     from pure_cli.stages.outcome import Outcome
@@ -16,11 +17,13 @@ def run(session: Session) -> None:
 
     Example: pure run -c study.yaml
     """
-    from pure_cli.config import stages_of
+    from pure_cli.config import stage_names, stages_of
 
     if session.given["config"] is None:
-        raise PureError("pure run needs --config FILE, a YAML file with at least 'model' and 'data'.")
+        raise PureError("pure run needs --config FILE, a YAML file of options, such as 'model' and 'data'.")
     stages = stages_of(session.content)
+    for name in sorted(session.content.keys() & COMMANDS.keys() - set(stage_names())):
+        session.note(f"The section '{name}' is of a command that is no stage: `pure {name} -c FILE` heeds it.")
     outcomes = run_stages(session, stages)
     made = (
         session.workspace.virtual_neuron_tables(session.json, **session.options("cluster"))

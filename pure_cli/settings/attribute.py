@@ -25,7 +25,12 @@ class AttributeSettings(Running, ByRecipe, OfNeurons):
         otherwise="the preset's, or the stage before",
     )
     rule: RuleName = option(
-        "gradient-x-input", f"How relevance is computed. {RULES.listed()}.", metavar="RULE", panel=HOW, values=RULES
+        "gradient-x-input",
+        "How relevance is computed.",
+        metavar="RULE",
+        panel=HOW,
+        values=RULES,
+        listed=f"{RULES.listed()}.",
     )
     position: Literal["all", "max"] = option(
         "all",

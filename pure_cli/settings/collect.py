@@ -45,7 +45,8 @@ class CollectSettings(Running):
     data: Path = option(
         ...,
         "Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz, others: "
-        f"see docs/data.md ({', '.join(SOURCES)}); DIR#SPLIT is a split of it.",
+        "see docs/data.md; DIR#SPLIT is a split of it.",
+        listed=f"({', '.join(SOURCES)})",
         metavar="DIR",
         otherwise="PURE_DATA of the environment with --model, else those of the workspace",
     )
@@ -103,7 +104,7 @@ class CollectSettings(Running):
         None,
         "Of --by relevance, as of `pure attribute`.",
         metavar="RULE",
-        values=RULES,
+        values=tuple(RULES),
         panel=RANKING,
         otherwise="epsilon-plus-flat; attn-lrp where there is attention",
     )

@@ -18,7 +18,13 @@ EMBEDDER = "More on the embedder"
 class EmbedSettings(Running, OfNeurons):
     """Embed every reference image, cut to what the neuron saw of it, with a foundation model."""
 
-    embedder: list[str] = option(["clip"], f"Repeat for several. {EMBEDDERS.listed()}.", metavar="E", values=EMBEDDERS)
+    embedder: list[str] = option(
+        ["clip"],
+        "Foundation models, or what else gives embeddings; repeat for several.",
+        metavar="E",
+        values=EMBEDDERS,
+        listed=f"{EMBEDDERS.listed()}.",
+    )
     embedder_layer: str | None = option(None, "Of the embedder, pooled over space.", metavar="LAYER", panel=EMBEDDER)
     embedder_weights: Path | None = option(
         None,

@@ -26,10 +26,10 @@ class EvaluateSettings(Running, OfNeurons):
 
     metric: list[str] = option(
         ...,
-        "Repeat for several. clip, dinov2 or any embeddings in the workspace (separation, by these), "
-        f"{METRICS.listed()}.",
+        "What to measure; repeat for several. clip, dinov2 or any embeddings there (separation, by these),",
         metavar="M",
         values=METRICS,
+        listed=f"{METRICS.listed()}.",
     )
     features: list[str] | None = option(
         None,

@@ -39,6 +39,7 @@ class Option:
     argument : it stands on the command line without a name
     python : type in Python, where it takes more than its own
     values : some that it may have, for completion
+    listed : what there is to choose from of what files and other packages declare, for the help
     """
 
     name: str
@@ -52,7 +53,8 @@ class Option:
     otherwise: str
     argument: bool
     python: str
-    values: tuple[str, ...]
+    values: Iterable[str]
+    listed: str
 
     @property
     def called(self) -> str:
@@ -78,13 +80,18 @@ class Option:
     @property
     def choices(self) -> tuple[str, ...]:
         """Values that it may have."""
-        return get_args(self.parts[0]) if get_origin(self.parts[0]) is Literal else self.values
+        return get_args(self.parts[0]) if get_origin(self.parts[0]) is Literal else tuple(self.values)
 
     @property
     def described(self) -> str:
-        """The help with what holds where nothing is said."""
+        """The help with what there is to choose from, and what holds where nothing is said."""
+        return " ".join(filter(None, [self.help, self.listed, self.usual]))
+
+    @property
+    def usual(self) -> str:
+        """What holds where nothing is said, in words."""
         usual = self.otherwise or _as_said(self.default)
-        return f"{self.help} [default: {usual}]".strip() if usual else self.help
+        return f"[default: {usual}]" if usual else ""
 
     @property
     def accepts(self) -> str:
@@ -102,13 +109,14 @@ def option(
     argument: bool = False,
     python: str = "",
     values: Iterable[str] = (),
+    listed: str = "",
     **checks: Any,
 ) -> Any:
     """Declare a field of settings; see `Option`, and for `checks` pydantic's ``Field``. Default ... means: needed."""
     more: Any = {
         _OPTION: {
             "flags": flags, "metavar": metavar, "panel": panel, "otherwise": otherwise, "argument": argument,
-            "python": python, "values": tuple(values),
+            "python": python, "values": values, "listed": listed,
         }
     }  # fmt: skip
     return Field(default, description=help, json_schema_extra=more, **checks)

@@ -16,8 +16,8 @@ from pure_cli.settings.option import RUNNING, option
 AUTO = "auto"  # what is chosen by evidence: k for each neuron, lower layers and features by calibrate
 COMPILED = "_orig_mod."  # in names of layers, where torch.compile has wrapped a module
 FEATURES = (
-    "pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation or embeddings; repeat "
-    "for several."
+    "pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation, or embeddings such as "
+    "clip; repeat for several."
 )
 OF_BEFORE = "all that the stage before did"
 ALL_THERE = "all that are there"
@@ -84,7 +84,7 @@ def sorted_k(value: list[Any] | None) -> list[Any] | None:
 
 
 def seed_option() -> Any:
-    return option(0, "Of every random choice.", metavar="N", panel=RUNNING)
+    return option(0, "Seed of every random choice.", metavar="N", panel=RUNNING)
 
 
 def latex_option() -> Any:
@@ -92,7 +92,7 @@ def latex_option() -> Any:
 
 
 def layer_option(otherwise: str = OF_BEFORE) -> Any:
-    return option(None, "Repeat for several.", metavar="LAYER", otherwise=otherwise)
+    return option(None, "Layers to work on; repeat for several.", metavar="LAYER", otherwise=otherwise)
 
 
 def limit_option() -> Any:
@@ -158,7 +158,7 @@ class OfNeurons(Options):
 
     neurons: str | None = option(
         None,
-        "As in 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons, 201.2.",
+        "Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons, 201.2.",
         metavar="LIST",
         otherwise=OF_BEFORE,
         python=NEURONS_IN_PYTHON,
@@ -206,7 +206,7 @@ class OfFeatures(ByRecipe):
 
     features: list[str] = option([PURE], FEATURES, metavar="KIND")
     transform: TransformName = option(
-        L1, f"Of the relevances. {TRANSFORMS.listed()}.", metavar="NAME", values=TRANSFORMS
+        L1, "How relevances become features.", metavar="NAME", values=TRANSFORMS, listed=f"{TRANSFORMS.listed()}."
     )
 
     _features = field_validator("features", mode="before")(as_list)

@@ -28,7 +28,7 @@ from pure_cli.settings.assign import AssignSettings
 from pure_cli.stages.assignment.figures import draw_all
 from pure_cli.stages.assignment.scores import scores_of_all
 from pure_cli.stages.assignment.tables import table_of
-from pure_cli.stages.inputs.choice import meant_features, there_are
+from pure_cli.stages.inputs.choice import meant_features, require_virtual, there_are
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.stages.outcome import Outcome, Progress, silent
@@ -138,6 +138,7 @@ def _task(
     source, clustering = meant_features(sources, layer, clusterings)
     count = sources.collected.layers[layer].neurons
     neurons = choose_neurons(settings.neurons, clustering.neuron, count, layer, "virtual neurons", "pure cluster", True)
+    require_virtual(clustering, settings.neurons, count, layer)
     how = settings.model_dump(mode="json", include={"limit", "quantiles", "per_quantile", "seed"})
     made_from = {"cluster": clustering.provenance.fingerprint, "images": listing.fingerprint}
     provenance = Provenance({**how, "layer": layer, "data": str(listing.data)}, made_from)

@@ -19,7 +19,7 @@ from pure_cli.files import TEMPORARY, crc_or_none, file_crc, write_whole
 from pure_cli.models.spec import parse_model
 from pure_cli.settings.render import RenderSettings
 from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, WHOLE, HeatmapReader
-from pure_cli.stages.inputs.choice import chosen
+from pure_cli.stages.inputs.choice import chosen, require_virtual
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.batches import AdaptiveBatches
@@ -147,6 +147,7 @@ def _jobs(
     neurons = choose_neurons(
         settings.neurons, clustering.neuron, count, layer, "virtual neurons", "pure cluster", virtual=True
     )
+    require_virtual(clustering, settings.neurons, count, layer)
     look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
     ending = f"{own['features']}-k{own['k']}.{settings.format}"
     files = [folder / layer / f"neuron-{c:04d}-{ending}" for c in neurons]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
@@ -11,13 +11,14 @@ import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path, need_clusterings
 from pure_cli.config import make
-from pure_cli.errors import PureError, unknown
+from pure_cli.errors import PureError
 from pure_cli.settings.export import MembersSettings
 from pure_cli.stages.cluster import tables
 from pure_cli.stages.export import members
 from pure_cli.stages.inputs.choice import PAPER, chosen
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.views.notebook import Displayed
+from pure_cli.words import counted
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ class VirtualNeuron:
         return f"<VirtualNeuron {self.address}: {len(self.images)} references{': ' if classes else ''}{classes}>"
 
 
-class VirtualNeurons(Displayed, Sequence[VirtualNeuron]):
+class VirtualNeurons(Displayed, Collection[VirtualNeuron]):
     """The virtual neurons of a layer, for one kind of features and one k; neurons ascending.
 
-    ``found["201.2"]`` is virtual neuron 2 of neuron 201, ``found.of(201)`` all of that neuron.
+    ``found["201.2"]`` is virtual neuron 2 of neuron 201, ``found[201]`` the list of all of that neuron.
 
     Attributes
     ----------
@@ -100,33 +101,43 @@ class VirtualNeurons(Displayed, Sequence[VirtualNeuron]):
     def __len__(self) -> int:
         return len(self._all)
 
-    @overload
-    def __getitem__(self, which: int | str) -> VirtualNeuron: ...
+    def __contains__(self, one: object) -> bool:
+        return any(one is virtual for virtual in self)
 
     @overload
-    def __getitem__(self, which: slice) -> list[VirtualNeuron]: ...
+    def __getitem__(self, which: str) -> VirtualNeuron: ...
 
-    def __getitem__(self, which: int | str | slice) -> VirtualNeuron | list[VirtualNeuron]:
-        """By place, or by address, with or without the layer.
+    @overload
+    def __getitem__(self, which: int) -> list[VirtualNeuron]: ...
+
+    def __getitem__(self, which: str | int) -> VirtualNeuron | list[VirtualNeuron]:
+        """By address, with or without the layer; all of a neuron by its number, none where it never fires.
 
         Raises
         ------
         PureError
-            No virtual neuron has that address.
+            No virtual neuron has that address, or the neuron was not clustered.
         """
-        if isinstance(which, str):
-            address = which if which in self._all else f"{self.layer}/{which}"
-            if address not in self._all:
-                raise unknown("virtual neuron", which, [one.rpartition("/")[2] for one in self._all])
+        neurons = self.clustering.neuron.tolist()
+        if isinstance(which, int | np.integer) and which in neurons:
+            return [one for one in self if one.neuron == which]
+        text = str(which)
+        address = text if text in self._all else f"{self.layer}/{text}"
+        if address in self._all:
             return self._all[address]
-        return list(self._all.values())[which]
+        number = text.rpartition("/")[2].partition(".")[0]
+        if number.isdecimal() and int(number) in neurons:
+            own = [one.address.rpartition("/")[2] for one in self if one.neuron == int(number)]
+            there = f"It has {', '.join(own)}." if own else "It never fires."
+            raise PureError(f"Neuron {number} of '{self.layer}' has no virtual neuron '{text}'. {there}")
+        example = next(iter(self)).address
+        raise PureError(
+            f"'{text}' is no virtual neuron of '{self.layer}'. Write NEURON.NUMBER, as in {example}, or a "
+            f"neuron's number; {counted(len(neurons), 'neuron')} were clustered."
+        )
 
     def __iter__(self) -> Iterator[VirtualNeuron]:
         return iter(self._all.values())
-
-    def of(self, neuron: int) -> list[VirtualNeuron]:
-        """The virtual neurons of a neuron; none where it never fires."""
-        return [one for one in self if one.neuron == neuron]
 
     def table(self) -> dict[str, list[Any]]:
         """A row for each reference of each virtual neuron, by column; see `pure_cli.stages.export.members`."""

@@ -20,7 +20,7 @@ def addresses(study):
 def test_an_address_means_what_was_chosen(clustered):
     study = Workspace(clustered.workspace)
     assert (study.virtual_neurons("layer3").features, study.virtual_neurons("layer3").k) == ("pure", 2)
-    with pytest.raises(PureError, match=r"Unknown virtual neuron '3\.3'"):
+    with pytest.raises(PureError, match=r"no virtual neuron '3\.3'"):
         study["layer3/3.3"]
     answer = clustered.pure("choose", "--k", 3, "--json")
     assert answer.json["choices"] == {"layer3": {"features": "pure", "k": 3}} and answer.json["computed"] == 1
@@ -51,6 +51,8 @@ def test_what_cannot_be_chosen_is_said(clustered, refused):
     refused(clustered.pure("choose", "--layer", "layer9"), "layer9")
     refused(clustered.pure("export", "--neurons", "other/layer3/1.1"), "of a model other")
     refused(clustered.pure("render", "--neurons", "layer3/1,2"), "Name the layer of each neuron or of none")
+    for command in ("render", "assign", "export"):
+        refused(clustered.pure(command, "--neurons", "1.7"), "no virtual neuron 1.7", "1.1 to 1.2")
     assert clustered.pure("choose", "--k", 3).code == 0
     file = clustered.workspace / "choice.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"layer3": {"features": "pure", "k": 2}}))

@@ -21,7 +21,7 @@ def test_virtual_neurons_go_by_their_addresses(workspace):
         for neuron, cluster in zip(arrays.virtual_neuron.tolist(), arrays.cluster.tolist(), strict=True)
     ]
     one = found["3.2"]
-    assert one is found["layer3/3.2"] and one in found.of(3) and (one.neuron, one.number) == (3, 2)
+    assert one is found["layer3/3.2"] and one in found[3] and (one.neuron, one.number) == (3, 2)
     own = arrays.label[arrays.neuron.tolist().index(3)] == 1
     top = workspace.references("layer3")
     np.testing.assert_array_equal(one.images, top["image"][3][own])
@@ -31,10 +31,13 @@ def test_virtual_neurons_go_by_their_addresses(workspace):
     )
     assert [channel for _, channel, _ in one.lower_channels] == np.argsort(-np.abs(one.centroid))[:10].tolist()
     for neuron in {virtual.neuron for virtual in found}:
-        assert math.isclose(sum(virtual.share for virtual in found.of(neuron)), 1)
-    assert found[:2] == [found[0], found[1]] and len(list(found)) == len(found)
-    with pytest.raises(PureError, match=r"Unknown virtual neuron '3\.9'\. Did you mean '3\."):
+        assert math.isclose(sum(virtual.share for virtual in found[neuron]), 1)
+    assert len(list(found)) == len(found) and found[5] == []
+    with pytest.raises(PureError, match=r"Neuron 3 of 'layer3' has no virtual neuron '3\.9'\. It has 3\.1, 3\.2\."):
         found["3.9"]
+    for wrong in (99, "99.1", None, "x"):
+        with pytest.raises(PureError, match=r"no virtual neuron of 'layer3'\. Write NEURON\.NUMBER, as in layer3/0\.1"):
+            found[wrong]
 
 
 def test_the_table_of_virtual_neurons_is_a_dataframe_too(workspace):

@@ -1,4 +1,4 @@
-"""MonoSemanticity score of neurons and of their virtual neurons."""
+"""The MonoSemanticity score of neurons and of their virtual neurons."""
 
 from __future__ import annotations
 

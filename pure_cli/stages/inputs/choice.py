@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from pure_cli.artifacts import Choice, Clustering, Collected, clustering_path, read_calibrations, read_choices
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import PURE, Kind
-from pure_cli.core.neurons import parse_addresses
+from pure_cli.core.neurons import parse_addresses, parse_virtual, virtual_of
 from pure_cli.errors import PureError
 from pure_cli.models.spec import short_names
 from pure_cli.settings.shared import AUTO
@@ -84,6 +86,24 @@ def calibrated(store: Store, layer: str) -> Choice | None:
     """By the recipe that was found best on a layer; None where it was not calibrated."""
     found = read_calibrations(store).get(module_of(layer))
     return Choice(found.features, AUTO) if found else None
+
+
+def require_virtual(clustering: Clustering, text: str | None, count: int, layer: str) -> None:
+    """Make sure that the virtual neurons which addresses name are there.
+
+    Parameters
+    ----------
+    text, count, layer : as of `pure_cli.core.neurons.parse_virtual`
+
+    Raises
+    ------
+    PureError
+        One is not.
+    """
+    for neuron, numbers in parse_virtual(text, count, layer).items() if text else ():
+        place = int(np.searchsorted(clustering.neuron, neuron))
+        if numbers and place < len(clustering.neuron) and clustering.neuron[place] == neuron:
+            virtual_of(neuron, numbers, int(clustering.label[place].max(initial=-1)) + 1, layer)
 
 
 def require_model(collected: Collected, text: str | None) -> None:
