@@ -165,4 +165,4 @@ def test_an_image_that_does_not_get_to_a_layer_is_told(parts, layer, images):
         with pytest.raises(NotReached, match=f"'{layer}' does not run for some images") as error:
             look()
         assert error.value.row == row
-        assert "for cat.jpg:" in str(error.value.of("cat.jpg"))
+        assert "for cat.jpg:" in str(error.value.with_image("cat.jpg"))

@@ -97,7 +97,7 @@ def test_progress_shows_where_a_killed_collect_goes_on(lab, undisturbed):
     lab.kill(process, lambda: lab.steps("collect") > 0)
     behind, seen = lab.steps("collect"), []
     Workspace(lab.workspace).collect(
-        lambda done, total: seen.append((done, total)),
+        progress=lambda done, total: seen.append((done, total)),
         model=f"{undisturbed.model}:slow", data=lab.images, n=10, batch_size=2, workers=0,
     )  # fmt: skip
     assert seen[0] == (2 * behind, 60)
@@ -131,7 +131,7 @@ def test_progress_shows_where_a_killed_attribute_goes_on(collected):
     process = lab.start("attribute", seconds=SECONDS)
     lab.kill(process, lambda: lab.steps("attribute") >= 6)
     seen = []
-    Workspace(lab.workspace).attribute(lambda done, total: seen.append((done, total)), batch_size=2, workers=0)
+    Workspace(lab.workspace).attribute(progress=lambda done, total: seen.append((done, total)), batch_size=2, workers=0)
     assert 0 < seen[0][0] < 120
     assert seen[-1] == (120, 120)
     assert len(seen) <= 1 + plan_batches(lab) + 1 - 6  # where it begins, and the batches that were left
