@@ -96,7 +96,7 @@ class Workspace(Displayed, StageMethods):
 
         if not self.store.root.is_dir():
             what = "it is a file" if self.store.root.exists() else "nothing is there yet; collect() comes first"
-            return Text(f"Workspace {self.path}: {what}.", no_wrap=True, overflow="ignore")
+            return Group(Text(f"Workspace {self.path}: {what}.", no_wrap=True, overflow="ignore"))
         found = self.info()
         lines = [f"Workspace {self.path}{inventory.verdict(found['results'])}", *inventory.heading(found)]
         notes = [Text(f"Note: {sentence}", style="yellow") for sentence in [*found["notes"], *found["problems"]]]
