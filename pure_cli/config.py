@@ -67,7 +67,7 @@ def make(stage: str, options: Mapping[str, Any], settings: type[Options] | None 
         One sentence for the first option that is unknown, missing, there twice or out of range.
     """
     cls = settings or settings_of(stage)
-    known = {option.name: option for option in options_of(cls)}
+    known = {option.name: option for option in options_of(cls)} if settings else known_options(stage)
     try:
         return cls(**by_setting(options, f"pure {stage}", known))
     except ValidationError as error:

@@ -36,7 +36,7 @@ from pure_cli.stages.relevances.image_features import ImageFeatures
 from pure_cli.stages.resume.pair_work import PairWork, Plan
 from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
 from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import first_image, images_at_once, images_of, named_images
+from pure_cli.stages.runtime.images import first_image, images_at_once, named_images
 from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.workspace import Store
@@ -59,8 +59,7 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent) 
     begin = time.perf_counter()
     sources, clusterings = Sources(store), need_clusterings(store)
     layers = need_layers(settings.layer, there_are(clusterings.values()), "cluster")
-    own = sources.listing(layers)
-    listing = own if settings.data is None and settings.limit is None else _images(store, sources, settings)
+    listing = sources.images(layers, settings.data, settings.limit)
     there = read_earlier(read_assignments, store, settings.force)
     tasks = [_task(layer, sources, clusterings, listing, there.get(layer), settings) for layer in layers]
     todo = [task for task in tasks if len(task.missing)]
@@ -108,23 +107,10 @@ class AssignmentTask:
     settings: AssignSettings
     provenance: Provenance
 
-    def assigner(self, neuron: int) -> Assigner | None:
-        """Of a neuron; None where no reference has a virtual neuron."""
-        labels = self.clustering.label[np.searchsorted(self.clustering.neuron, neuron)]
-        if (labels < 0).all():
-            return None
-        (points,) = self.source.rows(np.array([neuron]))
-        return Assigner.of(points, labels)
-
     @property
     def most(self) -> int:
         """Virtual neurons that a neuron has at most."""
         return int(self.clustering.label.max(initial=0)) + 1
-
-
-def _images(store: Store, sources: Sources, settings: AssignSettings) -> Listing:
-    data = settings.data or sources.collected.origin["data"]
-    return images_of(store, data, settings.limit)
 
 
 def _task(
@@ -160,7 +146,7 @@ def _computed(task: AssignmentTask, network: Network, notes: list[str], progress
     how = task.sources.attributed[task.layer].provenance.settings
     features = ImageFeatures(lower_layers, how.get("position") == "max")
     notes += require_sound(network, task.listing, [task.layer, *features.every_lower_layer])
-    assigners = [task.assigner(neuron) for neuron in task.missing.tolist()]
+    assigners = [task.source.assigner(task.clustering, neuron) for neuron in task.missing.tolist()]
     reader = _reader(task, network, features, Plan.of(drawn["image"]), assigners)
     shares, hard = _circuits(task, reader, notes, progress)
     used = reader.plan.images

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import read_collected
 from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import values_at
 from pure_cli.errors import PureError
@@ -18,7 +17,7 @@ from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.references.dataset_pass import damage_notes
 from pure_cli.stages.references.scores import why_no_outputs
-from pure_cli.stages.runtime.images import images_at_once, images_of
+from pure_cli.stages.runtime.images import images_at_once
 from pure_cli.stages.runtime.network import workers_of
 from pure_cli.workspace import Store
 
@@ -45,10 +44,7 @@ def edit(store: Store, settings: EditSettings, progress: Progress = silent) -> O
     if not settings.silence and not settings.scale:
         raise PureError("Name what to edit: --silence layer4/201.2, or --scale layer4/201.2=0.5.")
     sources = Sources(store)
-    collected = read_collected(store)
-    own = sources.listing(list(collected.layers))
-    same = settings.data is None and settings.limit is None
-    listing = own if same else images_of(store, settings.data or collected.origin["data"], settings.limit)
+    listing = sources.images(list(sources.collected.layers), settings.data, settings.limit)
     file = settings.out or store.root / FILE
     with edited(store, settings.silence, settings.factors, settings.device) as network:
         found = _compared(network, listing, settings, progress)

@@ -63,9 +63,7 @@ class CircuitReader:
                     f"Neuron {neuron} of '{self.layer}' has no virtual neurons yet. "
                     f"Run `pure cluster --layer {self.layer} --neurons {neuron}` first."
                 )
-            labels = self.clustering.label[place]
-            (points,) = self.source.rows(np.array([neuron]))
-            self._assigners[neuron] = Assigner.of(points, labels) if (labels >= 0).any() else None
+            self._assigners[neuron] = self.source.assigner(self.clustering, neuron)
         return self._assigners[neuron]
 
     def shares(self, images: torch.Tensor, neurons: Iterable[int]) -> dict[int, torch.Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from pure_cli.artifacts import (
     read_rows,
     read_rows_index,
 )
+from pure_cli.core.assignment import Assigner
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import AT, KINDS, LOWER_ACTIVATION, Kind, joined, transformed
 from pure_cli.core.neurons import choose_neurons
@@ -35,6 +37,7 @@ from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance, Status
 from pure_cli.settings.shared import AUTO
 from pure_cli.stages.inputs.freshness import Inputs, attribute_provenance, inputs_now, read_earlier
+from pure_cli.stages.runtime.images import images_of
 from pure_cli.workspace import Store
 
 GONE = Status("its references are gone")
@@ -134,6 +137,15 @@ class FeatureSource:
                 f"The virtual neurons of '{self.layer}' are stale: what they were made from changed. "
                 "Run `pure cluster` again."
             )
+
+    def assigner(self, clustering: Clustering, neuron: int) -> Assigner | None:
+        """What gives circuits to the virtual neurons of a neuron, by a clustering of these; None where no reference has
+        a virtual neuron."""
+        labels = clustering.label[np.searchsorted(clustering.neuron, neuron)]
+        if (labels < 0).all():
+            return None
+        (points,) = self.rows(np.array([neuron]))
+        return Assigner.of(points, labels)
 
     def choose(self, text: str | None, count: int) -> np.ndarray:
         """The neurons that were asked for, all that have these features where none was.
@@ -254,6 +266,13 @@ class Sources:
         """The images of the data set, once it is clear that the references are up to date."""
         self._inputs.require(self.collected, layers)
         return self._inputs.listing
+
+    def images(self, layers: list[str], data: Path | None, limit: int | None) -> Listing:
+        """The images that are named, or those of the data set, once it is clear that the references are up to date."""
+        own = self.listing(layers)
+        if data is None and limit is None:
+            return own
+        return images_of(self.store, data or self.collected.origin["data"], limit)
 
     @cached_property
     def _inputs(self) -> Inputs:
