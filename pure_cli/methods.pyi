@@ -516,6 +516,7 @@ class StageMethods:
         judge: str | None = None,
         polysemantic: float | None = None,
         sample: int = 0,
+        ablation: Literal["mean", "zero", "resampled"] = "mean",
         embed: bool = False,
         latex: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -541,6 +542,8 @@ class StageMethods:
         polysemantic : A table too for the neurons that the judge itself splits by more (inter − intra). [default:
             1.5 for clip, as in the paper; for other judges the same in their scale]
         sample : ms: over N images of the whole data set too. [default: 0]
+        ablation : causal, faithfulness: lower channels that are cut out get their mean over references, zero, or
+            the maps that they have for another image. [default: mean]
         embed : Make the embeddings that are missing on the way.
         latex : Write the tables as LaTeX too.
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]

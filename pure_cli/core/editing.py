@@ -48,13 +48,13 @@ def _scale(model: nn.Module, layer: str, size: tuple[int, int], factors: Factors
 def channels_replaced(
     model: nn.Module, images: torch.Tensor, which: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]
 ) -> Iterator[None]:
-    """A context in which some channels of layers have a value of their own at all positions.
+    """A context in which some channels of layers have other values.
 
     Parameters
     ----------
     model, images : as of `channels_scaled`
     which : by layer, (B, D) bool, the channels of each image
-    values : by layer, (D,) what they are
+    values : by layer, (D,) what they are at all positions, or (B, D, …) their maps
     """
     learn(model, images)
     size = (images.shape[-2], images.shape[-1])
@@ -67,7 +67,8 @@ def _replace(model: nn.Module, layer: str, size: tuple[int, int], which: torch.T
         axis = 1 + axis_of(output, size, ends_dense(model, layer))
         before = output.movedim(axis, 1)
         flat = [1] * (before.ndim - 2)
-        instead = values.to(before).reshape(1, -1, *flat)
+        instead = values.to(before)
+        instead = instead.reshape(1, -1, *flat) if values.ndim == 1 else instead
         return torch.where(which.reshape(*which.shape, *flat), instead, before).movedim(1, axis)
 
     return hook

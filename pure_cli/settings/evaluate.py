@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import field_validator
 
 from pure_cli.registry import METRICS
@@ -19,6 +21,7 @@ from pure_cli.settings.shared import (
 from pure_cli.settings.stage import Stage
 
 MEASURING = "How it is measured"
+MEAN, ZERO = "mean", "zero"  # ways of cutting channels out
 
 
 class EvaluateSettings(Running, OfNeurons):
@@ -53,6 +56,13 @@ class EvaluateSettings(Running, OfNeurons):
         otherwise="1.5 for clip, as in the paper; for other judges the same in their scale",
     )
     sample: int = option(0, "ms: over N images of the whole data set too.", metavar="N", panel=MEASURING, ge=0)
+    ablation: Literal["mean", "zero", "resampled"] = option(
+        "mean",
+        "causal, faithfulness: lower channels that are cut out get their mean over references, zero, or the maps that "
+        "they have for another image.",
+        metavar="HOW",
+        panel=MEASURING,
+    )
     embed: bool = option(False, "Make the embeddings that are missing on the way.")
     latex: bool = latex_option()
     seed: int = seed_option()

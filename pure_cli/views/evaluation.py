@@ -158,7 +158,11 @@ def agreement_bars(rows: Sequence[Mapping[str, Any]], measures: str | Sequence[s
 
 
 def lines_over_k(
-    rows: Sequence[Mapping[str, Any]], measures: Sequence[str], what: str = "", chance: bool = False
+    rows: Sequence[Mapping[str, Any]],
+    measures: Sequence[str],
+    what: str = "",
+    chance: bool = False,
+    across: str = "virtual neurons of each neuron (k)",
 ) -> Figure:
     """Measures against k: a line for each kind of features.
 
@@ -168,6 +172,7 @@ def lines_over_k(
     measures : names of columns, a panel for each
     what : behind their names beside the axis
     chance : draw in grey what chance gives, the number "MEASURE by chance", zero where there is none
+    across : in words, what "k" is
     """
     rows = [row for row in rows if row["k"] is not None]
     kinds = list(dict.fromkeys(row["features"] for row in rows))
@@ -189,10 +194,11 @@ def lines_over_k(
                 _draw_chance(axes, rows, measure)
                 handles["chance"] = Line2D([], [], color=NO_VIRTUAL_NEURON, lw=1.5)
         ks = sorted({row["k"] for row in rows})
-        panels[-1].set_xlabel("virtual neurons of each neuron (k)")
+        panels[-1].set_xlabel(across)
         panels[-1].set_xticks(ks)
         if ks:
-            panels[-1].set_xlim(ks[0] - 0.35, ks[-1] + 0.35)
+            beside = 0.35 * min([1.0, *np.diff(ks)])
+            panels[-1].set_xlim(ks[0] - beside, ks[-1] + beside)
         last = {name: handles.pop(name) for name in ("chance",) if name in handles}
         _legend(figure, handles | last, columns)
     return figure
@@ -422,10 +428,11 @@ def _draw_agreement(
 ) -> dict[str, Artist | Container]:
     """A line for each kind of features, side by side so that their errors can be told apart."""
     handles: dict[str, Artist | Container] = {}
+    apart = min([1.0, *np.diff(sorted({row["k"] for row in rows}))])
     for i, features in enumerate(kinds):
         own = sorted((row for row in rows if row["features"] == features), key=lambda row: row["k"])
         values = _values(own, measure)
-        shift = (i - (len(kinds) - 1) / 2) * min(0.06, 0.4 / len(kinds))
+        shift = (i - (len(kinds) - 1) / 2) * min(0.06, 0.4 / len(kinds)) * apart
         drawn = axes.errorbar(
             [row["k"] + shift for row in own], values[:, 0], values[:, 1], color=PALETTE[i % len(PALETTE)],
             marker=MARKERS[i % len(MARKERS)], ms=3.5, mew=0.3, lw=1, elinewidth=0.8, zorder=3,

@@ -43,3 +43,24 @@ def drop(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     before, after = np.asarray(before, np.float64), np.asarray(after, np.float64)
     fired = before > 0
     return np.where(fired, 1 - np.divide(after, before, out=np.ones_like(before), where=fired), np.nan)
+
+
+def weighted_drop(whole: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """How much of a map's activation is gone, positions counting by how strongly they fire, as in relevances.
+
+    Parameters
+    ----------
+    whole : (S,) activations of a neuron; what is negative is taken for 0
+    after : (M, S) the same without something
+
+    Returns
+    -------
+    (M,) float64
+        Σ a (a − a′) / Σ a²: 0 for nothing, 1 for all of it, negative where it rose; NaN where the neuron does not fire.
+    """
+    before, after = np.asarray(whole, np.float64).clip(min=0), np.asarray(after, np.float64).clip(min=0)
+    total = float((before**2).sum())
+    if total <= 0:
+        return np.full(len(after), np.nan)
+    lost: np.ndarray = ((before - after) * before).sum(axis=-1) / total
+    return lost

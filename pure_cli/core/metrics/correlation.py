@@ -73,7 +73,7 @@ def correlation(
     for subset in order.tolist():
         pooled = [_distances(features[c][:first], judge[c][:first], present[c][:first]) for c in subset]
         x, y = np.concatenate(pooled, axis=1)
-        r = _pearson(x, y)
+        r = pearson(x, y)
         if not np.isnan(r):
             values.append(r)
             pairs += len(x)
@@ -89,7 +89,8 @@ def _distances(features: np.ndarray, judge: np.ndarray, present: np.ndarray) -> 
     return both[:, (both > 0).all(axis=0)]
 
 
-def _pearson(x: np.ndarray, y: np.ndarray) -> float:
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's r of two series (n,), −1 to 1; NaN where one is constant but for rounding, or there is one value."""
     if len(x) < 2:
         return np.nan
     spread = []

@@ -10,7 +10,7 @@ import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path
 from pure_cli.core.metrics.statistics import Estimate
-from pure_cli.settings.shared import Running
+from pure_cli.settings.evaluate import EvaluateSettings
 from pure_cli.stages.embeddings.judges import weights_of
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.outcome import Progress
@@ -30,7 +30,7 @@ class Study:
     threshold : inter − intra of the judge's own clusters above which a neuron counts as polysemantic; None for the
         paper's, in the judge's scale
     sample : images of the whole data set to look at too, where a metric can
-    how : networks are run
+    how : networks are run, and channels cut out
     notes : gets what the user should know
     """
 
@@ -43,7 +43,7 @@ class Study:
     seed: int
     threshold: float | None
     sample: int
-    how: Running
+    how: EvaluateSettings
     clusterings: dict[str, Clustering]
     progress: Progress
     notes: list[str] = field(default_factory=list)

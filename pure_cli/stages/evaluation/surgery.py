@@ -1,0 +1,216 @@
+"""The network with channels of lower layers cut out, and what its neurons do then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pure_cli.artifacts import read_activations
+from pure_cli.core.directions import module_of
+from pure_cli.core.features import PURE, Kind
+from pure_cli.core.references import NO_IMAGE
+from pure_cli.data.listing import Listing
+from pure_cli.settings.evaluate import MEAN, ZERO
+from pure_cli.stages.evaluation.study import Study
+from pure_cli.stages.inputs.features import FeatureSource
+from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.images import first_image, images_at_once
+from pure_cli.stages.runtime.network import Network, open_network, workers_of
+from pure_cli.stages.runtime.soundness import require_sound
+
+if TYPE_CHECKING:
+    import torch
+
+    from pure_cli.core.circuits import Firing
+
+KEPT = 1000  # decoded images in memory
+MANY = 64  # images that are worth processes of their own
+IN_WORDS = {
+    "mean": "get their mean over references",
+    "zero": "are set to zero",
+    "resampled": "get the maps that they have for another reference, drawn at random",
+}
+
+
+@dataclass
+class Surgery:
+    """A network in which channels of lower layers can be cut out, image by image.
+
+    Attributes
+    ----------
+    network : as fast as it gets
+    plain : as it was loaded, for rules of LRP
+    source : by which relevances circuits are told, and so at which lower layers they are cut
+    """
+
+    study: Study
+    network: Network
+    plain: Network
+    listing: Listing
+    source: FeatureSource
+    _memory: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def lower_layers(self) -> list[str]:
+        return self.source.lower_layers
+
+    @property
+    def rule(self) -> str:
+        """By which the relevances were computed."""
+        return str(self.study.sources.attributed[self.study.layer].provenance.settings["rule"])
+
+    @property
+    def at_maximum(self) -> bool:
+        """Relevances are those of the neuron's activation at its maximum alone."""
+        return self.study.sources.attributed[self.study.layer].provenance.settings.get("position") == "max"
+
+    def how_in_words(self) -> str:
+        """What becomes of channels that are cut out."""
+        return IN_WORDS[self.study.how.ablation]
+
+    def references(self, neuron: int) -> np.ndarray:
+        """(n,) data-set indices of the references of a neuron, `NO_IMAGE` where there is none."""
+        found: np.ndarray = self.study.sources.collected.layers[self.study.layer].top.image[neuron]
+        return found
+
+    @cached_property
+    def _means(self) -> dict[str, torch.Tensor]:
+        """By lower layer, (D,)."""
+        import torch
+
+        found = {}
+        for lower in self.lower_layers:
+            values = read_activations(self.study.sources.store, self.study.layer, f"lower/{lower}")
+            found[lower] = torch.from_numpy(values.mean(axis=0)).to(self.network.device)
+        return found
+
+    @cached_property
+    def widths(self) -> list[int]:
+        """Channels of each lower layer."""
+        return [len(self._means[lower]) for lower in self.lower_layers]
+
+    @cached_property
+    def _others(self) -> np.ndarray:
+        """The references of all neurons, each once."""
+        every = np.unique(self.study.sources.collected.layers[self.study.layer].top.image)
+        return every[every != NO_IMAGE]
+
+    def read(
+        self, image: Sequence[int], what: Callable[[Firing], torch.Tensor], masks: np.ndarray | None = None
+    ) -> np.ndarray:
+        """What the layer's neurons do on some images.
+
+        Parameters
+        ----------
+        image : M data-set indices
+        what : reads (B, …) of how the neurons fire
+        masks : (M, D) bool, the channels of the lower layers, joined, that are cut out
+
+        Returns
+        -------
+        (M, …) float32
+        """
+        import torch
+
+        size = images_at_once(self.listing, self.network, self.study.how.batch_size)
+        adaptive_batches, parts = AdaptiveBatches(self.study.notes), list[np.ndarray]()
+        for start in range(0, len(image), size):
+            own = image[start : start + size]
+            pixels = self.images(own)
+
+            def compute(
+                begin: int, end: int, start: int = start, own: Sequence[int] = own, pixels: torch.Tensor = pixels
+            ) -> None:
+                cut = None if masks is None else torch.from_numpy(masks[start + begin : start + end])
+                parts.append(self._read(own[begin:end], self.network.inputs(pixels[begin:end]), what, cut))
+
+            adaptive_batches.each(len(own), compute)
+        return np.concatenate(parts)
+
+    def _read(
+        self,
+        image: Sequence[int],
+        inputs: torch.Tensor,
+        what: Callable[[Firing], torch.Tensor],
+        masks: torch.Tensor | None,
+    ) -> np.ndarray:
+        import torch
+
+        from pure_cli.core.circuits import Firing, activations
+        from pure_cli.core.editing import channels_replaced
+
+        layer, model = self.study.layer, self.network.model
+        module, neurons = module_of(layer), self.network.neurons(layer)
+        bound = self.network.bounds[module]
+
+        def read(_: str, end: torch.Tensor) -> torch.Tensor:
+            return what(Firing.of(end, neurons, bound)).float().clone()
+
+        with torch.no_grad():
+            cut: AbstractContextManager[None] = nullcontext()
+            if masks is not None:
+                parts = torch.split(masks.to(inputs.device), self.widths, dim=1)
+                which = dict(zip(self.lower_layers, parts, strict=True))
+                cut = channels_replaced(model, inputs, which, self._instead(image))
+            with cut:
+                found = activations(model, inputs, [module], read, {module: bound} if bound else None)
+        values: np.ndarray = found[module].cpu().numpy()
+        return values
+
+    def _instead(self, image: Sequence[int]) -> Mapping[str, torch.Tensor]:
+        """What channels are when they are cut out: (D,) by lower layer, or (B, D, …) of other images."""
+        import torch
+
+        from pure_cli.core.circuits import activations
+
+        if self.study.how.ablation == MEAN:
+            return self._means
+        if self.study.how.ablation == ZERO:
+            return {lower: torch.zeros_like(mean) for lower, mean in self._means.items()}
+        each, place = np.unique(image, return_inverse=True)
+        donors = self.network.inputs(self.images([self._donor(int(one)) for one in each]))
+        return {
+            lower: maps[torch.from_numpy(place).to(maps.device)]
+            for lower, maps in activations(self.network.model, donors, self.lower_layers).items()
+        }
+
+    def _donor(self, image: int) -> int:
+        """Another image, the same each time."""
+        others = self._others[self._others != image]
+        if not len(others):
+            return image
+        return int(np.random.default_rng([self.study.seed, image]).choice(others))
+
+    def images(self, index: Sequence[int]) -> torch.Tensor:
+        """(M, 3, H, W) uint8; each is decoded once for all that is done to a neuron."""
+        import torch
+
+        from pure_cli.data.loader import batches
+
+        missing = [i for i in dict.fromkeys(index) if i not in self._memory]
+        if missing:
+            if len(self._memory) > KEPT:
+                self._memory.clear()
+                missing = list(dict.fromkeys(index))
+            workers = workers_of(self.study.how) if len(missing) > MANY else 0
+            for batch in batches(self.listing, missing, self.network.preprocessing, len(missing), workers):
+                self._memory.update(zip(batch.index.tolist(), batch.images, strict=True))
+        return torch.stack([self._memory[i] for i in index])
+
+
+def open_surgery(study: Study) -> Surgery:
+    """The network, and the relevances by which circuits are told: of the first features by relevance, or PURE's."""
+    kind = next((name for name in study.features if Kind.of(name).transform), PURE)
+    source = study.source(kind)
+    listing = study.sources.listing([study.layer])
+    network = open_network(study.sources.collected, study.how.device, study.how.deterministic)
+    example = first_image(listing, network)
+    network.bound_of(study.layer, example)
+    study.notes.extend(require_sound(network, listing, [study.layer, *source.lower_layers]))
+    fast = network.ready(example, [module_of(study.layer), *source.lower_layers])
+    return Surgery(study, fast, network, listing, source)
