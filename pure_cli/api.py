@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pure_cli import config
-from pure_cli.errors import PureError
+from pure_cli.errors import PureError, unknown
 from pure_cli.methods import StageMethods
 from pure_cli.registry import STAGES
 from pure_cli.settings.collect import SCORE_OPTIONS
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from torch import nn
 
-    from pure_cli.stages.virtual_module import EditedNetwork, VirtualMaps
+    from pure_cli.stages.virtual_module import EditedNetwork, RewiredMaps, VirtualMaps
     from pure_cli.stages.virtual_neurons import VirtualNeuron, VirtualNeurons
 
 MODEL_MARK = "/"  # in addresses that name a layer, and a model perhaps
@@ -149,7 +149,9 @@ class Workspace(Displayed, StageMethods):
         virtual = self.virtual_neurons(one.layer)
         return virtual[one.first] if one.number is None else virtual[f"{one.first}.{one.number}"]
 
-    def virtual(self, layer: str, neuron: int | str, device: str = "auto") -> VirtualMaps:
+    def virtual(
+        self, layer: str, neuron: int | str, device: str = "auto", by: Literal["circuits", "weights"] = "circuits"
+    ) -> VirtualMaps | RewiredMaps:
         """A neuron as a `torch.nn.Module`: from images to the maps of its virtual neurons, (B, V + 1, H, W).
 
         They add up to the neuron's own map; the last is what belongs to none of them. Whose they are, `choose` says.
@@ -158,19 +160,24 @@ class Workspace(Displayed, StageMethods):
         ----------
         neuron : its number
         device : auto, cpu, cuda or mps
+        by : circuits: each image's circuit says whose its activation is; weights: fixed shares of the incoming channels
+            do, as in rewired channels (Hesse et al. 2025), and the last map has biases too
 
         Raises
         ------
         PureError
-            It has no virtual neurons, or they are stale or of features that need crops.
+            It has no virtual neurons, or they are stale or of features that need crops, or by several lower layers.
         """
         from pure_cli.artifacts import read_collected
         from pure_cli.core.neurons import parse_neurons
-        from pure_cli.stages.virtual_module import VirtualMaps, open_reader
+        from pure_cli.stages.virtual_module import RewiredMaps, VirtualMaps, open_reader
+
+        if by not in ("circuits", "weights"):
+            raise unknown("way to split a neuron", str(by), ["circuits", "weights"])
 
         reader = open_reader(self.store, layer, device)
         (number,) = parse_neurons(str(neuron), read_collected(self.store).layers[layer].neurons, layer)
-        return VirtualMaps(reader, int(number))
+        return (VirtualMaps if by == "circuits" else RewiredMaps)(reader, int(number))
 
     def edit(
         self, silence: Sequence[str] = (), scale: Mapping[str, float] | None = None, device: str = "auto"

@@ -16,8 +16,10 @@ from pure_cli.core.assignment import Assigner
 from pure_cli.core.circuits import Circuits, forward_to
 from pure_cli.core.directions import AT, module_of
 from pure_cli.core.editing import channels_scaled
+from pure_cli.core.features import PURE, Kind
 from pure_cli.core.forward import run
 from pure_cli.core.neurons import parse_addresses, parse_virtual, virtual_of
+from pure_cli.core.rewiring import channel_shares, split_by_channels
 from pure_cli.errors import PureError
 from pure_cli.stages.inputs.choice import meant_features, require_model, there_are
 from pure_cli.stages.inputs.features import FeatureSource, Sources
@@ -38,6 +40,7 @@ class CircuitReader:
     ----------
     network : as it was loaded
     rule, features : by which circuits are computed, and what of them is compared
+    relevances : of the references, at the lower layer that circuits are compared at, or the first there is
     """
 
     layer: str
@@ -46,6 +49,7 @@ class CircuitReader:
     network: Network
     rule: str
     features: ImageFeatures
+    relevances: FeatureSource
     _assigners: dict[int, Assigner | None] = field(default_factory=dict)
 
     def assigner(self, neuron: int) -> Assigner | None:
@@ -99,6 +103,27 @@ class CircuitReader:
         shares[~fires, -1] = 1
         return shares
 
+    def circuits(self, neuron: int) -> tuple[str, np.ndarray]:
+        """A lower layer, and (V, D) mean relevances of its channels on the references of each virtual neuron.
+
+        Raises
+        ------
+        PureError
+            The virtual neurons are by several lower layers, or no reference has one.
+        """
+        if len(self.source.lower_layers) > 1:
+            raise PureError(
+                f"The virtual neurons of '{self.layer}' are by several lower layers, and channels of one can be shared "
+                "out. Choose others with `pure choose --features`."
+            )
+        relevances = self.relevances
+        labels = self.clustering.label[np.searchsorted(self.clustering.neuron, neuron)]
+        count = int(labels.max(initial=-1)) + 1
+        if not count:
+            raise PureError(f"No reference of neuron {neuron} of '{self.layer}' has a virtual neuron.")
+        (rows,) = relevances.rows(np.array([neuron]))
+        return relevances.lower_layers[0], np.stack([rows[labels == v].mean(axis=0) for v in range(count)])
+
 
 def open_reader(store: Store, layer: str, device: str = "auto") -> CircuitReader:
     """What reads the circuits of a layer, by the virtual neurons that addresses mean.
@@ -115,26 +140,46 @@ def open_reader(store: Store, layer: str, device: str = "auto") -> CircuitReader
     network.bound_of(layer, first_image(sources.listing([layer]), network))
     how = sources.attributed[layer].provenance.settings
     features = ImageFeatures({source.features: source.lower_layers}, how.get("position") == "max")
-    return CircuitReader(layer, source, clustering, network, how["rule"], features)
+    where = Kind(PURE, tuple(source.lower_layers))
+    relevances = sources.features_of(layer, sources.named(layer, PURE + where.where))
+    return CircuitReader(layer, source, clustering, network, how["rule"], features, relevances)
 
 
-class VirtualMaps(nn.Module):
-    """From images to the activation maps of a neuron's virtual neurons, which add up to that of the neuron.
-
-    An image's circuit says how much it belongs to each virtual neuron (`pure_cli.core.assignment.Assigner`); each has
-    this share of the neuron's map. Gradients go through the map, and not through the shares.
+class NeuronMaps(nn.Module):
+    """From images to maps that add up to that of a neuron, one for each of its virtual neurons.
 
     Attributes
     ----------
-    addresses : of the parts; the last is what belongs to none of them
+    addresses : of the parts; the last is the rest
     """
 
-    def __init__(self, reader: CircuitReader, neuron: int):
+    def __init__(self, reader: CircuitReader, neuron: int, rest: str):
         super().__init__()
         self.neuron, self._reader = neuron, reader
         assigner = reader.assigner(neuron)
         count = len(assigner.centroids) if assigner else 0
-        self.addresses = [*(f"{reader.layer}/{neuron}.{i + 1}" for i in range(count)), f"{reader.layer}/{neuron} none"]
+        self.addresses = [
+            *(f"{reader.layer}/{neuron}.{i + 1}" for i in range(count)),
+            f"{reader.layer}/{neuron} {rest}",
+        ]
+
+    def inputs(self, *images: Image.Image) -> torch.Tensor:
+        """Pictures as the model takes them: (B, 3, H, W) float, on its device."""
+        preprocessing = self._reader.network.preprocessing
+        pixels = [torch.from_numpy(preprocessing.geometry(image.convert("RGB"))) for image in images]
+        return self._reader.network.inputs(torch.stack(pixels))
+
+
+class VirtualMaps(NeuronMaps):
+    """From images to the activation maps of a neuron's virtual neurons, which add up to that of the neuron.
+
+    An image's circuit says how much it belongs to each virtual neuron (`pure_cli.core.assignment.Assigner`); each has
+    this share of the neuron's map, and the rest is what belongs to none of them. Gradients go through the map, and not
+    through the shares.
+    """
+
+    def __init__(self, reader: CircuitReader, neuron: int):
+        super().__init__(reader, neuron, "none")
 
     def shares(self, images: torch.Tensor) -> torch.Tensor:
         """(B, V + 1) of images (B, 3, H, W) float, as the model takes them."""
@@ -152,11 +197,26 @@ class VirtualMaps(nn.Module):
         whole, shares = self.activation(images)[:, None], self.shares(images)
         return whole * shares.to(whole.dtype).reshape(*shares.shape, *[1] * (whole.ndim - 2))
 
-    def inputs(self, *images: Image.Image) -> torch.Tensor:
-        """Pictures as the model takes them: (B, 3, H, W) float, on its device."""
-        preprocessing = self._reader.network.preprocessing
-        pixels = [torch.from_numpy(preprocessing.geometry(image.convert("RGB"))) for image in images]
-        return self._reader.network.inputs(torch.stack(pixels))
+
+class RewiredMaps(NeuronMaps):
+    """From images to parts of a neuron's map, by fixed shares of its incoming channels; see `split_by_channels`.
+
+    Each lower channel belongs to virtual neurons by the positive relevances that it has in the means of their
+    references. No gradients.
+    """
+
+    def __init__(self, reader: CircuitReader, neuron: int):
+        super().__init__(reader, neuron, "rest")
+        self.lower_layer, circuits = reader.circuits(neuron)
+        self.register_buffer("channel_shares", torch.from_numpy(channel_shares(circuits)), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, V + 1, H, W) as of `VirtualMaps`; parts can be negative."""
+        network, layer = self._reader.network, self._reader.layer
+        shares: torch.Tensor = self.channel_shares  # type: ignore[assignment]
+        return split_by_channels(
+            network.model, images, module_of(layer), self.lower_layer, self.neuron, shares, network.neurons(layer)
+        )
 
 
 class EditedNetwork(nn.Module):

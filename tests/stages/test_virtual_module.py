@@ -1,11 +1,13 @@
 """Virtual neurons as modules: their maps add up to the neuron's, and the network goes on without some of them."""
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from test_assign import EACH, TwoPaths, paint, to_tensor
 
 from pure_cli import PureError, Workspace
+from pure_cli.core.rewiring import channel_shares, split_by_channels
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +115,45 @@ def test_shares_are_those_that_assign_finds(tmp_path, model_file, tiny_weights, 
             assert module(picture).amax(dim=(-1, -2)).sum() == pytest.approx(float(found.score[row, place]), rel=1e-4)
             checked += 1
     assert checked > 6
+
+
+def test_rewired_parts_are_the_neuron_with_a_share_of_its_weights(paths, of_blue):
+    study, images, blue = paths
+    module = study.virtual("upper", 0, device="cpu", by="weights")
+    assert module.addresses == ["upper/0.1", "upper/0.2", "upper/0 rest"] and module.lower_layer == "lower"
+    maps, whole = module(images), TwoPaths()
+    with torch.no_grad():
+        lower = torch.relu(whole.lower(images))
+        expected = whole.upper(lower)[:, 0]
+        torch.testing.assert_close(maps.sum(dim=1), expected, rtol=1e-6, atol=0)
+        for part, share in enumerate(module.channel_shares):
+            own = torch.nn.functional.conv2d(lower, whole.upper.weight[:1] * share.float()[None, :, None, None])[:, 0]
+            torch.testing.assert_close(maps[:, part], own)
+    own = module.addresses.index(of_blue[0])
+    assert module.channel_shares[own].tolist() == [0, 0.5, 1], "red, green (nobody's), blue"
+    assert not maps[~blue, own].any() and not maps[:, 2].any()
+
+
+def test_rewired_parts_add_up_where_a_network_is_bent_and_has_biases():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Conv2d(5, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 3)
+    )
+    model.eval().requires_grad_(False)
+    images, shares = torch.randn(2, 3, 12, 12), torch.rand(3, 5).softmax(dim=0)
+    maps, lower = split_by_channels(model, images, "4", "0", 1, shares), model[0](images)
+    torch.testing.assert_close(maps.sum(dim=1), model(images)[:, 1], rtol=1e-6, atol=1e-7)
+    _, along = torch.func.jvp(lambda lower: model[1:](lower)[:, 1], (lower,), (lower * shares[2][:, None, None],))
+    torch.testing.assert_close(maps[:, 2], along)
+    zero = [layer.bias.zero_() for layer in model if isinstance(layer, torch.nn.Conv2d)]
+    assert zero and split_by_channels(model, images, "4", "0", 1, shares)[:, 3].abs().max() < 1e-6, "only biases"
+
+
+def test_shares_of_channels_add_up():
+    shares = channel_shares(np.array([[0.2, -1, 0, 0.3], [0.6, -2, 0, -0.1]]))
+    np.testing.assert_allclose(shares, [[0.25, 0.5, 0.5, 1], [0.75, 0.5, 0.5, 0]])
+
+
+def test_other_ways_to_split_a_neuron_are_refused(paths):
+    with pytest.raises(PureError, match="circuits"):
+        paths[0].virtual("upper", 0, device="cpu", by="circuit")
