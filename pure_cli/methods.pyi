@@ -517,6 +517,7 @@ class StageMethods:
         polysemantic: float | None = None,
         sample: int = 0,
         ablation: Literal["mean", "zero", "resampled"] = "mean",
+        between: str | None = None,
         embed: bool = False,
         latex: bool = False,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -544,6 +545,7 @@ class StageMethods:
         sample : ms: over N images of the whole data set too. [default: 0]
         ablation : causal, faithfulness: lower channels that are cut out get their mean over references, zero, or
             the maps that they have for another image. [default: mean]
+        between : outputs: two classes, by name or number, as in 4,9: which virtual neurons decide between them.
         embed : Make the embeddings that are missing on the way.
         latex : Write the tables as LaTeX too.
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]

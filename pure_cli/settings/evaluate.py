@@ -63,6 +63,12 @@ class EvaluateSettings(Running, OfNeurons):
         metavar="HOW",
         panel=MEASURING,
     )
+    between: str | None = option(
+        None,
+        "outputs: two classes, by name or number, as in 4,9: which virtual neurons decide between them.",
+        metavar="A,B",
+        panel=MEASURING,
+    )
     embed: bool = option(False, "Make the embeddings that are missing on the way.")
     latex: bool = latex_option()
     seed: int = seed_option()

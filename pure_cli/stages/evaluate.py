@@ -273,8 +273,7 @@ def _provenance(metric: str, study: Study, settings: EvaluateSettings) -> Proven
         "sample": settings.sample if "sample" in METRICS[metric].options else 0,
         "version": METRICS[metric].version,
     }
-    if "ablation" in METRICS[metric].options:
-        own["ablation"] = settings.ablation
+    own |= {name: getattr(settings, name) for name in ("ablation", "between") if name in METRICS[metric].options}
     keys = [(kind, k) for kind in study.features for k in study.ks]
     if metric == SEPARATION and study.judge not in study.features:
         keys.append((study.judge, min(study.ks)))

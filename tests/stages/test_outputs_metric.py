@@ -68,6 +68,21 @@ def test_virtual_neurons_that_drive_different_classes_are_told(tmp_path, network
     np.testing.assert_allclose(effect.sum(axis=1), 0, atol=1e-6)
 
 
+def test_what_decides_between_two_classes_comes_first(tmp_path):
+    study = Workspace(tmp_path / "w", model=Switch(), transform=to_tensor)
+    study.collect(data=paint(tmp_path / "seen", 0), layer="upper", references=30, workers=0, device="cpu")
+    study.attribute(lower_layer="lower", neurons=0, workers=0, device="cpu")
+    how = {"metric": "outputs", "features": "pure", "k": 2, "workers": 0, "device": "cpu"}
+    table = study.evaluate(between="1,0", **how).details["tables"][1]
+    first, second = table["rows"]
+    assert abs(first["between"]) >= abs(second["between"]) and first["between"] * second["between"] < 0
+    assert f"{first['virtual neuron']} most towards {'1' if first['between'] > 0 else '0'}" in table["verdict"]
+    with pytest.raises(PureError, match="two classes"):
+        study.evaluate(between="1", **how)
+    with pytest.raises(PureError, match="class"):
+        study.evaluate(between="1,7", **how)
+
+
 def test_a_model_without_outputs_is_told(tmp_path):
     class Maps(TwoPaths):
         def forward(self, images):

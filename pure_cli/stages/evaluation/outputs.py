@@ -12,7 +12,7 @@ from pure_cli.core.directions import AT, module_of
 from pure_cli.core.metrics.correlation import pearson
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.data.listing import Listing
-from pure_cli.errors import PureError
+from pure_cli.errors import PureError, unknown
 from pure_cli.stages.evaluation.metric import Metric
 from pure_cli.stages.evaluation.study import Result, Study, Table, Virtual, finite, virtual_neurons
 from pure_cli.stages.references.scores import why_no_outputs
@@ -35,6 +35,12 @@ NOTE = (
     f"to {REFERENCES} references of each neuron. Behind the last nonlinearity a neuron drives the same classes on all "
     "images, whatever its virtual neuron."
 )
+
+DRIVES_NOTE = (
+    "The classes whose outputs fall most, and rise most, without the neuron on these images, against the mean of all "
+    "outputs; by relevance: by gradient × activation, to first order."
+)
+BETWEEN = "between"
 
 
 @dataclass
@@ -162,26 +168,60 @@ def _of_virtual_neurons(
     outputs = both["effect"].shape[1]
     why = why_no_outputs(listing, listing.labels, outputs)
     names = list(listing.names) if not why and listing.names else [str(i) for i in range(outputs)]
+    pair = _pair(study.how.between, names) if study.how.between else None
     rows: list[dict[str, Any]] = []
     for place, (neuron, cluster, size) in enumerate(zip(own.neuron, own.cluster, own.size, strict=True)):
         effect, relevance = both["effect"][place], both["relevance"][place]
         row: dict[str, Any] = {"virtual neuron": f"{study.layer}/{neuron}.{cluster + 1}", "images": int(size)}
         if np.isfinite(effect).all():
+            row |= {BETWEEN: float(effect[pair[0]] - effect[pair[1]])} if pair else {}
             row["drives"] = _named(effect, names, 1)
             row["by relevance"] = _named(relevance, names, 1)
             row["holds back"] = _named(effect, names, -1)
         rows.append(row)
-    note = (
-        "The classes whose outputs fall most, and rise most, without the neuron on these images, against the mean of "
-        "all outputs; by relevance: by gradient × activation, to first order."
-    )
-    title = f"{study.layer}: the classes that virtual neurons by {features} drive, k = {k}"
-    columns = ["virtual neuron", "images", "drives", "by relevance", "holds back"]
-    verdict = "Classes that each virtual neuron drives most." if len(rows) <= READ_FIRST else ""
+    note, verdict = DRIVES_NOTE, "Classes that each virtual neuron drives most." if len(rows) <= READ_FIRST else ""
+    columns = ["virtual neuron", "images", *([BETWEEN] if pair else []), "drives", "by relevance", "holds back"]
+    if pair:
+        rows.sort(key=lambda row: -abs(row.get(BETWEEN, 0)))
+        note += (
+            f" {BETWEEN}: effect on the output of {names[pair[0]]} less that on {names[pair[1]]}; the largest first."
+        )
+        verdict = _decides(rows, names[pair[0]], names[pair[1]])
     if why and verdict:
         verdict += f" Outputs go by number, since {why}."
+    title = f"{study.layer}: the classes that virtual neurons by {features} drive, k = {k}"
     shown = [name for name in columns if name != "by relevance"]
     return Table(f"outputs-{features}-k{k}", title, columns, rows, note, verdict, shown=shown)
+
+
+def _pair(text: str, names: list[str]) -> list[int]:
+    """Two outputs by their names or numbers.
+
+    Raises
+    ------
+    PureError
+        They are not two, or there is none by that name.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or parts[0] == parts[1]:
+        raise PureError(f"--between takes two classes, as in --between {names[0]},{names[-1]}.")
+    for part in parts:
+        if part not in names and not (part.isdecimal() and int(part) < len(names)):
+            raise unknown("class", part, names)
+    return [names.index(part) if part in names else int(part) for part in parts]
+
+
+def _decides(rows: list[dict[str, Any]], one: str, other: str) -> str:
+    known = [row for row in rows if BETWEEN in row]
+    sides = [next((row for row in known if sign * row[BETWEEN] > 0), None) for sign in (1, -1)]
+    told = [
+        f"{row['virtual neuron']} most towards {name} ({row[BETWEEN]:+.2g})"
+        for row, name in zip(sides, (one, other), strict=True)
+        if row
+    ]
+    return (
+        f"Between {one} and {other}, {' and '.join(told)}." if told else f"Nothing decides between {one} and {other}."
+    )
 
 
 def _named(values: np.ndarray, names: list[str], sign: int) -> str:
@@ -201,4 +241,4 @@ def _verdict(study: Study, rows: list[dict[str, Any]]) -> str:
     )
 
 
-METRIC = Metric(compute)
+METRIC = Metric(compute, options=("between",))
