@@ -1,7 +1,7 @@
 """What assign and the causal metric cost: against the passes that they need, and in seconds.
 
-The passes that assign needs, over the same images in the same batches: one over all images up to the layer, and one over
-the images that were drawn, with a backward pass for each neuron that they were drawn for. Both sides decode their
+The passes that assign needs, over the same images in the same batches: one over all images up to the layer, and one
+over the images that were drawn, with a backward pass for each neuron that they were drawn for. Both sides decode their
 images, in one process, and run in turn; nothing else of the yardstick is kept.
 
 Usage: python tests/benchmarks/virtual_costs.py SHARED WORK [--rounds 3] [--neurons 64]
