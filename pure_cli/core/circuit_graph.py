@@ -1,8 +1,9 @@
-"""The graph of a neuron's circuit over several layers: which channels are followed, and which flows between them stay."""
+"""The graph of a neuron's circuit over several layers: which channels and which flows between them stay."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def prune(edges: Sequence[np.ndarray], share: float = EDGES) -> list[np.ndarray]
 def _connected(kept: list[np.ndarray]) -> list[np.ndarray]:
     """Edges on ways from the top to the bottom: one sweep in each direction finds them all."""
     kept = [mask.copy() for mask in kept]
-    for above, below in zip(kept[:-1], kept[1:], strict=True):
+    for above, below in pairwise(kept):
         below[~above.any(axis=0)] = False
     for below, above in zip(kept[:0:-1], kept[-2::-1], strict=True):
         above[:, ~below.any(axis=1)] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -125,3 +125,23 @@ def require_model(collected: Collected, text: str | None) -> None:
                 f"The address {address} is of a model {address.model}, and this workspace is about "
                 f"{collected.origin['model']}. Name another with --workspace."
             )
+
+
+def named_neurons(collected: Collected, text: str) -> Iterator[tuple[str, int, frozenset[int]]]:
+    """Layer, neuron and numbers of virtual neurons that addresses name; no numbers where a whole neuron is meant.
+
+    Raises
+    ------
+    PureError
+        One is of another model, names no layer where there are several, or a neuron that the layer does not have.
+    """
+    require_model(collected, text)
+    layers = {address.layer for address in parse_addresses(text)}
+    if layers == {""} and len(collected.layers) == 1:
+        layers = set(collected.layers)
+    for layer in sorted(layers):
+        if layer not in collected.layers:
+            known = ", ".join(collected.layers)
+            raise PureError(f"'{text}' has to name its layer, as in {next(iter(collected.layers))}/201.2 (of {known}).")
+        for neuron, numbers in parse_virtual(text, collected.layers[layer].neurons, layer).items():
+            yield layer, neuron, numbers
