@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,6 +41,10 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     PureError
         No clustering, a stale one, unknown layer or neuron.
     """
+    if settings.circuit:
+        from pure_cli.stages.circuit_graph.figures import render_circuits
+
+        return render_circuits(store, settings, progress)
     begin = time.perf_counter()
     sources = Sources(store)
     clusterings = need_clusterings(store)
@@ -80,7 +84,17 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     return outcome
 
 
-@dataclass
+class Drawn(Protocol):
+    """A figure that knows what it is made from."""
+
+    @property
+    def file(self) -> Path: ...
+
+    @property
+    def entry(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
 class FigureJob:
     """One figure."""
 
@@ -117,11 +131,11 @@ class FigureIndex:
         """What each figure that is there was made from."""
         return (entry for key, entry in self._entries.items() if (self.folder / key).is_file())
 
-    def has(self, job: FigureJob) -> bool:
+    def has(self, job: Drawn) -> bool:
         """The figure is there as it was drawn, and is the one that would be drawn now."""
         return self._entries.get(self._key(job.file)) == {**job.entry, "crc": crc_or_none(job.file)}
 
-    def add(self, job: FigureJob) -> None:
+    def add(self, job: Drawn) -> None:
         self._entries[self._key(job.file)] = {**job.entry, "crc": file_crc(job.file)}
         write_whole(self.folder / INDEX, json.dumps(self._entries, indent=1, sort_keys=True))
 
