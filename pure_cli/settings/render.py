@@ -91,8 +91,8 @@ class RenderSettings(OnDevice, OfFeatures, OfNeurons):
         for name in ("neurons", "features", "k"):
             if getattr(self, name) is not None:
                 raise PureError(
-                    f"--circuit names virtual neurons by their addresses, and `pure choose` says which these are: leave "
-                    f"out --{name}."
+                    "--circuit names virtual neurons by their addresses, and `pure choose` says which these are: "
+                    f"leave out --{name}."
                 )
         if self.depth and self.through:
             raise PureError("--depth says how many layers to find, and --through names them. Give one of them.")

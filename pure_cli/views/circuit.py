@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -40,13 +41,14 @@ SWEEPS = 8  # that sort nodes by the middle of their neighbours
 # inches
 WIDTH = 7.0  # of two columns of a paper
 MARGIN, GAP = 0.06, 0.16
-HEAD, FOOT = 0.28, 0.18
+HEAD, FOOT, LEGEND = 0.28, 0.2, 0.2
 CELL = 0.32  # an image of a node
 TOP_CELL = 0.4  # an image of the virtual neuron
-LABEL = 0.14  # under a node
-FLOW = 0.55  # between a layer and the next
-REST = 0.16  # the line above a layer's nodes that names it
-WIDEST, NARROWEST = 7.0, 0.35  # points, of an edge with all of a layer's relevance, and the least that is seen
+LABEL = 0.24  # under a node: its channel and its share
+FLOW = 0.6  # between a layer and the next
+SIDE = 0.27  # left of a layer: its name, and what of it is not drawn
+WIDEST, NARROWEST = 8.0, 0.3  # points, of an edge with all of a layer's relevance, and the least that is seen
+FAINTEST, STRONGEST = 0.35, 0.85  # how far edges hide what is behind them
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,7 @@ def draw(title: str, subtitle: str, panels: Sequence[Panel]) -> Figure:
     rows = -(-len(panels) // columns)
     wide = (WIDTH - 2 * MARGIN - GAP * (columns - 1)) / columns
     high = _height(max(len(panel.ranks) for panel in panels))
-    height = HEAD + rows * high + MARGIN
+    height = HEAD + rows * high + LEGEND
     with style():
         figure = Figure(figsize=(WIDTH, height))
         figure.suppressComposite = True  # each image on its own in vector files
@@ -128,12 +130,20 @@ def draw(title: str, subtitle: str, panels: Sequence[Panel]) -> Figure:
         for i, panel in enumerate(panels):
             left = MARGIN + (i % columns) * (wide + GAP)
             _Drawing(axes, panel, left, height - HEAD - (i // columns) * high, wide).draw()
+        told = shortened(_legend(len(panels)), SMALL_SIZE, WIDTH - 2 * MARGIN)
+        _write(axes, MARGIN, MARGIN, told, FAINT_INK, SMALL_SIZE)
     return figure
 
 
 def _height(layers: int) -> float:
     """Of a panel with so many lower layers."""
-    return TOP_CELL + layers * (FLOW + REST + NODE_IMAGES * CELL + LABEL) + FOOT
+    return TOP_CELL + layers * (FLOW + NODE_IMAGES * CELL + LABEL) + FOOT
+
+
+def _legend(panels: int) -> str:
+    """How to read it."""
+    shared = "; grey: in another graph too" if panels > 1 else ""
+    return f"under a channel: its share of the layer's relevance; lines: what flows, dashed where negative{shared}"
 
 
 def _head(axes: Axes, height: float, title: str, subtitle: str) -> None:
@@ -168,7 +178,7 @@ def sorted_nodes(panel: Panel) -> list[list[Node]]:
 def crossings(edges: Sequence[Edge], order: Sequence[Sequence[Node]]) -> float:
     """Of all pairs of edges that cross, the smaller share, added up."""
     total = 0.0
-    for above, below in zip(order, order[1:], strict=False):
+    for above, below in pairwise(order):
         upper, lower = _places(above), _places(below)
         own = [(upper[edge.source], lower[edge.target], edge.share)
                for edge in edges if edge.source in upper and edge.target in lower]  # fmt: skip
@@ -202,8 +212,7 @@ class _Drawing:
         into: dict[str, tuple[float, float]] = {}
         for rank, nodes in zip(panel.ranks, sorted_nodes(panel), strict=True):
             top -= FLOW
-            self._name(rank, top - REST)
-            top -= REST
+            self._name(rank, top)
             places = self._places(len(nodes))
             for node, middle in zip(nodes, places, strict=True):
                 self._node(node, middle, top)
@@ -213,14 +222,14 @@ class _Drawing:
         for edge in sorted(panel.edges, key=lambda edge: (not edge.shared, edge.share)):
             self._edge(edge, out[edge.source], into[edge.target])
         told = shortened(panel.told, SMALL_SIZE, self._width)
-        _write(self._axes, self._left + self._width / 2, top - 0.03, told, FAINT_INK, SMALL_SIZE, "center", "top")
+        _write(self._axes, self._left + self._width / 2, top - 0.03, told, INK, SMALL_SIZE, "center", "top")
 
     def _neuron(self) -> float:
         """The virtual neuron with its images; the middle of them."""
         axes, panel = self._axes, self._panel
         name = text_width(panel.name, HEAD_SIZE, "bold") + 0.1
-        images = panel.images[: int((self._width - name) / TOP_CELL)]
-        middle = self._left + self._width / 2
+        images = panel.images[: int((self._width - SIDE - name) / TOP_CELL)]
+        middle = self._left + (SIDE + self._width) / 2
         left = middle - (name + TOP_CELL * len(images)) / 2
         bottom = self._top - TOP_CELL
         _write(axes, left, bottom + TOP_CELL / 2, panel.name, panel.colour, HEAD_SIZE, va="center", weight="bold")
@@ -230,28 +239,27 @@ class _Drawing:
 
     def _places(self, count: int) -> list[float]:
         """Middles of the nodes of a layer."""
-        step = self._width / NODES
-        first = self._left + (self._width - step * count) / 2 + step / 2
+        step = (self._width - SIDE) / NODES
+        first = self._left + SIDE + (self._width - SIDE - step * count) / 2 + step / 2
         return [first + step * i for i in range(count)]
 
-    def _name(self, rank: Rank, bottom: float) -> None:
-        """The layer at the left, what is not drawn at the right."""
-        more = f"{rank.others:,} others {rank.rest:.0%}" if rank.others else ""
-        room = self._width - text_width(more, SMALL_SIZE) - 0.1
-        _write(self._axes, self._left, bottom + 0.05, shortened(rank.layer, SIZE, room, "bold"), INK, SIZE, weight="bold")
-        _write(self._axes, self._left + self._width, bottom + 0.05, more, FAINT_INK, SMALL_SIZE, "right")
+    def _name(self, rank: Rank, top: float) -> None:
+        """The layer, and what of it is not drawn, upright beside its nodes."""
+        room = NODE_IMAGES * CELL + LABEL + FLOW / 2
+        bottom, look = top - NODE_IMAGES * CELL - LABEL, {"va": "bottom", "rotation": 90}
+        name = shortened(rank.layer, SIZE, room, "bold")
+        _write(self._axes, self._left + 0.05, bottom, name, INK, SIZE, "center", weight="bold", **look)
+        if rank.others:
+            more = f"{rank.others:,} others {rank.rest:.0%}"
+            _write(self._axes, self._left + 0.17, bottom, more, FAINT_INK, SMALL_SIZE, "center", **look)
 
     def _node(self, node: Node, middle: float, top: float) -> None:
         colour = NO_VIRTUAL_NEURON if node.shared else self._panel.colour
-        for i in range(NODE_IMAGES):
-            left, bottom = middle - CELL / 2, top - (i + 1) * CELL
-            if i < len(node.images):
-                _image(self._axes, node.images[i], left, bottom, CELL, colour, faint=node.shared)
-        label = f"{node.name} {node.share:.0%}"
-        room = self._width / NODES
-        size = SMALL_SIZE * min(1.0, (room - 0.02) / max(text_width(label, SMALL_SIZE), 1e-9))
-        at = top - NODE_IMAGES * CELL - LABEL / 2
-        _write(self._axes, middle, at, label, FAINT_INK if node.shared else INK, size, "center", "center")
+        for i, image in enumerate(node.images[:NODE_IMAGES]):
+            _image(self._axes, image, middle - CELL / 2, top - (i + 1) * CELL, CELL, colour)
+        ink, at = FAINT_INK if node.shared else INK, top - NODE_IMAGES * CELL
+        _write(self._axes, middle, at - 0.015, node.name, ink, SMALL_SIZE, "center", "top", weight="bold")
+        _write(self._axes, middle, at - 0.12, f"{node.share:.0%}", FAINT_INK, SMALL_SIZE, "center", "top")
 
     def _edge(self, edge: Edge, begin: tuple[float, float], end: tuple[float, float]) -> None:
         """A curve that leaves and arrives upright."""
@@ -262,12 +270,11 @@ class _Drawing:
         width = max(NARROWEST, WIDEST * edge.share)
         look = {"edgecolor": colour, "facecolor": "none", "linewidth": width, "capstyle": "butt"}
         dashes = (0, (3, 2)) if edge.negative else "-"
-        self._axes.add_patch(PathPatch(path, alpha=0.45 if edge.shared else 0.7, linestyle=dashes, zorder=1, **look))
+        alpha = min(STRONGEST, FAINTEST + 2 * edge.share)
+        self._axes.add_patch(PathPatch(path, alpha=alpha, linestyle=dashes, zorder=1, **look))
 
 
-def _image(
-    axes: Axes, image: np.ndarray, left: float, bottom: float, side: float, colour: str, faint: bool = False
-) -> None:
+def _image(axes: Axes, image: np.ndarray, left: float, bottom: float, side: float, colour: str) -> None:
     """An image as large as fits into a square, framed; small ones keep their pixels' edges."""
     inner = side - 2 * INCH_PER_POINT
     height, width = image.shape[:2]
@@ -278,7 +285,6 @@ def _image(
     repeat = int(np.ceil(2 * VECTOR_DPI * scale)) if scale * DPI > 1 else 1
     shown = AxesImage(axes, extent=(x, x + wide, y, y + high), interpolation="antialiased", origin="upper", zorder=3)
     shown.set_data(image.repeat(repeat, axis=0).repeat(repeat, axis=1))
-    shown.set_alpha(0.6 if faint else 1.0)
     axes.add_image(shown)
     frame = Rectangle((left + 0.012, bottom + 0.012), side - 0.024, side - 0.024, fill=False, linewidth=0.9, zorder=4)
     frame.set_edgecolor(colour)
@@ -295,8 +301,9 @@ def _write(
     ha: str = "left",
     va: str = "baseline",
     weight: str = "normal",
+    rotation: float = 0,
 ) -> None:
     """Text as it stands, dollars and all, with a white rim."""
     rim = [withStroke(linewidth=1.8, foreground="white")]
-    look = {"color": colour, "fontsize": size, "fontweight": weight, "ha": ha, "va": va, "zorder": 5}
-    axes.text(x, y, text, parse_math=False, path_effects=rim, **look)  # type: ignore[arg-type]
+    look = {"color": colour, "fontsize": size, "fontweight": weight, "ha": ha, "va": va}
+    axes.text(x, y, text, parse_math=False, path_effects=rim, rotation=rotation, zorder=5, **look)  # type: ignore[arg-type]

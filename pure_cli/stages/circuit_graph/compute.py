@@ -336,6 +336,6 @@ def _unfollowed(drafts: Sequence[_Draft]) -> list[str]:
             if len(channels) == MOST_FOLLOWED and share < NODES:
                 short[name] = min(share, short.get(name, 1.0))
     return [
-        f"{MOST_FOLLOWED} channels of '{name}' were followed, which carry {share:.0%} of its relevance, not {NODES:.0%}."
+        f"{MOST_FOLLOWED} channels of '{name}' were followed; they carry {share:.0%} of its relevance, not {NODES:.0%}."
         for name, share in short.items()
     ]

@@ -102,7 +102,9 @@ def _draw(figure: CircuitFigure, found: NeuronCircuits, grapher: Grapher) -> Non
     panels = [_panel(found.circuits[i], i, pictures) for i in order]
     own = task.clustering.provenance.settings
     name = collected.layers[task.layer].name_of(task.neuron)
-    title = " · ".join(filter(None, [task.layer, f"circuit of {panels[0].name if figure.number else task.neuron}", name]))
+    title = " · ".join(
+        filter(None, [task.layer, f"circuit of {panels[0].name if figure.number else task.neuron}", name])
+    )
     subtitle = f"{parse_model(collected.origin['model']).short} · {own['features']} features · {found.rule}"
     save(draw(title, subtitle, panels), figure.file)
 
@@ -114,7 +116,9 @@ def _panel(circuit: Circuit, virtual: int, pictures: _Pictures) -> Panel:
     for layer in circuit.layers:
         own = circuit.of_layer(layer.layer)[:NODES]
         shown |= {node.address for node in own}
-        images = pictures.of(layer.layer, [(node.channel, image) for node in own for image in node.images[:NODE_IMAGES]])
+        images = pictures.of(
+            layer.layer, [(node.channel, image) for node in own for image in node.images[:NODE_IMAGES]]
+        )
         nodes = []
         for node in own:
             mine = [next(images) for _ in node.images[:NODE_IMAGES]]
@@ -127,10 +131,8 @@ def _panel(circuit: Circuit, virtual: int, pictures: _Pictures) -> Panel:
         if edge.target in shown and edge.source in {*shown, circuit.address}
     ]
     explained = circuit.explained
-    told = (
-        f"{len(circuit.nodes)} channels alone leave {explained.left:.0%} of the activation; as many at random "
-        f"{explained.random:.0%}"
-    )
+    count = len(circuit.nodes)
+    told = f"{count} channels alone leave {explained.left:.0%} of its activation (random: {explained.random:.0%})"
     neuron = int(circuit.address.rpartition("/")[2].partition(".")[0])
     top = list(pictures.of_neuron(neuron, circuit.images[:NEURON_IMAGES]))
     return Panel(circuit.address, circuit.address.rpartition("/")[2], virtual, top, ranks, edges, told)

@@ -155,9 +155,7 @@ class Flow:
         """Backward passes of `edges`."""
         return -(-references // self.at_once) * sum(1 + len(channels) for channels in followed)
 
-    def _each(
-        self, references: References, compute: Callable[[Circuits, dict[str, torch.Tensor], int], None]
-    ) -> None:
+    def _each(self, references: References, compute: Callable[[Circuits, dict[str, torch.Tensor], int], None]) -> None:
         """For each batch in turn: its circuits, and what arrives at the lower layers."""
         import torch
 
