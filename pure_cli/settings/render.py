@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from pure_cli.errors import PureError
 from pure_cli.settings.option import option
@@ -79,6 +79,21 @@ class RenderSettings(OnDevice, OfFeatures, OfNeurons):
         otherwise="each found as `pure attribute` finds one",
     )
 
+    @model_validator(mode="after")
+    def _of_circuits(self) -> RenderSettings:
+        """Options of graphs have a graph.
+
+        Raises
+        ------
+        PureError
+            They have none, or say two things.
+        """
+        if (self.depth or self.through) and not self.circuit:
+            raise PureError("--depth and --through are of the graph of a circuit. Name one, as in --circuit 201.2.")
+        if self.depth and self.through:
+            raise PureError("--depth says how many layers to find, and --through names them. Give one of them.")
+        return self
+
     @property
     def circuit_text(self) -> str:
         """The addresses whose circuits are drawn, as one list; those without a layer are of the one that is named.
@@ -94,8 +109,6 @@ class RenderSettings(OnDevice, OfFeatures, OfNeurons):
                     "--circuit names virtual neurons by their addresses, and `pure choose` says which these are: "
                     f"leave out --{name}."
                 )
-        if self.depth and self.through:
-            raise PureError("--depth says how many layers to find, and --through names them. Give one of them.")
         one = self.layer[0] if self.layer and len(self.layer) == 1 else ""
         return ",".join(f"{one}/{text}" if one and "/" not in text else text for text in self.circuit or ())
 
@@ -104,5 +117,5 @@ class RenderSettings(OnDevice, OfFeatures, OfNeurons):
     _k = field_validator("k")(sorted_k)
 
 
-RETURNS = '``details["files"]`` has the figures.'
-STAGE = Stage(RenderSettings, order=70, unit="figures", returns=RETURNS)
+RETURNS = '``details["files"]`` has the figures, ``details["circuits"]`` the JSON files of graphs.'
+STAGE = Stage(RenderSettings, order=70, unit="figures", returns=RETURNS, units={"circuit": "passes"})

@@ -30,7 +30,7 @@ from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
 VIEW = 4  # raised when figures come to look different
-FIGURES, INDEX = "figures", "figures.json"
+FIGURES, CIRCUITS, INDEX = "figures", "circuits", "figures.json"
 
 
 def render(store: Store, settings: RenderSettings, progress: Progress = silent) -> Outcome:

@@ -36,14 +36,15 @@ from pure_cli.stages.circuit_graph.ablation import Ablation
 from pure_cli.stages.circuit_graph.flow import Flow, References, Relevances, read_references
 from pure_cli.stages.inputs.choice import chosen, named_neurons, there_are
 from pure_cli.stages.inputs.features import Sources
-from pure_cli.stages.outcome import Progress
+from pure_cli.stages.outcome import Progress, silent
 from pure_cli.stages.relevances.lower_layers import chain_below, require_lower_layers
+from pure_cli.stages.render import CIRCUITS
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.stages.runtime.soundness import require_sound
+from pure_cli.workspace import Store
 
 VERSION = 1  # raised when graphs come to be computed otherwise
-FOLDER = "circuits"
 MOST_REFERENCES = 32  # of a virtual neuron, the strongest
 MOST_FOLLOWED = 64  # channels of a layer, each of which takes a backward pass of every batch
 IMAGES = 4  # of each node
@@ -91,10 +92,10 @@ def find_tasks(sources: Sources, settings: RenderSettings, folder: Path) -> list
         There is no such virtual neuron, it is stale, or has no relevances.
     """
     clusterings = need_clusterings(sources.store)
-    text = settings.circuit_text
+    there = there_are(clusterings.values())
     found = []
-    for layer, neuron, numbers in named_neurons(sources.collected, text):
-        need_layers([layer], there_are(clusterings.values()), "cluster")
+    for layer, neuron, numbers in named_neurons(sources.collected, settings.circuit_text, there):
+        need_layers([layer], there, "cluster")
         choice = chosen(sources.store, layer, clusterings)
         clustering = clusterings[clustering_path(layer, choice.features, choice.k)]
         sources.layers([layer], choice.features)
@@ -125,6 +126,22 @@ def find_tasks(sources: Sources, settings: RenderSettings, folder: Path) -> list
             raise PureError(f"Neuron {neuron} of '{layer}' has no virtual neurons: it never fires on these images.")
         found.append(task)
     return found
+
+
+def circuits_of(store: Store, settings: RenderSettings, progress: Progress = silent) -> Circuit | list[Circuit]:
+    """The graph of a virtual neuron, or those of all of a neuron's, where a neuron is named.
+
+    Raises
+    ------
+    PureError
+        There is none, or more than one neuron is named.
+    """
+    grapher = Grapher(Sources(store), settings)
+    tasks = find_tasks(grapher.sources, settings, store.root / CIRCUITS)
+    if len(tasks) != 1 or len(tasks[0].numbers) > 1:
+        raise PureError("Name one virtual neuron, as in layer4/201.2, or one neuron.")
+    found = grapher.graphs(tasks[0], progress)
+    return found.circuits[min(tasks[0].numbers) - 1] if tasks[0].numbers else list(found)
 
 
 class Grapher:

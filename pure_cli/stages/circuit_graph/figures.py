@@ -15,12 +15,12 @@ from pure_cli.core.directions import module_of
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.settings.render import RenderSettings
-from pure_cli.stages.circuit_graph.compute import FOLDER, CircuitTask, Grapher, find_tasks
+from pure_cli.stages.circuit_graph.compute import CircuitTask, Grapher, find_tasks
 from pure_cli.stages.circuit_graph.flow import read_images
 from pure_cli.stages.embeddings.crops import WHOLE, HeatmapReader
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
-from pure_cli.stages.render import FigureIndex
+from pure_cli.stages.render import CIRCUITS, FigureIndex
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.workspace import Store
@@ -69,7 +69,7 @@ def render_circuits(store: Store, settings: RenderSettings, progress: Progress =
     """
     begin = time.perf_counter()
     sources = Sources(store)
-    folder = settings.out or store.root / FOLDER
+    folder = settings.out or store.root / CIRCUITS
     if folder.exists() and not folder.is_dir():
         raise PureError(f"{folder} is a file. Choose a folder for the figures with --out.")
     grapher, index = Grapher(sources, settings), FigureIndex(folder)
@@ -131,8 +131,10 @@ def _panel(circuit: Circuit, virtual: int, pictures: _Pictures) -> Panel:
         if edge.target in shown and edge.source in {*shown, circuit.address}
     ]
     explained = circuit.explained
-    count = len(circuit.nodes)
-    told = f"{count} channels alone leave {explained.left:.0%} of its activation (random: {explained.random:.0%})"
+    told = (
+        f"{len(circuit.nodes)} channels leave {explained.left:.0%} of its activation; random {explained.random:.0%}, "
+        f"none {explained.nothing:.0%}"
+    )
     neuron = int(circuit.address.rpartition("/")[2].partition(".")[0])
     top = list(pictures.of_neuron(neuron, circuit.images[:NEURON_IMAGES]))
     return Panel(circuit.address, circuit.address.rpartition("/")[2], virtual, top, ranks, edges, told)

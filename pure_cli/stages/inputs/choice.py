@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -127,8 +127,14 @@ def require_model(collected: Collected, text: str | None) -> None:
             )
 
 
-def named_neurons(collected: Collected, text: str) -> Iterator[tuple[str, int, frozenset[int]]]:
+def named_neurons(
+    collected: Collected, text: str, meant: Collection[str] = ()
+) -> Iterator[tuple[str, int, frozenset[int]]]:
     """Layer, neuron and numbers of virtual neurons that addresses name; no numbers where a whole neuron is meant.
+
+    Parameters
+    ----------
+    meant : the layers one of which is meant where none is named; those that were collected where nothing is said
 
     Raises
     ------
@@ -136,12 +142,13 @@ def named_neurons(collected: Collected, text: str) -> Iterator[tuple[str, int, f
         One is of another model, names no layer where there are several, or a neuron that the layer does not have.
     """
     require_model(collected, text)
+    meant = meant or collected.layers
     layers = {address.layer for address in parse_addresses(text)}
-    if layers == {""} and len(collected.layers) == 1:
-        layers = set(collected.layers)
+    if layers == {""} and len(meant) == 1:
+        layers = set(meant)
     for layer in sorted(layers):
         if layer not in collected.layers:
-            known = ", ".join(collected.layers)
-            raise PureError(f"'{text}' has to name its layer, as in {next(iter(collected.layers))}/201.2 (of {known}).")
+            known = ", ".join(meant)
+            raise PureError(f"'{text}' has to name its layer, as in {next(iter(meant))}/201.2 (of {known}).")
         for neuron, numbers in parse_virtual(text, collected.layers[layer].neurons, layer).items():
             yield layer, neuron, numbers

@@ -72,7 +72,7 @@ def chain_below(
         found += lower
     if depth and len(found) < depth:
         raise PureError(
-            f"Below '{layer}' there are {counted(len(found), 'layer')} ({', '.join(found)}), and --depth {depth} asks "
+            f"pure finds {counted(len(found), 'layer')} below '{layer}' ({', '.join(found)}), and --depth {depth} asks "
             "for more. Ask for fewer, or name them with --through."
         )
     return found
