@@ -34,6 +34,15 @@ FIGURES, CIRCUITS, INDEX = "figures", "circuits", "figures.json"
 
 
 def render(store: Store, settings: RenderSettings, progress: Progress = silent) -> Outcome:
+    """Draw the figures of neurons, or those of circuits where some are named."""
+    if settings.circuit:
+        from pure_cli.stages.circuit_graph.figures import render_circuits
+
+        return render_circuits(store, settings, progress)
+    return render_neurons(store, settings, progress)
+
+
+def render_neurons(store: Store, settings: RenderSettings, progress: Progress = silent) -> Outcome:
     """Draw the figures that are not there yet.
 
     Raises
@@ -41,10 +50,6 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     PureError
         No clustering, a stale one, unknown layer or neuron.
     """
-    if settings.circuit:
-        from pure_cli.stages.circuit_graph.figures import render_circuits
-
-        return render_circuits(store, settings, progress)
     begin = time.perf_counter()
     sources = Sources(store)
     clusterings = need_clusterings(store)

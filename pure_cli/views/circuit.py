@@ -37,6 +37,7 @@ from pure_cli.views.style import (
 NODES = 8  # of a layer that are drawn
 NODE_IMAGES, NEURON_IMAGES = 2, 6
 COLUMNS = 2  # of panels
+UPRIGHT = 90  # degrees
 SWEEPS = 8  # that sort nodes by the middle of their neighbours
 # inches
 WIDTH = 7.0  # of two columns of a paper
@@ -246,12 +247,12 @@ class _Drawing:
     def _name(self, rank: Rank, top: float) -> None:
         """The layer, and what of it is not drawn, upright beside its nodes."""
         room = NODE_IMAGES * CELL + LABEL + FLOW / 2
-        bottom, look = top - NODE_IMAGES * CELL - LABEL, {"va": "bottom", "rotation": 90}
-        name = shortened(rank.layer, SIZE, room, "bold")
-        _write(self._axes, self._left + 0.05, bottom, name, INK, SIZE, "center", weight="bold", **look)
+        bottom, name = top - NODE_IMAGES * CELL - LABEL, shortened(rank.layer, SIZE, room, "bold")
+        _write(self._axes, self._left + 0.05, bottom, name, INK, SIZE, "center", "bottom", "bold", UPRIGHT)
         if rank.others:
             more = f"{rank.others:,} others {rank.rest:.0%}"
-            _write(self._axes, self._left + 0.17, bottom, more, FAINT_INK, SMALL_SIZE, "center", **look)
+            at = self._left + 0.17
+            _write(self._axes, at, bottom, more, FAINT_INK, SMALL_SIZE, "center", "bottom", rotation=UPRIGHT)
 
     def _node(self, node: Node, middle: float, top: float) -> None:
         colour = NO_VIRTUAL_NEURON if node.shared else self._panel.colour

@@ -19,7 +19,6 @@ from pure_cli.artifacts import (
     CircuitNode,
     Clustering,
     NeuronCircuits,
-    clustering_path,
     need_clusterings,
     need_layers,
     read_circuits,
@@ -34,7 +33,7 @@ from pure_cli.provenance import Provenance
 from pure_cli.settings.render import RenderSettings
 from pure_cli.stages.circuit_graph.ablation import Ablation
 from pure_cli.stages.circuit_graph.flow import Flow, References, Relevances, read_references
-from pure_cli.stages.inputs.choice import chosen, named_neurons, there_are
+from pure_cli.stages.inputs.choice import chosen_features, named_neurons, there_are
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Progress, silent
 from pure_cli.stages.relevances.lower_layers import chain_below, require_lower_layers
@@ -78,6 +77,11 @@ class CircuitTask:
         return self.clustering.label[np.searchsorted(self.clustering.neuron, self.neuron)]
 
     @property
+    def wanted(self) -> list[int | None]:
+        """The numbers in their order; None where all are asked for."""
+        return [*sorted(self.numbers)] or [None]
+
+    @property
     def count(self) -> int:
         """Virtual neurons that it has."""
         return int(self.labels.max(initial=-1)) + 1
@@ -96,28 +100,14 @@ def find_tasks(sources: Sources, settings: RenderSettings, folder: Path) -> list
     found = []
     for layer, neuron, numbers in named_neurons(sources.collected, settings.circuit_text, there):
         need_layers([layer], there, "cluster")
-        choice = chosen(sources.store, layer, clusterings)
-        clustering = clusterings[clustering_path(layer, choice.features, choice.k)]
-        sources.layers([layer], choice.features)
-        source = sources.features_of(layer, choice.features)
-        source.require_current(clustering)
+        source, clustering = chosen_features(sources, layer, clusterings)
         count = sources.collected.layers[layer].neurons
         choose_neurons(str(neuron), clustering.neuron, count, layer, "virtual neurons", "pure cluster")
         need_layers([layer], sources.attributed, "attribute")
         attributed = sources.attributed[layer]
         first, how = (source.lower_layers or attributed.lower_layers)[0], attributed.provenance.settings
-        provenance = Provenance(
-            {
-                "layer": layer, "neuron": neuron, "first": first, "depth": settings.depth, "through": settings.through,
-                "references": MOST_REFERENCES, "nodes": NODES, "edges": EDGES, "version": VERSION,
-            },
-            {
-                "cluster": clustering.provenance.fingerprint,
-                "attribute": attributed.provenance.fingerprint,
-                "references": {name: own.provenance.fingerprint for name, own in sources.collected.layers.items()},
-            },
-        )  # fmt: skip
         file = folder / layer / f"neuron-{neuron:04d}.json"
+        provenance = _provenance(sources, layer, neuron, clustering, first, settings)
         task = CircuitTask(
             layer, neuron, numbers, clustering, first, how["rule"], how.get("position") == "max", provenance, file
         )
@@ -126,6 +116,28 @@ def find_tasks(sources: Sources, settings: RenderSettings, folder: Path) -> list
             raise PureError(f"Neuron {neuron} of '{layer}' has no virtual neurons: it never fires on these images.")
         found.append(task)
     return found
+
+
+def _provenance(
+    sources: Sources, layer: str, neuron: int, clustering: Clustering, first: str, settings: RenderSettings
+) -> Provenance:
+    how = {
+        "layer": layer,
+        "neuron": neuron,
+        "first": first,
+        "depth": settings.depth,
+        "through": settings.through,
+        "references": MOST_REFERENCES,
+        "nodes": NODES,
+        "edges": EDGES,
+        "version": VERSION,
+    }
+    made_from = {
+        "cluster": clustering.provenance.fingerprint,
+        "attribute": sources.attributed[layer].provenance.fingerprint,
+        "references": {name: own.provenance.fingerprint for name, own in sources.collected.layers.items()},
+    }
+    return Provenance(how, made_from)
 
 
 def circuits_of(store: Store, settings: RenderSettings, progress: Progress = silent) -> Circuit | list[Circuit]:

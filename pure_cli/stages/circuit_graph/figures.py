@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ def render_circuits(store: Store, settings: RenderSettings, progress: Progress =
         raise PureError(f"{folder} is a file. Choose a folder for the figures with --out.")
     grapher, index = Grapher(sources, settings), FigureIndex(folder)
     tasks = find_tasks(sources, settings, folder)
-    figures = [CircuitFigure(task, number, settings) for task in tasks for number in sorted(task.numbers) or [None]]
+    figures = [CircuitFigure(task, number, settings) for task in tasks for number in task.wanted]
     wanted = [one for one in figures if settings.force or grapher.earlier(one.task) is None or not index.has(one)]
     for one in wanted:
         found = grapher.graphs(one.task, progress)
@@ -153,13 +153,13 @@ class _Pictures:
         self._listing, self._network = grapher.listing(task), grapher.network
         self._adaptive_batches = AdaptiveBatches(grapher.notes)
 
-    def of_neuron(self, neuron: int, index: Sequence[int]) -> Iterable[np.ndarray]:
+    def of_neuron(self, neuron: int, index: Sequence[int]) -> Iterator[np.ndarray]:
         """For some of its references."""
         top = self._grapher.sources.collected.layers[self._task.layer].top
         position = dict(zip(top.image[neuron].tolist(), top.position[neuron].tolist(), strict=True))
         return self.of(self._task.layer, [(neuron, ChannelImage(i, "", position[i])) for i in index])
 
-    def of(self, layer: str, seen: Sequence[Seen]) -> Iterable[np.ndarray]:
+    def of(self, layer: str, seen: Sequence[Seen]) -> Iterator[np.ndarray]:
         """(h, w, 3) uint8 for each channel and image."""
         from pure_cli.core import crops as cut
         from pure_cli.models.layers import check_layer, list_layers

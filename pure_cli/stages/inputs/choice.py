@@ -70,7 +70,22 @@ def meant_features(
             f"The virtual neurons of '{layer}' are by {choice.features} embeddings, which say nothing of other images. "
             "Choose others with `pure choose --features`."
         )
+    return chosen_features(sources, layer, clusterings)
+
+
+def chosen_features(
+    sources: Sources, layer: str, clusterings: Mapping[str, Clustering]
+) -> tuple[FeatureSource, Clustering]:
+    """The clustering that addresses of a layer mean, and its features.
+
+    Raises
+    ------
+    PureError
+        As of `chosen`; it is stale.
+    """
+    choice = chosen(sources.store, layer, clusterings)
     clustering = clusterings[clustering_path(layer, choice.features, choice.k)]
+    sources.layers([layer], choice.features)
     source = sources.features_of(layer, choice.features)
     source.require_current(clustering)
     return source, clustering

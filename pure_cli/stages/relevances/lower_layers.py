@@ -63,9 +63,9 @@ def chain_below(
     image = network.inputs(first_image(listing, network))
     layers = list_layers(network.model, image)
     if through:
-        for upper, lower in zip([module_of(layer), *through], through, strict=False):
-            check_layer(lower, layers, network.model)
-            check_leads_to(network.model, image, upper, [lower])
+        for upper, name in zip([module_of(layer), *through], through, strict=False):
+            check_layer(name, layers, network.model)
+            check_leads_to(network.model, image, upper, [name])
         return list(through)
     found = [first]
     while len(found) < (depth or DEPTH) and (lower := lower_layer_of(network.model, image, found[-1], layers)):
