@@ -167,6 +167,7 @@ class Grapher:
     def __init__(self, sources: Sources, settings: RenderSettings):
         self.sources, self._settings = sources, settings
         self.notes: list[str] = []
+        self._made: dict[Path, NeuronCircuits] = {}
 
     @cached_property
     def network(self) -> Network:
@@ -176,8 +177,8 @@ class Grapher:
         return self.sources.listing([task.layer])
 
     def earlier(self, task: CircuitTask) -> NeuronCircuits | None:
-        """The graphs that are there and were made from the same things."""
-        found = None if self._settings.force else read_circuits(task.file)
+        """The graphs that are there and were made from the same things; with ``--force`` those that are new."""
+        found = self._made.get(task.file) if self._settings.force else read_circuits(task.file)
         return found if found is not None and found.provenance == task.provenance else None
 
     def graphs(self, task: CircuitTask, progress: Progress) -> NeuronCircuits:
@@ -186,6 +187,7 @@ class Grapher:
         if found is None:
             found = self._computed(task, progress)
             write_circuits(task.file, found)
+            self._made[task.file] = found
         self.notes += found.notes
         return found
 
@@ -226,7 +228,8 @@ class Grapher:
         followed = [[channels_to_follow(mean, NODES, MOST_FOLLOWED) for mean in one.mean] for one in relevances]
         both = list(zip(references, followed, strict=True))
         done, total = 0, sum(flow.steps(len(own), channels[:-1]) for own, channels in both)
-        progress(0, total)
+        if total:
+            progress(0, total)
 
         def step() -> None:
             nonlocal done

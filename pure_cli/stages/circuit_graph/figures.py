@@ -154,7 +154,7 @@ class _Pictures:
         self._adaptive_batches = AdaptiveBatches(grapher.notes)
 
     def of_neuron(self, neuron: int, index: Sequence[int]) -> Iterator[np.ndarray]:
-        """For some of its references."""
+        """For some of its references; what does not fit the heatmaps of its layer is noted."""
         top = self._grapher.sources.collected.layers[self._task.layer].top
         position = dict(zip(top.image[neuron].tolist(), top.position[neuron].tolist(), strict=True))
         return self.of(self._task.layer, [(neuron, ChannelImage(i, "", position[i])) for i in index])
@@ -174,7 +174,10 @@ class _Pictures:
         layers = list_layers(network.model, network.inputs(example))
         tokens = len(check_layer(module_of(layer), layers).extent) == 1
         found: list[np.ndarray] = []
-        with HeatmapReader(network, layer, self._crop, example) as reader:
+        heatmaps = HeatmapReader(network, layer, self._crop, example)
+        if layer == self._task.layer:  # all others lie below
+            self._grapher.notes += heatmaps.misfits()
+        with heatmaps as reader:
 
             def compute(begin: int, end: int) -> None:
                 reader.look_at(images[begin:end])
