@@ -42,7 +42,7 @@ SWEEPS = 8  # that sort nodes by the middle of their neighbours
 # inches
 WIDTH = 7.0  # of two columns of a paper
 MARGIN, GAP = 0.06, 0.16
-HEAD, FOOT, LEGEND = 0.28, 0.2, 0.2
+HEAD, FOOT, LEGEND = 0.28, 0.26, 0.2
 CELL = 0.32  # an image of a node
 TOP_CELL = 0.4  # an image of the virtual neuron
 LABEL = 0.24  # under a node: its channel and its share
