@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from torch import nn
 
+    from pure_cli.artifacts import Circuit
     from pure_cli.stages.virtual_module import EditedNetwork, RewiredMaps, VirtualMaps
     from pure_cli.stages.virtual_neurons import VirtualNeuron, VirtualNeurons
 
@@ -202,6 +203,42 @@ class Workspace(Displayed, StageMethods):
 
         return edited(self.store, [silence] if isinstance(silence, str) else silence, scale, device)
 
+    def circuit(
+        self,
+        address: str,
+        depth: int | None = None,
+        through: Sequence[str] | None = None,
+        *,
+        device: str = "auto",
+        force: bool = False,
+        progress: bool | Progress = True,
+    ) -> Circuit | list[Circuit]:
+        """The circuit of a virtual neuron over several lower layers, as a graph: ``study.circuit("layer4/201.2", 3)``.
+
+        It is kept as JSON, and computed where it is not there or was made from other things; ``render(circuit=…)``
+        draws it.
+
+        Parameters
+        ----------
+        address : of a virtual neuron; of a neuron for those of all of its virtual neurons
+        depth, through, device, force : as of ``render``
+        progress : as of ``render``
+
+        Raises
+        ------
+        PureError
+            There is no such virtual neuron, or its relevances cannot be followed through these layers.
+        """
+        from pure_cli.stages.circuit_graph.compute import circuits_of
+
+        given = {"circuit": str(address), "depth": depth, "through": through, "device": device, "force": force}
+        options = config.by_setting({name: value for name, value in given.items() if value is not None}, "circuit()")
+        settings = config.make("render", options)
+        if not isinstance(progress, bool):
+            return self._run("render", settings, progress, circuits_of)
+        with self._shown("render", options) if progress else nullcontext(silent) as update:
+            return self._run("render", settings, update, circuits_of)
+
     def virtual_neuron_tables(self, members: bool = False, **options: Any) -> list[dict[str, Any]]:
         """A table for each clustering that ``pure cluster`` with these options makes, the most clearly split neurons
         first, with `members` with images and lower channels; see `pure_cli.stages.cluster.tables`."""
@@ -282,23 +319,25 @@ class Workspace(Displayed, StageMethods):
         settings = config.make(stage, given)
         if not isinstance(progress, bool):
             return self._run(stage, settings, progress)
-        with self._shown(stage) if progress else nullcontext(silent) as update:
+        with self._shown(stage, given) if progress else nullcontext(silent) as update:
             return self._run(stage, settings, update)
 
-    def _shown(self, stage: str) -> AbstractContextManager[Progress]:
+    def _shown(self, stage: str, options: Mapping[str, Any]) -> AbstractContextManager[Progress]:
         """Progress, where somebody looks on."""
         from rich.console import Console
 
         from pure_cli.views.progress import shown
 
-        return shown(stage, STAGES[stage].unit, Console(stderr=True, highlight=False), elsewhere=False)
+        unit = STAGES[stage].unit_with(options)
+        return shown(stage, unit, Console(stderr=True, highlight=False), elsewhere=False)
 
-    def _run(self, stage: str, settings: Any, progress: Progress) -> Outcome:
+    def _run(self, stage: str, settings: Any, progress: Progress, function: Callable[..., Any] | None = None) -> Any:
+        """A stage, or another function of its settings."""
         from pure_cli.artifacts import read_collected
         from pure_cli.stages.inputs.choice import require_model
         from pure_cli.stages.inputs.freshness import require_unchanged
 
-        function = STAGES[stage].function(stage)
+        function = function or STAGES[stage].function(stage)
         if stage != "collect":
             self.store.require("collect")  # rather than to make a folder by mistake
             self._require_same_model()

@@ -403,6 +403,9 @@ class StageMethods:
         images: int = 8,
         format: Literal["png", "pdf", "svg"] = "png",
         out: Path | str | None = None,
+        circuit: str | Sequence[str] | None = None,
+        depth: int | None = None,
+        through: str | Sequence[str] | None = None,
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
@@ -428,7 +431,12 @@ class StageMethods:
         crop : crp: cut and darken to what the neuron saw; activation: by its map; none. [default: crp]
         images : Images in a row, 8 at most. [default: 8]
         format : png, pdf or svg. [default: png]
-        out : Folder of the figures. [default: figures in the workspace]
+        out : Folder of the figures. [default: figures in the workspace, of circuits circuits there]
+        circuit : Draw the circuit of virtual neurons, as in layer4/201.2, as a graph over several lower layers,
+            beside those of their siblings, and write it as JSON, or a list of several.
+        depth : Lower layers of the graph. [default: 3, or as many as there are]
+        through : The lower layers of the graph, the highest first, or a list of several. [default: each found as
+            `pure attribute` finds one]
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
@@ -442,7 +450,7 @@ class StageMethods:
         Returns
         -------
         Outcome
-            What was done. ``details["files"]`` has the figures.
+            What was done. ``details["files"]`` has the figures, ``details["circuits"]`` the JSON files of graphs.
 
         Raises
         ------

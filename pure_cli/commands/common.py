@@ -216,10 +216,10 @@ class Session:
         ----------
         verify : where that was asked for
         """
-        with self.progress(stage, STAGES[stage].unit) as progress:
-            options = self.options(stage)
-            if not verify:
-                options.pop("verify", None)
+        options = self.options(stage)
+        if not verify:
+            options.pop("verify", None)
+        with self.progress(stage, STAGES[stage].unit_with(options)) as progress:
             return self.workspace.do(stage, options, progress)
 
     def report(self, outcome: "Outcome", what: str, **more: Any) -> None:

@@ -301,17 +301,38 @@ class Circuits:
         -------
         dict of lower layer to (m, D) float32; zeros where the neuron does not fire
         """
+        arrived = self.arriving(which, last, positions)
+        return {name: self.relevance_of(name, gradient, len(which)) for name, gradient in arrived.items()}
+
+    def arriving(
+        self, which: torch.Tensor, last: bool = False, positions: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """What a backward pass from one neuron of each image brings to every lower layer, in the layer's own shape: a
+        gradient, or relevance where that is handed on; parameters as of `summed`."""
         fired = self.firing[torch.arange(len(which), device=which.device), which].clamp(min=0)
         if positions is not None:
             fired = fired * nn.functional.one_hot(positions.clamp(min=0), fired.shape[1])
         start = self._start(which, fired)
         lower = [self._lower[name] for name in self.lower_layers]
         gradients = torch.autograd.grad(self._output, lower, start, retain_graph=not last)
-        m = len(which)
-        return {
-            name: self._summed(gradient[:m], self._lower[name].detach()[:m])
-            for name, gradient in zip(self.lower_layers, gradients, strict=True)
-        }
+        return dict(zip(self.lower_layers, gradients, strict=True))
+
+    def handed_on(self, upper: str, arrived: torch.Tensor, lower: str) -> torch.Tensor:
+        """What arrives at a lower layer of what arrived at another one above it, as `arriving` gives both.
+
+        With all channels of `arrived` but one at zero, it is what flows through that channel (Achtibat et al. 2023,
+        arXiv 2206.03208: concept-conditional relevance).
+        """
+        (found,) = torch.autograd.grad(self._lower[upper], self._lower[lower], arrived, retain_graph=True)
+        return found
+
+    def relevance_of(self, name: str, arrived: torch.Tensor, m: int) -> torch.Tensor:
+        """Relevance (m, D) float32 of a lower layer's channels over space, by what arrived there."""
+        return self._summed(arrived[:m], self._lower[name].detach()[:m])
+
+    def lower(self, name: str) -> torch.Tensor:
+        """The output of a lower layer, (B, D, …), detached."""
+        return self._lower[name].detach()
 
     def _start(self, which: torch.Tensor, fired: torch.Tensor) -> torch.Tensor:
         """Where the backward pass begins, for relevances `fired` (m, S) of neurons `which`."""

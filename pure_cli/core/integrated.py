@@ -6,6 +6,7 @@ from torch import nn
 
 from pure_cli.core.circuits import Circuits
 from pure_cli.core.layout import channels_first
+from pure_cli.errors import PureError
 
 STEPS = 32  # points of Gauss and Legendre between zero and the activation, one forward and backward pass each
 
@@ -31,6 +32,15 @@ class IntegratedCircuits(Circuits):
         activation = self.activation[:m]
         start = self.neurons.start(activation, which, fired)
         return {name: self._integrated(name, start) for name in self.lower_layers}
+
+    def arriving(
+        self, which: torch.Tensor, last: bool = False, positions: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """There is nothing that a layer hands on: each has a line of its own from nothing to its activation."""
+        raise PureError(
+            "Integrated gradients do not say what flows from one lower layer to the next. "
+            "Run `pure attribute` and `pure cluster` by another --rule."
+        )
 
     def _integrated(self, name: str, start: torch.Tensor) -> torch.Tensor:
         """Relevance (m, D) float32 of the channels of one lower layer."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -25,6 +25,7 @@ class Stage:
     method : its name in Python, where that is not the name of the file
     place : of its function (store, settings, progress), as ``module:function``, where that is not
         ``pure_cli.stages.NAME:NAME``
+    units : of its progress where some options are given, by the name of the option
     """
 
     settings: type[Options]
@@ -35,6 +36,11 @@ class Stage:
     reads_only: bool = False
     method: str = ""
     place: str = ""
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def unit_with(self, options: Mapping[str, Any]) -> str:
+        """Of its progress with some options."""
+        return next((unit for name, unit in self.units.items() if options.get(name)), self.unit)
 
     def function(self, name: str) -> Callable[..., Any]:
         """What does it; its module is imported now."""

@@ -27,6 +27,7 @@ from pure_cli.settings.attribute import AttributeSettings
 from pure_cli.settings.shared import AUTO
 from pure_cli.stages.inputs.freshness import attribute_provenance, read_earlier, require_unchanged
 from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.stages.relevances.lower_layers import require_lower_layers
 from pure_cli.stages.relevances.work import AttributionJob, AttributionTask, write_batch
 from pure_cli.stages.resume.pair_work import PairWork, Plan
 from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
@@ -139,13 +140,14 @@ def _task(
     settings: AttributeSettings,
 ) -> AttributionTask:
     image = collected.layers[job.layer].top.image
-    channels, layer_channels = _check(network, job, listing, settings.rule)
+    widths = require_lower_layers(network, job.layer, job.lower_layers, listing, settings.rule)
+    layer_channels = widths.pop(module_of(job.layer))
     at_once = images_at_once(listing, network, settings.batch_size)
     how = {"lower_layers": job.lower_layers, "batch_size": at_once}
     work = Work("attribute", attribute_provenance(collected, job.layer, settings.how), how, job.neurons.tolist())
     work = work.begun(store, job.there)
     plan = Plan.of(image[work.neurons])
-    return AttributionTask(job, network, collected, settings, work, plan, channels, layer_channels, at_once)
+    return AttributionTask(job, network, collected, settings, work, plan, widths, layer_channels, at_once)
 
 
 def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLayer]) -> bool:
@@ -158,27 +160,6 @@ def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLaye
     if layer not in there or there[layer].provenance != work.provenance:
         return True
     return any(len(there[layer].missing(lower, np.array(work.neurons))) for lower in work.how["lower_layers"])
-
-
-def _check(network: Network, job: AttributionJob, listing: Listing, rule: str) -> tuple[dict[str, int], int]:
-    """Channels of every lower layer and of the layer, once it is clear that each leads to it."""
-    from pure_cli.models.ends import check_before
-    from pure_cli.models.layers import check_layer, check_leads_to, check_rules, list_layers
-    from pure_cli.models.rules import RULES
-
-    example = first_image(listing, network)
-    image = network.inputs(example)
-    layers = list_layers(network.model, image)
-    if RULES[rule].hooks:
-        check_rules(network.model, layers, module_of(job.layer))
-    widths = {}
-    for name in [*job.lower_layers, module_of(job.layer)]:
-        widths[name] = check_layer(name, layers, network.model).channels
-    check_leads_to(network.model, image, module_of(job.layer), job.lower_layers)
-    bound = network.bound_of(job.layer, example)
-    if bound is not None:
-        check_before(network.model, image, module_of(job.layer), job.lower_layers, bound)
-    return widths, widths.pop(module_of(job.layer))
 
 
 def _misfits(network: Network, jobs: list[AttributionJob], listing: Listing, rule: str) -> list[str]:

@@ -22,7 +22,7 @@ from pure_cli.stages.embeddings.judges import weights_of
 from pure_cli.stages.evaluation.result_files import ALL, PLANTED
 from pure_cli.stages.inputs.features import GONE, Sources
 from pure_cli.stages.inputs.freshness import Inputs, inputs_now
-from pure_cli.stages.render import FIGURES, FigureIndex
+from pure_cli.stages.render import CIRCUITS, FIGURES, FigureIndex
 from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
@@ -257,7 +257,10 @@ class _Inventory:
         return UP_TO_DATE
 
     def _of_render(self) -> Iterator[Result]:
-        index = FigureIndex(self._store.root / FIGURES)
+        for folder, what in ((FIGURES, "figures"), (CIRCUITS, "figures of circuits")):
+            yield from self._of_figures(FigureIndex(self._store.root / folder), what)
+
+    def _of_figures(self, index: FigureIndex, what: str) -> Iterator[Result]:
         for path, count in Counter(entry["clustering"] for entry in index).items():
             status = self._clusterings.get(path, Status("its virtual neurons are gone"))
             now = self._clustered[path].provenance.fingerprint if path in self._clustered else None
@@ -265,7 +268,7 @@ class _Inventory:
             if status.up_to_date and old:
                 status = Status(f"the virtual neurons of {old} changed")
             _, layer, features, k = path.split("/")
-            yield Result("render", layer, f"{count} figures, {features} features, k = {k[1:]}", status)
+            yield Result("render", layer, f"{count} {what}, {features} features, k = {k[1:]}", status)
 
 
 def _first_stale(*statuses: Status) -> Status:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,10 +30,19 @@ from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
 VIEW = 4  # raised when figures come to look different
-FIGURES, INDEX = "figures", "figures.json"
+FIGURES, CIRCUITS, INDEX = "figures", "circuits", "figures.json"
 
 
 def render(store: Store, settings: RenderSettings, progress: Progress = silent) -> Outcome:
+    """Draw the figures of neurons, or those of circuits where some are named."""
+    if settings.circuit:
+        from pure_cli.stages.circuit_graph.figures import render_circuits
+
+        return render_circuits(store, settings, progress)
+    return render_neurons(store, settings, progress)
+
+
+def render_neurons(store: Store, settings: RenderSettings, progress: Progress = silent) -> Outcome:
     """Draw the figures that are not there yet.
 
     Raises
@@ -80,7 +89,17 @@ def render(store: Store, settings: RenderSettings, progress: Progress = silent) 
     return outcome
 
 
-@dataclass
+class Drawn(Protocol):
+    """A figure that knows what it is made from."""
+
+    @property
+    def file(self) -> Path: ...
+
+    @property
+    def entry(self) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
 class FigureJob:
     """One figure."""
 
@@ -117,11 +136,11 @@ class FigureIndex:
         """What each figure that is there was made from."""
         return (entry for key, entry in self._entries.items() if (self.folder / key).is_file())
 
-    def has(self, job: FigureJob) -> bool:
+    def has(self, job: Drawn) -> bool:
         """The figure is there as it was drawn, and is the one that would be drawn now."""
         return self._entries.get(self._key(job.file)) == {**job.entry, "crc": crc_or_none(job.file)}
 
-    def add(self, job: FigureJob) -> None:
+    def add(self, job: Drawn) -> None:
         self._entries[self._key(job.file)] = {**job.entry, "crc": file_crc(job.file)}
         write_whole(self.folder / INDEX, json.dumps(self._entries, indent=1, sort_keys=True))
 

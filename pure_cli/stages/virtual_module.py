@@ -18,10 +18,10 @@ from pure_cli.core.directions import AT, module_of
 from pure_cli.core.editing import channels_scaled
 from pure_cli.core.features import PURE, Kind
 from pure_cli.core.forward import run
-from pure_cli.core.neurons import parse_addresses, parse_virtual, virtual_of
+from pure_cli.core.neurons import virtual_of
 from pure_cli.core.rewiring import channel_shares, split_by_channels
 from pure_cli.errors import PureError
-from pure_cli.stages.inputs.choice import meant_features, require_model, there_are
+from pure_cli.stages.inputs.choice import meant_features, named_neurons, there_are
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.relevances.image_features import ImageFeatures
 from pure_cli.stages.runtime.images import first_image
@@ -294,15 +294,7 @@ def _one(first: Network, other: Network) -> Network:
 def _meant(store: Store, text: str) -> Iterator[tuple[str, int, frozenset[int]]]:
     """Layer, neuron and numbers of virtual neurons that addresses name."""
     collected = Sources(store).collected
-    require_model(collected, text)
-    layers = {address.layer for address in parse_addresses(text)}
-    if layers == {""} and len(collected.layers) == 1:
-        layers = set(collected.layers)
-    for layer in sorted(layers):
-        if layer not in collected.layers:
-            known = ", ".join(collected.layers)
-            raise PureError(f"'{text}' has to name its layer, as in {next(iter(collected.layers))}/201.2 (of {known}).")
+    for layer, neuron, numbers in named_neurons(collected, text):
         if AT in layer or collected.layers[layer].directions:
             raise PureError(f"The neurons of '{layer}' are directions, which cannot be edited one by one.")
-        for neuron, numbers in parse_virtual(text, collected.layers[layer].neurons, layer).items():
-            yield layer, neuron, numbers
+        yield layer, neuron, numbers

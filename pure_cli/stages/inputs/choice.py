@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -70,7 +70,22 @@ def meant_features(
             f"The virtual neurons of '{layer}' are by {choice.features} embeddings, which say nothing of other images. "
             "Choose others with `pure choose --features`."
         )
+    return chosen_features(sources, layer, clusterings)
+
+
+def chosen_features(
+    sources: Sources, layer: str, clusterings: Mapping[str, Clustering]
+) -> tuple[FeatureSource, Clustering]:
+    """The clustering that addresses of a layer mean, and its features.
+
+    Raises
+    ------
+    PureError
+        As of `chosen`; it is stale.
+    """
+    choice = chosen(sources.store, layer, clusterings)
     clustering = clusterings[clustering_path(layer, choice.features, choice.k)]
+    sources.layers([layer], choice.features)
     source = sources.features_of(layer, choice.features)
     source.require_current(clustering)
     return source, clustering
@@ -125,3 +140,30 @@ def require_model(collected: Collected, text: str | None) -> None:
                 f"The address {address} is of a model {address.model}, and this workspace is about "
                 f"{collected.origin['model']}. Name another with --workspace."
             )
+
+
+def named_neurons(
+    collected: Collected, text: str, meant: Collection[str] = ()
+) -> Iterator[tuple[str, int, frozenset[int]]]:
+    """Layer, neuron and numbers of virtual neurons that addresses name; no numbers where a whole neuron is meant.
+
+    Parameters
+    ----------
+    meant : the layers one of which is meant where none is named; those that were collected where nothing is said
+
+    Raises
+    ------
+    PureError
+        One is of another model, names no layer where there are several, or a neuron that the layer does not have.
+    """
+    require_model(collected, text)
+    meant = meant or collected.layers
+    layers = {address.layer for address in parse_addresses(text)}
+    if layers == {""} and len(meant) == 1:
+        layers = set(meant)
+    for layer in sorted(layers):
+        if layer not in collected.layers:
+            known = ", ".join(meant)
+            raise PureError(f"'{text}' has to name its layer, as in {next(iter(meant))}/201.2 (of {known}).")
+        for neuron, numbers in parse_virtual(text, collected.layers[layer].neurons, layer).items():
+            yield layer, neuron, numbers

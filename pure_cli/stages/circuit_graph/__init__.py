@@ -1,0 +1,1 @@
+"""What `render --circuit` is made of: relevance followed through lower layers, what is left by ablation, figures."""
