@@ -75,8 +75,9 @@ def test_what_decides_between_two_classes_comes_first(tmp_path):
     how = {"metric": "outputs", "features": "pure", "k": 2, "workers": 0, "device": "cpu"}
     table = study.evaluate(between="1,0", **how).details["tables"][1]
     first, second = table["rows"]
-    assert abs(first["between"]) >= abs(second["between"]) and first["between"] * second["between"] < 0
-    assert f"{first['virtual neuron']} most towards {'1' if first['between'] > 0 else '0'}" in table["verdict"]
+    differences = [row["1 − 0"] for row in (first, second)]
+    assert abs(differences[0]) >= abs(differences[1]) and differences[0] * differences[1] < 0
+    assert f"{first['virtual neuron']} most towards {'1' if differences[0] > 0 else '0'}" in table["verdict"]
     with pytest.raises(PureError, match="two classes"):
         study.evaluate(between="1", **how)
     with pytest.raises(PureError, match="class"):

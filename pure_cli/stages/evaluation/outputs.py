@@ -40,7 +40,6 @@ DRIVES_NOTE = (
     "The classes whose outputs fall most, and rise most, without the neuron on these images, against the mean of all "
     "outputs; by relevance: by gradient × activation, to first order."
 )
-BETWEEN = "between"
 
 
 @dataclass
@@ -169,24 +168,23 @@ def _of_virtual_neurons(
     why = why_no_outputs(listing, listing.labels, outputs)
     names = list(listing.names) if not why and listing.names else [str(i) for i in range(outputs)]
     pair = _pair(study.how.between, names) if study.how.between else None
+    between = f"{names[pair[0]]} − {names[pair[1]]}" if pair else ""
     rows: list[dict[str, Any]] = []
     for place, (neuron, cluster, size) in enumerate(zip(own.neuron, own.cluster, own.size, strict=True)):
         effect, relevance = both["effect"][place], both["relevance"][place]
         row: dict[str, Any] = {"virtual neuron": f"{study.layer}/{neuron}.{cluster + 1}", "images": int(size)}
         if np.isfinite(effect).all():
-            row |= {BETWEEN: float(effect[pair[0]] - effect[pair[1]])} if pair else {}
+            row |= {between: float(effect[pair[0]] - effect[pair[1]])} if pair else {}
             row["drives"] = _named(effect, names, 1)
             row["by relevance"] = _named(relevance, names, 1)
             row["holds back"] = _named(effect, names, -1)
         rows.append(row)
     note, verdict = DRIVES_NOTE, "Classes that each virtual neuron drives most." if len(rows) <= READ_FIRST else ""
-    columns = ["virtual neuron", "images", *([BETWEEN] if pair else []), "drives", "by relevance", "holds back"]
+    columns = ["virtual neuron", "images", *([between] if pair else []), "drives", "by relevance", "holds back"]
     if pair:
-        rows.sort(key=lambda row: -abs(row.get(BETWEEN, 0)))
-        note += (
-            f" {BETWEEN}: effect on the output of {names[pair[0]]} less that on {names[pair[1]]}; the largest first."
-        )
-        verdict = _decides(rows, names[pair[0]], names[pair[1]])
+        rows.sort(key=lambda row: -abs(row.get(between, 0)))
+        note += f" {between}: effect on the one less that on the other; the largest first."
+        verdict = _decides(rows, between, names[pair[0]], names[pair[1]])
     if why and verdict:
         verdict += f" Outputs go by number, since {why}."
     title = f"{study.layer}: the classes that virtual neurons by {features} drive, k = {k}"
@@ -211,11 +209,11 @@ def _pair(text: str, names: list[str]) -> list[int]:
     return [names.index(part) if part in names else int(part) for part in parts]
 
 
-def _decides(rows: list[dict[str, Any]], one: str, other: str) -> str:
-    known = [row for row in rows if BETWEEN in row]
-    sides = [next((row for row in known if sign * row[BETWEEN] > 0), None) for sign in (1, -1)]
+def _decides(rows: list[dict[str, Any]], between: str, one: str, other: str) -> str:
+    known = [row for row in rows if between in row]
+    sides = [next((row for row in known if sign * row[between] > 0), None) for sign in (1, -1)]
     told = [
-        f"{row['virtual neuron']} most towards {name} ({row[BETWEEN]:+.2g})"
+        f"{row['virtual neuron']} most towards {name} ({row[between]:+.2g})"
         for row, name in zip(sides, (one, other), strict=True)
         if row
     ]
