@@ -97,25 +97,28 @@ class Output(io.FileIO):
         os.fsync(self.fileno())
 
 
-def foreign_content(group: h5py.Group, seen: set[int] | None = None) -> str | None:
+def foreign_content(group: h5py.Group) -> str | None:
     """The first thing below a group that has its content from elsewhere, through a link or an external or virtual data
     set: HDF5 would open whatever file it names.
-
-    Parameters
-    ----------
-    seen : addresses of groups that were looked at, which may be in this one again
     """
-    seen = set() if seen is None else seen
-    seen.add(h5py.h5o.get_info(group.id).addr)
+    return _foreign_content(group.id, group.name.rstrip("/"), set())
+
+
+def _foreign_content(group: h5py.h5g.GroupID, place: str, seen: set[int]) -> str | None:
+    """With the addresses of groups that were looked at, which may be in this one again. Every reader waits for this,
+    so it makes none of h5py's objects."""
+    seen.add(h5py.h5o.get_info(group).addr)
     for name in group:
-        place = f"{group.name.rstrip('/')}/{name}"
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            return place
-        node = group[name]
-        if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
-            return place
-        if isinstance(node, h5py.Group) and h5py.h5o.get_info(node.id).addr not in seen:
-            found = foreign_content(node, seen)
+        below = f"{place}/{os.fsdecode(name)}"
+        if group.links.get_info(name).type != h5py.h5l.TYPE_HARD:
+            return below
+        node = h5py.h5o.open(group, name)
+        if isinstance(node, h5py.h5d.DatasetID):
+            layout = node.get_create_plist()
+            if layout.get_external_count() or layout.get_layout() == h5py.h5d.VIRTUAL:
+                return below
+        if isinstance(node, h5py.h5g.GroupID) and h5py.h5o.get_info(node).addr not in seen:
+            found = _foreign_content(node, below, seen)
             if found is not None:
                 return found
     return None

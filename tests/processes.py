@@ -1,8 +1,12 @@
-"""The command line in processes of its own, which can be killed at a chosen moment, and what files hold to the byte."""
+"""The command line in processes of its own, which can be killed at a chosen moment, and what files hold to the byte.
 
+The processes start at once: a server that has imported what the commands import, and has run nothing, forks them off.
+"""
+
+import multiprocessing
 import os
+import resource
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -10,9 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
+import PIL
 from materials import TINY_MODEL
 
+PACKAGE = Path(__file__).parents[1] / "pure_cli"
 PATIENCE = 120.0  # seconds that anything awaited here may take
+IMPORTED = (
+    *("__main__", "torch", "torchvision", "sklearn.cluster", "scipy.stats", "umap", "matplotlib.backends.backend_agg"),
+    *("zennit.composites", "pillow_heif", *(f"PIL.{plugin}" for plugin in PIL._plugins)),
+    *(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in sorted(PACKAGE.rglob("[!_]*.py"))),
+)
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([*IMPORTED])
 
 SLOW_MODEL = (
     TINY_MODEL
@@ -35,20 +48,114 @@ def slow():
 """
 )
 
-# imported by Python when it starts: lets a process stand still before a file of some name is on the disk
-STANDSTILL = """
-import os, time
 
-if "STALL" in os.environ:
+@dataclass
+class Ended:
+    """A command that came to its end: exit code (minus the signal where one ended it), what it said, seconds."""
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+class Running:
+    """A command at work.
+
+    Parameters
+    ----------
+    words : of the command line, without "pure"
+    logs : folder for what it says
+    first : called in the new process before anything else
+    user : id of the user that it runs as
+    environment : variables that are set
+    """
+
+    def __init__(
+        self,
+        words: list[object],
+        logs: Path,
+        first: Callable[[], None] | None = None,
+        user: int | None = None,
+        environment: dict[str, str] | None = None,
+    ):
+        logs.mkdir(parents=True, exist_ok=True)
+        self._out, self._err = logs / f"out-{time.monotonic_ns()}", logs / f"err-{time.monotonic_ns()}"
+        self._began = time.monotonic()
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("PURE_")}
+        arguments = ([str(word) for word in words], self._out, self._err, first, user, variables | (environment or {}))
+        self._process = FORKS.Process(target=_pure, args=arguments)
+        self._process.start()
+        self.pid = self._process.pid
+
+    def send(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def end(self) -> Ended:
+        """Wait for its end; one that does not come is killed, and is no end."""
+        self._process.join(max(0, self._began + PATIENCE - time.monotonic()))
+        if self.poll() is None:
+            self.send(signal.SIGKILL)
+            raise AssertionError(f"no end after {PATIENCE:.0f} s: {self._err.read_text()}")
+        out, err = (path.read_text() if path.exists() else "" for path in (self._out, self._err))
+        return Ended(self.poll(), out, err, time.monotonic() - self._began)
+
+
+def _pure(
+    words: list[str], out: Path, err: Path, first: Callable | None, user: int | None, environment: dict[str, str]
+) -> None:
+    """In the new process: what `pure` does."""
+    for handle, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), handle)
+    sys.stdout, sys.stderr = (os.fdopen(os.dup(handle), "w", encoding="utf-8") for handle in (1, 2))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["pure", *words]
+    import torch
+
+    torch.set_num_threads(1)
+    if user is not None:
+        os.setgroups([])
+        os.setgid(user)
+        os.setuid(user)
+    if first is not None:
+        first()
+    from pure_cli.app import main
+
+    main()
+
+
+def stall(name: str) -> None:
+    """Let the process stand still before a file with this in its name is on the disk."""
     fsync = os.fsync
 
-    def stalling(handle):
-        if os.environ["STALL"] in os.readlink(f"/proc/self/fd/{handle}"):
+    def stalling(handle: int) -> None:
+        if name in str(Path(f"/proc/self/fd/{handle}").readlink()):
             time.sleep(600)
         fsync(handle)
 
     os.fsync = stalling
-"""
+
+
+def checkpoint_often(then: Callable[[], None] | None = None) -> None:
+    """Let collect keep checkpoints so often that a test need not wait for one."""
+    from pure_cli.stages.references import dataset_pass
+
+    dataset_pass.CHECKPOINT_SECONDS = 0.25
+    if then is not None:
+        then()
+
+
+def limit_files(size: int) -> None:
+    """Let no file have more bytes than this, as if the disk were full."""
+    sys.stderr.flush()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @dataclass
@@ -69,8 +176,7 @@ class Lab:
 
     def __post_init__(self) -> None:
         self.workspace = self.folder / "workspace"
-        (self.folder / "start").mkdir(parents=True, exist_ok=True)
-        (self.folder / "start" / "sitecustomize.py").write_text(STANDSTILL)
+        self.folder.mkdir(parents=True, exist_ok=True)
         if self.model == Path():
             self.model = self.folder / "model.py"
             self.model.write_text(SLOW_MODEL)
@@ -86,48 +192,34 @@ class Lab:
             "attribute": few,
         }.get(command, [])
 
-    def start(self, command: str, *options: object, seconds: float = 0, stall: str = "") -> subprocess.Popen:
+    def start(
+        self, command: str, *options: object, seconds: float = 0, first: Callable[[], None] | None = None
+    ) -> Running:
         """Begin a command.
 
         Parameters
         ----------
         seconds : that the model takes for every batch
-        stall : the process stops for ever before a file with this in its name is on the disk
+        first : called in the new process before anything else
         """
         self.log.write_text("")
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PURE_")},
-            "PYTHONPATH": str(self.folder / "start"),
-            "OMP_NUM_THREADS": "1",
-            "FORWARDS": str(self.log),
-            "SECONDS": str(seconds),
-            **({"STALL": stall} if stall else {}),
-        }
         words = [command, "-w", self.workspace, *self.options(command), *options]
-        return subprocess.Popen(
-            [sys.executable, "-m", "pure_cli", *map(str, words)],
-            env=environment,
-            cwd=Path(__file__).parents[1],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        environment = {"FORWARDS": str(self.log), "SECONDS": str(seconds)}
+        return Running(words, self.folder / "logs", first, environment=environment)
 
-    def run(self, command: str, *options: object, code: int = 0) -> subprocess.CompletedProcess:
+    def run(self, command: str, *options: object, code: int = 0, first: Callable[[], None] | None = None) -> Ended:
         """A command to its end."""
-        process = self.start(command, *options)
-        out, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == code, err
-        assert "Traceback" not in err
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+        ended = self.start(command, *options, first=first).end()
+        assert ended.code == code, ended.err
+        assert "Traceback" not in ended.err
+        return ended
 
-    def kill(self, process: subprocess.Popen, when: Callable[[], bool]) -> None:
+    def kill(self, process: Running, when: Callable[[], bool]) -> None:
         """Kill -9 as soon as something has come about, which it must before the process ends by itself."""
         wait_until(lambda: when() or process.poll() is not None)
-        assert process.poll() is None, process.communicate()
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        assert process.poll() is None, process.end()
+        process.send(signal.SIGKILL)
+        assert process.end().code == -signal.SIGKILL
 
     @property
     def batches(self) -> int:

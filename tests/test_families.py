@@ -1,5 +1,8 @@
 """Every family of networks from images to figures, no layer named: small images, seeded weights."""
 
+from copy import deepcopy
+from functools import cache
+
 import h5py
 import numpy as np
 import pytest
@@ -12,8 +15,19 @@ from pure_cli.models.layers import list_layers
 from pure_cli.models.load import load_model
 from pure_cli.models.spec import parse_model
 
-IMAGES, N = 6, 4
+IMAGES, N = 5, 3
 MEAN, STD = (0.4, 0.5, 0.6), (0.25, 0.2, 0.3)
+
+
+@pytest.fixture
+def built_once(monkeypatch):
+    """Networks of a name and a size are built once in a test, and copied for each stage: drawing their weights takes
+    longer than anything that is done with them."""
+    from pure_cli.models import load
+
+    for source in ("_torchvision", "_timm"):
+        built = cache(getattr(load, source))
+        monkeypatch.setattr(load, source, lambda *which, built=built: deepcopy(built(*which)))
 
 
 def photos(folder, size):
@@ -29,7 +43,7 @@ def photos(folder, size):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES, ids=[family.shown for family in FAMILIES])
-def test_from_images_to_figures_without_naming_a_layer(family, tmp_path):
+def test_from_images_to_figures_without_naming_a_layer(family, tmp_path, built_once):
     if ".py:" in family.model:
         pytest.importorskip("transformers")
     data, workspace = photos(tmp_path / "photos", family.size), Workspace(tmp_path / "workspace")
@@ -47,8 +61,8 @@ def test_from_images_to_figures_without_naming_a_layer(family, tmp_path):
     assert (np.abs(relevance).sum(-1) > 0).all()  # far below 1 where an untrained network all but vanishes
     assert (np.abs(relevance) > 0).sum(-1).min() > 1  # the lower layer explains it by more than one channel
     workspace.cluster(neurons=firing)
-    workspace.render(neurons=firing[:1], device="cpu")
-    workspace.render(neurons=firing[:1], crop="activation", images=2, out=tmp_path / "maps", device="cpu")
+    workspace.render(neurons=firing[:1], images=1, device="cpu")
+    workspace.render(neurons=firing[:1], crop="activation", images=1, out=tmp_path / "maps", device="cpu")
     assert len(list(tmp_path.rglob("neuron-*.png"))) == 2
 
     model = load_model(parse_model(family.model), family.weights, 0, family.size).requires_grad_(False)

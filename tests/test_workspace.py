@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from materials import make_images
-from processes import PATIENCE, Lab, wait_until
+from processes import Lab, limit_files, stall, wait_until
 
 from pure_cli import workspace
 from pure_cli.errors import PureError, PureFailure, UnreadableFile
@@ -403,7 +404,6 @@ def test_full_disk_at_any_byte_is_told_and_hurts_nothing(store):
 @pytest.mark.slow
 def test_commands_on_a_full_disk_fail_in_a_sentence_and_keep_what_was_there(tmp_path):
     lab = Lab(tmp_path, make_images(tmp_path / "images", 20))
-    full = "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)); sys.argv[0] = 'pure'"
     for command, options in (
         ("collect", []),
         ("attribute", []),
@@ -411,17 +411,9 @@ def test_commands_on_a_full_disk_fail_in_a_sentence_and_keep_what_was_there(tmp_
         ("render", ["--neurons", "0", "--crop", "none"]),
     ):
         before = {path: path.read_bytes() for path in lab.workspace.rglob("*.h5")}
-        words = [command, "-w", lab.workspace, *lab.options(command), *options]
-        found = subprocess.run(
-            [sys.executable, "-c", f"{full}; runpy.run_module('pure_cli', run_name='__main__')", *map(str, words)],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert found.returncode == 1, found.stderr
-        assert "the disk is full" in found.stderr
-        assert found.stderr.splitlines()[-1].startswith("Error: ") and "Traceback" not in found.stderr
+        found = lab.run(command, *options, code=1, first=partial(limit_files, 3000))
+        assert "the disk is full" in found.err
+        assert found.err.splitlines()[-1].startswith("Error: ")
         assert {path: path.read_bytes() for path in lab.workspace.rglob("*.h5")} == before
         assert [name for name in lab.unfinished if name.endswith(".tmp")] == []
         if command != "render":
@@ -487,16 +479,16 @@ def test_two_processes_take_turns_and_lose_nothing(tmp_path):
     first = lab.start("attribute", "--neurons", "0-5", seconds=0.15)
     wait_until((lab.workspace / ".lock-owner").exists)
     second = lab.start("attribute", "--neurons", "6-11")
-    told = lab.run("info").stdout  # a reader needs no lock
+    told = lab.run("info").out  # a reader needs no lock
     assert "collect" in told
     assert first.poll() is None
-    _, err = first.communicate(timeout=PATIENCE)
-    assert first.returncode == 0, err
-    assert "waiting" not in err
-    _, err = second.communicate(timeout=PATIENCE)
-    assert second.returncode == 0
-    assert f"pure attribute (process {first.pid} on " in err
-    assert "waiting for it to finish" in err
+    ended = first.end()
+    assert ended.code == 0, ended.err
+    assert "waiting" not in ended.err
+    ended = second.end()
+    assert ended.code == 0
+    assert f"pure attribute (process {first.pid} on " in ended.err
+    assert "waiting for it to finish" in ended.err
     twin.run("attribute", "--neurons", "0-5")
     twin.run("attribute", "--neurons", "6-11")
     assert lab.contents("attribute") == twin.contents("attribute")
@@ -508,11 +500,11 @@ def test_info_reads_the_old_file_while_the_new_one_is_written(tmp_path):
     lab = Lab(tmp_path, make_images(tmp_path / "images", 20))
     lab.run("collect")
     lab.run("attribute", "--neurons", "0-3")
-    process = lab.start("attribute", "--neurons", "4-7", stall=".attribute.h5-")
+    process = lab.start("attribute", "--neurons", "4-7", first=partial(stall, ".attribute.h5-"))
     wait_until(lambda: any(name.startswith(".attribute.h5-") for name in lab.unfinished))
-    assert "4 neurons × 10 references" in lab.run("info").stdout
-    process.kill()
-    process.communicate()
+    assert "4 neurons × 10 references" in lab.run("info").out
+    process.send(signal.SIGKILL)
+    process.end()
 
 
 # --- unfinished work

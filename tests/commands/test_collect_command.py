@@ -2,14 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from processes import Running, wait_until
 
 SLOW = """
 
@@ -112,19 +111,13 @@ def test_file_name_that_is_no_text(study):
     assert study.pure("attribute", "--workers", 0).code == 0
 
 
-def start(study, *options: str) -> subprocess.Popen:
+def start(study, *options: str) -> Running:
     """A collect that takes seconds, in a process of its own, once it is at work."""
     study.model_file.write_text(study.model_file.read_text() + SLOW)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pure_cli", "collect", "-w", study.workspace, "--model", f"{study.model_file}:slow",
-         "--data", study.data, "--batch-size", "1", "--layer", "layer3", *options],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 30
-    while not (study.workspace / ".partial" / "collect").exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    words = ["collect", "-w", study.workspace, "--model", f"{study.model_file}:slow", "--data", study.data]
+    process = Running([*words, "--batch-size", "1", "--layer", "layer3", *options], study.folder / "logs")
+    wait_until(lambda: (study.workspace / ".partial" / "collect").exists() or process.poll() is not None)
+    assert process.poll() is None, process.end().err
     time.sleep(0.2)
     return process
 
@@ -135,10 +128,10 @@ def start(study, *options: str) -> subprocess.Popen:
 )
 def test_stopped_collect_says_so_in_one_line(study, number, code, word, workers):
     process = start(study, "--workers", workers)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (code, "")
-    *progress, line = err.strip().splitlines()  # progress only where the machine is slow
+    process.send(number)
+    ended = process.end()
+    assert (ended.code, ended.out) == (code, "")
+    *progress, line = ended.err.strip().splitlines()  # progress only where the machine is slow
     assert all(earlier.startswith("collect: ") for earlier in progress)
     assert line.startswith(word)
     assert "the same command goes on from there" in line

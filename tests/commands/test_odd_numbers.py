@@ -16,6 +16,8 @@ from pure_cli.errors import PureFailure
 from pure_cli.models.not_finite import where_not_finite
 from pure_cli.stages.references.scores import LayerScores
 
+SILENT = 5  # a neuron of the layer that never fires
+
 
 def strictly(study, command, *options):
     """A command in which every warning is an error."""
@@ -115,9 +117,9 @@ def test_where_an_infinity_is_made_between_modules_the_module_around_is_named():
 
 
 def whole_way(study, n=6, k="2", metrics=("labels", "stability")):
-    """All stages, each with every warning an error."""
+    """All stages, each with every warning an error, on a few neurons."""
     strictly(study, "collect", *study.inputs[:-1], n, "--workers", 0)
-    strictly(study, "attribute", "--workers", 0)
+    strictly(study, "attribute", "--workers", 0, "--neurons", f"0,4,{SILENT}")
     strictly(study, "cluster", "--k", k, "--features", "pure", "--features", "activation-max")
     if metrics:
         strictly(study, "evaluate", *(word for metric in metrics for word in ("--metric", metric)))

@@ -18,7 +18,7 @@ def circuits(count, apart, seed, n=100, dimensions=40, spread=1.0):
     return centres[np.arange(n) % count] + generator.normal(size=(n, dimensions)) * scales
 
 
-def judged(points, rules=("gap",), seed=0, nulls=50):
+def judged(points, rules=("gap",), seed=0, nulls=25):
     whole = [np.ones(len(one), bool) for one in points]
     return list(meanings(points, whole, seed, nulls, rules))
 

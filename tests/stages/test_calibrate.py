@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pytest
 from materials import require_fit, require_numbers
+from processes import contents
 
 from pure_cli import Workspace
 from pure_cli.artifacts import read_calibrations
@@ -147,15 +148,6 @@ def test_evaluate_shows_a_calibration_of_another_budget(calibrated, cli):
     assert tables == json.loads(json.dumps({one["name"]: one["rows"] for one in outcome.details["tables"]}))
 
 
-def test_groups_of_classes_can_be_the_meanings(calibrated, tmp_path, cli):
-    workspace, _ = calibrated
-    (tmp_path / "groups.csv").write_text("class,group\n" + "".join(f"{d},{'round' if d in '0689' else 'straight'}\n"
-                                                                 for d in "01234567"))  # fmt: skip
-    assert read_grouping(tmp_path / "groups.csv")["0"] == "round"
-    answer = cli("calibrate", "-w", workspace.path, "--budget", 0.05, "--grouping", tmp_path / "groups.csv", "--json")
-    assert answer.code == 0, answer.err
-
-
 def test_without_labels_stability_and_agreement_decide(tmp_path, digits):
     flat = tmp_path / "flat"
     flat.mkdir()
@@ -201,30 +193,45 @@ def test_a_calibration_of_other_images_is_refused(calibrated, tmp_path, digits, 
     assert stale and all(one["stale"] for one in stale)
 
 
-def test_too_few_units_give_tables_and_no_recipe(tmp_path, digits, cli):
-    workspace = Workspace(tmp_path / "w")
-    workspace.collect(model="digits", data=digits, n=N, device="cpu", workers=0)
-    answer = cli("calibrate", "-w", tmp_path / "w", "--budget", 0.01, "--json")
+@pytest.fixture(scope="module")
+def few_digits(tmp_path_factory, digits):
+    """Every third image."""
+    folder = tmp_path_factory.mktemp("few-digits")
+    for image in sorted(digits.rglob("*.png"))[::3]:
+        copy = folder / image.relative_to(digits)
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes(image.read_bytes())
+    return folder
+
+
+def test_too_few_units_give_no_recipe_and_a_damaged_half_is_made_again_of_groups_too(tmp_path, few_digits, cli):
+    path = tmp_path / "w"
+    Workspace(path).collect(model="digits", data=few_digits, n=10, device="cpu", workers=0)
+    few = ("--budget", 0.01, "--lower-layer", "layer2")
+    answer = cli("calibrate", "-w", path, *few, "--json")
     assert answer.code == 0, answer.err
+    assert answer.json["tables"]
     assert any("too few to recommend a recipe" in note for note in answer.json["notes"])
-    assert not (tmp_path / "w" / "calibration.json").exists()
+    assert not (path / "calibration.json").exists()
 
-
-def test_a_damaged_half_is_named_and_made_again(calibrated, tmp_path, cli):
-    import shutil
-
-    workspace, _ = calibrated
-    copy = shutil.copytree(workspace.path, tmp_path / "copy")
-    (copy / "planted" / "layer3" / "half-1" / "collect.h5").write_text("junk")
-    answer = cli("calibrate", "-w", copy, "--budget", 0.1)
+    half = path / "planted" / "layer3" / "half-1" / "collect.h5"
+    half.write_text("junk")
+    answer = cli("calibrate", "-w", path, "--budget", 0.02)
     assert answer.code == 2 and "pure calibrate --force" in answer.err
-    assert cli("calibrate", "-w", copy, "--budget", 0.1, "--force").code == 0
+
+    (tmp_path / "groups.csv").write_text("class,group\n" + "".join(f"{d},{'round' if d in '0689' else 'straight'}\n"
+                                                                 for d in "01234567"))  # fmt: skip
+    assert read_grouping(tmp_path / "groups.csv")["0"] == "round"
+    answer = cli("calibrate", "-w", path, *few, "--force", "--grouping", tmp_path / "groups.csv", "--json")
+    assert answer.code == 0, answer.err
+    assert any("The grouping names 8 of 10 classes" in note for note in answer.json["notes"])
+    assert contents(half)  # it can be read again
 
 
-def test_one_file_runs_collect_calibrate_and_the_calibrated_recipe(tmp_path, digits, cli):
+def test_one_file_runs_collect_calibrate_and_the_calibrated_recipe(tmp_path, few_digits, cli):
     (tmp_path / "study.yaml").write_text(
-        f"model: digits\ndata: {digits}\nn: {N}\ndevice: cpu\nworkspace: {tmp_path / 'w'}\nrecipe: calibrated\n"
-        "calibrate: {budget: 0.15}\nrender: {neurons: '0', crop: none}\n"
+        f"model: digits\ndata: {few_digits}\nn: 10\ndevice: cpu\nworkspace: {tmp_path / 'w'}\nrecipe: calibrated\n"
+        "calibrate: {budget: 0.15, lower_layer: layer2}\nrender: {neurons: '0', crop: none}\n"
     )
     answer = cli("run", "-c", tmp_path / "study.yaml", "--json")
     assert answer.code == 0, answer.err

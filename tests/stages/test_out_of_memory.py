@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from materials import TINY_MODEL
+from materials import TINY_MODEL, make_images
 from safetensors.numpy import load_file
 
 from pure_cli import Workspace
@@ -47,9 +47,16 @@ def hungry():
 def hungry(tmp_path, monkeypatch):
     monkeypatch.setenv("HUNGRY", str(MEMORY))
     monkeypatch.setenv("HUNGRY_SAYS", "CUDA")
+    freed = "pure_cli.stages.runtime.batches.gc.collect"  # takes seconds in a process that has imported all
+    monkeypatch.setattr(freed, lambda: None)
     path = tmp_path / "hungry_model.py"
     path.write_text(HUNGRY)
     return f"{path}:hungry"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return make_images(tmp_path_factory.mktemp("images"), 30)
 
 
 def content(workspace, stage):
@@ -64,13 +71,13 @@ def stages(folder, model, images, batch_size):
     """Everything that passes images through a network, in one workspace; the notes of each stage."""
     workspace, more = Workspace(folder), {"batch_size": batch_size, "workers": 0}
     yield workspace.collect(model=model, data=images, layer=["layer3"], n=8, **more).notes
-    yield workspace.attribute(lower_layer=["layer2"], **more).notes
+    yield workspace.attribute(lower_layer=["layer2"], neurons="0-5", **more).notes
     yield workspace.embed(embedder=[f"{model}:layer3"], crop="activation", **more).notes
     yield workspace.directions("pca", layer=["layer2"], m=4, **more).notes
     workspace.embed(embedder=["pixels"], workers=0)
     workspace.cluster(k=[2])
     yield workspace.evaluate(metric=["ms"], judge="pixels", k=[2], sample=30).notes
-    yield workspace.render(neurons="0-3", crop="activation", format="png", batch_size=16).notes
+    yield workspace.render(neurons="0-1", crop="activation", format="png", batch_size=16).notes
 
 
 @pytest.mark.parametrize("says", ["CUDA", "CPU"])
@@ -136,16 +143,17 @@ def test_halved_relevance_is_that_of_whole_batches(hungry, images, tmp_path, mon
 def test_where_not_even_one_image_fits_a_sentence_says_so_and_what_was_there_stays(
     hungry, images, tmp_path, monkeypatch
 ):
-    list(stages(tmp_path / "w", hungry, images, 4))
-    before = content(tmp_path / "w", "attribute")
     workspace = Workspace(tmp_path / "w")
+    workspace.collect(model=hungry, data=images, layer=["layer3"], n=8, batch_size=4, workers=0)
+    workspace.attribute(lower_layer=["layer2"], neurons="0-5", batch_size=4, workers=0)
+    before = content(tmp_path / "w", "attribute")
 
     def fail(*_):
         raise torch.OutOfMemoryError("no")
 
     monkeypatch.setattr("pure_cli.stages.attribute.write_batch", fail)
     with pytest.raises(PureFailure, match="not enough for one image"):
-        workspace.attribute(lower_layer=["layer2"], batch_size=4, workers=0, force=True)
+        workspace.attribute(lower_layer=["layer2"], neurons="0-5", batch_size=4, workers=0, force=True)
     after = content(tmp_path / "w", "attribute")
     assert all(np.array_equal(before[name], after[name]) for name in before)
 

@@ -3,16 +3,17 @@
 import json
 import shutil
 import signal
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 from materials import make_images
 from PIL import Image
-from processes import Lab, contents, wait_until
+from processes import Lab, checkpoint_often, contents, stall, wait_until
 
 BATCHES = 30  # of two images
-SECONDS = 0.15  # for each in a process that is to be killed
+SECONDS = 0.1  # for each in a process that is to be killed
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +62,7 @@ def test_collect_killed_twice_goes_on_from_its_checkpoints(lab, undisturbed, wor
     options = ("--workers", workers)
     behind = 0
     for _ in range(2):
-        process = lab.start("collect", *options, seconds=SECONDS * 2)
+        process = lab.start("collect", *options, seconds=SECONDS, first=checkpoint_often)
         lab.kill(process, lambda: lab.steps("collect") > behind)  # noqa: B023 (called at once)
         behind = lab.steps("collect")
         assert not (lab.workspace / "collect.h5").exists()
@@ -72,7 +73,8 @@ def test_collect_killed_twice_goes_on_from_its_checkpoints(lab, undisturbed, wor
 
 
 def test_collect_killed_while_its_file_is_written(lab, undisturbed):
-    process = lab.start("collect", seconds=SECONDS, stall=".collect.h5-")
+    first = partial(checkpoint_often, partial(stall, ".collect.h5-"))
+    process = lab.start("collect", seconds=SECONDS / 4, first=first)
     lab.kill(process, lambda: any(path.endswith(".tmp") for path in lab.unfinished) and lab.batches == BATCHES)
     assert not (lab.workspace / "collect.h5").exists()
     behind = lab.steps("collect")
@@ -86,14 +88,14 @@ def test_collect_killed_when_it_had_written_leaves_nothing_to_do(lab, undisturbe
     """Killed between the last write and tidying up."""
     lab.run("collect")
     (lab.workspace / ".partial" / "collect").mkdir(parents=True)
-    assert "up to date" in lab.run("collect").stdout
+    assert "up to date" in lab.run("collect").out
     same(lab, undisturbed, "collect")
 
 
 def test_progress_shows_where_a_killed_collect_goes_on(lab, undisturbed):
     from pure_cli import Workspace
 
-    process = lab.start("collect", seconds=SECONDS)
+    process = lab.start("collect", seconds=SECONDS, first=checkpoint_often)
     lab.kill(process, lambda: lab.steps("collect") > 0)
     behind, seen = lab.steps("collect"), []
     Workspace(lab.workspace).collect(
@@ -112,7 +114,7 @@ def test_attribute_killed_twice_goes_on_batch_by_batch(collected, undisturbed):
         assert not (lab.workspace / "attribute.h5").exists()
         assert lab.batches - 1 <= lab.steps("attribute") - behind <= lab.batches
         behind = lab.steps("attribute")
-    finished = json.loads(lab.run("attribute", "--json").stdout)
+    finished = json.loads(lab.run("attribute", "--json").out)
     assert lab.batches == plan_batches(undisturbed) - behind
     assert finished["computed"] == 12
     same(lab, undisturbed, "attribute")
@@ -142,7 +144,7 @@ def test_attribute_killed_while_its_file_is_written_keeps_the_old_one_and_comput
     lab.run("attribute", "--neurons", "0-2")
     before = (lab.workspace / "attribute.h5").read_bytes()
     shutil.copytree(lab.workspace, lab.folder / "twin")
-    process = lab.start("attribute", "--neurons", "3-6", stall=".attribute.h5-")
+    process = lab.start("attribute", "--neurons", "3-6", first=partial(stall, ".attribute.h5-"))
     lab.kill(process, lambda: any(name.startswith(".attribute.h5-") for name in lab.unfinished))
     assert (lab.workspace / "attribute.h5").read_bytes() == before
     lab.run("cluster")  # the old results are of use meanwhile
@@ -213,10 +215,10 @@ def test_attribute_that_is_asked_to_stop_says_so_and_goes_on_later(collected, un
     lab = collected
     process = lab.start("attribute", seconds=SECONDS)
     wait_until(lambda: lab.steps("attribute") >= 5 or process.poll() is not None)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "the same command goes on from there" in err
+    process.send(signal.SIGTERM)
+    ended = process.end()
+    assert ended.code == 128 + signal.SIGTERM
+    assert "the same command goes on from there" in ended.err
     behind = lab.steps("attribute")
     lab.run("attribute")
     assert lab.batches == plan_batches(undisturbed) - behind
@@ -231,7 +233,7 @@ def test_cluster_that_is_killed_keeps_the_old_virtual_neurons(collected, undistu
     before = (lab.workspace / "cluster.h5").read_bytes()
     more = ("--k", "2,3,4", "--features", "pure,activation-max")
     if moment == "as it writes":
-        process = lab.start("cluster", *more, stall=".cluster.h5-")
+        process = lab.start("cluster", *more, first=partial(stall, ".cluster.h5-"))
         lab.kill(process, lambda: any(name.startswith(".cluster.h5-") for name in lab.unfinished))
     else:
         process = lab.start("cluster", *more)
@@ -258,7 +260,7 @@ def test_render_that_is_killed_keeps_its_figures_and_draws_the_rest(collected, u
     kept = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in figures.glob("*.png")}
     for path in kept:
         Image.open(path).load()
-    outcome = json.loads(lab.run("render", *options, "--json").stdout)
+    outcome = json.loads(lab.run("render", *options, "--json").out)
     assert outcome["computed"] == 4 - len(entries)
     for name in entries:
         path = lab.workspace / "figures" / name

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nursery import Running, warm_up
 from world import FEW, World, left_over, results
 
 from pure_cli import artifacts
@@ -104,7 +103,8 @@ class Damage:
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
         self.world.make("evaluate")
-        self.root = self.world.after("evaluate")
+        self.root = self.world.folder / "damaged" / "workspace"
+        self.world.restore("evaluate", self.root)
         self.store = Store(self.root)
         recipe = Calibration("pure@layer2", ["layer2"], "gap", 0.3125, "truth", {"ari": 0.71}, {"n": 6}, "pure")
         artifacts.write_calibration(self.store, "layer3", recipe)
@@ -180,12 +180,11 @@ class Damage:
         """Damage to unfinished work: the command comes to the same bytes, or says to run it again."""
         jobs = [self.world.jobs[name] for name in ("collect", "attribute", "embed", "directions")]
         self.world.make("directions")
-        workspace, logs = self.world.folder / "begun" / "workspace", self.world.folder / "begun" / "logs"
+        workspace = self.world.folder / "begun" / "workspace"
         for case in range(cases):
             job = jobs[case % len(jobs)]
             self.world.restore(job.base, workspace)
-            running = Running([*job.words, "-w", workspace], logs, _stop_at_the_end)
-            running.end()
+            self.world.run(job, workspace, first=_stop_at_the_end)
             partial = [path for path in (workspace / ".partial").rglob("*") if path.is_file()]
             path = self.random.choice([path for path in partial if path.stat().st_size])
             what, spoilt = self.spoil(path.read_bytes())
@@ -217,14 +216,14 @@ class Damage:
             path = workspace / f"{name}.h5"
             what, spoilt = self.spoil(path.read_bytes())
             path.write_bytes(spoilt)
-            ended = Running([*readers[name], "-w", workspace], workspace.parent / "logs").end()
+            ended = self.world.start(readers[name], workspace).end()
             label = f"{readers[name][0]}, {path.name}, {what}"
             if ended.code:
                 line = ended.err.strip().splitlines()[-1]
                 good = ended.code == 2 and str(path) in line and "--force" in line and "Traceback" not in ended.err
                 self.note(f"commands, {name}", good, True, f"{label}: {ended.err}")
                 made = self.world.run(self.world.jobs[COMMANDS.get(name, name)], workspace, more=["--force"])
-                if made.code or Running([*readers[name], "-w", workspace], workspace.parent / "logs").end().code:
+                if made.code or self.world.start(readers[name], workspace).end().code:
                     self.faults.append(f"{label}: made again: {made.err}")
             else:
                 self.note(f"commands, {name}", True, False, "")
@@ -269,7 +268,6 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=60, help="cases of them through commands, twice")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    warm_up()
     folder, began = Path(tempfile.mkdtemp()), time.monotonic()
     try:
         damage = Damage(World(folder), options.seed)

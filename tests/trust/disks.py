@@ -7,20 +7,22 @@ file, and comes to its end when the disk is mended.
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from nursery import Ended, warm_up
-from world import Job, World, left_over, results
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from processes import limit_files
+from world import Ended, Job, World, left_over, results
 
 JOBS = ("collect", "directions", "attribute", "embed", "cluster", "evaluate", "render")
 NOBODY = 65534
@@ -48,14 +50,13 @@ class Disks:
     def __post_init__(self) -> None:
         self.world.make(*JOBS)
         self.workspace = self.world.folder / "disk" / "workspace"
-        self.logs = self.world.folder / "disk" / "workspace-logs"
 
     def run(self, quick: bool) -> None:
         for name in JOBS:
             job = self.world.jobs[name]
             for limit in FULL[:1] if quick else FULL:
                 self.fresh(job)
-                ended = self.world.run(job, self.workspace, first=_limited(limit))
+                ended = self.world.run(job, self.workspace, first=partial(limit_files, limit))
                 self.refused(job, ended, f"files of {limit} bytes", "the disk is full", code=1, again=not quick)
             if quick and name not in QUICK:
                 continue
@@ -67,7 +68,6 @@ class Disks:
 
     def fresh(self, job: Job) -> None:
         self.world.restore(job.base, self.workspace)
-        shutil.rmtree(self.logs, ignore_errors=True)
 
     def small(self, job: Job) -> None:
         """A disk with room for almost nothing more than what is there."""
@@ -187,14 +187,6 @@ class Disks:
             self.skipped.append(reason)
 
 
-def _limited(size: int) -> Callable[[], None]:
-    def limit() -> None:
-        sys.stderr.flush()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-    return limit
-
-
 def _slow() -> None:
     import pure_cli.scratch
 
@@ -211,7 +203,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="some stages meet full disks only")
     options = parser.parse_args()
-    warm_up()
     folder, began = Path(tempfile.mkdtemp()), time.monotonic()
     try:
         disks = Disks(World(folder))

@@ -17,8 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nursery import Ended, Running, pure, warm_up
-from world import Job, World, left_over, results
+from world import Ended, Job, World, left_over, results
 
 JOBS = ("collect", "collect-more", "attribute", "embed", "cluster", "evaluate", "directions", "render")
 CHAINED = 0.3  # of the kills hit the process that goes on after a kill
@@ -66,6 +65,30 @@ class Steps:
             os.kill(os.getpid(), self.number)
 
 
+class Undisturbed:
+    """What comes of each job that nobody kills.
+
+    Attributes
+    ----------
+    results : by job, to the byte
+    seconds, steps : that each job takes, in time and on the disk
+    """
+
+    def __init__(self, world: World):
+        self.world = world
+        self.seconds: dict[str, float] = {}
+        self.steps: dict[str, int] = {}
+        world.make(*JOBS)
+        self.results: dict[str | None, dict] = {name: results(world.after(name)) for name in (*JOBS, "some")}
+        self.results[None] = {}
+        log, workspace = world.folder / "steps", world.folder / "counted" / "workspace"
+        for name in JOBS:
+            log.unlink(missing_ok=True)
+            world.restore(world.jobs[name].base, workspace)
+            ended = world.run(world.jobs[name], workspace, first=Steps(workspace, None, 0, log))
+            self.seconds[name], self.steps[name] = ended.seconds, log.stat().st_size
+
+
 @dataclass
 class Trial:
     """Kills of one seed in one world.
@@ -77,7 +100,7 @@ class Trial:
     faults : what should not have been
     """
 
-    world: World
+    undisturbed: Undisturbed
     seed: int
     number: int = signal.SIGKILL
     kills: Counter = field(default_factory=Counter)
@@ -87,22 +110,8 @@ class Trial:
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.seconds: dict[str, float] = {}
-        self.steps: dict[str, int] = {}
-        self.reference: dict[str, dict] = {}
+        self.world = self.undisturbed.world
         self.workspace = self.world.folder / "killed" / "workspace"
-
-    def prepare(self) -> None:
-        """Undisturbed results, and how long each job takes in time and in steps on the disk."""
-        self.world.make(*JOBS)
-        for name in JOBS:
-            self.reference[name] = results(self.world.after(name))
-            log = self.world.folder / "steps"
-            log.unlink(missing_ok=True)
-            self.world.restore(self.world.jobs[name].base, self.workspace)
-            ended = self.world.run(self.world.jobs[name], self.workspace, first=Steps(self.workspace, None, 0, log))
-            self.seconds[name], self.steps[name] = ended.seconds, log.stat().st_size
-        self.reference |= {None: {}, "some": results(self.world.after("some"))}
 
     def run(self, kills: int) -> None:
         while sum(self.kills.values()) < kills:
@@ -125,17 +134,16 @@ class Trial:
                 break
         again = self.world.run(job, self.workspace)
         self.expect(again.code == 0, f"{where}: the command again: {again.err}")
-        self.expect(results(self.workspace) == self.reference[job.name], f"{where}: not the same bytes")
+        self.expect(results(self.workspace) == self.undisturbed.results[job.name], f"{where}: not the same bytes")
         self.expect(not left_over(self.workspace), f"{where}: left over: {left_over(self.workspace)}")
 
     def kill(self, job: Job) -> tuple[str, Ended]:
         """A process killed at a random moment, which may be after its end."""
-        logs, words = self.workspace.parent / "logs", [*job.words, "-w", self.workspace]
         if self.random.random() < 0.5:
-            at = self.random.randint(1, self.steps[job.name])
-            return f"step {at}", Running(words, logs, Steps(self.workspace, at, self.number)).end()
-        seconds = self.random.uniform(0, self.seconds[job.name])
-        running = Running(words, logs, _default_signals)
+            at = self.random.randint(1, self.undisturbed.steps[job.name])
+            return f"step {at}", self.world.run(job, self.workspace, first=Steps(self.workspace, at, self.number))
+        seconds = self.random.uniform(0, self.undisturbed.seconds[job.name])
+        running = self.world.start(job.words, self.workspace, first=_default_signals)
         time.sleep(seconds)
         running.send(self.number)
         sent = time.monotonic()
@@ -148,11 +156,11 @@ class Trial:
 
     def look(self, job: Job, where: str) -> None:
         """A killed process left what there was before, or its results as a whole."""
-        told = pure("info", "-w", self.workspace, "--json", logs=self.workspace.parent / "logs")
+        told = self.world.run(Job("info", ["info", "--json"]), self.workspace)
         if (self.workspace / "collect.h5").exists() or job.base:
             self.expect(told.code == 0, f"{where}: info: {told.err}")
             self.expect(told.code == 0 and not json.loads(told.out)["problems"], f"{where}: {told.out}")
-        before, after = self.reference[job.base], self.reference[job.name]
+        before, after = self.undisturbed.results[job.base], self.undisturbed.results[job.name]
         for name, found in results(self.workspace).items():
             if name.endswith(".h5"):
                 self.expect(found in (before.get(name), after.get(name)), f"{where}: {name} is half of something")
@@ -172,12 +180,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--term", action="store_true", help="SIGTERM in place of SIGKILL")
     options = parser.parse_args()
-    warm_up()
     with tempfile.TemporaryDirectory() as folder:
         number = signal.SIGTERM if options.term else signal.SIGKILL
-        trial = Trial(World(Path(folder)), options.seed, number)
         began = time.monotonic()
-        trial.prepare()
+        trial = Trial(Undisturbed(World(Path(folder))), options.seed, number)
         trial.run(options.kills)
         found = {
             "kills": sum(trial.kills.values()),

@@ -1,39 +1,50 @@
 """What is done to the store for real, in processes forked off one of their own; more of it with the command lines."""
 
-import json
-import subprocess
-import sys
+import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from damage import Damage
+from disks import Disks
+from kills import JOBS, Trial, Undisturbed
+from world import World
 
 pytestmark = pytest.mark.slow
-JOBS = {"collect", "collect-more", "attribute", "embed", "cluster", "evaluate", "directions", "render"}
 
 
-def told(script: str, *options: object) -> dict:
-    """What one of the scripts beside this file found."""
-    words = [sys.executable, Path(__file__).with_name(script), *map(str, options)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
-    assert done.stdout, done.stderr
-    found = json.loads(done.stdout)
-    assert found["faults"] == []
-    return found
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    """What comes of all stages, made once, in a folder that other users can be let into."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield World(Path(folder))
 
 
-@pytest.mark.parametrize(("kills", "more"), [(24, ()), (16, ("--term",))])
-def test_stages_killed_anywhere_keep_whole_results_and_come_to_the_same_bytes(kills, more):
-    found = told("kills.py", "--kills", kills, "--seed", 7, *more)
-    assert found["kills"] >= kills
-    assert set(found["by_job"]) == JOBS
-    assert found["slowest_stop"] < 5
+@pytest.fixture(scope="module")
+def undisturbed(world) -> Undisturbed:
+    return Undisturbed(world)
 
 
-def test_damaged_files_are_named_or_right():
-    found = told("damage.py", "--cases", 500, "--runs", 12, "--seed", 7)
-    assert found["cases"] == 500
+@pytest.mark.parametrize(("kills", "number"), [(24, signal.SIGKILL), (16, signal.SIGTERM)])
+def test_stages_killed_anywhere_keep_whole_results_and_come_to_the_same_bytes(undisturbed, kills, number):
+    trial = Trial(undisturbed, 7, number)
+    trial.run(kills)
+    assert trial.faults == []
+    assert trial.kills.total() >= kills
+    assert set(trial.kills) == set(JOBS)
+    assert trial.slowest_stop < 5
 
 
-def test_stages_on_disks_that_do_not_take_their_results_say_so_and_do_no_harm():
-    found = told("disks.py", "--quick")
-    assert found["stages"]["files of 300 bytes"] == 7
+def test_damaged_files_are_named_or_right(world):
+    damage = Damage(world, 7)
+    damage.run(500, 12)
+    assert damage.faults == []
+    assert damage.told.total() + damage.right.total() == 500
+
+
+def test_stages_on_disks_that_do_not_take_their_results_say_so_and_do_no_harm(world):
+    disks = Disks(world)
+    disks.run(quick=True)
+    assert disks.faults == []
+    assert disks.told["files of 300 bytes"] == 7

@@ -1,13 +1,14 @@
 """Two processes on one workspace: what comes of it is what comes of one after the other."""
 
+import errno
+import fcntl
+import os
 import shutil
 import socket
-import subprocess
-import sys
 
 import pytest
 from materials import make_images
-from processes import PATIENCE, Lab, wait_until
+from processes import Lab, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -36,11 +37,11 @@ def test_attributes_of_overlapping_neurons_compute_none_twice(lab, tmp_path):
     wait_until((lab.workspace / ".lock-owner").exists)
     second = lab.start("attribute", "--neurons", "4-11", "--json")
     third = lab.start("cluster", "--neurons", "0,1")
-    assert "2 neurons × 10 references" in lab.run("info").stdout  # reads what is there, and does not wait
+    assert "2 neurons × 10 references" in lab.run("info").out  # reads what is there, and does not wait
     for process, computed in ((first, 5), (second, 5), (third, None)):
-        out, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, err
-        assert computed is None or f'"computed": {computed}' in out
+        ended = process.end()
+        assert ended.code == 0, ended.err
+        assert computed is None or f'"computed": {computed}' in ended.out
     for neurons in ("0,1", "0-6", "4-11"):
         twin.run("attribute", "--neurons", neurons)
     assert lab.contents("attribute") == twin.contents("attribute")
@@ -56,24 +57,20 @@ def test_lock_of_a_process_that_was_killed_here_or_elsewhere_is_no_obstacle(lab)
     assert socket.gethostname() in (lab.workspace / ".lock-owner").read_text()
     for host in (socket.gethostname(), "another-host"):
         (lab.workspace / ".lock-owner").write_text(f"pure attribute (process {process.pid} on {host})\n")
-        assert "waiting" not in lab.run("attribute", "--neurons", "0,1").stderr
+        assert "waiting" not in lab.run("attribute", "--neurons", "0,1").err
     assert not (lab.workspace / ".lock-owner").exists()
 
 
 def test_disk_without_locks_is_told_and_worked_on(lab):
     """As some network disks are; a lock file that stays when its process is killed would be waited for for ever."""
-    code = (
-        "import fcntl, errno, os, sys\n"
-        "def flock(*args): raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))\n"
-        "fcntl.flock = flock\n"
-        "from pure_cli.app import main\n"
-        "sys.argv = ['pure', 'attribute', '-w', sys.argv[1], '--neurons', '0', '--workers', '0']\n"
-        "main()"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code, lab.workspace], capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-    assert found.returncode == 0, found.stderr
-    assert "has no file locks. Let no two commands work on it at the same time." in found.stderr
-    assert found.stderr.count("Note: ") == 1
-    assert "1 neurons × 10 references" in lab.run("info").stdout
+    found = lab.run("attribute", "--neurons", "0", first=_without_locks)
+    assert "has no file locks. Let no two commands work on it at the same time." in found.err
+    assert found.err.count("Note: ") == 1
+    assert "1 neurons × 10 references" in lab.run("info").out
+
+
+def _without_locks():
+    def flock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    fcntl.flock = flock

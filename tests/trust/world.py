@@ -1,18 +1,20 @@
 """Small data, a small network, and a workspace after each stage, for tests that do harm to them."""
 
+import os
 import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from materials import make_images
-from nursery import Ended, pure
-from processes import SLOW_MODEL, contents
+from processes import SLOW_MODEL, Ended, Running, contents
 from safetensors import safe_open
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the cores
 FEW = ["--batch-size", "2", "--workers", "0"]
 TEXTS = (".json", ".csv")  # results beside the HDF5 files
 
@@ -67,9 +69,13 @@ class World:
         """The workspace that an undisturbed job left; an empty one for None."""
         return self.folder / "after" / str(name)
 
-    def run(self, job: Job, workspace: Path, more: Iterable[object] = (), **options: object) -> Ended:
+    def run(self, job: Job, workspace: Path, more: Iterable[object] = (), **options: Any) -> Ended:
         """A job to its end in a workspace."""
-        return pure(*job.words, *more, "-w", workspace, logs=workspace.parent / f"{workspace.name}-logs", **options)
+        return self.start([*job.words, *more], workspace, **options).end()
+
+    def start(self, words: Iterable[object], workspace: Path, **options: Any) -> Running:
+        """A command line at work in a workspace."""
+        return Running([*words, "-w", workspace], workspace.parent / "logs", **options)
 
     def make(self, *names: str) -> None:
         """Run some jobs undisturbed, with those that they start from."""
