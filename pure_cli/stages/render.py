@@ -18,6 +18,7 @@ from pure_cli.errors import PureError, UnreadableFile, unknown
 from pure_cli.files import TEMPORARY, crc_or_none, file_crc, write_whole
 from pure_cli.models.spec import parse_model
 from pure_cli.settings.render import RenderSettings
+from pure_cli.stages.cluster import in_order
 from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, WHOLE, HeatmapReader
 from pure_cli.stages.inputs.choice import chosen, require_virtual
 from pure_cli.stages.inputs.features import Sources
@@ -148,6 +149,8 @@ def _jobs(
         settings.neurons, clustering.neuron, count, layer, "virtual neurons", "pure cluster", virtual=True
     )
     require_virtual(clustering, settings.neurons, count, layer)
+    if settings.top is not None:
+        neurons = in_order(clustering, neurons, "polysemantic")[: settings.top]
     look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
     ending = f"{own['features']}-k{own['k']}.{settings.format}"
     files = [folder / layer / f"neuron-{c:04d}-{ending}" for c in neurons]
