@@ -112,7 +112,7 @@ def test_every_picture_gives_a_figure_in_silence(name, tmp_path, capfd):
         assert written.size[0] == 1400
         assert written.size[1] == pytest.approx(height * 200, abs=1)
     assert width == 7.0
-    assert 0.4 <= height <= 9.5
+    assert 0.4 <= height <= 10.0
     assert capfd.readouterr() == ("", "")
 
 
