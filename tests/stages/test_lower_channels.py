@@ -10,6 +10,7 @@ from pure_cli import PureError, Workspace
 from pure_cli.artifacts import need_clusterings, read_relevances
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.inputs.lower_channels import ChannelReader, LowerChannel
+from pure_cli.stages.render import Painter
 
 LAYER, LOWER = "layer3", "layer2"
 
@@ -19,7 +20,8 @@ def workspace(tmp_path_factory, images, model_file, tiny_weights):
     workspace = Workspace(tmp_path_factory.mktemp("channels") / "w")
     workspace.collect(model=f"{model_file}:tiny", weights=tiny_weights, data=images, n=8, workers=0, layer=LAYER)
     workspace.attribute(lower_layer=[LOWER], workers=0)
-    workspace.cluster(k=[2, 3, "auto"], features=["pure", "activation-max", "pure-sqrt-l2"])
+    workspace.cluster(k=[2, 3], features=["pure", "activation-max", "pure-sqrt-l2"])
+    workspace.cluster(k="auto", neurons="0-5")
     return workspace
 
 
@@ -92,21 +94,20 @@ def test_a_channels_images_are_its_own_references_or_else_this_layers(tmp_path, 
     assert (first.computed, again.computed, own.render(neurons=0, crop="none").computed) == (1, 1, 0)
 
 
-def test_the_most_clearly_split_are_drawn(workspace, cli):
-    for k, key in ((2, "silhouette"), ("auto", "polysemanticity")):
-        options = ("-w", workspace.path, "--k", k)
-        (table,) = cli("cluster", *options, "--json", *(("--sort", "polysemantic") if k == "auto" else ())).json[
-            "tables"
-        ]
-        names = [f"neuron-{row['neuron']:04d}" for row in table["neurons"]]
-        values = [row[key] for row in table["neurons"] if row[key] is not None]
-        assert values == sorted(values, reverse=True)
-        drawn = cli("render", *options, "--features", "pure", "--top", 2, "--crop", "none", "--json").json["files"]
-        assert [file.rsplit("/", 1)[1][:11] for file in drawn] == names[:2]
-        among = sorted(row["neuron"] for row in table["neurons"][1:5])
-        drawn = cli("render", *options, "--features", "pure", "--neurons", ",".join(map(str, among)),
-                    "--top", 1, "--crop", "none", "--json").json["files"]  # fmt: skip
-        assert [file.rsplit("/", 1)[1][:11] for file in drawn] == names[1:2]
+@pytest.mark.parametrize(("k", "key"), [(2, "silhouette"), ("auto", "polysemanticity")])
+def test_the_most_clearly_split_are_drawn(workspace, monkeypatch, tmp_path, k, key):
+    def paint(self, job):
+        job.file.parent.mkdir(parents=True, exist_ok=True)
+        job.file.write_bytes(b"")
+
+    monkeypatch.setattr(Painter, "paint", paint)
+    rows = workspace.virtual_neuron_tables(k=k, neurons="0-5", sort="neuron")[0]["neurons"]
+    order = sorted(rows, key=lambda row: -np.inf if row[key] is None else row[key], reverse=True)
+    names = [f"neuron-{row['neuron']:04d}" for row in order]
+    among = [row["neuron"] for row in order[1:4]]
+    for neurons, top, expected in (("0-5", 2, names[:2]), (among, 1, names[1:2]), (among, 9, names[1:4])):
+        drawn = workspace.render(features="pure", k=k, neurons=neurons, top=top, out=tmp_path).details["files"]
+        assert [file.rsplit("/", 1)[1][:11] for file in drawn] == expected
 
 
 def test_the_row_of_all_shows_each_virtual_neuron_and_classes_have_their_lift(workspace, monkeypatch, tmp_path):
