@@ -106,7 +106,8 @@ def shortened(text: str, size: float, room: float, weight: str = "normal") -> st
 
 def wrapped(text: str, size: float, room: float) -> list[str]:
     """The lines of a text, broken between words where it is wider than the room (inches)."""
-    space, lines, used = 0.3 * size * INCH_PER_POINT, [""], 0.0
+    # a space, and what the extents of two words leave out around them
+    space, lines, used = 0.42 * size * INCH_PER_POINT, [""], 0.0
     for word in text.split():
         width = _word_width(word, size)
         if lines[-1] and used + space + width > room:
