@@ -81,11 +81,11 @@ class Workspace(Displayed, StageMethods):
         given = {"data": ".", **self._with_remembered(config.by_setting(options, "list_layers"))}
         return list_layers(config.make("collect", config.with_preset(given)))
 
-    def info(self, verify: bool = False) -> dict[str, Any]:
+    def info(self, verify: bool = False, channels: bool = False) -> dict[str, Any]:
         """What the workspace holds and what is stale; see `pure_cli.stages.info.info`."""
         from pure_cli.stages.info import info
 
-        return info(self.store, verify)
+        return info(self.store, verify, channels)
 
     def __rich__(self) -> RenderableType:
         """What the workspace is about, and what it holds."""

@@ -399,6 +399,7 @@ class StageMethods:
         features: str | Sequence[str] | None = None,
         transform: str = "l1",
         k: int | str | Sequence[int | str] | None = None,
+        top: int | None = None,
         crop: Literal["crp", "activation", "none"] = "crp",
         images: int = 8,
         format: Literal["png", "pdf", "svg"] = "png",
@@ -428,6 +429,7 @@ class StageMethods:
         transform : How relevances become features. [default: l1]
         k : Which clusterings to show, as in 2 or 2,3. [default: that of the addresses; with --features, the
             smallest that splits]
+        top : The N most clearly split neurons of a layer only, of those of --neurons.
         crop : crp: cut and darken to what the neuron saw; activation: by its map; none. [default: crp]
         images : Images in a row, 8 at most. [default: 8]
         format : png, pdf or svg. [default: png]

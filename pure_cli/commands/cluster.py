@@ -13,7 +13,7 @@ def cluster(session: Session) -> None:
     Example: pure cluster --neurons 201,2,341 --k 2,3
     """
     outcome = session.do("cluster")
-    tables = session.workspace.virtual_neuron_tables(session.json, **session.options("cluster"))
+    tables = session.workspace.virtual_neuron_tables(session.json or session.verbose, **session.options("cluster"))
     session.show_virtual_neurons(tables)
     session.report(outcome, f"{outcome.computed:,} fits for {', '.join(outcome.layers)}", tables=tables)
 

@@ -42,15 +42,13 @@ def demo(
     session.say(f"{count:,} images of handwritten digits in {escaped(str(folder))}")
     session.content = {"model": "digits", "data": str(folder), "references": REFERENCES, "device": "cpu"}
     run_stages(session, ("collect", "attribute", "cluster"))
-    table = session.workspace.virtual_neuron_tables()[0]
-    best = [row["neuron"] for row in table["neurons"][:SHOWN]]
-    session.content["neurons"] = best
+    session.content["top"] = SHOWN
     session.content["crop"] = "none"  # what a neuron sees of a digit is a few strokes; the whole digit can be read
     (drawn,) = run_stages(session, ("render",))
+    table = session.workspace.virtual_neuron_tables(session.json or session.verbose)[0]
     session.show_virtual_neurons([table])
     files = drawn.details["files"]
-    clearest = files[sorted(best).index(best[0])]
-    session.say(f"The figure of the most clearly split neuron: {escaped(clearest)}")
+    session.say(f"The figure of the most clearly split neuron: {escaped(files[0])}")
     session.say(f"More: pure info -w {escaped(str(session.workspace.path))}")
     if session.json:
         print_json({"workspace": str(session.workspace.path), "figures": files, "tables": [table]})

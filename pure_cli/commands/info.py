@@ -20,7 +20,7 @@ def info(
 
     Example: pure info
     """
-    found = session.workspace.info(verify)
+    found = session.workspace.info(verify, channels=session.json)
     if session.json:
         print_json(found)
         return

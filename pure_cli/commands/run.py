@@ -26,7 +26,7 @@ def run(session: Session) -> None:
         session.note(f"The section '{name}' is of a command that is no stage: `pure {name} -c FILE` heeds it.")
     outcomes = run_stages(session, stages)
     made = (
-        session.workspace.virtual_neuron_tables(session.json, **session.options("cluster"))
+        session.workspace.virtual_neuron_tables(session.json or session.verbose, **session.options("cluster"))
         if "cluster" in stages
         else []
     )

@@ -13,6 +13,7 @@ from pure_cli.core.kmeans import STARTS, inner_products, k_means, squared_distan
 
 LEFT_OUT = -1
 TOGETHER = 64  # neurons whose points are split at a time by a thread
+CLEAR, WEAK = 0.5, 0.25  # silhouettes of a reasonable split, and of any structure at all; Kaufman and Rousseeuw 1990
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,36 @@ def project(features: np.ndarray, seed: int) -> np.ndarray:
     return _fanned_out(_principal_axes(features), features)
 
 
+def centroid_axes(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Two coordinates for each point in which distances are not exaggerated: a plain projection.
+
+    Parameters
+    ----------
+    features : (n, D) float; values that are not finite count as zero
+    labels : (n,) int, the cluster of each, -1 for none
+
+    Returns
+    -------
+    (n, 2) float64
+        On the first two principal axes of the centroids; where these give fewer, what is left is filled with the
+        principal axes of the points at right angles to them. The unit is that of the features, unless they are beyond
+        what can be squared; equal points are fanned out as of `project`.
+    """
+    features = _ordinary(features)
+    if not features.size:
+        return np.zeros((len(features), 2))
+    kinds = np.unique(labels[labels >= 0])
+    points = features - features.mean(axis=0)
+    axes = np.zeros((0, features.shape[1]))
+    if len(kinds) > 1:
+        centroids = np.stack([points[labels == kind].mean(axis=0) for kind in kinds])
+        _, singular, rows = np.linalg.svd(centroids - centroids.mean(axis=0), full_matrices=False)
+        axes = rows[: min(2, len(kinds) - 1)][singular[: min(2, len(kinds) - 1)] > 1e-9 * max(singular[0], 1e-300)]
+    found = points @ axes.T
+    rest = _principal_axes(points - found @ axes)
+    return _fanned_out(np.concatenate([found, rest], axis=1)[:, :2], features)
+
+
 def _ordinary(features: np.ndarray) -> np.ndarray:
     """The features (n, D) as finite numbers; rescaled only where their magnitude is beyond what UMAP can square."""
     features = np.nan_to_num(np.asarray(features, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)

@@ -43,6 +43,9 @@ class RenderSettings(OnDevice, OfFeatures, OfNeurons):
         otherwise="that of the addresses; with --features, the smallest that splits",
         python=K_IN_PYTHON,
     )
+    top: int | None = option(
+        None, "The N most clearly split neurons of a layer only, of those of --neurons.", metavar="N", ge=1
+    )
     crop: Literal["crp", "activation", "none"] = option(
         "crp", "crp: cut and darken to what the neuron saw; activation: by its map; none.", metavar="HOW"
     )

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +24,7 @@ from pure_cli.settings.cluster import ClusterSettings
 from pure_cli.settings.shared import AUTO
 from pure_cli.stages.inputs.features import NULLS, RULE, FeatureSource, Sources
 from pure_cli.stages.inputs.freshness import read_earlier
+from pure_cli.stages.inputs.lower_channels import CHANNELS, ChannelReader
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.waiting import waiting_for
 from pure_cli.words import counted
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pure_cli.core.meanings import Meanings
 
 CLASSES = 2  # named for each virtual neuron
-CHANNELS = 10  # of lower layers, of each virtual neuron in JSON
 TOGETHER = 256  # neurons whose features are held at a time
 
 
@@ -201,7 +200,7 @@ def tables(store: Store, settings: ClusterSettings, members: bool = False) -> li
 
     Parameters
     ----------
-    members : with the images and the lower channels of each virtual neuron
+    members : with the images and the lower channels of each virtual neuron, and those that set it apart
 
     Returns
     -------
@@ -212,8 +211,9 @@ def tables(store: Store, settings: ClusterSettings, members: bool = False) -> li
     of them is than among all images; and where k is auto "polysemanticity" and "p", of
     `pure_cli.core.meanings.Meanings`, "threshold" of polysemanticity, and "refused_by": "p", "threshold" or "gap", why
     there is one virtual neuron, None where there are more; with `members`, virtual neurons have "images", dicts with
-    "index", "path" and "score", the highest first, and "lower_channels", dicts with "layer", "channel" and "value" in
-    the centroid, the largest first, none where the features are not of the channels of lower layers
+    "index", "path" and "score", the highest first, "lower_channels", dicts with "layer", "channel" and "value" in
+    the centroid, the largest first, none where the features are not of the channels of lower layers, and "channels",
+    of `pure_cli.stages.inputs.lower_channels.LowerChannel`, that set it apart, None where no relevances tell
     """
     sources, clusterings = Sources(store), read_clusterings(store)
     collected, found = sources.collected, []
@@ -225,18 +225,29 @@ def tables(store: Store, settings: ClusterSettings, members: bool = False) -> li
             channels = source.lower_channels() if members else []
             for k in settings.k:
                 clustering = clusterings[clustering_path(layer, kind, k)]
-                rows = [_row(int(c), layer, clustering, collected) for c in neurons]
+                ordered = in_order(clustering, neurons, settings.sort)
+                rows = [_row(int(c), layer, clustering, collected) for c in ordered]
                 if members:
                     _add_members(rows, layer, clustering, collected, channels)
-                rows.sort(key=partial(_place, settings.sort))
+                    _add_channels(rows, ChannelReader(sources, layer, clustering))
                 found.append({"layer": layer, "features": kind, "k": k, "neurons": rows})
     return found
 
 
-def _place(sort: str, row: dict[str, Any]) -> tuple[Any, ...]:
-    """Where a neuron stands in a table."""
-    value = {"silhouette": row["silhouette"], "polysemantic": row.get("polysemanticity"), "neuron": 0.0}[sort]
-    return value is None, -(value or 0), row["neuron"]
+def in_order(clustering: Clustering, neurons: np.ndarray, sort: str) -> np.ndarray:
+    """Neurons as a table has them.
+
+    Parameters
+    ----------
+    sort : "neuron", ascending; "silhouette", or "polysemantic", which is the silhouette where k was not chosen for each
+        neuron: the highest first, neurons without one last
+    """
+    if sort == "neuron":
+        return np.sort(neurons)
+    polysemantic = sort == "polysemantic" and clustering.chosen
+    value = clustering.polysemanticity if polysemantic else clustering.silhouette
+    own = value[np.searchsorted(clustering.neuron, neurons)].astype(float)
+    return neurons[np.lexsort([neurons, -own, np.isnan(own)])]
 
 
 def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) -> dict[str, Any]:
@@ -264,7 +275,7 @@ def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) 
             {
                 "name": f"{neuron}.{virtual + 1}",
                 "size": int((labels == virtual).sum()),
-                **_classes(images[labels == virtual], collected),
+                **classes_of(images[labels == virtual], collected),
             }
             for virtual in range(int(labels.max(initial=-1)) + 1)
         ],
@@ -298,6 +309,14 @@ def _add_members(
             ]
 
 
+def _add_channels(rows: list[dict[str, Any]], reader: ChannelReader) -> None:
+    """The lower channels that set each virtual neuron apart from its siblings."""
+    for row in rows:
+        apart = reader.setting_apart(row["neuron"])
+        for number, virtual in enumerate(row["virtual_neurons"]):
+            virtual["channels"] = None if apart is None else [one.as_dict() for one in apart[number]]
+
+
 def _refused_by(polysemanticity: float, p: float, threshold: float) -> str:
     """The first criterion by which a neuron has one meaning."""
     from pure_cli.core.meanings import ALPHA
@@ -307,7 +326,7 @@ def _refused_by(polysemanticity: float, p: float, threshold: float) -> str:
     return "threshold" if polysemanticity <= threshold else RULE
 
 
-def _classes(images: np.ndarray, collected: Collected) -> dict[str, list[Any]]:
+def classes_of(images: np.ndarray, collected: Collected) -> dict[str, list[Any]]:
     """Of the classes that stand out among images, names and counts, and the lift of each; nothing without labels.
 
     The lift is the share among the images over the share among all that were seen. Those above 1 stand out, and the

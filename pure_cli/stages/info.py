@@ -20,8 +20,10 @@ from pure_cli.errors import PureError
 from pure_cli.provenance import UP_TO_DATE, Provenance, Status
 from pure_cli.stages.embeddings.judges import weights_of
 from pure_cli.stages.evaluation.result_files import ALL, PLANTED
+from pure_cli.stages.inputs.choice import chosen
 from pure_cli.stages.inputs.features import GONE, Sources
 from pure_cli.stages.inputs.freshness import Inputs, inputs_now
+from pure_cli.stages.inputs.lower_channels import ChannelReader
 from pure_cli.stages.render import CIRCUITS, FIGURES, FigureIndex
 from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
@@ -54,12 +56,14 @@ class Result:
         }
 
 
-def info(store: Store, verify: bool = False) -> dict[str, Any]:
+def info(store: Store, verify: bool = False, channels: bool = False) -> dict[str, Any]:
     """Contents of a workspace, JSON-like.
 
     Parameters
     ----------
     verify : compare the content of all images with what was collected, and read all files of the workspace as a whole
+    channels : add "channels": for each layer, the lower channels that set the virtual neurons apart which addresses
+        mean, by their names ("201.2"); of `pure_cli.stages.inputs.lower_channels.LowerChannel`, none without relevances
 
     Returns
     -------
@@ -101,6 +105,8 @@ def info(store: Store, verify: bool = False) -> dict[str, Any]:
             result = replace(result, status=Status(f"{store.path(file).name} is damaged"))
         found["results"].append(result.as_dict())
     found |= {"origin": collected.origin, "damaged": collected.damaged, "notes": inventory.notes}
+    if channels:
+        found["channels"] = inventory.channels()
     found["problems"] = list(dict.fromkeys([*found["problems"], *inventory.problems]))
     return found
 
@@ -205,6 +211,24 @@ class _Inventory:
             alike[layer, f"{counted(len(clustering.neuron), 'neuron')}, {features} features, k = ", status].append(k)
         for (layer, what, status), ks in alike.items():
             yield Result("cluster", layer, what + ", ".join(map(str, sorted(ks, key=str))), status)
+
+    def channels(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """What sets virtual neurons apart, of the clusterings that addresses mean and that are up to date."""
+        found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for layer in dict.fromkeys(one.provenance.settings["layer"] for one in self._clustered.values()):
+            try:
+                choice = chosen(self._store, layer, self._clustered)
+            except PureError as error:
+                self.problems.append(str(error))
+                continue
+            path = clustering_path(layer, choice.features, choice.k)
+            if path not in self._clusterings or not self._clusterings[path].up_to_date:
+                continue
+            reader = ChannelReader(self._sources, layer, self._clustered[path])
+            for neuron in self._clustered[path].neuron.tolist():
+                for number, apart in enumerate(reader.setting_apart(neuron) or (), 1):
+                    found.setdefault(layer, {})[f"{neuron}.{number}"] = [one.as_dict() for one in apart]
+        return found
 
     def _of_assign(self) -> Iterator[Result]:
         try:

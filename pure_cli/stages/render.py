@@ -7,29 +7,36 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path, need_clusterings, need_layers
 from pure_cli.core.neurons import choose_neurons
+from pure_cli.data.decode import DamagedImage
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, UnreadableFile, unknown
 from pure_cli.files import TEMPORARY, crc_or_none, file_crc, write_whole
 from pure_cli.models.spec import parse_model
 from pure_cli.settings.render import RenderSettings
+from pure_cli.stages.cluster import classes_of, in_order
 from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, WHOLE, HeatmapReader
 from pure_cli.stages.inputs.choice import chosen, require_virtual
 from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.inputs.lower_channels import ChannelReader, LowerChannel
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.waiting import waiting_for
+from pure_cli.words import counted
 from pure_cli.workspace import Store
 
-VIEW = 4  # raised when figures come to look different
+if TYPE_CHECKING:
+    from pure_cli.views.neuron import Row
+
+VIEW = 5  # raised when figures come to look different
 FIGURES, CIRCUITS, INDEX = "figures", "circuits", "figures.json"
 
 
@@ -84,7 +91,7 @@ def render_neurons(store: Store, settings: RenderSettings, progress: Progress = 
             index.add(job)
             progress(done, len(wanted))
         outcome.notes += dict.fromkeys(note for notes in painter.misfits.values() for note in notes)
-        outcome.notes += painter.notes
+        outcome.notes += dict.fromkeys(painter.notes)
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
@@ -107,6 +114,7 @@ class FigureJob:
     neuron: int
     clustering: Clustering
     look: dict[str, Any]
+    channels: ChannelReader
     file: Path
 
     @property
@@ -114,7 +122,12 @@ class FigureJob:
         """What the figure is made from."""
         own = self.clustering.provenance.settings
         path = clustering_path(self.layer, own["features"], own["k"])
-        return {"clustering": path, "fingerprint": self.clustering.provenance.fingerprint, "look": self.look}
+        return {
+            "clustering": path,
+            "fingerprint": self.clustering.provenance.fingerprint,
+            "look": self.look,
+            "channels": self.channels.made_from,
+        }
 
 
 class FigureIndex:
@@ -167,6 +180,8 @@ def _jobs(
         settings.neurons, clustering.neuron, count, layer, "virtual neurons", "pure cluster", virtual=True
     )
     require_virtual(clustering, settings.neurons, count, layer)
+    if settings.top is not None:
+        neurons = in_order(clustering, neurons, "polysemantic")[: settings.top]
     look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
     ending = f"{own['features']}-k{own['k']}.{settings.format}"
     files = [folder / layer / f"neuron-{c:04d}-{ending}" for c in neurons]
@@ -174,7 +189,8 @@ def _jobs(
         raise UnreadableFile(
             f"The virtual neurons of '{layer}' by '{own['features']}' would have figures outside of {folder}."
         )
-    return [FigureJob(layer, int(c), clustering, look, file) for c, file in zip(neurons, files, strict=True)]
+    channels = ChannelReader(sources, layer, clustering)
+    return [FigureJob(layer, int(c), clustering, look, channels, file) for c, file in zip(neurons, files, strict=True)]
 
 
 def _choose(
@@ -206,10 +222,6 @@ def _numbers_first(k: int | str) -> tuple[bool, int]:
     return (False, k) if isinstance(k, int) else (True, 0)
 
 
-def _images(count: int) -> str:
-    return f"{count} image" if count == 1 else f"{count} images"
-
-
 class Painter:
     """Draws figures, with the network at hand for the heatmaps.
 
@@ -228,36 +240,123 @@ class Painter:
 
     def paint(self, job: FigureJob) -> None:
         """Draw one figure and save it."""
-        from pure_cli.core.projection import project
-        from pure_cli.views.neuron import THUMBNAILS, NeuronPicture, Row, draw
+        from pure_cli.core.contrast import mixed
+        from pure_cli.views.neuron import THUMBNAILS, NeuronPicture, draw
         from pure_cli.views.style import save
 
-        source = self._sources.features_of(job.layer, job.clustering.provenance.settings["features"])
-        features = next(source.rows(np.array([job.neuron])))
-        labels = job.clustering.label[np.searchsorted(job.clustering.neuron, job.neuron)]
+        place = int(np.searchsorted(job.clustering.neuron, job.neuron))
+        labels, silhouette = job.clustering.label[place], float(job.clustering.silhouette[place])
         references = np.flatnonzero(self._sources.excites(job.layer, job.neuron))
-        points = project(features[references], self._settings.seed)
-        rows: list[tuple[str, str, np.ndarray, int | None]] = [("all", _images(len(references)), references, None)]
-        for virtual in range(int(labels.max(initial=-1)) + 1):
-            members = np.flatnonzero(labels == virtual)
-            rows.append((f"{job.neuron}.{virtual + 1}", _images(len(members)), members, virtual))
+        members = [np.flatnonzero(labels == virtual) for virtual in range(int(labels.max(initial=-1)) + 1)]
+        mix = references[mixed(labels[references], self._settings.images)]
         most = max(self._settings.images, THUMBNAILS)
-        shown = np.unique(np.concatenate([members[:most] for _, _, members, _ in rows]))
-        crops, masked = self._crops(job, shown)
-        name = self._collected.layers[job.layer].name_of(job.neuron)
+        shown = np.unique(np.concatenate([mix, *(own[:most] for own in members or [references])]))
+        crops, masked, whole = self._crops(job, shown)
+
+        apart = job.channels.setting_apart(job.neuron)
+        rows = [self._row(job, "all", references, mix, None, masked, whole)]
+        for virtual, own in enumerate(members):
+            name, first = f"{job.neuron}.{virtual + 1}", own[: self._settings.images]
+            rows.append(self._row(job, name, own, first, virtual, masked, whole, apart[virtual] if apart else []))
         picture = NeuronPicture(
-            " · ".join(filter(None, [job.layer, f"neuron {job.neuron}", name])),
+            " · ".join(filter(None, [job.layer, f"neuron {job.neuron}", self._name(job)])),
             self._subtitle(job),
-            points,
+            self._points(job, references, labels[references], silhouette),
             labels[references],
             [crops.get(int(slot)) for slot in references],
-            [
-                Row(name, detail, [masked[int(slot)] for slot in members[: self._settings.images]], label)
-                for name, detail, members, label in rows
-            ],
+            rows,
+            silhouette if np.isfinite(silhouette) else None,
+            list(self._sentences(job, place, silhouette, apart)),
         )
         job.file.parent.mkdir(parents=True, exist_ok=True)
         save(draw(picture), job.file)
+
+    def _name(self, job: FigureJob) -> str:
+        return self._collected.layers[job.layer].name_of(job.neuron)
+
+    def _points(self, job: FigureJob, references: np.ndarray, labels: np.ndarray, silhouette: float) -> np.ndarray:
+        """The references (n, 2) on the map: UMAP, which pulls groups apart, only where the split is clear."""
+        from pure_cli.core.clusters import CLEAR
+        from pure_cli.core.projection import centroid_axes, project
+
+        source = self._sources.features_of(job.layer, job.clustering.provenance.settings["features"])
+        features = next(source.rows(np.array([job.neuron])))[references]
+        return project(features, self._settings.seed) if silhouette >= CLEAR else centroid_axes(features, labels)
+
+    def _row(
+        self,
+        job: FigureJob,
+        name: str,
+        members: np.ndarray,
+        shown: np.ndarray,
+        label: int | None,
+        masked: dict[int, np.ndarray],
+        whole: dict[int, np.ndarray],
+        apart: Sequence[LowerChannel] = (),
+    ) -> "Row":
+        """The row of some references, with the first of the lower channels that set them apart."""
+        from pure_cli.views.neuron import CHANNEL_IMAGES, CHANNELS, Channel, Row
+        from pure_cli.views.virtual_neurons import class_words
+
+        classes = class_words(classes_of(self._collected.layers[job.layer].top.image[job.neuron][members],
+                                         self._collected))  # fmt: skip
+        layers = list(dict.fromkeys(one.layer for one in apart))
+        channels = []
+        for one in apart[:CHANNELS]:
+            number = str(one.channel) if len(layers) == 1 else one.address
+            images = self._decoded(job.channels.images_of(one, CHANNEL_IMAGES))
+            channels.append(Channel(f"{number} · {100 * one.share:.0f} %", images))
+        return Row(
+            name,
+            " · ".join(filter(None, [counted(len(members), "image"), classes])),
+            [masked[int(slot)] for slot in shown],
+            label,
+            [whole[int(slot)] for slot in shown] if self._settings.crop != WHOLE else [],
+            f"more from {layers[0]}:" if len(layers) == 1 else "more from:",
+            channels,
+        )
+
+    def _sentences(
+        self, job: FigureJob, place: int, silhouette: float, apart: list[list[LowerChannel]] | None
+    ) -> Iterator[str]:
+        """What is said of the split and of the figure."""
+        from pure_cli.core.clusters import CLEAR
+        from pure_cli.views.neuron import split_words
+
+        own = job.clustering
+        tests = f"; p = {own.p[place]:.2g}, polysemanticity {own.polysemanticity[place]:.2f}" if own.chosen else ""
+        if np.isfinite(silhouette):
+            yield f"k-means silhouette {silhouette:.2f}: {split_words(silhouette)}{tests}."
+            yield (
+                "Map: UMAP."
+                if silhouette >= CLEAR
+                else "Map: a plain projection through the centroids; regions are as faint as the split is weak."
+            )
+        elif tests:
+            yield f"One virtual neuron{tests}."
+        if apart is None:
+            yield "Lower channels are left out: there are no relevances of these references."
+            self.notes.append(
+                f"Figures of '{job.layer}' leave out lower channels: attribute.h5 has no relevances of some neurons."
+            )
+        for lower in dict.fromkeys(one.layer for of_one in apart or () for one in of_one):
+            where = "all images" if job.channels.has_own_references(lower) else f"the references of {job.layer}"
+            yield (
+                f"More from {lower}: channels with more relevance than in siblings, their part of what differs, and "
+                f"where among {where} each is strongest."
+            )
+
+    def _decoded(self, index: np.ndarray) -> list[np.ndarray]:
+        """Some images (H, W, 3), as the network sees them."""
+        from pure_cli.data.loader import decode_one
+
+        found = []
+        for one in index.tolist():
+            try:
+                found.append(decode_one(self._listing, one, self._network.preprocessing).transpose(1, 2, 0))
+            except DamagedImage as error:
+                raise PureError(f"{self._listing.place(one)} cannot be read any more ({error}).") from None
+        return found
 
     def _subtitle(self, job: FigureJob) -> str:
         own, row = job.clustering.provenance.settings, int(np.searchsorted(job.clustering.neuron, job.neuron))
@@ -265,24 +364,26 @@ class Painter:
         k = f"{own['k']}: {int(job.clustering.k[row])}" if job.clustering.chosen else own["k"]
         return f"{parse_model(self._collected.origin['model']).short} · {own['features']} features{where} · k = {k}"
 
-    def _crops(self, job: FigureJob, slots: np.ndarray) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-        """For some references, what the neuron saw of each: the crop, and the crop with the rest darkened."""
+    def _crops(self, job: FigureJob, slots: np.ndarray) -> tuple[dict[int, np.ndarray], ...]:
+        """For some references, what the neuron saw of each: the crop, the crop with the rest darkened, and the whole
+        image."""
         from pure_cli.core import crops as cut
 
         layer = self._collected.layers[job.layer]
         top, tokens = layer.top, len(layer.shape) == 2  # which may have seen no more than a patch
         images = top.image[job.neuron, slots]
-        crops, masked = {}, {}
+        crops, masked, whole = {}, {}, {}
         for slot, image, heatmap in self._heatmaps(job, slots, images, top.position[job.neuron, slots]):
+            whole[slot] = image.permute(1, 2, 0).numpy()
             if heatmap is None:
-                crops[slot] = masked[slot] = image.permute(1, 2, 0).numpy()
+                crops[slot] = masked[slot] = whole[slot]
                 continue
             seen = cut.seen(cut.blurred(heatmap[None]))[0]
             box = cut.box(seen)
             if tokens:
                 box = cut.with_context(box, *seen.shape)
             crops[slot], masked[slot] = cut.cropped(image, box), cut.masked(image, seen, box)
-        return crops, masked
+        return crops, masked, whole
 
     def _heatmaps(
         self, job: FigureJob, slots: np.ndarray, images: np.ndarray, positions: np.ndarray

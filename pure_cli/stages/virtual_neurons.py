@@ -41,6 +41,9 @@ class VirtualNeuron:
     classes : names with counts and lifts of the classes that stand out among the images
     lower_channels : layer, channel and value of those that its centroid is largest at
     centroid : (D,) float32
+    channels : address and value of the lower channels that it has more relevance of than its siblings have, as in
+        ``("layer2/14", 0.03)``, where all relevance of a reference is 1 in absolute value; none where there are no
+        siblings, or no relevances
     """
 
     address: str
@@ -54,6 +57,7 @@ class VirtualNeuron:
     classes: tuple[tuple[str, int, float | None], ...]
     lower_channels: tuple[tuple[str, int, float], ...]
     centroid: np.ndarray
+    channels: tuple[tuple[str, float], ...] = ()
 
     def __repr__(self) -> str:
         classes = ", ".join(f"{name} ({count})" for name, count, _ in self.classes)
@@ -183,4 +187,5 @@ def _of_neuron(layer: str, row: dict[str, Any], clustering: Clustering) -> Itera
             tuple((*named, lift) for named, lift in zip(one["classes"], one["lift"], strict=True)),
             tuple((channel["layer"], channel["channel"], channel["value"]) for channel in one["lower_channels"]),
             centroids[number],
+            tuple((channel["address"], channel["value"]) for channel in one["channels"] or ()),
         )

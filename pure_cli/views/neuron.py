@@ -1,5 +1,8 @@
 """The figure of one neuron: a map of its references, a region for each virtual neuron, and rows of what they show.
 
+Beside the map stand images of all references and what is said of the split; below it, for each virtual neuron, what the
+neuron saw of its references, the whole images, and the lower channels that set it apart.
+
 Everything is laid out in inches on one set of axes that fills the page, so that sizes are those of the printed figure.
 """
 
@@ -15,6 +18,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from pure_cli.core.clusters import CLEAR, WEAK
 from pure_cli.views.style import (
     DPI,
     EMPTY,
@@ -30,24 +34,55 @@ from pure_cli.views.style import (
     shortened,
     style,
     text_width,
+    wrapped,
 )
 
 IMAGES_IN_ROW = 8
 THUMBNAILS = 12  # on the map, for each virtual neuron
+CHANNELS = 3  # lower channels that set a virtual neuron apart
+CHANNEL_IMAGES = 6  # of each of these, at most
 # inches
 WIDTH = 7.0  # of two columns of a paper
 MARGIN = 0.04
 HEAD = 0.26  # the line of the title
-NAMES = 0.66  # the names of the rows, left of their bars
+CAPTION = 0.17  # the line above the images of a row
 BAR = 0.035
+INDENT = MARGIN + BAR + 0.05  # where images begin, from the bar's left edge on
 SMALL_GAP = 0.03  # between the images of a row
-MAP_GAP = 0.1  # between the map and the rows
-LEAST_HEIGHT = 1.9  # of the map
+ROW_GAP = 0.11
+MAP_WIDTH, MAP_HEIGHT = 2.95, 2.0
+MAP_GAP = 0.16  # between the map and what stands beside it
+CELLS = (0.36, 0.57)  # sides of the images of a virtual neuron: the more virtual neurons, the smaller
+TALLEST = 8.8  # up to which the images keep their size
+CHANNELS_GAP = 0.14  # between the images of a virtual neuron and of its lower channels
+COLUMN_GAP = 0.09  # between lower channels
+LINE = 0.13  # of a small text
 NOTHING_HEIGHT = 0.22  # of the body of a figure with nothing but a sentence in it
-THUMBNAIL = 0.225  # on the map
+THUMBNAIL = 0.27  # on the map
 NAME_HEIGHT = 0.12  # left free above the map for the name of a region
 
 NEVER_FIRES = "never fires on these images"
+
+
+class Look(NamedTuple):
+    """How a region is drawn: opacity of the fill, style of the line."""
+
+    fill: float
+    line: str
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """A lower channel that sets a virtual neuron apart.
+
+    Parameters
+    ----------
+    name : with its part of what differs ("14 · 12 %")
+    images : (h, w, 3) uint8 each, on which it is strongest
+    """
+
+    name: str
+    images: Sequence[np.ndarray] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +92,21 @@ class Row:
     Parameters
     ----------
     name : "all", or the name of a virtual neuron ("201.1")
-    detail : a few words below the name ("53 images")
+    detail : a few words behind the name ("53 images · ship (30, 5.9×)")
     images : (h, w, 3) uint8 each; the first 8 are shown
     label : the virtual neuron, None for all references together
+    whole : the same images as a whole, shown below; none where `images` are whole
+    channels_of : what the lower channels are of ("more from layer2")
+    channels : the first 3 are shown
     """
 
     name: str
     detail: str
     images: Sequence[np.ndarray] = ()
     label: int | None = None
+    whole: Sequence[np.ndarray] = ()
+    channels_of: str = ""
+    channels: Sequence[Channel] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +121,8 @@ class NeuronPicture:
     labels : (n,) int, the virtual neuron of each reference, -1 where it was left out
     thumbnails : n images (h, w, 3) uint8, or None for a reference that stays a dot
     rows : all references first, then the virtual neurons
+    silhouette : of the split, which its regions are drawn by; None where there is none
+    sentences : what else is said
 
     Raises
     ------
@@ -93,6 +136,8 @@ class NeuronPicture:
     labels: np.ndarray
     thumbnails: Sequence[np.ndarray | None]
     rows: Sequence[Row] = field(default_factory=list)
+    silhouette: float | None = None
+    sentences: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if np.shape(self.points) != (len(self.labels), 2) or len(self.thumbnails) != len(self.labels):
@@ -102,8 +147,15 @@ class NeuronPicture:
             )
 
 
+def split_words(silhouette: float) -> str:
+    """A silhouette in words, by Kaufman and Rousseeuw's bounds."""
+    if silhouette >= CLEAR:
+        return "a clear split"
+    return "a weak split" if silhouette >= WEAK else "hardly a split"
+
+
 def draw(picture: NeuronPicture) -> Figure:
-    """Draw a neuron: the map of its references on the left, rows of images on the right.
+    """Draw a neuron: the map of its references, images of all of them beside it, and of each virtual neuron below.
 
     Parameters
     ----------
@@ -115,8 +167,9 @@ def draw(picture: NeuronPicture) -> Figure:
         7 inches wide, as high as the rows need; it belongs to no window and needs no closing.
     """
     nothing = not len(picture.points) and not any(len(row.images) for row in picture.rows)
-    rows = [] if nothing else picture.rows
-    page = _page(len(rows), NOTHING_HEIGHT if nothing else LEAST_HEIGHT)
+    rows = [] if nothing else list(picture.rows)
+    beside = rows.pop(0) if rows and rows[0].label is None else None
+    page = _page(rows, NOTHING_HEIGHT if nothing else MAP_HEIGHT)
     with style():
         figure = Figure(figsize=(WIDTH, page.height))
         figure.suppressComposite = True  # each image on its own in vector files
@@ -127,8 +180,11 @@ def draw(picture: NeuronPicture) -> Figure:
             _draw_map(axes, page.map, picture)
         else:
             _write(axes, (MARGIN, page.map.center[1]), NEVER_FIRES, FAINT_INK, SMALL_SIZE, va="center")
-        for row, bottom in zip(rows, page.bottoms, strict=True):
-            _draw_row(axes, page, bottom, row)
+        if not nothing:
+            _draw_beside(axes, page, beside, picture.sentences)
+        for row, top in zip(rows, page.tops, strict=True):
+            _draw_row(axes, MARGIN, top, page.cell, row)
+            _draw_channels(axes, page, top, row)
     return figure
 
 
@@ -149,29 +205,34 @@ class _Place(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """Where things go, in inches: the map, the left edge of the images, the size of a cell, the bottom of each row."""
+    """Where things go, in inches: the map, the size of a cell, the top of each virtual neuron's row."""
 
     height: float
     map: _Place
-    images: float
     cell: float
-    bottoms: list[float]
+    tops: list[float]
 
 
-def _page(rows: int, least: float) -> _Page:
-    """Lay out the page, its body no lower than the least height: the more rows, the smaller their cells."""
-    cell = float(np.clip(2.5 / max(rows, 1), 0.40, 0.46))
-    images = WIDTH - MARGIN - IMAGES_IN_ROW * cell - (IMAGES_IN_ROW - 1) * SMALL_GAP
-    map_width = images - BAR - 0.05 - NAMES - MAP_GAP - MARGIN
+def _page(rows: Sequence[Row], band: float) -> _Page:
+    """Lay out the page, with a band for the map at its top: the more rows, the smaller their cells.
 
-    gap = float(np.clip((least - rows * cell) / max(rows - 1, 1), 0.06, 0.15))
-    rows_height = rows * cell + max(rows - 1, 0) * gap
-    body = max(least, rows_height)
+    Parameters
+    ----------
+    rows : of virtual neurons
+    """
+    around = CAPTION + ROW_GAP
+    cell = CELLS[1]
+    if rows:
+        lines = max(2 if len(row.whole) else 1 for row in rows)
+        cell = float(np.clip(((TALLEST - HEAD - band) / len(rows) - around) / lines - SMALL_GAP, *CELLS))
+    heights = [around + _images_height(row, cell) for row in rows]
+    height = MARGIN + sum(heights) + band + HEAD
+    tops = [height - HEAD - band - ROW_GAP - sum(heights[:i]) for i in range(len(rows))]
+    return _Page(height, _Place(MARGIN, height - HEAD - band, MAP_WIDTH, band), cell, tops)
 
-    top = MARGIN + body
-    first = top - (body - rows_height) / 2 - cell
-    bottoms = [first - i * (cell + gap) for i in range(rows)]
-    return _Page(top + HEAD, _Place(MARGIN, MARGIN, map_width, body), images, cell, bottoms)
+
+def _images_height(row: Row, cell: float) -> float:
+    return 2 * cell + SMALL_GAP if len(row.whole) else cell
 
 
 def _draw_head(axes: Axes, page: _Page, picture: NeuronPicture) -> None:
@@ -185,22 +246,59 @@ def _draw_head(axes: Axes, page: _Page, picture: NeuronPicture) -> None:
     _write(axes, (MARGIN + used, baseline), subtitle, FAINT_INK, SMALL_SIZE)
 
 
-def _draw_row(axes: Axes, page: _Page, bottom: float, row: Row) -> None:
-    """Name and detail, a bar in the colour of the virtual neuron, the images."""
-    bar = page.images - 0.05 - BAR
-    axes.add_patch(Rectangle((bar, bottom), BAR, page.cell, facecolor=_color(row.label), edgecolor="none"))
-    end, middle = bar - 0.06, bottom + page.cell / 2
-    name = shortened(row.name, SIZE, NAMES, "bold")
-    _write(axes, (end, middle + 0.025), name, INK, SIZE, ha="right", va="bottom", weight="bold")
-    detail = shortened(row.detail, SMALL_SIZE, NAMES)
-    _write(axes, (end, middle - 0.01), detail, FAINT_INK, SMALL_SIZE, ha="right", va="top")
+def _draw_beside(axes: Axes, page: _Page, row: Row | None, sentences: Sequence[str]) -> None:
+    """Beside the map: images of all references, and below them what is said of the split."""
+    left, top = MARGIN + MAP_WIDTH + MAP_GAP, page.map.bottom + page.map.height
+    if row is not None:
+        cell = (WIDTH - MARGIN - left - (INDENT - MARGIN) - (IMAGES_IN_ROW - 1) * SMALL_GAP) / IMAGES_IN_ROW
+        _draw_row(axes, left, top, cell, row)
+        top -= CAPTION + _images_height(row, cell)
+    lines = [line for sentence in sentences for line in wrapped(sentence, SMALL_SIZE, WIDTH - MARGIN - left)]
+    room = int((top - page.map.bottom) / LINE)
+    for number, line in enumerate(lines[:room], 1):
+        color = INK if number == 1 else FAINT_INK
+        _write(axes, (left, top - number * LINE - 0.03), line, color, SMALL_SIZE)
 
-    for i, image in enumerate(row.images[:IMAGES_IN_ROW]):
-        cell = _Place(page.images + i * (page.cell + SMALL_GAP), bottom, page.cell, page.cell)
-        axes.add_patch(Rectangle(cell[:2], cell.width, cell.height, facecolor=EMPTY, edgecolor="none"))
-        _draw_image(axes, image, cell)
+
+def _draw_row(axes: Axes, left: float, top: float, cell: float, row: Row) -> None:
+    """A bar in the colour of the virtual neuron, name and detail, the images, and below them the whole ones."""
+    height = CAPTION + _images_height(row, cell)
+    axes.add_patch(Rectangle((left, top - height), BAR, height, facecolor=_color(row.label), edgecolor="none"))
+    left, baseline = left + INDENT - MARGIN, top - CAPTION + 0.06
+    room = IMAGES_IN_ROW * cell + (IMAGES_IN_ROW - 1) * SMALL_GAP
+    name = shortened(row.name, SIZE, room / 2, "bold")
+    color = INK if row.label is None else _darker(_color(row.label))
+    _write(axes, (left, baseline), name, color, SIZE, weight="bold")
+    used = text_width(name, SIZE, "bold") + 0.09
+    _write(axes, (left + used, baseline), shortened(row.detail, SMALL_SIZE, room - used), FAINT_INK, SMALL_SIZE)
+
+    for line, images in enumerate((row.images, row.whole)):
+        bottom = top - CAPTION - cell - line * (cell + SMALL_GAP)
+        for i, image in enumerate(images[:IMAGES_IN_ROW]):
+            spot = _Place(left + i * (cell + SMALL_GAP), bottom, cell, cell)
+            axes.add_patch(Rectangle(spot[:2], cell, cell, facecolor=EMPTY, edgecolor="none"))
+            _draw_image(axes, image, spot)
     if not len(row.images):
-        _write(axes, (page.images + 0.03, middle), "no images", FAINT_INK, SMALL_SIZE, va="center")
+        _write(axes, (left, top - CAPTION - cell / 2), "no images", FAINT_INK, SMALL_SIZE, va="center")
+
+
+def _draw_channels(axes: Axes, page: _Page, top: float, row: Row) -> None:
+    """The lower channels that set a virtual neuron apart, right of its images: a column for each."""
+    if not row.channels:
+        return
+    begin = INDENT + IMAGES_IN_ROW * (page.cell + SMALL_GAP) - SMALL_GAP + CHANNELS_GAP
+    room = WIDTH - MARGIN - begin
+    _write(axes, (begin, top - CAPTION + 0.06), shortened(row.channels_of, SMALL_SIZE, room), INK, SMALL_SIZE)
+    width = (room - (CHANNELS - 1) * COLUMN_GAP) / CHANNELS
+    high = _images_height(row, page.cell)
+    side = min((width - SMALL_GAP) / 2, high - LINE)
+    lines = max(1, int((high - LINE + SMALL_GAP + 1e-6) / (side + SMALL_GAP)))
+    for number, channel in enumerate(row.channels[:CHANNELS]):
+        left, below = begin + number * (width + COLUMN_GAP), top - CAPTION - LINE
+        _write(axes, (left, below + 0.04), shortened(channel.name, SMALL_SIZE, width), FAINT_INK, SMALL_SIZE)
+        for i, image in enumerate(channel.images[: min(2 * lines, CHANNEL_IMAGES)]):
+            x, y = left + i % 2 * (side + SMALL_GAP), below - side - i // 2 * (side + SMALL_GAP)
+            _draw_image(axes, image, _Place(x, y, side, side))
 
 
 def _draw_image(axes: Axes, image: np.ndarray, place: _Place, zorder: float = 1.0) -> _Place:
@@ -275,15 +373,23 @@ def _regions(positions: np.ndarray, labels: np.ndarray) -> dict[int, _Region]:
     return {int(label): _region(positions[labels == label]) for label in np.unique(labels[labels >= 0])}
 
 
+def _look(silhouette: float | None) -> Look:
+    """As sure as the split is."""
+    if silhouette is None or silhouette >= CLEAR:
+        return Look(0.15, "solid")
+    return Look(0.08, "dashed") if silhouette >= WEAK else Look(0.04, "dotted")
+
+
 def _draw_map(axes: Axes, place: _Place, picture: NeuronPicture) -> None:
     """Regions at the back, then dots, then thumbnails, then the names of the regions."""
     labels = np.asarray(picture.labels, dtype=int)
     positions = _positions(np.asarray(picture.points, dtype=float), labels, place)
-    regions = _regions(positions, labels)
+    regions, look = _regions(positions, labels), _look(picture.silhouette)
     for label, region in regions.items():
         color, levels = _color(label), [region.level, region.density.max() * 1.01]
-        axes.contourf(region.x, region.y, region.density, levels, colors=[color], alpha=0.13, zorder=2)
-        axes.contour(region.x, region.y, region.density, levels[:1], colors=[color], linewidths=0.9, zorder=2.5)
+        axes.contourf(region.x, region.y, region.density, levels, colors=[color], alpha=look.fill, zorder=2)
+        axes.contour(region.x, region.y, region.density, levels[:1], colors=[color], linewidths=0.9,
+                     linestyles=look.line, zorder=2.5)  # fmt: skip
 
     colors = [_color(label) for label in labels]
     axes.scatter(positions[:, 0], positions[:, 1], s=5, c=colors, linewidths=0.3, edgecolors="white", zorder=3)

@@ -103,3 +103,22 @@ def shortened(text: str, size: float, room: float, weight: str = "normal") -> st
 
     too_many = bisect_right(range(len(text)), room, key=lambda letters: text_width(keeping(letters), size, weight))
     return keeping(max(too_many - 1, 0))
+
+
+def wrapped(text: str, size: float, room: float) -> list[str]:
+    """The lines of a text, broken between words where it is wider than the room (inches)."""
+    # a space, and what the extents of two words leave out around them
+    space, lines, used = 0.42 * size * INCH_PER_POINT, [""], 0.0
+    for word in text.split():
+        width = _word_width(word, size)
+        if lines[-1] and used + space + width > room:
+            lines.append("")
+        used = used + space + width if lines[-1] else width
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return [line if " " in line else shortened(line, size, room) for line in lines]
+
+
+@lru_cache(4096)
+def _word_width(word: str, size: float) -> float:
+    """As of `text_width`, which takes long where the same words are measured again and again."""
+    return text_width(word, size)

@@ -1,12 +1,13 @@
 """The virtual neurons of a clustering as a table: the neurons, the most clearly split first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pure_cli.words import counted, listed
 
 ROWS = 20  # JSON and cluster.h5 have all
 NAMED = 3  # neurons in the verdict
+MORE = 3  # lower channels of a virtual neuron
 
 
 def as_table(clustering: Mapping[str, Any], rows: int = ROWS) -> dict[str, Any]:
@@ -21,7 +22,9 @@ def as_table(clustering: Mapping[str, Any], rows: int = ROWS) -> dict[str, Any]:
     shown = neurons[:rows]
     chosen = any("p" in row for row in neurons)
     tied = ["tied"] if any(row["tied"] for row in neurons) else []
-    named = ["classes"] if any(_classes(one) for row in neurons for one in row["virtual_neurons"]) else []
+    virtual = [one for row in neurons for one in row["virtual_neurons"]]
+    more = ["more"] if any(one.get("channels") for one in virtual) else []
+    named = ["classes"] if any(class_words(one) for row in neurons for one in row["virtual_neurons"]) else []
     how = ["polysemanticity", "p", "one by"] if chosen else []
     table_rows = [
         {
@@ -33,17 +36,20 @@ def as_table(clustering: Mapping[str, Any], rows: int = ROWS) -> dict[str, Any]:
             "p": row.get("p"),
             "one by": row.get("refused_by") or "",
             "tied": row["tied"] or None,
-            "classes": " | ".join(map(_classes, row["virtual_neurons"])),
+            "classes": " | ".join(map(class_words, row["virtual_neurons"])),
+            "more": _in_row(row["virtual_neurons"]),
         }
         for row in shown
     ]
     return {
         "name": "virtual-neurons",
         "title": f"{clustering['layer']}, {clustering['features']} features, k = {clustering['k']}",
-        "columns": ["neuron", "sizes", "silhouette", "distance", *how, *tied, *named],
+        "columns": ["neuron", "sizes", "silhouette", "distance", *how, *tied, *named, *more],
         "shown": ["neuron", "sizes", *(how or ["silhouette"]), *tied, *named],
         "rows": table_rows,
-        "note": " ".join(_notes(neurons, chosen, bool(tied), len(neurons) - len(shown))),
+        "note": " ".join(
+            [*_notes(neurons, chosen, bool(tied), len(neurons) - len(shown)), *_note_of_channels(virtual)]
+        ),
         "verdict": _verdict(clustering, chosen),
     }
 
@@ -77,10 +83,34 @@ def _notes(neurons: list[dict[str, Any]], chosen: bool, tied: bool, left: int) -
     return notes
 
 
-def _classes(virtual: Mapping[str, Any]) -> str:
-    """The classes that occur more than once."""
+def _note_of_channels(virtual: list[Mapping[str, Any]]) -> list[str]:
+    """What the column of lower channels means, or why there is none."""
+    if any(one.get("channels") for one in virtual):
+        return ["More: lower channels that the virtual neuron has more relevance of than its siblings, with their part "
+                "of all that differs."]  # fmt: skip
+    if any("channels" in one and one["channels"] is None for one in virtual):
+        return ["Lower channels are left out: attribute.h5 has no relevances of these references."]
+    return []
+
+
+def class_words(virtual: Mapping[str, Any]) -> str:
+    """The classes that occur more than once, of what `pure_cli.stages.cluster.classes_of` gives."""
     classes = zip(virtual["classes"], virtual["lift"], strict=True)
     return ", ".join(f"{name} ({count}{_times(lift)})" for (name, count), lift in classes if count > 1)
+
+
+def channel_words(channels: Sequence[Mapping[str, Any]]) -> str:
+    """``layer2 14, 3, 27 (34 %)``: the first lower channels, and their part of what differs."""
+    by_layer: dict[str, list[str]] = {}
+    for one in channels[:MORE]:
+        by_layer.setdefault(one["layer"], []).append(str(one["channel"]))
+    names = "; ".join(f"{layer} {', '.join(numbers)}" for layer, numbers in by_layer.items())
+    return f"{names} ({100 * sum(one['share'] for one in channels[:MORE]):.0f} %)" if names else ""
+
+
+def _in_row(virtual: list[Mapping[str, Any]]) -> str:
+    parts = [channel_words(one.get("channels") or ()) for one in virtual]
+    return " | ".join(part or "–" for part in parts) if any(parts) else ""
 
 
 def _times(lift: float | None) -> str:

@@ -58,6 +58,7 @@ def test_collect_option_out_of_range(study, refused, options, words):
         ("render", ("--format", "gif"), ("--format", "gif", "png")),
         ("render", ("--crop", "square"), ("--crop", "square", "crp")),
         ("render", ("--images", 0), ("--images", "0")),
+        ("render", ("--top", 0), ("--top", "0")),
     ],
 )
 def test_option_of_a_later_stage_out_of_range(finished, refused, command, options, words):

@@ -8,7 +8,7 @@ import pytest
 
 from pure_cli import Workspace
 from pure_cli.artifacts import Collected
-from pure_cli.stages.cluster import _classes
+from pure_cli.stages.cluster import classes_of
 
 FACE, DOG, CAT = range(3)
 
@@ -33,7 +33,7 @@ def collected(labels, everywhere):
     ],
 )
 def test_classes_that_stand_out_come_first(labels, everywhere, classes, lift):
-    found = _classes(np.arange(len(labels)), collected(labels, everywhere))
+    found = classes_of(np.arange(len(labels)), collected(labels, everywhere))
     assert found["classes"] == classes
     assert found["lift"] == (lift if None in lift else pytest.approx(lift))
 

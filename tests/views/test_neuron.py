@@ -112,7 +112,7 @@ def test_every_picture_gives_a_figure_in_silence(name, tmp_path, capfd):
         assert written.size[0] == 1400
         assert written.size[1] == pytest.approx(height * 200, abs=1)
     assert width == 7.0
-    assert 0.4 <= height <= 7.0
+    assert 0.4 <= height <= 10.0
     assert capfd.readouterr() == ("", "")
 
 
@@ -175,15 +175,16 @@ def test_reference_without_a_thumbnail_stays_a_dot():
     assert not thumbnails(draw(PICTURES["no thumbnails"]()))
 
 
-def test_rows_show_up_to_eight_images_in_square_cells_of_one_size():
+def test_rows_show_up_to_eight_images_in_square_cells_of_one_size_each():
     rows = [
         Row("all", "9 images", [np.full((5, 5, 3), i, np.uint8) for i in range(9)]),
         Row("201.1", "2 images", [np.zeros((5, 5, 3), np.uint8)] * 2, 0),
     ]
     extents = [extent for extent, _ in shown_images(draw(picture([], [], rows=rows)))]
     assert len(extents) == 8 + 2
-    sides = {(round(right - left, 6), round(top - bottom, 6)) for left, right, bottom, top in extents}
-    assert len(sides) == 1 and len(set(*sides)) == 1
+    for of_row in (extents[:8], extents[8:]):
+        sides = {(round(right - left, 6), round(top - bottom, 6)) for left, right, bottom, top in of_row}
+        assert len(sides) == 1 and len(set(*sides)) == 1
     assert len({round(bottom, 6) for _, _, bottom, _ in extents}) == 2
 
 
@@ -215,6 +216,37 @@ def test_a_neuron_that_never_fires_says_so_on_a_low_figure():
     figure = draw(PICTURES["never fires"]())
     assert NEVER_FIRES in texts(figure)
     assert figure.get_size_inches()[1] < 0.6
+
+
+def test_the_whole_image_lies_below_what_the_neuron_saw_of_it_and_lower_channels_right_of_both():
+    seen, whole = (np.full((8, 8, 3), shade, np.uint8) for shade in (10, 20))
+    lower = view.Channel("14 · 12 %", [np.full((8, 8, 3), 30, np.uint8)] * 9)
+    row = Row("201.1", "2 images", [seen] * 2, 0, [whole] * 2, "more from layer3:", [lower] * 4)
+    figure = draw(picture(LINE, [0] * 12, thumbnails=[None] * 12, rows=[Row("all", "12 images", [seen]), row]))
+    extents = {shade: [e for e, image in shown_images(figure) if image[0, 0, 0] == shade] for shade in (10, 20, 30)}
+    for above, below in zip(extents[10][1:], extents[20], strict=True):
+        assert above[:2] == below[:2] and above[2] > below[3]
+    assert len(extents[30]) == 3 * 6
+    assert min(left for left, *_ in extents[30]) > max(right for _, right, *_ in extents[10] + extents[20])
+    assert texts(figure).count("14 · 12 %") == 3 and "more from layer3:" in texts(figure)
+
+
+def test_regions_are_as_sure_as_the_split():
+    fills, lines = [], []
+    for silhouette in (0.6, 0.3, 0.1):
+        given = clusters([30, 20])
+        filled, line = contours(draw(NeuronPicture(**{**vars(given), "silhouette": silhouette})))[:2]
+        fills.append(filled.get_alpha())
+        lines.append(line.get_linestyle()[0][1])
+    assert fills == sorted(fills, reverse=True) and len(set(fills)) == 3
+    assert lines[0] is None and len({str(one) for one in lines}) == 3
+
+
+def test_what_is_said_is_broken_between_words():
+    sentence = "k-means silhouette 0.22: hardly a split, said with more words than a line of the figure has room for."
+    said = texts(draw(picture(LINE, [0] * 12, sentences=[sentence])))
+    lines = [line for line in said if line and line in sentence]
+    assert len(lines) > 1 and " ".join(lines) == sentence
 
 
 def test_height_grows_with_the_rows():
