@@ -1,7 +1,7 @@
 """collect: one pass over the images finds the reference images of every neuron, for several layers at once."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, write_collected
+from pure_cli.core.directions import Directions
 from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import in_parts, values_at
 from pure_cli.provenance import Provenance
@@ -36,8 +37,17 @@ if TYPE_CHECKING:
     from pure_cli.core.saturation import Bound
 
 
-def collect(store: Store, settings: CollectSettings, progress: Progress = silent) -> Outcome:
+def collect(
+    store: Store,
+    settings: CollectSettings,
+    progress: Progress = silent,
+    directions: Mapping[str, Directions] | None = None,
+) -> Outcome:
     """Find the reference images, and write ``collect.h5``.
+
+    Parameters
+    ----------
+    directions : by the names of requested layers, in place of those of a file: one pass serves several sets
 
     Raises
     ------
@@ -50,12 +60,12 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     if settings.force:
         store.drop_partial("collect")
     requested = list(dict.fromkeys(settings.layer or earlier.default_layers))
-    directions = named_directions(settings, requested, earlier.collected)
-    requested = [directions.layer(name) for name in requested]
-    if requested and not settings.force and all(earlier.has(name, directions) for name in requested):
+    named = named_directions(settings, requested, earlier.collected, directions or {})
+    requested = [named.layer(name) for name in requested]
+    if requested and not settings.force and all(earlier.has(name, named) for name in requested):
         outcome = _up_to_date(inputs, earlier, requested)
     else:
-        planned = _planned_pass(inputs, earlier, requested, directions)
+        planned = _planned_pass(inputs, earlier, requested, named)
         outcome = _collected(planned, inputs, earlier, progress)
     outcome.seconds = time.perf_counter() - start
     return outcome

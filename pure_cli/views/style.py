@@ -5,6 +5,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import matplotlib.style
@@ -82,6 +83,7 @@ def style() -> Iterator[None]:
         yield
 
 
+@lru_cache(maxsize=4096)  # laying out a line takes a millisecond, and names come again
 def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Width of a line of text in inches."""
     if not text.strip():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -92,13 +92,8 @@ class Units:
         return [truth for one in self.made for truth in one.truth]
 
 
-def score(units: Units, kind: str, judged: bool, seed: int) -> RecipeScores:
-    """Split all units by one kind of features.
-
-    Parameters
-    ----------
-    judged : choose the number of meanings of unions too
-    """
+def score(units: Units, kind: str, seed: int) -> RecipeScores:
+    """Split all units by one kind of features; the number of meanings is not looked at."""
     count, rows = units.count, list(_rows(units, kind))
     whole = [np.ones(len(one), bool) for one in rows]
     splits = split_all(rows, whole, KS, seed)
@@ -109,22 +104,26 @@ def score(units: Units, kind: str, judged: bool, seed: int) -> RecipeScores:
         if count[row] > 1:
             found = agreement(own, units.truth[row])
             ari[row], nmi[row] = found.ari, found.nmi
-    nothing = np.full(len(rows), np.nan)
-    poly, p, k = nothing, nothing, {rule: np.zeros(len(rows), int) for rule in RULES}
-    if judged:
-        unions = np.flatnonzero(units.kind == UNIONS)
-        chosen = [rows[row] for row in unions]
-        verdicts = list(meanings(chosen, [whole[row] for row in unions], seed, NULLS, RULES))
-        poly, p = nothing.copy(), nothing.copy()
-        poly[unions] = [one.polysemanticity for one in verdicts]
-        p[unions] = [one.p for one in verdicts]
-        for rule in RULES:
-            k[rule][unions] = [one.k[rule] for one in verdicts]
+    nothing, none = np.full(len(rows), np.nan), {rule: np.zeros(len(rows), int) for rule in RULES}
     silhouettes = np.array([[split.silhouette for split in of_unit] for of_unit in splits])
     stability, some = nothing.copy(), _some(units)
     with ThreadPoolExecutor(cores()) as pool, one_thread():
         stability[some] = list(pool.map(lambda row: bootstrap_stability(rows[row], 2, seed), some))
-    return RecipeScores(label, ari, nmi, silhouettes, stability, poly, p, k)
+    return RecipeScores(label, ari, nmi, silhouettes, stability, nothing, nothing, none)
+
+
+def judged(units: Units, kind: str, own: RecipeScores, seed: int) -> RecipeScores:
+    """The same scores, with the number of meanings of unions."""
+    unions = np.flatnonzero(units.kind == UNIONS)
+    rows = [row for row, is_union in zip(_rows(units, kind), units.kind == UNIONS, strict=True) if is_union]
+    verdicts = list(meanings(rows, [np.ones(len(row), bool) for row in rows], seed, NULLS, RULES))
+    poly, p = own.polysemanticity.copy(), own.p.copy()
+    k = {rule: values.copy() for rule, values in own.k.items()}
+    poly[unions] = [one.polysemanticity for one in verdicts]
+    p[unions] = [one.p for one in verdicts]
+    for rule in RULES:
+        k[rule][unions] = [one.k[rule] for one in verdicts]
+    return replace(own, polysemanticity=poly, p=p, k=k)
 
 
 def _some(units: Units) -> list[int]:

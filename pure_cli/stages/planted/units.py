@@ -236,8 +236,9 @@ def make_units(
     found: list[UnitWorkspace] = []
     for number, (making, finding) in enumerate(halves(seen, test.listing.labels, test.settings.seed)):
         half = _prepared_half(test, number, making, np.sort(seen.image[finding]))
-        for candidates in _candidates(test, half, seen):
-            _collect(test, half, candidates)
+        every = _candidates(test, half, seen)
+        _collect(test, half, every)
+        for candidates in every:
             units = _qualified(test, half, candidates)
             if len(units.neuron):
                 _attribute(test, units)
@@ -274,19 +275,15 @@ def _candidates(test: LayerUnderTest, half: _Half, seen: UnitPass) -> list[_Cand
     return found
 
 
-def _collect(test: LayerUnderTest, half: _Half, candidates: _Candidates) -> None:
-    """Find the references of candidates, with the options that made those of the user's workspace."""
+def _collect(test: LayerUnderTest, half: _Half, every: Sequence[_Candidates]) -> None:
+    """Find the references of all candidates in one pass, with the options that made those of the user's workspace."""
+    if not every:
+        return
     options = {name: own for name, own in remembered_options(test.store).items() if name not in ("layer", "limit")}
-    file = half.store.root / f"{candidates.kind}.safetensors"
-    _save(file, candidates.directions)
-    options |= {
-        "data": half.data,
-        "directions": file,
-        "directions_relu": candidates.directions.relu,
-        "layer": [candidates.module],
-    }
+    options |= {"data": half.data, "layer": [one.layer for one in every]}
     with half.store.lock("calibrate"):
-        collect(half.store, CollectSettings(**options, **test.settings.running))
+        settings = CollectSettings(**options, **test.settings.running)
+        collect(half.store, settings, directions={one.layer: one.directions for one in every})
 
 
 def _attribute(test: LayerUnderTest, units: UnitWorkspace) -> None:
@@ -305,13 +302,6 @@ def _attribute(test: LayerUnderTest, units: UnitWorkspace) -> None:
 def _write_if_changed(path: Path, text: str) -> None:
     if not path.exists() or path.read_text(encoding="utf-8", errors="surrogateescape") != text:
         write_whole(path, text)
-
-
-def _save(path: Path, directions: Directions) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    save_file({"weight": torch.from_numpy(directions.weight), "bias": torch.from_numpy(directions.bias)}, path)
 
 
 def _choose_unions(
