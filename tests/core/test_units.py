@@ -6,7 +6,7 @@ import torch
 
 from pure_cli.core.circuits import Circuits
 from pure_cli.core.directions import Directions
-from pure_cli.core.replay import constant, gradient_alone, replayed, shuffled
+from pure_cli.core.replay import Replay, constant, shuffled
 from pure_cli.core.units import has_its_meanings, learned_unions, main_channels, pairs_of_channels
 
 
@@ -59,19 +59,19 @@ def pixels():
 def test_unchanged_replay_is_the_relevance(tiny, pixels):
     own = Directions(np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32), np.zeros(2, np.float32))
     expected = Circuits(tiny, pixels, "layer3", ["layer2"], neurons=own).summed(torch.full((6,), 1))["layer2"]
-    found = replayed(tiny, pixels, "layer3", ["layer2"], own, 1, lambda activation: activation)["layer2"]
+    found = Replay(tiny, pixels, "layer3", ["layer2"], own, 1).relevance(lambda activation: activation)["layer2"]
     torch.testing.assert_close(found, expected)
 
 
 def test_constant_activations_leave_only_what_the_beginning_knows(tiny, pixels):
     """Two images on which the neuron fires alike have the same relevance, whatever they show."""
     own = Directions(np.zeros((1, 12), np.float32), np.ones(1, np.float32))  # fires alike everywhere
-    found = replayed(tiny, pixels, "layer3", ["layer2"], own, 0, constant)["layer2"]
+    found = Replay(tiny, pixels, "layer3", ["layer2"], own, 0).relevance(constant)["layer2"]
     torch.testing.assert_close(found, found[:1].expand_as(found))
     weights = Directions(np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32), np.ones(1, np.float32) * 5)
     order = np.array([3, 1, 0, 2, 5, 4])
-    mixed = replayed(tiny, pixels, "layer3", ["layer2"], weights, 0, shuffled(order))["layer2"]
-    plain = replayed(tiny, pixels, "layer3", ["layer2"], weights, 0, lambda activation: activation)["layer2"]
+    mixed = Replay(tiny, pixels, "layer3", ["layer2"], weights, 0).relevance(shuffled(order))["layer2"]
+    plain = Replay(tiny, pixels, "layer3", ["layer2"], weights, 0).relevance(lambda activation: activation)["layer2"]
     torch.testing.assert_close(mixed[1], plain[1])  # its own image took its place
     assert not torch.allclose(mixed[0], plain[0])
 
@@ -82,7 +82,7 @@ def test_gradient_alone_is_relevance_at_the_mean_activation(tiny, pixels):
     expected = Circuits(tiny, same, "layer3", ["layer2"], neurons=own).summed(torch.zeros(4, dtype=torch.long))[
         "layer2"
     ]
-    found = gradient_alone(tiny, same, "layer3", ["layer2"], own, 0)["layer2"]
+    found = Replay(tiny, same, "layer3", ["layer2"], own, 0).gradient_alone["layer2"]
     torch.testing.assert_close(found, expected)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -160,9 +160,9 @@ def leaks(
         chosen = np.flatnonzero(made.count == 2)[: max(0, left.setdefault(made.kind, most))]
         left[made.kind] -= len(chosen)
         bench = _Bench(made, network, kinds)
-        for row in chosen.tolist():
+        for row, own in zip(chosen.tolist(), bench.rows(chosen), strict=True):
             truth = made.truth[row]
-            for kind, check, features in bench.features(row, np.random.default_rng([seed, row])):
+            for kind, check, features in bench.features(row, own, np.random.default_rng([seed, row])):
                 value = np.nan
                 if features is not None:
                     points = np.asarray(features, np.float64)
@@ -191,8 +191,18 @@ class _Bench:
         self._directions = self._own.directions
         self._network = network.ready(first_image(self._listing, network), [module_of(made.layer), *self._lower])
 
-    def features(self, row: int, generator: np.random.Generator) -> Any:
-        """Yields kind, check and features (n, D), None where the check does not apply."""
+    def rows(self, which: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        """Features (n, D) of each kind, of some units one after the other."""
+        neurons = self._made.neuron[which]
+        return zip(*(self._sources[kind].rows(neurons) for kind in self._kinds), strict=True)
+
+    def features(self, row: int, own_rows: tuple[np.ndarray, ...], generator: np.random.Generator) -> Any:
+        """Yields kind, check and features (n, D), None where the check does not apply.
+
+        Parameters
+        ----------
+        own_rows : the unit's of `rows`
+        """
         from pure_cli.core.units import main_channels
 
         neuron = int(self._made.neuron[row])
@@ -200,8 +210,7 @@ class _Bench:
         order = generator.permutation(len(top))
         changed = self._changed(neuron, top, order)
         planted, labels = main_channels(self._directions.weight[neuron]), self._labels(top)
-        for kind in self._kinds:
-            own = next(self._sources[kind].rows(np.array([neuron])))
+        for kind, own in zip(self._kinds, own_rows, strict=True):
             yield kind, REMOVED, self._without(kind, own, planted)
             yield kind, LABELS, labels
             parsed = Kind.of(kind)
@@ -234,20 +243,18 @@ class _Bench:
     ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
         """For each check, the relevances (n, D) at each lower layer and their norms (n,)."""
         from pure_cli.core.circuits import normalised_arrays
-        from pure_cli.core.replay import constant, gradient_alone, replayed, shuffled
+        from pure_cli.core.replay import Replay, constant, shuffled
 
         if not self._lower:
             return {}
         (batch,) = batches(self._listing, images, self._network.preprocessing, len(images), 0)
         module = module_of(self._made.layer)
-        where = (
-            self._network.model, self._network.inputs(batch.images), module, self._lower, self._directions, neuron
-        )  # fmt: skip
-        bound = self._network.bound_of(module, batch.images[:1])
+        bound, pixels = self._network.bound_of(module, batch.images[:1]), self._network.inputs(batch.images)
+        replay = Replay(self._network.model, pixels, module, self._lower, self._directions, neuron, bound)
         found = {
-            CONSTANT: replayed(*where, constant, bound),
-            SHUFFLED: replayed(*where, shuffled(order), bound),
-            GRADIENT: gradient_alone(*where, bound),
+            CONSTANT: replay.relevance(constant),
+            SHUFFLED: replay.relevance(shuffled(order)),
+            GRADIENT: replay.gradient_alone,
         }
         return {
             check: {name: normalised_arrays(summed) for name, summed in parts.items()} for check, parts in found.items()
