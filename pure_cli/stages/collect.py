@@ -1,7 +1,7 @@
 """collect: one pass over the images finds the reference images of every neuron, for several layers at once."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, write_collected
-from pure_cli.core.directions import Directions
 from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import in_parts, values_at
 from pure_cli.provenance import Provenance
@@ -18,6 +17,7 @@ from pure_cli.stages.inputs.freshness import seen_now
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.references.dataset_pass import check_damage, damage_notes, not_finite_notes, run_dataset_pass
 from pure_cli.stages.references.earlier import EarlierReferences, earlier_references
+from pure_cli.stages.references.given import Given, GivenOutputs
 from pure_cli.stages.references.inputs import CollectInputs, collect_inputs, open_model
 from pure_cli.stages.references.requested import (
     RequestedDirections,
@@ -41,13 +41,13 @@ def collect(
     store: Store,
     settings: CollectSettings,
     progress: Progress = silent,
-    directions: Mapping[str, Directions] | None = None,
+    given: Given | None = None,
 ) -> Outcome:
     """Find the reference images, and write ``collect.h5``.
 
     Parameters
     ----------
-    directions : by the names of requested layers, in place of those of a file: one pass serves several sets
+    given : what another stage has at hand
 
     Raises
     ------
@@ -60,12 +60,12 @@ def collect(
     if settings.force:
         store.drop_partial("collect")
     requested = list(dict.fromkeys(settings.layer or earlier.default_layers))
-    named = named_directions(settings, requested, earlier.collected, directions or {})
+    named = named_directions(settings, requested, earlier.collected, given.directions if given else {})
     requested = [named.layer(name) for name in requested]
     if requested and not settings.force and all(earlier.has(name, named) for name in requested):
         outcome = _up_to_date(inputs, earlier, requested)
     else:
-        planned = _planned_pass(inputs, earlier, requested, named)
+        planned = _planned_pass(inputs, earlier, requested, named, given.outputs if given else None)
         outcome = _collected(planned, inputs, earlier, progress)
     outcome.seconds = time.perf_counter() - start
     return outcome
@@ -105,7 +105,11 @@ class _PlannedPass:
 
 
 def _planned_pass(
-    inputs: CollectInputs, earlier: EarlierReferences, requested: list[str], directions: RequestedDirections
+    inputs: CollectInputs,
+    earlier: EarlierReferences,
+    requested: list[str],
+    directions: RequestedDirections,
+    outputs: GivenOutputs | None,
 ) -> _PlannedPass:
     """Open the network, and find the layers in it."""
     settings, listing = inputs.settings, inputs.listing
@@ -116,9 +120,8 @@ def _planned_pass(
     network = replace(network, directions=own)
     layers = [name for name in resolved.layers if settings.force or not earlier.has(name, directions)]
     sound = require_sound(network, listing, layers)
-    return _PlannedPass(
-        network, origin, directions, resolved, layers, LayerScores(network, layers, settings, listing), sound
-    )
+    scores = LayerScores(network, layers, settings, listing, outputs)
+    return _PlannedPass(network, origin, directions, resolved, layers, scores, sound)
 
 
 def _collected(planned: _PlannedPass, inputs: CollectInputs, earlier: EarlierReferences, progress: Progress) -> Outcome:

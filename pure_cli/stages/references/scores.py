@@ -14,6 +14,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE
+from pure_cli.stages.references.given import GivenOutputs
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, named_images
 from pure_cli.stages.runtime.network import Network
@@ -38,11 +39,13 @@ class LayerScores:
     layers : names of layers
     settings : of collect
     listing : the images
+    outputs : what the layers' modules give, where that is known; batches are of these then, and not of images
 
     Attributes
     ----------
     notes : what the user should know
     share : how much more memory an image takes than in a plain forward pass
+    outputs : as given
     bounds : by layer, the bounded nonlinearity that it ends with and by whose input its channels are ranked
 
     Raises
@@ -51,8 +54,15 @@ class LayerScores:
         Relevance cannot be computed for these layers, or the images have no labels that could be targets.
     """
 
-    def __init__(self, network: Network, layers: Sequence[str], settings: CollectSettings, listing: Listing):
-        self._layers, self._settings, self._listing = layers, settings, listing
+    def __init__(
+        self,
+        network: Network,
+        layers: Sequence[str],
+        settings: CollectSettings,
+        listing: Listing,
+        outputs: GivenOutputs | None = None,
+    ):
+        self._layers, self._settings, self._listing, self.outputs = layers, settings, listing, outputs
         self._modules = list(dict.fromkeys(module_of(name) for name in layers))
         self.notes: list[str] = []
         self._adaptive_batches = AdaptiveBatches(self.notes)
@@ -61,11 +71,12 @@ class LayerScores:
         example = first_image(listing, network)
         self.bounds: dict[str, Bound] = {}
         if settings.by == "activation":
-            self._bounds = {module: bound for module in self._modules if (bound := network.bound_of(module, example))}
+            ends = self._modules if outputs is None else []  # outputs are behind what a module ends with
+            self._bounds = {module: bound for module in ends if (bound := network.bound_of(module, example))}
             by_input = [name for name in layers if AT not in name and module_of(name) in self._bounds]
             self.bounds = {name: self._bounds[name] for name in by_input if settings.pooled == "max"}
             self.notes += [_told(name, bound) for name, bound in self.bounds.items()]
-            self._network = network.ready(example, self._modules)
+            self._network = network.ready(example, self._modules) if outputs is None else network
             return
         if any(AT in name for name in layers):
             raise PureError("Directions have no relevance of their own. Leave out --by relevance, or the directions.")
@@ -125,6 +136,10 @@ class LayerScores:
     def _of(self, images: torch.Tensor, index: np.ndarray) -> Scored:
         from pure_cli.core.circuits import activations
 
+        if self.outputs is not None:
+            given = self.outputs.of_modules(images.to(self._network.device))
+            read = {module: self._read(module, given[module]) for module in self._modules}
+            return _on_cpu({name: read[module_of(name)][name] for name in self._layers})
         inputs = self._network.inputs(images)
         if self._settings.by == "relevance":
             return self._relevance(inputs, index)
