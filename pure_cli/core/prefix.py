@@ -1,8 +1,8 @@
 """Passes over the same images that leave out what comes before a place in the network, where nothing is changed.
 
-What the modules gave that end before the place stands in for computing it again. All but the last of each part of the
-network are taken to be used up by then: stand-ins without values take their place, and where something uses them all
-the same, the result is no finite number and tells it.
+What the modules gave that end before the place stands in for computing it again. All but the last two of each part of
+the network (one may run again later, and is computed then) are taken to be used up by then: stand-ins without values
+take their place, and where something uses them all the same, the result is no finite number and tells it.
 """
 
 from __future__ import annotations
@@ -100,11 +100,12 @@ class _Seen:
             self.calls[name] += 1
             if len(self.before) == len(self._places) or not isinstance(output, torch.Tensor):
                 return
-            for other in list(self._ended):
-                if other.startswith(f"{name}."):
-                    del self._ended[other]
-                elif other.rpartition(".")[0] == owner:
-                    self._ended[other] = _without_values(self._ended[other])
+            for other in [other for other in self._ended if other.startswith(f"{name}.")]:
+                del self._ended[other]
+            self._ended.pop(name, None)
+            beside = [other for other in self._ended if other.rpartition(".")[0] == owner]
+            for other in beside[:-1]:
+                self._ended[other] = _without_values(self._ended[other])
             self._ended[name] = output.detach().clone()
             if name in self._places:
                 self.before[name] = dict(self._ended)

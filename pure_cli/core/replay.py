@@ -18,6 +18,7 @@ from pure_cli.core.directions import Channels
 from pure_cli.core.layout import channels_first
 from pure_cli.core.prefix import Prefix, prefixes
 from pure_cli.core.saturation import Bound
+from pure_cli.core.structure import learn
 
 
 def constant(activation: torch.Tensor) -> torch.Tensor:
@@ -58,6 +59,7 @@ class Replay:
         bound: Bound | None = None,
     ):
         self._model, self._images, self._layer, self._bound = model, images, layer, bound
+        learn(model, images)  # which takes a pass of its own
         with prefixes(model, lower_layers) as self._before:
             end, parts = forward_to(model, images, layer, lower_layers, bound=bound)
         seen = Firing.of(end, neurons, bound)

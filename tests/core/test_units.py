@@ -7,7 +7,7 @@ import torch
 from pure_cli.core.circuits import Circuits
 from pure_cli.core.directions import Directions
 from pure_cli.core.replay import Replay, constant, shuffled
-from pure_cli.core.units import has_its_meanings, learned_unions, main_channels, pairs_of_channels
+from pure_cli.core.units import has_its_meanings, learned_unions, main_channels, pairs_of_channels, stacked
 
 
 def test_learned_unions_fire_for_their_classes():
@@ -105,3 +105,23 @@ def test_probes_are_scikit_learns_on_features_of_variance_one():
     found = learned_unions(features, labels, [(2,)])
     np.testing.assert_allclose(found.weight[0], theirs.coef_[0] / scale, rtol=1e-4)
     np.testing.assert_allclose(found.bias[0], theirs.intercept_[0], rtol=1e-4)
+
+
+def test_replay_is_the_same_where_what_comes_before_is_computed_anew(tiny, pixels):
+    own = Directions(np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32), np.zeros(2, np.float32))
+    order, lowers = np.array([3, 1, 0, 2, 5, 4]), ["layer1", "layer2"]
+    replay = Replay(tiny, pixels, "layer3", lowers, own, 1)
+    assert all(before.outputs for before in replay._before.values())
+    found = [replay.relevance(change) for change in (constant, shuffled(order))]
+    for before in replay._before.values():
+        before.outputs.clear()
+    anew = [replay.relevance(change) for change in (constant, shuffled(order))]
+    for one, other in zip(found, anew, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in lowers)
+
+
+def test_stacked_directions_read_what_each_set_reads(pixels):
+    generator = np.random.default_rng(0)
+    sets = [Directions(generator.normal(size=(m, 3)).astype(np.float32), np.full(m, m, np.float32)) for m in (2, 3)]
+    expected = torch.cat([one.read(pixels) for one in sets], dim=1)
+    torch.testing.assert_close(stacked(sets).read(pixels), expected)
