@@ -143,10 +143,8 @@ def _shapes(ready: Network, example: torch.Tensor, modules: list[str]) -> dict[s
 
 def _fits(size: int, folder: Path) -> bool:
     """Whether the disk has room for the maps, or has them already."""
-    if (folder / MAP).exists():
-        return True
     folder.mkdir(parents=True, exist_ok=True)
-    return size <= MOST_KEPT and shutil.disk_usage(folder).free >= FREE * size
+    return size <= MOST_KEPT and ((folder / MAP).exists() or shutil.disk_usage(folder).free >= FREE * size)
 
 
 def _seen(ready: Network, images: torch.Tensor, modules: list[str], is_kept: bool) -> Mapping[str, np.ndarray]:

@@ -39,13 +39,13 @@ class LayerScores:
     layers : names of layers
     settings : of collect
     listing : the images
-    outputs : what the layers' modules give, where that is known; batches are of these then, and not of images
+    given : what the layers' modules give, where that is known; batches are of these then, and not of images
 
     Attributes
     ----------
     notes : what the user should know
     share : how much more memory an image takes than in a plain forward pass
-    outputs : as given
+    outputs : as given, or None
     bounds : by layer, the bounded nonlinearity that it ends with and by whose input its channels are ranked
 
     Raises
@@ -60,9 +60,9 @@ class LayerScores:
         layers: Sequence[str],
         settings: CollectSettings,
         listing: Listing,
-        outputs: GivenOutputs | None = None,
+        given: GivenOutputs | None = None,
     ):
-        self._layers, self._settings, self._listing, self.outputs = layers, settings, listing, outputs
+        self._layers, self._settings, self._listing, self.outputs = layers, settings, listing, given
         self._modules = list(dict.fromkeys(module_of(name) for name in layers))
         self.notes: list[str] = []
         self._adaptive_batches = AdaptiveBatches(self.notes)
@@ -71,12 +71,7 @@ class LayerScores:
         example = first_image(listing, network)
         self.bounds: dict[str, Bound] = {}
         if settings.by == "activation":
-            ends = self._modules if outputs is None else []  # outputs are behind what a module ends with
-            self._bounds = {module: bound for module in ends if (bound := network.bound_of(module, example))}
-            by_input = [name for name in layers if AT not in name and module_of(name) in self._bounds]
-            self.bounds = {name: self._bounds[name] for name in by_input if settings.pooled == "max"}
-            self.notes += [_told(name, bound) for name, bound in self.bounds.items()]
-            self._network = network.ready(example, self._modules) if outputs is None else network
+            self._of_activations(network, example)
             return
         if any(AT in name for name in layers):
             raise PureError("Directions have no relevance of their own. Leave out --by relevance, or the directions.")
@@ -102,6 +97,15 @@ class LayerScores:
             )
         if self._by_label:
             self.notes += _order_notes(listing)
+
+    def _of_activations(self, network: Network, example: torch.Tensor) -> None:
+        """Scores are activations; those of channels behind a bound are what goes into it."""
+        ends = self._modules if self.outputs is None else []  # outputs are behind what a module ends with
+        self._bounds = {module: bound for module in ends if (bound := network.bound_of(module, example))}
+        by_input = [name for name in self._layers if AT not in name and module_of(name) in self._bounds]
+        self.bounds = {name: self._bounds[name] for name in by_input if self._settings.pooled == "max"}
+        self.notes += [_told(name, bound) for name, bound in self.bounds.items()]
+        self._network = network.ready(example, self._modules) if self.outputs is None else network
 
     def __enter__(self) -> LayerScores:
         if self._settings.by == "relevance":
