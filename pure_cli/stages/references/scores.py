@@ -72,20 +72,24 @@ class LayerScores:
         self.bounds: dict[str, Bound] = {}
         if settings.by == "activation":
             self._of_activations(network, example)
-            return
-        if any(AT in name for name in layers):
+        else:
+            self._of_relevance(network, example)
+
+    def _of_relevance(self, network: Network, example: torch.Tensor) -> None:
+        """Scores are relevances for an output of each image."""
+        if any(AT in name for name in self._layers):
             raise PureError("Directions have no relevance of their own. Leave out --by relevance, or the directions.")
-        self._network, self._by_label = network, settings.target == "label"
+        self._network, self._by_label = network, self._settings.target == "label"
         self._rule = self._chosen(example)
-        outputs, labels = self._outputs(example), listing.labels[listing.index]
-        if settings.target is None:
-            reason = why_no_outputs(listing, labels, outputs)
+        outputs, labels = self._outputs(example), self._listing.labels[self._listing.index]
+        if self._settings.target is None:
+            reason = why_no_outputs(self._listing, labels, outputs)
             self._by_label = not reason
             told = "labels (--target)" if self._by_label else f"predicted classes (--target): {reason}"
             self.notes.append(f"Relevance is that for the images' {told}.")
-        elif self._by_label and listing.order == BY_NAME and len(listing.names) != outputs:
+        elif self._by_label and self._listing.order == BY_NAME and len(self._listing.names) != outputs:
             raise PureError(
-                f"The {counted(len(listing.names), 'class name')} of the images do not say which of the model's "
+                f"The {counted(len(self._listing.names), 'class name')} of the images do not say which of the model's "
                 f"{outputs:,} outputs they are. Pass a list of images with these numbers, or use --target predicted."
             )
         elif self._by_label and labels.min(initial=0) < 0:
@@ -96,7 +100,7 @@ class LayerScores:
                 "Use --target predicted, or pass a list of the images with other labels."
             )
         if self._by_label:
-            self.notes += _order_notes(listing)
+            self.notes += _order_notes(self._listing)
 
     def _of_activations(self, network: Network, example: torch.Tensor) -> None:
         """Scores are activations; those of channels behind a bound are what goes into it."""
