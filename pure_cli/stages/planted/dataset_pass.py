@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -191,7 +191,7 @@ def outputs_of_images(
     for batch in batches(listing, index, network.preprocessing, size, workers_of(how)):
         parts: list[tuple[np.ndarray, Mapping[str, torch.Tensor]]] = []
 
-        def compute(begin: int, end: int, batch: Batch = batch, parts: list = parts) -> None:  # type: ignore[type-arg]
+        def compute(begin: int, end: int, batch: Batch = batch, parts: list[Any] = parts) -> None:
             pixels = network.inputs(batch.images[begin:end])
             parts.append((batch.index[begin:end], activations(network.model, pixels, modules)))
 
