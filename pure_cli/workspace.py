@@ -38,6 +38,7 @@ UNREADABLE = (
 )  # raised where a file is damaged
 GROWN = 1 << 10  # numbers in a block of a data set that grows
 PARTIAL = ".partial"  # folder of unfinished work
+_without_links: set[tuple[int, ...]] = set()
 NO_FOLDER = "The workspace {} is a file. Choose a folder with --workspace."
 
 
@@ -112,7 +113,7 @@ class Store:
                 ) from None
             try:
                 _check_schema(path, file, remake)
-                _check_links(path, file)
+                _check_links(path, file, content.fileno())
                 yield file
             except UNREADABLE as error:
                 raise UnreadableFile(f"{path} is damaged ({first_line(error)}). {remake}") from error
@@ -285,9 +286,16 @@ def _check_schema(path: Path, file: h5py.File, remake: str) -> None:
         )
 
 
-def _check_links(path: Path, file: h5py.File) -> None:
+def _check_links(path: Path, file: h5py.File, descriptor: int) -> None:
+    """Once for each file as it is on the disk: where features are read neuron by neuron, it is opened often."""
+    now = os.fstat(descriptor)
+    state = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+    if state in _without_links:
+        return
     outside = foreign_content(file)
-    if outside is not None:
+    if outside is None:
+        _without_links.add(state)
+    else:
         raise UnreadableFile(
             f"{path} refers to other places ('{outside}'), which pure never writes and does not follow. "
             "Move it away, or choose another --workspace."

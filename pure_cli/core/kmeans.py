@@ -6,6 +6,7 @@ their steps together.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -230,6 +231,7 @@ def _starts(distances: np.ndarray, k: int, seeds: np.ndarray) -> tuple[np.ndarra
     return chosen, enough
 
 
+@lru_cache(maxsize=256)  # seeding a generator takes longer than the numbers
 def _draw(seed: int, k: int, trials: int) -> np.ndarray:
     """The random numbers of all starts, in the order in which scikit-learn draws them."""
     return np.random.RandomState(seed).random_sample((STARTS, 1 + (k - 1) * trials))

@@ -164,25 +164,32 @@ def _by_strength(
     products: np.ndarray, points: np.ndarray, ks: Sequence[int], generator: np.random.Generator, seed: int
 ) -> int:
     n, strength = len(points), np.zeros(len(ks))
-    for _ in range(HALVES):
-        order = generator.permutation(n)
-        one, other = order[: n // 2], order[n // 2 :]
-        for place, k in enumerate(ks):
-            if k >= n // 2:
-                continue
-            strength[place] += _strength(products, points, one, other, k, seed)
-            strength[place] += _strength(products, points, other, one, k, seed)
+    orders = [generator.permutation(n) for _ in range(HALVES)]
+    halves = [[order[: n // 2] for order in orders], [order[n // 2 :] for order in orders]]
+    sets = [[points[own] for own in half] for half in halves]
+    within = [np.stack([inner_products(own) for own in half]) for half in sets]
+    seeds = np.full(HALVES, seed)
+    for place, k in enumerate(ks):
+        if k >= n // 2:
+            continue
+        one, other = (labels_of(own, half, k, seeds) for own, half in zip(within, sets, strict=True))
+        for first, second, mine, theirs in zip(*halves, one, other, strict=True):
+            strength[place] += _strength(products, first, second, mine, theirs, k)
+            strength[place] += _strength(products, second, first, theirs, mine, k)
     strong = np.flatnonzero(strength / (2 * HALVES) >= STRENGTH)
     return ks[int(strong[-1])] if len(strong) else 1
 
 
 def _strength(
-    products: np.ndarray, points: np.ndarray, train: np.ndarray, test: np.ndarray, k: int, seed: int
+    products: np.ndarray, train: np.ndarray, test: np.ndarray, mine: np.ndarray, theirs: np.ndarray, k: int
 ) -> float:
-    """How well the centroids of one half keep together what the clusters of the other half hold together."""
-    seeds = np.array([seed])
-    mine = labels_of(inner_products(points[train])[None], [points[train]], k, seeds)[0]
-    theirs = labels_of(inner_products(points[test])[None], [points[test]], k, seeds)[0]
+    """How well the centroids of one half keep together what the clusters of the other half hold together.
+
+    Parameters
+    ----------
+    train, test : places of the points of both halves
+    mine, theirs : their clusters
+    """
     member = (mine[:, None] == np.arange(k)) / np.maximum(np.bincount(mine, minlength=k), 1)
     towards = products[np.ix_(test, train)] @ member
     lengths = np.einsum("ik,ij,jk->k", member, products[np.ix_(train, train)], member)

@@ -7,6 +7,7 @@ know nothing of the image. What is left of the meanings was carried by the begin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from torch import nn
 from pure_cli.core.circuits import Firing, forward_to
 from pure_cli.core.directions import Channels
 from pure_cli.core.layout import channels_first
+from pure_cli.core.prefix import Prefix, prefixes
 from pure_cli.core.saturation import Bound
+from pure_cli.core.structure import learn
 
 
 def constant(activation: torch.Tensor) -> torch.Tensor:
@@ -28,71 +31,78 @@ def shuffled(order: np.ndarray) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda activation: activation[torch.as_tensor(order, device=activation.device)]
 
 
-def gradient_alone(
-    model: nn.Module,
-    images: torch.Tensor,
-    layer: str,
-    lower_layers: Sequence[str],
-    neurons: Channels,
-    which: int,
-    bound: Bound | None = None,
-) -> dict[str, torch.Tensor]:
-    """Relevances of one neuron with each image's own backward pass, times the mean activation of all images.
-
-    What is left of the meanings is which ReLUs above the lower layer let through. Parameters and result as of
-    `replayed`.
-    """
-    end, parts = forward_to(model, images, layer, lower_layers, bound=bound)
-    start = _start(end.detach(), neurons, which, bound)
-    gradients = torch.autograd.grad(_begin(end, bound), [parts[name] for name in lower_layers], start)
-    found = {}
-    for lower, gradient in zip(lower_layers, gradients, strict=True):
-        mean = channels_first(parts[lower].detach()).mean(dim=0, keepdim=True)
-        found[lower] = (channels_first(gradient) * mean).float().sum(dim=-1)
-    return found
-
-
-def replayed(
-    model: nn.Module,
-    images: torch.Tensor,
-    layer: str,
-    lower_layers: Sequence[str],
-    neurons: Channels,
-    which: int,
-    change: Callable[[torch.Tensor], torch.Tensor],
-    bound: Bound | None = None,
-) -> dict[str, torch.Tensor]:
-    """Relevances of one neuron with changed activations of the lower layers, each of them alone.
+class Replay:
+    """One neuron on some images, and its relevances where the activations of lower layers come from elsewhere.
 
     Parameters
     ----------
     model : in eval mode, parameters without gradients
     images : (B, 3, H, W) float
     layer, neurons, which : the layer, what its neurons are, and one of them
-    change : from the activations (B, …) of a lower layer to those of which the layer is computed
+    lower_layers : whose activations are changed, each of them alone
     bound : a nonlinearity that the layer ends with
 
-    Returns
-    -------
-    dict of lower layer to (B, D) float32, gradient × activation summed over space
+    Attributes
+    ----------
+    gradient_alone : lower layer to (B, D) float32, relevances with each image's own backward pass, times the mean
+        activation of all images: what is left of the meanings is which ReLUs above the lower layer let through
     """
-    end, _ = forward_to(model, images, layer, bound=bound)
-    start = _start(end, neurons, which, bound)
-    found = {}
-    for lower in lower_layers:
-        changed, parts = forward_to(model, images, layer, [lower], change, bound)
-        (gradient,) = torch.autograd.grad(_begin(changed, bound), parts[lower], start)
-        found[lower] = (channels_first(gradient) * channels_first(parts[lower].detach())).float().sum(dim=-1)
-    return found
 
+    def __init__(
+        self,
+        model: nn.Module,
+        images: torch.Tensor,
+        layer: str,
+        lower_layers: Sequence[str],
+        neurons: Channels,
+        which: int,
+        bound: Bound | None = None,
+    ):
+        self._model, self._images, self._layer, self._bound = model, images, layer, bound
+        learn(model, images)  # which takes a pass of its own
+        with prefixes(model, lower_layers) as self._before:
+            end, parts = forward_to(model, images, layer, lower_layers, bound=bound)
+        seen = Firing.of(end, neurons, bound)
+        fired = channels_first(seen.firing)[:, which].clamp(min=0)
+        self._start = neurons.start(seen.activation, torch.full((len(end),), which, device=end.device), fired)
+        gradients = torch.autograd.grad(self._begin(end), [parts[name] for name in lower_layers], self._start)
+        self.gradient_alone = {}
+        for lower, gradient in zip(lower_layers, gradients, strict=True):
+            mean = channels_first(parts[lower].detach()).mean(dim=0, keepdim=True)
+            self.gradient_alone[lower] = (channels_first(gradient) * mean).float().sum(dim=-1)
 
-def _begin(end: torch.Tensor, bound: Bound | None) -> torch.Tensor:
-    """Where the graph of the backward pass begins: without the bound."""
-    return bound.lifted(end) if bound else end
+    def relevance(self, change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Relevances with changed activations of the lower layers.
 
+        Parameters
+        ----------
+        change : from the activations (B, …) of a lower layer to those of which the layer is computed
 
-def _start(end: torch.Tensor, neurons: Channels, which: int, bound: Bound | None) -> torch.Tensor:
-    """Where the backward pass of one neuron begins, for all images."""
-    seen = Firing.of(end, neurons, bound)
-    fired = channels_first(seen.firing)[:, which].clamp(min=0)
-    return neurons.start(seen.activation, torch.full((len(end),), which, device=end.device), fired)
+        Returns
+        -------
+        dict of lower layer to (B, D) float32, gradient × activation summed over space
+        """
+        found = {}
+        for lower in self._before:
+            changed, part = self._changed(lower, change)
+            (gradient,) = torch.autograd.grad(self._begin(changed), part, self._start)
+            found[lower] = (channels_first(gradient) * channels_first(part.detach())).float().sum(dim=-1)
+        return found
+
+    def _changed(self, lower: str, change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The layer of a changed lower layer, and that; without computing anew what comes before, where that goes."""
+        if self._before[lower].outputs:
+            with suppress(RuntimeError), self._before[lower].given(self._model):
+                end, part = self._forward(lower, change)
+                if end.isfinite().all():
+                    return end, part
+            self._before[lower] = Prefix()
+        return self._forward(lower, change)
+
+    def _forward(self, lower: str, change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        end, parts = forward_to(self._model, self._images, self._layer, [lower], change, self._bound)
+        return end, parts[lower]
+
+    def _begin(self, end: torch.Tensor) -> torch.Tensor:
+        """Where the graph of the backward pass begins: without the bound."""
+        return self._bound.lifted(end) if self._bound else end

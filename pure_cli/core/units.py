@@ -69,6 +69,12 @@ def pairs_of_channels(pairs: Sequence[tuple[int, ...]], reach: np.ndarray, relu:
     return Directions(weight, np.zeros(len(pairs), np.float32), relu)
 
 
+def stacked(sets: Sequence[Directions]) -> Directions:
+    """Several sets of directions as one; the ReLU is that of all of them."""
+    weight, bias = (np.concatenate(parts) for parts in zip(*((one.weight, one.bias) for one in sets), strict=True))
+    return Directions(weight, bias, sets[0].relu)
+
+
 def has_its_meanings(truth: np.ndarray, parts: Sequence[int]) -> bool:
     """Whether every meaning of a unit has its share of the references.
 

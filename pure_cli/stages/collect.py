@@ -17,6 +17,7 @@ from pure_cli.stages.inputs.freshness import seen_now
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.references.dataset_pass import check_damage, damage_notes, not_finite_notes, run_dataset_pass
 from pure_cli.stages.references.earlier import EarlierReferences, earlier_references
+from pure_cli.stages.references.given import Given, GivenOutputs
 from pure_cli.stages.references.inputs import CollectInputs, collect_inputs, open_model
 from pure_cli.stages.references.requested import (
     RequestedDirections,
@@ -36,8 +37,17 @@ if TYPE_CHECKING:
     from pure_cli.core.saturation import Bound
 
 
-def collect(store: Store, settings: CollectSettings, progress: Progress = silent) -> Outcome:
+def collect(
+    store: Store,
+    settings: CollectSettings,
+    progress: Progress = silent,
+    given: Given | None = None,
+) -> Outcome:
     """Find the reference images, and write ``collect.h5``.
+
+    Parameters
+    ----------
+    given : what another stage has at hand
 
     Raises
     ------
@@ -50,12 +60,12 @@ def collect(store: Store, settings: CollectSettings, progress: Progress = silent
     if settings.force:
         store.drop_partial("collect")
     requested = list(dict.fromkeys(settings.layer or earlier.default_layers))
-    directions = named_directions(settings, requested, earlier.collected)
-    requested = [directions.layer(name) for name in requested]
-    if requested and not settings.force and all(earlier.has(name, directions) for name in requested):
+    named = named_directions(settings, requested, earlier.collected, given.directions if given else {})
+    requested = [named.layer(name) for name in requested]
+    if requested and not settings.force and all(earlier.has(name, named) for name in requested):
         outcome = _up_to_date(inputs, earlier, requested)
     else:
-        planned = _planned_pass(inputs, earlier, requested, directions)
+        planned = _planned_pass(inputs, earlier, requested, named, given.outputs if given else None)
         outcome = _collected(planned, inputs, earlier, progress)
     outcome.seconds = time.perf_counter() - start
     return outcome
@@ -95,7 +105,11 @@ class _PlannedPass:
 
 
 def _planned_pass(
-    inputs: CollectInputs, earlier: EarlierReferences, requested: list[str], directions: RequestedDirections
+    inputs: CollectInputs,
+    earlier: EarlierReferences,
+    requested: list[str],
+    directions: RequestedDirections,
+    outputs: GivenOutputs | None,
 ) -> _PlannedPass:
     """Open the network, and find the layers in it."""
     settings, listing = inputs.settings, inputs.listing
@@ -106,9 +120,8 @@ def _planned_pass(
     network = replace(network, directions=own)
     layers = [name for name in resolved.layers if settings.force or not earlier.has(name, directions)]
     sound = require_sound(network, listing, layers)
-    return _PlannedPass(
-        network, origin, directions, resolved, layers, LayerScores(network, layers, settings, listing), sound
-    )
+    scores = LayerScores(network, layers, settings, listing, outputs)
+    return _PlannedPass(network, origin, directions, resolved, layers, scores, sound)
 
 
 def _collected(planned: _PlannedPass, inputs: CollectInputs, earlier: EarlierReferences, progress: Progress) -> Outcome:

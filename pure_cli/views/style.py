@@ -83,7 +83,7 @@ def style() -> Iterator[None]:
         yield
 
 
-@lru_cache(4096)
+@lru_cache(maxsize=4096)  # laying out a line takes a millisecond, and names come again
 def text_width(text: str, size: float, weight: str = "normal") -> float:
     """Width of a line of text in inches."""
     if not text.strip():

@@ -6,8 +6,8 @@ import torch
 
 from pure_cli.core.circuits import Circuits
 from pure_cli.core.directions import Directions
-from pure_cli.core.replay import constant, gradient_alone, replayed, shuffled
-from pure_cli.core.units import has_its_meanings, learned_unions, main_channels, pairs_of_channels
+from pure_cli.core.replay import Replay, constant, shuffled
+from pure_cli.core.units import has_its_meanings, learned_unions, main_channels, pairs_of_channels, stacked
 
 
 def test_learned_unions_fire_for_their_classes():
@@ -59,19 +59,19 @@ def pixels():
 def test_unchanged_replay_is_the_relevance(tiny, pixels):
     own = Directions(np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32), np.zeros(2, np.float32))
     expected = Circuits(tiny, pixels, "layer3", ["layer2"], neurons=own).summed(torch.full((6,), 1))["layer2"]
-    found = replayed(tiny, pixels, "layer3", ["layer2"], own, 1, lambda activation: activation)["layer2"]
+    found = Replay(tiny, pixels, "layer3", ["layer2"], own, 1).relevance(lambda activation: activation)["layer2"]
     torch.testing.assert_close(found, expected)
 
 
 def test_constant_activations_leave_only_what_the_beginning_knows(tiny, pixels):
     """Two images on which the neuron fires alike have the same relevance, whatever they show."""
     own = Directions(np.zeros((1, 12), np.float32), np.ones(1, np.float32))  # fires alike everywhere
-    found = replayed(tiny, pixels, "layer3", ["layer2"], own, 0, constant)["layer2"]
+    found = Replay(tiny, pixels, "layer3", ["layer2"], own, 0).relevance(constant)["layer2"]
     torch.testing.assert_close(found, found[:1].expand_as(found))
     weights = Directions(np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32), np.ones(1, np.float32) * 5)
     order = np.array([3, 1, 0, 2, 5, 4])
-    mixed = replayed(tiny, pixels, "layer3", ["layer2"], weights, 0, shuffled(order))["layer2"]
-    plain = replayed(tiny, pixels, "layer3", ["layer2"], weights, 0, lambda activation: activation)["layer2"]
+    mixed = Replay(tiny, pixels, "layer3", ["layer2"], weights, 0).relevance(shuffled(order))["layer2"]
+    plain = Replay(tiny, pixels, "layer3", ["layer2"], weights, 0).relevance(lambda activation: activation)["layer2"]
     torch.testing.assert_close(mixed[1], plain[1])  # its own image took its place
     assert not torch.allclose(mixed[0], plain[0])
 
@@ -82,7 +82,7 @@ def test_gradient_alone_is_relevance_at_the_mean_activation(tiny, pixels):
     expected = Circuits(tiny, same, "layer3", ["layer2"], neurons=own).summed(torch.zeros(4, dtype=torch.long))[
         "layer2"
     ]
-    found = gradient_alone(tiny, same, "layer3", ["layer2"], own, 0)["layer2"]
+    found = Replay(tiny, same, "layer3", ["layer2"], own, 0).gradient_alone["layer2"]
     torch.testing.assert_close(found, expected)
 
 
@@ -105,3 +105,23 @@ def test_probes_are_scikit_learns_on_features_of_variance_one():
     found = learned_unions(features, labels, [(2,)])
     np.testing.assert_allclose(found.weight[0], theirs.coef_[0] / scale, rtol=1e-4)
     np.testing.assert_allclose(found.bias[0], theirs.intercept_[0], rtol=1e-4)
+
+
+def test_replay_is_the_same_where_what_comes_before_is_computed_anew(tiny, pixels):
+    own = Directions(np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32), np.zeros(2, np.float32))
+    order, lowers = np.array([3, 1, 0, 2, 5, 4]), ["layer1", "layer2"]
+    replay = Replay(tiny, pixels, "layer3", lowers, own, 1)
+    assert all(before.outputs for before in replay._before.values())
+    found = [replay.relevance(change) for change in (constant, shuffled(order))]
+    for before in replay._before.values():
+        before.outputs.clear()
+    anew = [replay.relevance(change) for change in (constant, shuffled(order))]
+    for one, other in zip(found, anew, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in lowers)
+
+
+def test_stacked_directions_read_what_each_set_reads(pixels):
+    generator = np.random.default_rng(0)
+    sets = [Directions(generator.normal(size=(m, 3)).astype(np.float32), np.full(m, m, np.float32)) for m in (2, 3)]
+    expected = torch.cat([one.read(pixels) for one in sets], dim=1)
+    torch.testing.assert_close(stacked(sets).read(pixels), expected)

@@ -89,7 +89,7 @@ def test_the_truth_of_a_union_is_the_class_of_the_reference(calibrated):
     path = workspace.path / "planted" / "layer3" / "half-0"
     labels = np.array(json.loads((path / "images.subset").read_text())["label"])
     with h5py.File(path / "collect.h5") as file:
-        images = file["layers/unions@layer3/image"][:]
+        images = file["layers/units@layer3/image"][:]
     for row in rows:
         classes = [int(part) for part in names[row].split()[1].split("+")]
         own = labels[images[neurons[row]]]

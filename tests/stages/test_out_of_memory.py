@@ -15,7 +15,7 @@ from pure_cli.core.memory import is_out_of_memory
 from pure_cli.data.listing import list_images
 from pure_cli.errors import PureFailure
 from pure_cli.settings.shared import Running
-from pure_cli.stages.planted.units import pass_over_images
+from pure_cli.stages.planted.dataset_pass import pass_over_images
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.network import open_network
 
@@ -108,9 +108,8 @@ def test_calibrate_looks_at_the_images_in_halves_too(hungry, images, tmp_path, m
         workspace = Workspace(tmp_path / memory)
         workspace.collect(model=hungry, data=images, layer=["layer3"], n=8, workers=0, batch_size=4)
         network = open_network(read_collected(workspace.store), "cpu")
-        passes.append(
-            pass_over_images(network, list_images(images), "layer3", "layer3.0.bn2", Running(), lambda _: None)
-        )
+        where = network, list_images(images), "layer3", "layer3.0.bn2", Running(), lambda _: None
+        passes.append(pass_over_images(*where, tmp_path / f"seen-{memory}", ""))
     halved, whole = passes
     np.testing.assert_array_equal(halved.image, whole.image)
     np.testing.assert_allclose(halved.mean, whole.mean, rtol=1e-4, atol=1e-6)

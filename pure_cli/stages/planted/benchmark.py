@@ -16,7 +16,7 @@ from pure_cli.errors import PureError, unknown
 from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.stages.inputs.freshness import require_unchanged
 from pure_cli.stages.outcome import Progress
-from pure_cli.stages.planted.scores import LEAKING, RecipeScores, Units, kinds_for, leaks, score
+from pure_cli.stages.planted.scores import LEAKING, RecipeScores, Units, judged, kinds_for, leaks, score
 from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, LayerUnderTest, make_units
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import open_network
@@ -192,12 +192,12 @@ def _scores(units: Units, kinds: Sequence[str], seed: int, steps: _Steps) -> dic
     """Of all kinds of features; of some the number of meanings is looked at too."""
     scores, advance = {}, steps.share(20, len(kinds))
     for kind in kinds:
-        scores[kind] = score(units, kind, False, seed)
+        scores[kind] = score(units, kind, seed)
         advance(1)
-    judged = _judged(units, kinds, scores) if (units.kind == UNIONS).any() else []
-    advance = steps.share(25, len(judged))
-    for kind in judged:
-        scores[kind] = score(units, kind, True, seed)
+    looked_at = _judged(units, kinds, scores) if (units.kind == UNIONS).any() else []
+    advance = steps.share(25, len(looked_at))
+    for kind in looked_at:
+        scores[kind] = judged(units, kind, scores[kind], seed)
         advance(1)
     return scores
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -92,13 +92,8 @@ class Units:
         return [truth for one in self.made for truth in one.truth]
 
 
-def score(units: Units, kind: str, judged: bool, seed: int) -> RecipeScores:
-    """Split all units by one kind of features.
-
-    Parameters
-    ----------
-    judged : choose the number of meanings of unions too
-    """
+def score(units: Units, kind: str, seed: int) -> RecipeScores:
+    """Split all units by one kind of features; the number of meanings is not looked at."""
     count, rows = units.count, list(_rows(units, kind))
     whole = [np.ones(len(one), bool) for one in rows]
     splits = split_all(rows, whole, KS, seed)
@@ -109,22 +104,26 @@ def score(units: Units, kind: str, judged: bool, seed: int) -> RecipeScores:
         if count[row] > 1:
             found = agreement(own, units.truth[row])
             ari[row], nmi[row] = found.ari, found.nmi
-    nothing = np.full(len(rows), np.nan)
-    poly, p, k = nothing, nothing, {rule: np.zeros(len(rows), int) for rule in RULES}
-    if judged:
-        unions = np.flatnonzero(units.kind == UNIONS)
-        chosen = [rows[row] for row in unions]
-        verdicts = list(meanings(chosen, [whole[row] for row in unions], seed, NULLS, RULES))
-        poly, p = nothing.copy(), nothing.copy()
-        poly[unions] = [one.polysemanticity for one in verdicts]
-        p[unions] = [one.p for one in verdicts]
-        for rule in RULES:
-            k[rule][unions] = [one.k[rule] for one in verdicts]
+    nothing, none = np.full(len(rows), np.nan), {rule: np.zeros(len(rows), int) for rule in RULES}
     silhouettes = np.array([[split.silhouette for split in of_unit] for of_unit in splits])
     stability, some = nothing.copy(), _some(units)
     with ThreadPoolExecutor(cores()) as pool, one_thread():
         stability[some] = list(pool.map(lambda row: bootstrap_stability(rows[row], 2, seed), some))
-    return RecipeScores(label, ari, nmi, silhouettes, stability, poly, p, k)
+    return RecipeScores(label, ari, nmi, silhouettes, stability, nothing, nothing, none)
+
+
+def judged(units: Units, kind: str, own: RecipeScores, seed: int) -> RecipeScores:
+    """The same scores, with the number of meanings of unions."""
+    unions = np.flatnonzero(units.kind == UNIONS)
+    rows = [row for row, is_union in zip(_rows(units, kind), units.kind == UNIONS, strict=True) if is_union]
+    verdicts = list(meanings(rows, [np.ones(len(row), bool) for row in rows], seed, NULLS, RULES))
+    poly, p = own.polysemanticity.copy(), own.p.copy()
+    k = {rule: values.copy() for rule, values in own.k.items()}
+    poly[unions] = [one.polysemanticity for one in verdicts]
+    p[unions] = [one.p for one in verdicts]
+    for rule in RULES:
+        k[rule][unions] = [one.k[rule] for one in verdicts]
+    return replace(own, polysemanticity=poly, p=p, k=k)
 
 
 def _some(units: Units) -> list[int]:
@@ -161,9 +160,9 @@ def leaks(
         chosen = np.flatnonzero(made.count == 2)[: max(0, left.setdefault(made.kind, most))]
         left[made.kind] -= len(chosen)
         bench = _Bench(made, network, kinds)
-        for row in chosen.tolist():
+        for row, own in zip(chosen.tolist(), bench.rows(chosen), strict=True):
             truth = made.truth[row]
-            for kind, check, features in bench.features(row, np.random.default_rng([seed, row])):
+            for kind, check, features in bench.features(row, own, np.random.default_rng([seed, row])):
                 value = np.nan
                 if features is not None:
                     points = np.asarray(features, np.float64)
@@ -192,8 +191,18 @@ class _Bench:
         self._directions = self._own.directions
         self._network = network.ready(first_image(self._listing, network), [module_of(made.layer), *self._lower])
 
-    def features(self, row: int, generator: np.random.Generator) -> Any:
-        """Yields kind, check and features (n, D), None where the check does not apply."""
+    def rows(self, which: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        """Features (n, D) of each kind, of some units one after the other."""
+        neurons = self._made.neuron[which]
+        return zip(*(self._sources[kind].rows(neurons) for kind in self._kinds), strict=True)
+
+    def features(self, row: int, own_rows: tuple[np.ndarray, ...], generator: np.random.Generator) -> Any:
+        """Yields kind, check and features (n, D), None where the check does not apply.
+
+        Parameters
+        ----------
+        own_rows : the unit's of `rows`
+        """
         from pure_cli.core.units import main_channels
 
         neuron = int(self._made.neuron[row])
@@ -201,8 +210,7 @@ class _Bench:
         order = generator.permutation(len(top))
         changed = self._changed(neuron, top, order)
         planted, labels = main_channels(self._directions.weight[neuron]), self._labels(top)
-        for kind in self._kinds:
-            own = next(self._sources[kind].rows(np.array([neuron])))
+        for kind, own in zip(self._kinds, own_rows, strict=True):
             yield kind, REMOVED, self._without(kind, own, planted)
             yield kind, LABELS, labels
             parsed = Kind.of(kind)
@@ -235,20 +243,18 @@ class _Bench:
     ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
         """For each check, the relevances (n, D) at each lower layer and their norms (n,)."""
         from pure_cli.core.circuits import normalised_arrays
-        from pure_cli.core.replay import constant, gradient_alone, replayed, shuffled
+        from pure_cli.core.replay import Replay, constant, shuffled
 
         if not self._lower:
             return {}
         (batch,) = batches(self._listing, images, self._network.preprocessing, len(images), 0)
         module = module_of(self._made.layer)
-        where = (
-            self._network.model, self._network.inputs(batch.images), module, self._lower, self._directions, neuron
-        )  # fmt: skip
-        bound = self._network.bound_of(module, batch.images[:1])
+        bound, pixels = self._network.bound_of(module, batch.images[:1]), self._network.inputs(batch.images)
+        replay = Replay(self._network.model, pixels, module, self._lower, self._directions, neuron, bound)
         found = {
-            CONSTANT: replayed(*where, constant, bound),
-            SHUFFLED: replayed(*where, shuffled(order), bound),
-            GRADIENT: gradient_alone(*where, bound),
+            CONSTANT: replay.relevance(constant),
+            SHUFFLED: replay.relevance(shuffled(order)),
+            GRADIENT: replay.gradient_alone,
         }
         return {
             check: {name: normalised_arrays(summed) for name, summed in parts.items()} for check, parts in found.items()

@@ -6,44 +6,41 @@ attribute and cluster them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import Collected, read_collected
-from pure_cli.core.directions import AT, module_of
-from pure_cli.core.references import NO_IMAGE
+from pure_cli.artifacts import Collected, read_collected, read_seen
+from pure_cli.config import fingerprint
+from pure_cli.core.directions import AT
+from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.data.listing import UNKNOWN_LABEL, Listing
-from pure_cli.data.loader import batches
 from pure_cli.data.sources.subset import subset
 from pure_cli.files import write_whole
 from pure_cli.settings.attribute import AttributeSettings
 from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.settings.collect import CollectSettings
-from pure_cli.settings.shared import Running
 from pure_cli.stages.attribute import attribute
 from pure_cli.stages.collect import collect, remembered_options
-from pure_cli.stages.resume.pair_work import Plan
-from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import first_image, images_at_once, images_of
-from pure_cli.stages.runtime.network import Network, workers_of
+from pure_cli.stages.planted.dataset_pass import UnitPass, halves, outputs_of_images, pass_over_images
+from pure_cli.stages.references.given import Given, GivenOutputs
+from pure_cli.stages.runtime.network import Network
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import torch
 
     from pure_cli.core.directions import Directions
 
 FOLDER = "planted"  # in the workspace
 HALVES = 2
 UNIONS, MERGED, SUMS = "unions", "merged", "sums"
+SET = "units"  # the name of the directions in a module
 SCARCE = 2  # a class of a union has at least n / SCARCE images in each half
 TRIES = 3  # pairs of channels drawn for each unit that is wanted: not all fire for both
 
@@ -82,72 +79,6 @@ class UnitWorkspace:
 
 
 @dataclass(frozen=True)
-class UnitPass:
-    """What one pass over the images saw.
-
-    Attributes
-    ----------
-    image : (N,) int64, those that can be read
-    mean : (N, C) float32, activations of the layer over space
-    highest : module to (N, C) float32, maxima over space
-    """
-
-    image: np.ndarray
-    mean: np.ndarray
-    highest: dict[str, np.ndarray]
-
-
-def pass_over_images(
-    network: Network,
-    listing: Listing,
-    module: str,
-    before: str | None,
-    how: Running,
-    progress: Callable[[int], None],
-) -> UnitPass:
-    """Run all images through the network up to the layer."""
-    from pure_cli.core.circuits import activations
-
-    modules = [name for name in (before, module) if name]
-    ready = network.ready(first_image(listing, network), modules)
-    image, mean = [], []
-    highest: dict[str, list[np.ndarray]] = {name: [] for name in modules}
-    size = images_at_once(listing, network, how.batch_size)
-    adaptive_batches = AdaptiveBatches()
-    for batch in batches(listing, listing.index, network.preprocessing, size, workers_of(how)):
-
-        def compute(begin: int, end: int, images: torch.Tensor = batch.images) -> None:
-            found = activations(ready.model, ready.inputs(images[begin:end]), modules, _highest_and_mean)
-            for name in modules:
-                highest[name].append(found[name][0])
-            mean.append(found[module][1])
-
-        adaptive_batches.each(len(batch.index), compute)
-        image.append(batch.index)
-        progress(size)
-    return UnitPass(
-        np.concatenate(image), np.concatenate(mean), {name: np.concatenate(part) for name, part in highest.items()}
-    )
-
-
-def _highest_and_mean(_: str, activation: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Over space, of each channel."""
-    from pure_cli.core.layout import channels_first
-
-    flat = channels_first(activation).float()
-    return flat.amax(dim=-1).cpu().numpy(), flat.mean(dim=-1).cpu().numpy()
-
-
-def halves(seen: UnitPass, labels: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """For each half: rows of `seen` to make units of, and rows to find references among; every class is halved."""
-    generator = np.random.default_rng(seed)
-    order = generator.permutation(len(seen.image))
-    order = order[np.argsort(labels[seen.image[order]], kind="stable")]
-    one, other = np.sort(order[::2]), np.sort(order[1::2])
-    return [(one, other), (other, one)]
-
-
-@dataclass(frozen=True)
 class LayerUnderTest:
     """A layer, and all that its units are made from.
 
@@ -174,6 +105,16 @@ class LayerUnderTest:
     def n(self) -> int:
         """References of a unit."""
         return self.collected.layers[self.layer].n
+
+    @property
+    def unfinished(self) -> str:
+        """The name of the folder with what the pass over the images found, until it is not needed any more."""
+        return f"calibrate-{fingerprint(self.layer)[:16]}"
+
+    @property
+    def key(self) -> str:
+        """What this pass is over."""
+        return fingerprint([self.collected.layers[self.layer].provenance.fingerprint, self.layer, self.before or ""])
 
     @property
     def wanted_on_a_half(self) -> int:
@@ -217,10 +158,29 @@ class _Candidates:
     directions: Directions
     parts: list[tuple[int, ...]]
 
+
+@dataclass(frozen=True)
+class _UnitSet:
+    """All candidates in one module: directions of one layer, so that one pass serves them all."""
+
+    module: str
+    every: list[_Candidates]
+
     @property
     def layer(self) -> str:
-        """The name of the layer whose neurons they are."""
-        return f"{self.kind}{AT}{self.module}"
+        return f"{SET}{AT}{self.module}"
+
+    @property
+    def directions(self) -> Directions:
+        from pure_cli.core.units import stacked
+
+        return stacked([one.directions for one in self.every])
+
+    def rows_of(self, kind: str) -> np.ndarray:
+        """Neurons of the layer that are of a kind."""
+        return np.flatnonzero(
+            np.repeat([one.kind for one in self.every], [len(one.parts) for one in self.every]) == kind
+        )
 
 
 def make_units(
@@ -232,18 +192,31 @@ def make_units(
     ----------
     looked, tried : called with how many more images were looked at, and how many more units were tried
     """
-    seen = pass_over_images(test.network, test.listing, test.layer, test.before, test.settings, looked)
+    if test.settings.force:
+        test.store.drop_partial(test.unfinished)
+    where = test.network, test.listing, test.layer, test.before, test.settings
+    seen = pass_over_images(*where, looked, test.store.partial(test.unfinished), test.key)
     found: list[UnitWorkspace] = []
     for number, (making, finding) in enumerate(halves(seen, test.listing.labels, test.settings.seed)):
         half = _prepared_half(test, number, making, np.sort(seen.image[finding]))
-        for candidates in _candidates(test, half, seen):
-            _collect(test, half, candidates)
-            units = _qualified(test, half, candidates)
-            if len(units.neuron):
+        sets = _sets(_candidates(test, half, seen))
+        _collect(test, half, sets, seen)
+        for one in sets:
+            units = [made for made in _qualified(test, half, one, seen) if len(made.neuron)]
+            if units:
                 _attribute(test, units)
-                found.append(units)
-            tried(len(candidates.parts))
-    return found
+            found += units
+            tried(sum(len(candidates.parts) for candidates in one.every))
+    seen.scratch.close()
+    test.store.drop_partial(test.unfinished)
+    order = {kind: place for place, kind in enumerate((UNIONS, MERGED, SUMS))}
+    return sorted(found, key=lambda made: (made.half, order[made.kind]))
+
+
+def _sets(every: list[_Candidates]) -> list[_UnitSet]:
+    """The candidates by module."""
+    modules = dict.fromkeys(candidates.module for candidates in every)
+    return [_UnitSet(module, [one for one in every if one.module == module]) for module in modules]
 
 
 def _prepared_half(test: LayerUnderTest, number: int, making: np.ndarray, images: np.ndarray) -> _Half:
@@ -274,44 +247,43 @@ def _candidates(test: LayerUnderTest, half: _Half, seen: UnitPass) -> list[_Cand
     return found
 
 
-def _collect(test: LayerUnderTest, half: _Half, candidates: _Candidates) -> None:
-    """Find the references of candidates, with the options that made those of the user's workspace."""
+def _collect(test: LayerUnderTest, half: _Half, sets: Sequence[_UnitSet], seen: UnitPass) -> None:
+    """Find the references of all candidates in one pass, with the options that made those of the user's workspace."""
+    if not sets:
+        return
     options = {name: own for name, own in remembered_options(test.store).items() if name not in ("layer", "limit")}
-    file = half.store.root / f"{candidates.kind}.safetensors"
-    _save(file, candidates.directions)
-    options |= {
-        "data": half.data,
-        "directions": file,
-        "directions_relu": candidates.directions.relu,
-        "layer": [candidates.module],
-    }
+    options |= {"data": half.data, "layer": [one.layer for one in sets]}
+    given = Given({one.layer: one.directions for one in sets}, _outputs(test, half, seen, options))
     with half.store.lock("calibrate"):
-        collect(half.store, CollectSettings(**options, **test.settings.running))
+        collect(half.store, CollectSettings(**options, **test.settings.running), given=given)
 
 
-def _attribute(test: LayerUnderTest, units: UnitWorkspace) -> None:
-    """Compute the relevances of units, anew with ``force``."""
+def _outputs(test: LayerUnderTest, half: _Half, seen: UnitPass, options: Mapping[str, Any]) -> GivenOutputs | None:
+    """The maps of the pass, for the images of a half; None where they do not say what images are ranked by."""
+    maps = seen.maps
+    if maps is None or options.get("by", "activation") != "activation":
+        return None
+    content = np.concatenate([part.content for part in read_seen(test.store)])
+    own = content[np.searchsorted(test.listing.index, half.images)]
+    return GivenOutputs(lambda index: maps.read(half.images[index]), maps.of_modules, own)
+
+
+def _attribute(test: LayerUnderTest, units: Sequence[UnitWorkspace]) -> None:
+    """Compute the relevances of the units of one set together, anew with ``force``."""
     settings = AttributeSettings(
-        layer=[units.layer],
-        neurons=",".join(map(str, units.neuron)),
+        layer=[units[0].layer],
+        neurons=",".join(map(str, np.sort(np.concatenate([one.neuron for one in units])))),
         lower_layer=list(test.lower_layers),
         force=test.settings.force,
         **test.settings.running,
     )
-    with units.store.lock("calibrate"):
-        attribute(units.store, settings)
+    with units[0].store.lock("calibrate"):
+        attribute(units[0].store, settings)
 
 
 def _write_if_changed(path: Path, text: str) -> None:
     if not path.exists() or path.read_text(encoding="utf-8", errors="surrogateescape") != text:
         write_whole(path, text)
-
-
-def _save(path: Path, directions: Directions) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    save_file({"weight": torch.from_numpy(directions.weight), "bias": torch.from_numpy(directions.bias)}, path)
 
 
 def _choose_unions(
@@ -356,55 +328,48 @@ def _pairs(
     return pairs_of_channels(pairs, np.where(reach > 0, reach, 1), relu), pairs
 
 
-def _qualified(test: LayerUnderTest, half: _Half, candidates: _Candidates) -> UnitWorkspace:
-    """The units all of whose meanings have their share of the references, as many for each number of meanings as are
-    wanted."""
+def _qualified(test: LayerUnderTest, half: _Half, one: _UnitSet, seen: UnitPass) -> Iterator[UnitWorkspace]:
+    """For each kind in a set, the units all of whose meanings have their share of the references, as many for each
+    number of meanings as are wanted."""
     from pure_cli.core.units import has_its_meanings
 
-    store, layer, parts = half.store, candidates.layer, candidates.parts
-    top = read_collected(store).layers[layer].top
-    if candidates.kind == UNIONS:
-        labels = test.listing.labels[half.images[top.image.clip(min=0)]]
-        truth = np.where(top.image == NO_IMAGE, UNKNOWN_LABEL, labels)
-        meanings: list[Sequence[int]] = list(parts)
-    else:
-        values = _parts_at(store, layer, parts, test.network, test.settings)
-        truth, meanings = values.argmax(axis=-1), [(0, 1)] * len(parts)
+    top = read_collected(half.store).layers[one.layer].top
     full = (top.image != NO_IMAGE).all(axis=1) & (top.value > 0).all(axis=1)
-    left, good = dict.fromkeys((1, 2, 3), test.wanted_on_a_half), []
-    for row in np.flatnonzero(full).tolist():
-        size = len(parts[row])
-        if left[size] and has_its_meanings(truth[row], meanings[row]):
-            good.append(row)
-            left[size] -= 1
-    neurons, own = np.array(good, np.int64), [parts[row] for row in good]
-    return UnitWorkspace(candidates.kind, half.number, store, layer, neurons, own, truth[good])
+    for candidates in one.every:
+        rows, parts = one.rows_of(candidates.kind), candidates.parts
+        own = TopImages(*(values[rows] for values in (top.value, top.image, top.position, top.mean)))
+        if candidates.kind == UNIONS:
+            labels = test.listing.labels[half.images[own.image.clip(min=0)]]
+            truth = np.where(own.image == NO_IMAGE, UNKNOWN_LABEL, labels)
+            meanings: list[Sequence[int]] = list(parts)
+        else:
+            values = _parts_at(test, half, candidates, own, seen)
+            truth, meanings = values.argmax(axis=-1), [(0, 1)] * len(parts)
+        left, good = dict.fromkeys((1, 2, 3), test.wanted_on_a_half), []
+        for place in np.flatnonzero(full[rows]).tolist():
+            size = len(parts[place])
+            if left[size] and has_its_meanings(truth[place], meanings[place]):
+                good.append(place)
+                left[size] -= 1
+        neurons, chosen = rows[np.array(good, np.int64)], [parts[place] for place in good]
+        yield UnitWorkspace(candidates.kind, half.number, half.store, one.layer, neurons, chosen, truth[good])
 
 
-def _parts_at(store: Store, layer: str, parts: list[tuple[int, ...]], network: Network, how: Running) -> np.ndarray:
+def _parts_at(test: LayerUnderTest, half: _Half, candidates: _Candidates, top: TopImages, seen: UnitPass) -> np.ndarray:
     """(M, n, 2) what each of the two channels adds to a unit at its maximum in each reference."""
-    from pure_cli.core.circuits import activations
     from pure_cli.core.layout import channels_first
 
-    collected = read_collected(store)
-    own = collected.layers[layer]
-    assert own.directions is not None
-    top, module, weight = own.top, module_of(layer), own.directions.weight
-    listing, plan = images_of(store, collected.origin["data"]), Plan.of(top.image)
-    found = np.zeros((top.image.size, 2), np.float32)
-    size = images_at_once(listing, network, how.batch_size)
-    start, adaptive_batches = 0, AdaptiveBatches()
-    for batch in batches(listing, plan.images, network.preprocessing, size, workers_of(how)):
-
-        def compute(begin: int, end: int, start: int = start, images: torch.Tensor = batch.images) -> None:
-            output = activations(network.model, network.inputs(images[begin:end]), [module])[module]
-            for place, flat in enumerate(channels_first(output).cpu().numpy(), start + begin):
-                pairs = plan.pairs_in(place, place + 1)
-                rows, slots = plan.neuron_row[pairs], plan.slot[pairs]
-                channels = np.array([parts[row] for row in rows.tolist()])
-                values = flat[channels, top.position[rows, slots].clip(min=0)[:, None]]
-                found[plan.row(pairs)] = values * weight[rows[:, None], channels]
-
-        adaptive_batches.each(len(batch.index), compute)
-        start += len(batch.index)
-    return found.reshape(*top.image.shape, 2)
+    weight, parts, module = candidates.directions.weight, np.array(candidates.parts), candidates.module
+    found = np.zeros((*top.image.shape, 2), np.float32)
+    rows, slots = np.nonzero(top.image != NO_IMAGE)
+    image = half.images[top.image[rows, slots]]
+    order = np.argsort(image, kind="stable")
+    rows, slots, image = rows[order], slots[order], image[order]
+    shown = outputs_of_images(seen, test.network, test.listing, np.unique(image), [module], test.settings)
+    for index, outputs in shown:
+        flat = channels_first(outputs[module]).cpu().numpy()
+        pairs = slice(np.searchsorted(image, index[0]), np.searchsorted(image, index[-1], side="right"))
+        row, slot, channels = rows[pairs], slots[pairs], parts[rows[pairs]]
+        place, position = np.searchsorted(index, image[pairs]), top.position[row, slot].clip(min=0)
+        found[row, slot] = flat[place[:, None], channels, position[:, None]] * weight[row[:, None], channels]
+    return found

@@ -48,10 +48,13 @@ def run_dataset_pass(
     saved = time.perf_counter()
     check_damage(state.damaged, listing, settings)
     progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
+    if scores.outputs is not None:
+        loaded = scores.outputs.batches(listing.index, batch_size, state.next_chunk)
+    else:
+        where = listing, listing.index, network.preprocessing, batch_size, workers
+        loaded = batches(*where, state.next_chunk, with_content=True)
     with scores, _saved_when_it_fails(state):
-        for batch in batches(
-            listing, listing.index, network.preprocessing, batch_size, workers, state.next_chunk, with_content=True
-        ):
+        for batch in loaded:
             damaged = [(d.index, d.path, d.reason) for d in batch.damaged]
             check_damage(damaged, listing, settings)
             scored = scores.score(batch) if len(batch.index) else {}

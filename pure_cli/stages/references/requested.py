@@ -52,8 +52,14 @@ class RequestedDirections:
         return {"directions": fingerprint(values)}
 
 
-def named_directions(settings: CollectSettings, requested: list[str], before: Collected | None) -> RequestedDirections:
-    """The directions of a file, or those that the workspace has where a layer of them is requested.
+def named_directions(
+    settings: CollectSettings, requested: list[str], before: Collected | None, given: Mapping[str, Directions]
+) -> RequestedDirections:
+    """The directions of a file, or those that are given or that the workspace has where a layer of them is requested.
+
+    Parameters
+    ----------
+    given : by layer
 
     Raises
     ------
@@ -72,8 +78,10 @@ def named_directions(settings: CollectSettings, requested: list[str], before: Co
     for option in ("directions_relu", "directions_part"):
         if getattr(settings, option):
             raise PureError(f"--{option.replace('_', '-')} needs --directions FILE.")
-    own = {}
+    own = {name: given[name] for name in requested if name in given}
     for name in requested:
+        if name in own:
+            continue
         there = before.layers.get(name) if before and AT in name else None
         if AT in name and (there is None or there.directions is None):
             raise PureError(

@@ -14,6 +14,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE
+from pure_cli.stages.references.given import GivenOutputs
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, named_images
 from pure_cli.stages.runtime.network import Network
@@ -38,11 +39,13 @@ class LayerScores:
     layers : names of layers
     settings : of collect
     listing : the images
+    given : what the layers' modules give, where that is known; batches are of these then, and not of images
 
     Attributes
     ----------
     notes : what the user should know
     share : how much more memory an image takes than in a plain forward pass
+    outputs : as given, or None
     bounds : by layer, the bounded nonlinearity that it ends with and by whose input its channels are ranked
 
     Raises
@@ -51,8 +54,15 @@ class LayerScores:
         Relevance cannot be computed for these layers, or the images have no labels that could be targets.
     """
 
-    def __init__(self, network: Network, layers: Sequence[str], settings: CollectSettings, listing: Listing):
-        self._layers, self._settings, self._listing = layers, settings, listing
+    def __init__(
+        self,
+        network: Network,
+        layers: Sequence[str],
+        settings: CollectSettings,
+        listing: Listing,
+        given: GivenOutputs | None = None,
+    ):
+        self._layers, self._settings, self._listing, self.outputs = layers, settings, listing, given
         self._modules = list(dict.fromkeys(module_of(name) for name in layers))
         self.notes: list[str] = []
         self._adaptive_batches = AdaptiveBatches(self.notes)
@@ -61,25 +71,25 @@ class LayerScores:
         example = first_image(listing, network)
         self.bounds: dict[str, Bound] = {}
         if settings.by == "activation":
-            self._bounds = {module: bound for module in self._modules if (bound := network.bound_of(module, example))}
-            by_input = [name for name in layers if AT not in name and module_of(name) in self._bounds]
-            self.bounds = {name: self._bounds[name] for name in by_input if settings.pooled == "max"}
-            self.notes += [_told(name, bound) for name, bound in self.bounds.items()]
-            self._network = network.ready(example, self._modules)
-            return
-        if any(AT in name for name in layers):
+            self._of_activations(network, example)
+        else:
+            self._of_relevance(network, example)
+
+    def _of_relevance(self, network: Network, example: torch.Tensor) -> None:
+        """Scores are relevances for an output of each image."""
+        if any(AT in name for name in self._layers):
             raise PureError("Directions have no relevance of their own. Leave out --by relevance, or the directions.")
-        self._network, self._by_label = network, settings.target == "label"
+        self._network, self._by_label = network, self._settings.target == "label"
         self._rule = self._chosen(example)
-        outputs, labels = self._outputs(example), listing.labels[listing.index]
-        if settings.target is None:
-            reason = why_no_outputs(listing, labels, outputs)
+        outputs, labels = self._outputs(example), self._listing.labels[self._listing.index]
+        if self._settings.target is None:
+            reason = why_no_outputs(self._listing, labels, outputs)
             self._by_label = not reason
             told = "labels (--target)" if self._by_label else f"predicted classes (--target): {reason}"
             self.notes.append(f"Relevance is that for the images' {told}.")
-        elif self._by_label and listing.order == BY_NAME and len(listing.names) != outputs:
+        elif self._by_label and self._listing.order == BY_NAME and len(self._listing.names) != outputs:
             raise PureError(
-                f"The {counted(len(listing.names), 'class name')} of the images do not say which of the model's "
+                f"The {counted(len(self._listing.names), 'class name')} of the images do not say which of the model's "
                 f"{outputs:,} outputs they are. Pass a list of images with these numbers, or use --target predicted."
             )
         elif self._by_label and labels.min(initial=0) < 0:
@@ -90,7 +100,16 @@ class LayerScores:
                 "Use --target predicted, or pass a list of the images with other labels."
             )
         if self._by_label:
-            self.notes += _order_notes(listing)
+            self.notes += _order_notes(self._listing)
+
+    def _of_activations(self, network: Network, example: torch.Tensor) -> None:
+        """Scores are activations; those of channels behind a bound are what goes into it."""
+        ends = self._modules if self.outputs is None else []  # outputs are behind what a module ends with
+        self._bounds = {module: bound for module in ends if (bound := network.bound_of(module, example))}
+        by_input = [name for name in self._layers if AT not in name and module_of(name) in self._bounds]
+        self.bounds = {name: self._bounds[name] for name in by_input if self._settings.pooled == "max"}
+        self.notes += [_told(name, bound) for name, bound in self.bounds.items()]
+        self._network = network.ready(example, self._modules) if self.outputs is None else network
 
     def __enter__(self) -> LayerScores:
         if self._settings.by == "relevance":
@@ -125,6 +144,10 @@ class LayerScores:
     def _of(self, images: torch.Tensor, index: np.ndarray) -> Scored:
         from pure_cli.core.circuits import activations
 
+        if self.outputs is not None:
+            given = self.outputs.of_modules(images.to(self._network.device))
+            read = {module: self._read(module, given[module]) for module in self._modules}
+            return _on_cpu({name: read[module_of(name)][name] for name in self._layers})
         inputs = self._network.inputs(images)
         if self._settings.by == "relevance":
             return self._relevance(inputs, index)
