@@ -49,6 +49,9 @@ def test_every_kind_of_features_is_held_against_the_truth(calibrated):
     assert unions["rows"][0]["against the paper's"] == 0
     for row in unions["rows"]:
         assert row["ARI, 2 low"] <= row["ARI, 2"] <= row["ARI, 2 high"] <= 1
+        mean, error = row["specificity"]
+        assert error > 0 and -0.2 < mean < 1
+    assert by_kind[kinds[0]]["specificity"][0] > 0, "meanings that the network tells apart have circuits of their own"
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])

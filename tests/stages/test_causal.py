@@ -11,7 +11,8 @@ from pure_cli import Workspace
 from pure_cli.artifacts import read_collected
 from pure_cli.core.controls import shuffle_weights
 from pure_cli.core.metrics.causal import circuit_channels, drop, random_channels, weighted_drop
-from pure_cli.stages.evaluation.causal import MOST, SHARES
+from pure_cli.stages.evaluation.causal import SHARES
+from pure_cli.stages.evaluation.held_out import MOST
 
 
 def test_channels_are_as_few_as_carry_the_share():

@@ -37,7 +37,7 @@ def benchmark(leak=None, **ahead):
         scores[kind] = SimpleNamespace(ari=ari, nmi=ari, p=np.full(len(count), 0.01), polysemanticity=(count - 1) / 2,
                                        k=dict.fromkeys(RULES, count))  # fmt: skip
     units = SimpleNamespace(kind=np.full(len(count), UNIONS), count=count, name=NAMES, parts=CLASSES)
-    return Benchmark("layer3", units, list(scores), scores, leak or {}, SEED)
+    return Benchmark("layer3", units, list(scores), scores, leak or {}, {}, SEED)
 
 
 def difference(table) -> dict:

@@ -143,7 +143,7 @@ def _rules(surgery: Surgery) -> tuple[list[str], list[str]]:
 
     waiting_for("trying the rules on the network")
     plain = surgery.plain
-    image, module = plain.inputs(first_image(surgery.listing, plain)), module_of(surgery.study.layer)
+    image, module = plain.inputs(first_image(surgery.listing, plain)), module_of(surgery.layer)
     layers, fit = list_layers(plain.model, image), []
     for rule in RULES.working():
         with suppress(PureError):
@@ -162,7 +162,7 @@ def _shuffled(surgery: Surgery) -> Network:
 
     model = copied(surgery.plain.model)
     same_channels(model, surgery.plain.model)
-    shuffle_weights(model, surgery.study.seed)
+    shuffle_weights(model, surgery.seed)
     return replace(surgery.plain, model=model)
 
 
@@ -172,9 +172,9 @@ def _relevances(surgery: Surgery, network: Network, rule: str, cases: _Cases) ->
 
     from pure_cli.models.rules import circuits_for, in_force
 
-    layer = surgery.study.layer
-    size = images_at_once(surgery.listing, network, surgery.study.how.batch_size, SHARE)
-    adaptive_batches, parts = AdaptiveBatches(surgery.study.notes), list[tuple[np.ndarray, np.ndarray]]()
+    layer = surgery.layer
+    size = images_at_once(surgery.listing, network, surgery.how.batch_size, SHARE)
+    adaptive_batches, parts = AdaptiveBatches(surgery.notes), list[tuple[np.ndarray, np.ndarray]]()
 
     def compute(begin: int, end: int) -> None:
         inputs = network.inputs(surgery.images(cases.image[begin:end].tolist()))

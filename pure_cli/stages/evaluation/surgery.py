@@ -15,9 +15,9 @@ from pure_cli.core.directions import module_of
 from pure_cli.core.features import PURE, Kind
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
-from pure_cli.settings.evaluate import MEAN, ZERO
+from pure_cli.settings.evaluate import MEAN, ZERO, EvaluateSettings
 from pure_cli.stages.evaluation.study import Study
-from pure_cli.stages.inputs.features import FeatureSource
+from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, images_at_once
 from pure_cli.stages.runtime.network import Network, open_network, workers_of
@@ -46,13 +46,19 @@ class Surgery:
     network : as fast as it gets
     plain : as it was loaded, for rules of LRP
     source : by which relevances circuits are told, and so at which lower layers they are cut
+    how : networks are run, and channels cut out
+    notes : gets what the user should know
     """
 
-    study: Study
+    sources: Sources
+    layer: str
     network: Network
     plain: Network
     listing: Listing
     source: FeatureSource
+    how: EvaluateSettings
+    seed: int
+    notes: list[str] = field(default_factory=list)
     _memory: dict[int, torch.Tensor] = field(default_factory=dict)
 
     @property
@@ -62,20 +68,20 @@ class Surgery:
     @property
     def rule(self) -> str:
         """By which the relevances were computed."""
-        return str(self.study.sources.attributed[self.study.layer].provenance.settings["rule"])
+        return str(self.sources.attributed[self.layer].provenance.settings["rule"])
 
     @property
     def at_maximum(self) -> bool:
         """Relevances are those of the neuron's activation at its maximum alone."""
-        return self.study.sources.attributed[self.study.layer].provenance.settings.get("position") == "max"
+        return self.sources.attributed[self.layer].provenance.settings.get("position") == "max"
 
     def how_in_words(self) -> str:
         """What becomes of channels that are cut out."""
-        return IN_WORDS[self.study.how.ablation]
+        return IN_WORDS[self.how.ablation]
 
     def references(self, neuron: int) -> np.ndarray:
         """(n,) data-set indices of the references of a neuron, `NO_IMAGE` where there is none."""
-        found: np.ndarray = self.study.sources.collected.layers[self.study.layer].top.image[neuron]
+        found: np.ndarray = self.sources.collected.layers[self.layer].top.image[neuron]
         return found
 
     @cached_property
@@ -85,7 +91,7 @@ class Surgery:
 
         found = {}
         for lower in self.lower_layers:
-            values = read_activations(self.study.sources.store, self.study.layer, f"lower/{lower}")
+            values = read_activations(self.sources.store, self.layer, f"lower/{lower}")
             found[lower] = torch.from_numpy(values.mean(axis=0)).to(self.network.device)
         return found
 
@@ -97,7 +103,7 @@ class Surgery:
     @cached_property
     def _others(self) -> np.ndarray:
         """The references of all neurons, each once."""
-        every = np.unique(self.study.sources.collected.layers[self.study.layer].top.image)
+        every = np.unique(self.sources.collected.layers[self.layer].top.image)
         return every[every != NO_IMAGE]
 
     def read(
@@ -117,8 +123,8 @@ class Surgery:
         """
         import torch
 
-        size = images_at_once(self.listing, self.network, self.study.how.batch_size)
-        adaptive_batches, parts = AdaptiveBatches(self.study.notes), list[np.ndarray]()
+        size = images_at_once(self.listing, self.network, self.how.batch_size)
+        adaptive_batches, parts = AdaptiveBatches(self.notes), list[np.ndarray]()
         for start in range(0, len(image), size):
             own = image[start : start + size]
             pixels = self.images(own)
@@ -144,7 +150,7 @@ class Surgery:
         from pure_cli.core.circuits import Firing, activations
         from pure_cli.core.editing import channels_replaced
 
-        layer, model = self.study.layer, self.network.model
+        layer, model = self.layer, self.network.model
         module, neurons = module_of(layer), self.network.neurons(layer)
         bound = self.network.bounds[module]
 
@@ -168,9 +174,9 @@ class Surgery:
 
         from pure_cli.core.circuits import activations
 
-        if self.study.how.ablation == MEAN:
+        if self.how.ablation == MEAN:
             return self._means
-        if self.study.how.ablation == ZERO:
+        if self.how.ablation == ZERO:
             return {lower: torch.zeros_like(mean) for lower, mean in self._means.items()}
         each, place = np.unique(image, return_inverse=True)
         donors = self.network.inputs(self.images([self._donor(int(one)) for one in each]))
@@ -184,7 +190,7 @@ class Surgery:
         others = self._others[self._others != image]
         if not len(others):
             return image
-        return int(np.random.default_rng([self.study.seed, image]).choice(others))
+        return int(np.random.default_rng([self.seed, image]).choice(others))
 
     def images(self, index: Sequence[int]) -> torch.Tensor:
         """(M, 3, H, W) uint8; each is decoded once for all that is done to a neuron."""
@@ -197,20 +203,33 @@ class Surgery:
             if len(self._memory) > KEPT:
                 self._memory.clear()
                 missing = list(dict.fromkeys(index))
-            workers = workers_of(self.study.how) if len(missing) > MANY else 0
+            workers = workers_of(self.how) if len(missing) > MANY else 0
             for batch in batches(self.listing, missing, self.network.preprocessing, len(missing), workers):
                 self._memory.update(zip(batch.index.tolist(), batch.images, strict=True))
         return torch.stack([self._memory[i] for i in index])
 
 
 def open_surgery(study: Study) -> Surgery:
-    """The network, and the relevances by which circuits are told: of the first features by relevance, or PURE's."""
-    kind = next((name for name in study.features if Kind.of(name).transform), PURE)
-    source = study.source(kind)
-    listing = study.sources.listing([study.layer])
+    """On the network of a study, by relevances at the lower layers of the first of its features that have some."""
+    first = next((name for name in study.features if Kind.of(name).transform), PURE)
+    kind = f"{PURE}{Kind.of(first).where}"
     network = open_network(study.sources.collected, study.how.device, study.how.deterministic)
-    example = first_image(listing, network)
-    network.bound_of(study.layer, example)
-    study.notes.extend(require_sound(network, listing, [study.layer, *source.lower_layers]))
-    fast = network.ready(example, [module_of(study.layer), *source.lower_layers])
-    return Surgery(study, fast, network, listing, source)
+    listing = study.sources.listing([study.layer])
+    return surgery_on(network, study.sources, listing, study.source(kind), study.how, study.seed, study.notes)
+
+
+def surgery_on(
+    network: Network,
+    sources: Sources,
+    listing: Listing,
+    source: FeatureSource,
+    how: EvaluateSettings,
+    seed: int,
+    notes: list[str],
+) -> Surgery:
+    """On a network as it was loaded, at the lower layers of relevances; parameters as of `Surgery`."""
+    layer, example = source.layer, first_image(listing, network)
+    network.bound_of(layer, example)
+    notes.extend(require_sound(network, listing, [layer, *source.lower_layers]))
+    fast = network.ready(example, [module_of(layer), *source.lower_layers])
+    return Surgery(sources, layer, fast, network, listing, source, how, seed, notes)

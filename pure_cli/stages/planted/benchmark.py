@@ -17,6 +17,7 @@ from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.stages.inputs.freshness import require_unchanged
 from pure_cli.stages.outcome import Progress
 from pure_cli.stages.planted.scores import LEAKING, RecipeScores, Units, judged, kinds_for, leaks, score
+from pure_cli.stages.planted.specificity import specificities
 from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, LayerUnderTest, make_units
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import open_network
@@ -43,6 +44,7 @@ class Benchmark:
     kinds : of features; the first is the paper's recipe
     scores : of each
     leak : (kind of unit, features, check) to adjusted Rand indices
+    specific : features to the specificity of a few units of the kind that judges without labels look at
     notes : sentences that the user should read
     """
 
@@ -51,6 +53,7 @@ class Benchmark:
     kinds: list[str]
     scores: dict[str, RecipeScores]
     leak: dict[tuple[str, str, str], np.ndarray]
+    specific: dict[str, np.ndarray]
     seed: int
     notes: Sequence[str] = ()
 
@@ -70,7 +73,7 @@ class Benchmark:
     @property
     def without_labels(self) -> str:
         """The kind of units that judges without labels look at."""
-        return next(kind for kind in (UNIONS, MERGED, SUMS) if self.which(kind, 2).any())
+        return source_of(self.units)
 
     def proxies(self, features: str, kind: str) -> tuple[float, float]:
         """Of units with two meanings: stability of the splits between bootstrap samples, and mean agreement with the
@@ -98,6 +101,11 @@ class Benchmark:
             if estimate.low > 0 and estimate.mean >= LEAK * own:
                 found.append(check)
         return found
+
+
+def source_of(units: Units) -> str:
+    """The kind of units that judges without labels look at."""
+    return next(kind for kind in (UNIONS, MERGED, SUMS) if ((units.kind == kind) & (units.count == 2)).any())
 
 
 class _Steps:
@@ -144,9 +152,13 @@ def run(
     kinds = kinds_for(test.lower_layers, collected.layers[layer].lower_layers[0])
     scores = _scores(units, kinds, settings.seed, steps)
     most = max(2, round(LEAK_UNITS * min(1.0, settings.budget)))
-    leak = leaks(units, kinds, test.network, most, settings.seed, steps.share(20, 3 * most))
+    leak = leaks(units, kinds, test.network, most, settings.seed, steps.share(15, 3 * most))
+    source = source_of(units)
+    made = [one for one in units.made if one.kind == source]
+    advance = steps.share(5, most * len(kinds))
+    specific = specificities(made, kinds, test.network, most, settings, advance)
     progress(STEPS, STEPS)
-    return Benchmark(layer, units, kinds, scores, leak, settings.seed, ungrouped(whole, grouping))
+    return Benchmark(layer, units, kinds, scores, leak, specific, settings.seed, ungrouped(whole, grouping))
 
 
 def _layer_under_test(

@@ -10,8 +10,8 @@ import numpy as np
 
 from pure_cli.artifacts import Calibration
 from pure_cli.core.meanings import RULES
-from pure_cli.core.metrics.statistics import FEWEST_VALUES, Estimate, shared_area
-from pure_cli.stages.evaluation.study import Result, Table, ends, interval, number, spread
+from pure_cli.core.metrics.statistics import FEWEST_VALUES, Estimate, mean_and_error, shared_area
+from pure_cli.stages.evaluation.study import Result, Table, ends, finite, interval, number, spread
 from pure_cli.stages.planted.benchmark import Benchmark
 from pure_cli.stages.planted.recipe import WORDS, choose, recipe
 from pure_cli.stages.planted.scores import CHECKS
@@ -20,6 +20,12 @@ from pure_cli.stages.planted.units import MERGED, SUMS, UNIONS
 FEWEST = 10  # units with two or three meanings that a recipe takes
 UNTESTABLE = "not testable"  # for leaks; see Benchmark.testable
 AHEAD = "against the paper's"  # a column
+SPECIFIC = "specificity"
+SPECIFIC_NOTE = (
+    " Specificity, ± its error over {} units of two meanings: how much more of the activation is lost on a virtual "
+    "neuron's own images than on its sibling's without half of its circuit at the features' lower layer (of "
+    "activations at the paper's), on references held out."
+)
 NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 
 
@@ -63,7 +69,7 @@ def _without_nan(table: Table) -> Table:
 def _agreement_table(
     found: Benchmark, kind: str, counts: Sequence[int], what: str, recommended: str | None = None
 ) -> Table:
-    rows = []
+    rows, cut = [], kind == found.without_labels
     for features in found.kinds:
         own, paper = found.scores[features], found.scores[found.paper]
         row: dict[str, Any] = {"features": features}
@@ -72,6 +78,7 @@ def _agreement_table(
             row |= interval(f"ARI, {count}", found.mean(own.ari, which))
             row[f"NMI, {count}"] = number(found.mean(own.nmi, which).mean)
         row |= interval(AHEAD, found.mean(own.ari - paper.ari, found.which(kind)))
+        row |= {SPECIFIC: finite(mean_and_error(found.specific.get(features, np.empty(0))))} if cut else {}
         leaks, testable = found.leaks(features, kind), found.testable(features, kind)
         row |= {"leak": bool(leaks) if leaks or testable else UNTESTABLE,
                 "leaks": ", ".join(leaks) or ("none found" if testable else UNTESTABLE)}  # fmt: skip
@@ -79,7 +86,7 @@ def _agreement_table(
     sizes = ", ".join(f"{int(found.which(kind, count).sum())} of {count} meanings" for count in counts)
     indices = [f"ARI, {count}" for count in counts]
     columns = ["features", *(name for count in counts for name in (*spread(f"ARI, {count}"), f"NMI, {count}")),
-               *spread(AHEAD), "leaks"]  # fmt: skip
+               *spread(AHEAD), *([SPECIFIC] if cut else []), "leaks"]  # fmt: skip
     note = (
         "ARI, NMI: adjusted Rand index and normalised mutual information with the known meanings (2, 3: how many); "
         f"(low … high): 95 %, by bootstrap over classes or channels, of {FEWEST_VALUES} units or more. The first "
@@ -87,10 +94,11 @@ def _agreement_table(
         f"{UNTESTABLE}: activations by their nature, or too few units, which is no pass."
     )
     best = next((i for i, row in enumerate(rows) if row["features"] == recommended), None)
+    note += SPECIFIC_NOTE.format(max(map(len, found.specific.values()), default=0)) if cut else ""
     note += " *: recommended." if best is not None else ""
     return Table(
         f"planted-{kind}", f"{found.layer}: {what} ({sizes})", columns, rows, note, best=best,
-        intervals=ends(*indices, AHEAD), shown=["features", *indices, "leak", AHEAD],
+        intervals=ends(*indices, AHEAD), shown=["features", *indices, *([SPECIFIC] if cut else []), "leak", AHEAD],
     )  # fmt: skip
 
 
