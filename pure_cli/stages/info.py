@@ -24,7 +24,7 @@ from pure_cli.stages.inputs.choice import chosen
 from pure_cli.stages.inputs.features import GONE, Sources
 from pure_cli.stages.inputs.freshness import Inputs, inputs_now
 from pure_cli.stages.inputs.lower_channels import ChannelReader
-from pure_cli.stages.render import CIRCUITS, FIGURES, FigureIndex
+from pure_cli.stages.neuron_figures.index import CIRCUITS, FIGURES, FigureIndex
 from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 

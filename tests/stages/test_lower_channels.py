@@ -10,7 +10,7 @@ from pure_cli import PureError, Workspace
 from pure_cli.artifacts import need_clusterings, read_relevances
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.inputs.lower_channels import ChannelReader, LowerChannel
-from pure_cli.stages.render import Painter
+from pure_cli.stages.neuron_figures.painter import Painter
 
 LAYER, LOWER = "layer3", "layer2"
 

@@ -35,9 +35,9 @@ from pure_cli.stages.circuit_graph.ablation import Ablation
 from pure_cli.stages.circuit_graph.flow import Flow, References, Relevances, read_references
 from pure_cli.stages.inputs.choice import chosen_features, named_neurons, there_are
 from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.neuron_figures.index import CIRCUITS
 from pure_cli.stages.outcome import Progress, silent
 from pure_cli.stages.relevances.lower_layers import chain_below, require_lower_layers
-from pure_cli.stages.render import CIRCUITS
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.stages.runtime.soundness import require_sound

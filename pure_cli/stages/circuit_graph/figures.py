@@ -19,8 +19,8 @@ from pure_cli.stages.circuit_graph.compute import CircuitTask, Grapher, find_tas
 from pure_cli.stages.circuit_graph.flow import read_images
 from pure_cli.stages.embeddings.crops import WHOLE, HeatmapReader
 from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.neuron_figures.index import CIRCUITS, FigureIndex
 from pure_cli.stages.outcome import Outcome, Progress, silent
-from pure_cli.stages.render import CIRCUITS, FigureIndex
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.workspace import Store
