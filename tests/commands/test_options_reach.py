@@ -11,12 +11,15 @@ from pure_cli.stages.outcome import Outcome
 
 NOT_FOR_STAGES = {*HABITS, "list_layers", "help"}  # what is shown, and where
 BASE = {"collect": {"model": "m.py:f", "data": "."}, "directions": {"how": "pca"}, "evaluate": {"metric": "labels"}}
-TOGETHER = {"rule": ["--by", "relevance"], "target": ["--by", "relevance"], "sort": ["--k", "auto"]}
+TOGETHER = {
+    "rule": ["--by", "relevance"], "target": ["--by", "relevance"], "sort": ["--k", "auto"],
+    "depth": ["--circuit", "201.2"], "through": ["--circuit", "201.2"],
+}  # fmt: skip
 VALUES = {
     "mean": "0.1,0.2,0.3", "std": "0.1,0.2,0.3", "k": "3", "rule": "epsilon", "target": "predicted", "pool": "sum",
     "by": "relevance", "position": "max", "precision": "bfloat16", "store": "float16", "recipe": "calibrated",
     "transform": "sqrt-l2", "sort": "polysemantic", "crop": "none", "format": "pdf", "interpolation": "nearest",
-    "how": "nmf", "device": "cpu", "channels_axis": "last", "directions_part": "encoder",
+    "how": "nmf", "device": "cpu", "channels_axis": "last", "directions_part": "encoder", "ablation": "zero",
 }  # fmt: skip
 COMMANDS = {name: whole(name, registry.COMMANDS[name]) for name in config.stage_names()}
 EVERY = [(name, option.name) for name, command in COMMANDS.items() for option in command.params]
@@ -67,7 +70,7 @@ def gets(cli, monkeypatch, tmp_path):
 @pytest.mark.parametrize(("command", "name"), [one for one in EVERY if one[1] not in NOT_FOR_STAGES])
 def test_every_option_changes_what_the_stage_gets(gets, command, name):
     option = next(one for one in COMMANDS[command].params if one.name == name)
-    more = TOGETHER.get(name, []) if command in ("collect", "cluster") else []
+    more = TOGETHER.get(name, []) if command in ("collect", "cluster", "render") else []
     before, after = gets(command, *more), gets(command, *more, *words(command, option))
     assert before != after
     if name in type(after).model_fields and name != "transform":

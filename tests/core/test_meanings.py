@@ -140,7 +140,7 @@ def test_strength_of_a_split_written_out():
             own = np.flatnonzero(theirs == cluster)
             pairs = [predicted[i] == predicted[j] for i in own for j in own if i != j]
             each.append(np.mean(pairs) if pairs else 0.0)
-        found.append(_strength(inner_products(points), points, train, test, 3, 0))
+        found.append(_strength(inner_products(points), train, test, model.labels_, theirs, 3))
         assert found[-1] == pytest.approx(min(each))
     assert len(set(found)) > 5
 
@@ -150,7 +150,8 @@ def test_a_split_into_single_references_has_no_strength():
     from pure_cli.core.meanings import _strength
 
     points = np.array([[0.0], [0.1], [0.2], [9], [0], [0.1], [0.2], [9]])
-    assert _strength(inner_products(points), points, np.arange(4), np.arange(4, 8), 2, 0) == 0
+    clusters = np.array([0, 0, 0, 1])
+    assert _strength(inner_products(points), np.arange(4), np.arange(4, 8), clusters, clusters, 2) == 0
 
 
 def test_many_clusters_of_few_references_are_not_halved():
