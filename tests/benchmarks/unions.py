@@ -134,6 +134,12 @@ def _report(
         print(f"  leakage by {by}: {np.nanmean(values):.3f} ± {error:.3f} (0.5 without a split)", flush=True)
 
 
+def _means(values: np.ndarray) -> str:
+    """Over the units that have values, quantile by quantile."""
+    known = [column[np.isfinite(column)] for column in values.T]
+    return ", ".join(f"{column.mean():.3f} ({len(column)} units)" if len(column) else "-" for column in known)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
