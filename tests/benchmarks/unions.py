@@ -123,7 +123,9 @@ def _report(
             lost = mass[np.arange(len(truth)), 1 - truth].sum()
             leak[by][unit] = lost / max(mass.sum(), 1e-12)
     known = np.isfinite(leak["circuits"])
-    print(f"{recipe}: {known.sum()} units of two classes")
+    print(f"{recipe}: {known.sum()} units fire for both classes", flush=True)
+    if not known.any():
+        return
     print(
         "  own virtual neuron, from faint to strong: "
         + ", ".join(f"{value:.3f}" for value in np.nanmean(right, axis=0))
