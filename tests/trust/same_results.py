@@ -148,7 +148,7 @@ def main() -> None:
     differing = differences(options.one, options.other)
     print(*differing, sep="\n")
     print(f"{len(differing)} of {len(found(options.one)):,} things differ.")
-    raise SystemExit(bool(differing))
+    raise SystemExit(bool(differing) or not found(options.one))
 
 
 if __name__ == "__main__":
