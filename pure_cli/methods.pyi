@@ -555,7 +555,7 @@ class StageMethods:
         sample : ms: over N images of the whole data set too. [default: 0]
         ablation : causal, faithfulness: lower channels that are cut out get their mean over references, zero, or
             the maps that they have for another image. [default: mean]
-        between : outputs: two classes, by name or number, as in 4,9: which virtual neurons decide between them.
+        between : outputs: two classes by name or number, as in 4,9; who decides between them, on their images.
         embed : Make the embeddings that are missing on the way.
         latex : Write the tables as LaTeX too.
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 
 from pydantic import field_validator
@@ -45,6 +46,8 @@ class EditSettings(Decoding):
                 found[address.strip()] = float(factor)
             except ValueError:
                 raise PureError(f"--scale {text}: write ADDRESS=FACTOR, as in layer4/201.2=0.5.") from None
+            if not isfinite(found[address.strip()]):
+                raise PureError(f"--scale {text}: the factor has to be a number, as in layer4/201.2=0.5.")
         return found
 
     _lists = field_validator("silence", "scale", mode="before")(as_list)

@@ -65,13 +65,21 @@ class EvaluateSettings(Running, OfNeurons):
     )
     between: str | None = option(
         None,
-        "outputs: two classes, by name or number, as in 4,9: which virtual neurons decide between them.",
+        "outputs: two classes by name or number, as in 4,9; who decides between them, on their images.",
         metavar="A,B",
         panel=MEASURING,
     )
     embed: bool = option(False, "Make the embeddings that are missing on the way.")
     latex: bool = latex_option()
     seed: int = seed_option()
+
+    @field_validator("between")
+    @classmethod
+    def _two(cls, text: str | None) -> str | None:
+        parts = [part.strip() for part in (text or "a,b").split(",")]
+        if len(parts) != 2 or not all(parts) or parts[0] == parts[1]:
+            raise ValueError("takes two classes, as in cat,dog")
+        return text
 
     _lists = field_validator("metric", "features", mode="before")(as_list)
     _ks = field_validator("k", mode="before")(k_as_list)

@@ -106,7 +106,7 @@ class RenderSettings(OnDevice, OfFeatures, OfNeurons):
         PureError
             Other options say something else.
         """
-        for name in ("neurons", "features", "k"):
+        for name in ("neurons", "features", "k", "top"):
             if getattr(self, name) is not None:
                 raise PureError(
                     "--circuit names virtual neurons by their addresses, and `pure choose` says which these are: "

@@ -80,9 +80,9 @@ class CircuitReader:
         from pure_cli.models.rules import circuits_for, in_force
 
         wanted, module, found = list(neurons), module_of(self.layer), {}
-        with in_force(self.rule, self.network.model):
+        with torch.inference_mode(False), in_force(self.rule, self.network.model):
             circuits: Circuits = circuits_for(
-                self.rule, self.network.model, images.detach(), module, self.features.every_lower_layer,
+                self.rule, self.network.model, images.detach().clone(), module, self.features.every_lower_layer,
                 self.network.neurons(self.layer), self.network.bounds[module],
             )  # fmt: skip
             activations = self.features.activations(circuits)
@@ -188,7 +188,8 @@ class VirtualMaps(NeuronMaps):
     def activation(self, images: torch.Tensor) -> torch.Tensor:
         """(B, …) the map of the neuron itself."""
         network, layer = self._reader.network, self._reader.layer
-        found, _ = forward_to(network.model, images, module_of(layer))
+        with torch.inference_mode(False):
+            found, _ = forward_to(network.model, images.clone(), module_of(layer))
         read = network.neurons(layer).read(found)[:, self.neuron]
         return read if torch.is_grad_enabled() and images.requires_grad else read.detach()
 
@@ -214,9 +215,11 @@ class RewiredMaps(NeuronMaps):
         """(B, V + 1, H, W) as of `VirtualMaps`; parts can be negative."""
         network, layer = self._reader.network, self._reader.layer
         shares: torch.Tensor = self.channel_shares  # type: ignore[assignment]
-        return split_by_channels(
-            network.model, images, module_of(layer), self.lower_layer, self.neuron, shares, network.neurons(layer)
-        )
+        with torch.inference_mode(False):
+            return split_by_channels(
+                network.model, images.clone(), module_of(layer), self.lower_layer, self.neuron, shares,
+                network.neurons(layer),
+            )  # fmt: skip
 
 
 class EditedNetwork(nn.Module):

@@ -57,5 +57,5 @@ def test_what_cannot_be_edited_is_said(finished, refused):
     refused(finished.pure("edit", "--scale", "3.1=much"), "ADDRESS=FACTOR")
     refused(finished.pure("edit", "--silence", "3.9"), "no virtual neuron 3.9")
     refused(finished.pure("edit", "--silence", "layer3/3.1", "--scale", "3.1=2"), "edited twice")
-    refused(finished.pure("edit", "--silence", "layer1/3.1"), "has to name its layer")
+    refused(finished.pure("edit", "--silence", "layer1/3.1"), "Unknown layer")
     refused(finished.pure("edit", "--silence", "5.1"), "never fires")

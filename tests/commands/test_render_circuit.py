@@ -31,7 +31,7 @@ def test_what_has_no_graph_is_said(finished, refused):
         (("--circuit", "3.9"), "no virtual neuron 3.9"),
         (("--circuit", "99.1"), "no neuron 99"),
         (("--circuit", "5.1"), "never fires"),
-        (("--circuit", "layer1/3.1"), "has to name its layer"),
+        (("--circuit", "layer1/3.1"), "Unknown layer"),
         (("--circuit", "other/layer3/3.1"), "of a model other"),
         (("--circuit", "3.1", "--depth", 99), "--depth 99 asks for more"),
         (("--circuit", "3.1", "--depth", 0), "--depth"),

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from test_assign import TwoPaths, paint, to_tensor
+from test_assign import EACH, TwoPaths, paint, to_tensor
 from torch import nn
 
 from pure_cli import PureError, Workspace
@@ -40,12 +40,12 @@ def test_effects_are_those_of_single_passes():
 
 
 class Switch(TwoPaths):
-    """The neuron drives output 0 on dark images and output 1 on bright ones: above it, something is bent."""
+    """The neuron drives output 0 on blue images and output 1 on red ones: above it, something is bent."""
 
     def forward(self, images):
         neuron = torch.relu(self.upper(torch.relu(self.lower(images)))).mean(dim=(-1, -2))[:, :1]
-        bright = images[:, :1].mean(dim=(-1, -2)) > 0
-        return torch.cat([torch.where(bright, 0, neuron), torch.where(bright, neuron, 0), 0 * neuron], dim=1)
+        red = images[:, :1].mean(dim=(-1, -2)) > 0
+        return torch.cat([torch.where(red, 0, neuron), torch.where(red, neuron, 0)], dim=1)
 
 
 @pytest.mark.parametrize(("network", "different"), [(Switch, 1), (TwoPaths, 0)])
@@ -64,24 +64,27 @@ def test_virtual_neurons_that_drive_different_classes_are_told(tmp_path, network
         names = []
         file.visit(names.append)
         effect = next(file[name] for name in names if name.endswith("virtual/effect"))[:]
-    assert effect.shape == (2, 3 if network is Switch else 2)
+    assert effect.shape == (2, 2)
     np.testing.assert_allclose(effect.sum(axis=1), 0, atol=1e-6)
 
 
-def test_what_decides_between_two_classes_comes_first(tmp_path):
+def test_what_decides_between_two_classes_is_measured_on_their_images(tmp_path):
     study = Workspace(tmp_path / "w", model=Switch(), transform=to_tensor)
     study.collect(data=paint(tmp_path / "seen", 0), layer="upper", references=30, workers=0, device="cpu")
     study.attribute(lower_layer="lower", neurons=0, workers=0, device="cpu")
     how = {"metric": "outputs", "features": "pure", "k": 2, "workers": 0, "device": "cpu"}
-    table = study.evaluate(between="1,0", **how).details["tables"][1]
-    first, second = table["rows"]
-    differences = [row["1 − 0"] for row in (first, second)]
-    assert abs(differences[0]) >= abs(differences[1]) and differences[0] * differences[1] < 0
-    assert f"{first['virtual neuron']} most towards {'1' if differences[0] > 0 else '0'}" in table["verdict"]
-    with pytest.raises(PureError, match="two classes"):
-        study.evaluate(between="1", **how)
-    with pytest.raises(PureError, match="class"):
-        study.evaluate(between="1,7", **how)
+    table = study.evaluate(between="blue,red", **how).details["tables"][0]
+    rows = sorted(table["rows"], key=lambda row: -row["for blue"])
+    mean = np.linspace(20, 250, EACH).astype(int).mean() / 255
+    assert [row["for blue"] for row in rows] == pytest.approx([2 * mean, 0], rel=1e-5)
+    assert [row["for red"] for row in sorted(rows, key=lambda row: -row["for red"])] == pytest.approx([mean, 0])
+    assert [row["images of blue"] for row in rows] == [EACH, 0]
+    assert rows[0]["virtual neuron"] != max(rows, key=lambda row: row["for red"])["virtual neuron"]
+    assert {row["virtual neuron"] for row in rows} == {"upper/0.1", "upper/0.2"}, "none does nothing"
+    assert f"{rows[0]['virtual neuron']} helps images of blue most" in table["verdict"]
+    for wrong in ("blue", "blue,blue", "blue,7", "blue,green"):
+        with pytest.raises(PureError, match=r"two classes|class"):
+            study.evaluate(between=wrong, **how)
 
 
 def test_a_model_without_outputs_is_told(tmp_path):

@@ -44,8 +44,13 @@ def test_maps_add_up_to_the_neuron_and_each_path_is_one_virtual_neuron(paths, of
     own = module.addresses.index(of_blue[0])
     torch.testing.assert_close(maps[blue, own], expected[blue], rtol=0, atol=0)
     assert not maps[~blue, own].any() and not maps[:, 2].any()
-    with torch.no_grad():
-        torch.testing.assert_close(module(images), maps, rtol=0, atol=0)
+    for without in (torch.no_grad, torch.inference_mode):
+        with without():
+            torch.testing.assert_close(module(images.clone()), maps, rtol=0, atol=0)
+            weights = study.virtual("upper", "0", device="cpu", by="weights")(images.clone())
+            torch.testing.assert_close(weights.sum(dim=1), expected, rtol=1e-6, atol=0)
+            with study.edit(silence=[of_blue[0]], device="cpu") as model:
+                assert not model(images.clone())[blue, 0].any()
 
 
 def test_gradients_go_through_the_maps(paths, of_blue):
@@ -81,7 +86,7 @@ def test_what_is_silenced_is_gone_and_its_sibling_stays(paths, of_blue):
     [
         ({"silence": ["upper/0.3"]}, "no virtual neuron 0.3"),
         ({"silence": ["upper/0.1"], "scale": {"upper/0.1": 2}}, "edited twice"),
-        ({"silence": ["lower/0.1"]}, "has to name its layer"),
+        ({"silence": ["lower/0.1"]}, "Unknown layer 'lower'"),
         ({"silence": ["upper/9.1"]}, "no neuron 9"),
         ({"silence": ["other/upper/0.1"]}, "of a model other"),
     ],

@@ -47,7 +47,7 @@ def table_of(assignment: Assignment, layer: str, neurons: np.ndarray) -> dict[st
     """A table of `pure_cli.views.tables`: a row for each virtual neuron."""
     places = np.searchsorted(assignment.neuron, neurons).tolist()
     rows = [row for place in places for row in _rows(assignment, place)]
-    drawn = int((assignment.image >= 0).sum())
+    drawn = int((assignment.image[places] >= 0).sum())
     return {
         "name": "assignment",
         "title": f"{layer}: shares of the activation on {assignment.provenance.settings['data']}",

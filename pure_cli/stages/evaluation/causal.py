@@ -47,9 +47,17 @@ def compute(study: Study) -> Result:
     best = highest(rows, SPECIFIC)
     title = f"{study.layer}: what is lost with half of a circuit, {study.neurons_in_words(known)}"
     shown = ["features", "k", *COLUMNS]
-    columns = [*shown, *ENDS, *(f"{column} {share:g}" for share in SHARES for column in COLUMNS)]
+    columns = [*shown, *ENDS]
+    curves = Table(
+        "causal-curves", f"{study.layer}: what is lost, by the share of the circuit that is cut out",
+        ["features", "k", "share", *COLUMNS], _curves(rows), "The columns are those of the table before.",
+    )  # fmt: skip
     verdict = _verdict(study, rows, best, differences)
-    result.tables += [Table("causal", title, columns, rows, _note(surgery), verdict, best, shown=shown), *differences]
+    result.tables += [
+        Table("causal", title, columns, rows, _note(surgery), verdict, best, shown=shown),
+        *differences,
+        curves,
+    ]
     return result
 
 
@@ -63,6 +71,16 @@ def _row(found: np.ndarray, seed: int) -> dict[str, Any]:
     estimate = paired_difference(half[:, COLUMNS.index(OWN)], half[:, COLUMNS.index(SIBLINGS)], seed)
     ends = dict(zip(ENDS, map(number, (estimate.low, estimate.high)), strict=True))
     return {**{name: row[f"{name} {SHOWN:g}"] for name in COLUMNS}, **ends, **row}
+
+
+def _curves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each share that is cut out."""
+    return [
+        {"features": row["features"], "k": row["k"], "share": share}
+        | {name: row[f"{name} {share:g}"] for name in COLUMNS}
+        for row in rows
+        for share in SHARES
+    ]
 
 
 def _note(surgery: Surgery) -> str:
@@ -117,12 +135,7 @@ def _figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) 
     rows = tables[0]["rows"]
     yield "specificity", lines_over_k(rows, (SPECIFIC,))
     few = min((row["k"] for row in rows), default=0)
-    curves = [
-        {"features": row["features"], "k": share, **{name: row[f"{name} {share:g}"] for name in COLUMNS}}
-        for row in rows
-        if row["k"] == few
-        for share in SHARES
-    ]
+    curves = [{**row, "k": row["share"]} for row in _curves(rows) if row["k"] == few]
     yield "curves", lines_over_k(curves, COLUMNS, across=f"share of the circuit that is cut out (k = {few})")
 
 

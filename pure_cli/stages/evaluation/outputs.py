@@ -12,7 +12,8 @@ from pure_cli.core.directions import AT, module_of
 from pure_cli.core.metrics.correlation import pearson
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.data.listing import Listing
-from pure_cli.errors import PureError, unknown
+from pure_cli.errors import PureError
+from pure_cli.stages.evaluation import deciding
 from pure_cli.stages.evaluation.metric import Metric
 from pure_cli.stages.evaluation.study import Result, Study, Table, Virtual, finite, virtual_neurons
 from pure_cli.stages.references.scores import why_no_outputs
@@ -85,7 +86,11 @@ def compute(study: Study) -> Result:
             found[key][-1]["relevance"] = effects.mean(members, effects.relevance)
             scores[key][row] = _scores(effects, members, np.random.default_rng([study.seed, neuron]))
         study.progress(row + 1, len(study.neurons))
-    return _result(study, listing, virtual, found, scores)
+    result = _result(study, listing, virtual, found, scores)
+    if study.how.between:
+        outputs = next((one["effect"].shape[1] for of in found.values() for one in of if one["effect"].size), 0)
+        result.tables[:0] = deciding.tables(study, listing, network, outputs)
+    return result
 
 
 def _effects(study: Study, network: Network, listing: Listing, neuron: int, slots: np.ndarray) -> _Effects:
@@ -167,59 +172,22 @@ def _of_virtual_neurons(
     outputs = both["effect"].shape[1]
     why = why_no_outputs(listing, listing.labels, outputs)
     names = list(listing.names) if not why and listing.names else [str(i) for i in range(outputs)]
-    pair = _pair(study.how.between, names) if study.how.between else None
-    between = f"{names[pair[0]]} − {names[pair[1]]}" if pair else ""
     rows: list[dict[str, Any]] = []
     for place, (neuron, cluster, size) in enumerate(zip(own.neuron, own.cluster, own.size, strict=True)):
         effect, relevance = both["effect"][place], both["relevance"][place]
         row: dict[str, Any] = {"virtual neuron": f"{study.layer}/{neuron}.{cluster + 1}", "images": int(size)}
         if np.isfinite(effect).all():
-            row |= {between: float(effect[pair[0]] - effect[pair[1]])} if pair else {}
             row["drives"] = _named(effect, names, 1)
             row["by relevance"] = _named(relevance, names, 1)
             row["holds back"] = _named(effect, names, -1)
         rows.append(row)
     note, verdict = DRIVES_NOTE, "Classes that each virtual neuron drives most." if len(rows) <= READ_FIRST else ""
-    columns = ["virtual neuron", "images", *([between] if pair else []), "drives", "by relevance", "holds back"]
-    if pair:
-        rows.sort(key=lambda row: -abs(row.get(between, 0)))
-        note += f" {between}: effect on the one less that on the other; the largest first."
-        verdict = _decides(rows, between, names[pair[0]], names[pair[1]])
+    columns = ["virtual neuron", "images", "drives", "by relevance", "holds back"]
     if why and verdict:
         verdict += f" Outputs go by number, since {why}."
     title = f"{study.layer}: the classes that virtual neurons by {features} drive, k = {k}"
     shown = [name for name in columns if name != "by relevance"]
     return Table(f"outputs-{features}-k{k}", title, columns, rows, note, verdict, shown=shown)
-
-
-def _pair(text: str, names: list[str]) -> list[int]:
-    """Two outputs by their names or numbers.
-
-    Raises
-    ------
-    PureError
-        They are not two, or there is none by that name.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != 2 or parts[0] == parts[1]:
-        raise PureError(f"--between takes two classes, as in --between {names[0]},{names[-1]}.")
-    for part in parts:
-        if part not in names and not (part.isdecimal() and int(part) < len(names)):
-            raise unknown("class", part, names)
-    return [names.index(part) if part in names else int(part) for part in parts]
-
-
-def _decides(rows: list[dict[str, Any]], between: str, one: str, other: str) -> str:
-    known = [row for row in rows if between in row]
-    sides = [next((row for row in known if sign * row[between] > 0), None) for sign in (1, -1)]
-    told = [
-        f"{row['virtual neuron']} most towards {name} ({row[between]:+.2g})"
-        for row, name in zip(sides, (one, other), strict=True)
-        if row
-    ]
-    return (
-        f"Between {one} and {other}, {' and '.join(told)}." if told else f"Nothing decides between {one} and {other}."
-    )
 
 
 def _named(values: np.ndarray, names: list[str], sign: int) -> str:
@@ -239,4 +207,4 @@ def _verdict(study: Study, rows: list[dict[str, Any]]) -> str:
     )
 
 
-METRIC = Metric(compute, options=("between",))
+METRIC = Metric(compute, options=("between",), version=3)

@@ -10,7 +10,7 @@ from pure_cli.artifacts import Choice, Clustering, Collected, clustering_path, r
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import PURE, Kind
 from pure_cli.core.neurons import parse_addresses, parse_virtual, virtual_of
-from pure_cli.errors import PureError
+from pure_cli.errors import PureError, unknown
 from pure_cli.models.spec import short_names
 from pure_cli.settings.shared import AUTO
 from pure_cli.stages.inputs.features import FeatureSource, Sources
@@ -162,7 +162,9 @@ def named_neurons(
     if layers == {""} and len(meant) == 1:
         layers = set(meant)
     for layer in sorted(layers):
-        if layer not in collected.layers:
+        if layer and layer not in collected.layers:
+            raise unknown("layer", layer, collected.layers)
+        if not layer:
             known = ", ".join(meant)
             raise PureError(f"'{text}' has to name its layer, as in {next(iter(meant))}/201.2 (of {known}).")
         for neuron, numbers in parse_virtual(text, collected.layers[layer].neurons, layer).items():

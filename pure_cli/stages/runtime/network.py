@@ -136,6 +136,8 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
         Building it again gives other weights, or runs a file that the user did not name.
     """
     waiting_for("loading the network")
+    import torch
+
     from pure_cli.core.structure import declare_channel_axes
     from pure_cli.models.load import load_model, prepare_device, remembered_preprocessing
     from pure_cli.models.weights import state_fingerprint
@@ -144,7 +146,8 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
     spec = parse_model(origin["model"])
     require_trusted(spec)
     preprocessing = remembered_preprocessing(spec, origin["preprocessing"])
-    model = load_model(spec, origin["weights"], origin["seed"], preprocessing.crop_size)
+    with torch.inference_mode(False):  # a caller's: parameters made in it take part in no backward pass
+        model = load_model(spec, origin["weights"], origin["seed"], preprocessing.crop_size)
     if state_fingerprint(model) != origin["state"]:
         raise PureError(
             f"{origin['model']} has other weights now than when the references were collected. "
@@ -153,4 +156,5 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
     declare_channel_axes(model, origin.get("channels_axis", {}), map(module_of, collected.layers))
     target = prepare_device(device, deterministic)
     directions = {name: layer.directions for name, layer in collected.layers.items() if layer.directions}
-    return Network(model.to(target), target, preprocessing, directions=directions)
+    with torch.inference_mode(False):
+        return Network(model.to(target), target, preprocessing, directions=directions)
