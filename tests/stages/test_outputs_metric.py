@@ -69,8 +69,10 @@ def test_virtual_neurons_that_drive_different_classes_are_told(tmp_path, network
 
 
 def test_what_decides_between_two_classes_is_measured_on_their_images(tmp_path):
-    study = Workspace(tmp_path / "w", model=Switch(), transform=to_tensor)
-    study.collect(data=paint(tmp_path / "seen", 0), layer="upper", references=30, workers=0, device="cpu")
+    study, images = Workspace(tmp_path / "w", model=Switch(), transform=to_tensor), paint(tmp_path / "seen", 0)
+    for colour in ("blue", "red"):
+        (images / colour / "damaged.png").write_bytes(b"no image")
+    study.collect(data=images, layer="upper", references=30, workers=0, device="cpu")
     study.attribute(lower_layer="lower", neurons=0, workers=0, device="cpu")
     how = {"metric": "outputs", "features": "pure", "k": 2, "workers": 0, "device": "cpu"}
     table = study.evaluate(between="blue,red", **how).details["tables"][0]

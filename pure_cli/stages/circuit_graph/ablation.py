@@ -14,9 +14,9 @@ from pure_cli.core.directions import module_of
 from pure_cli.core.metrics.causal import drop
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
-from pure_cli.stages.circuit_graph.flow import References, read_images
+from pure_cli.stages.circuit_graph.flow import References
 from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import images_at_once
+from pure_cli.stages.runtime.images import images_at_once, read_images
 from pure_cli.stages.runtime.network import Network
 
 if TYPE_CHECKING:

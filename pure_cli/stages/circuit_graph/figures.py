@@ -16,13 +16,12 @@ from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.settings.render import RenderSettings
 from pure_cli.stages.circuit_graph.compute import CircuitTask, Grapher, find_tasks
-from pure_cli.stages.circuit_graph.flow import read_images
 from pure_cli.stages.embeddings.crops import WHOLE, HeatmapReader
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.neuron_figures.index import CIRCUITS, FigureIndex
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import first_image
+from pure_cli.stages.runtime.images import first_image, read_images
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ import numpy as np
 
 from pure_cli.core.directions import module_of
 from pure_cli.data.listing import Listing
-from pure_cli.errors import PureError
 from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import images_at_once, named_images
+from pure_cli.stages.runtime.images import images_at_once, named_images, read_images
 from pure_cli.stages.runtime.network import Network
 
 if TYPE_CHECKING:
@@ -212,24 +211,3 @@ def read_references(
         One of them cannot be read any more.
     """
     return References(neuron, index, position.astype(np.int64), read_images(network, listing, index))
-
-
-def read_images(network: Network, listing: Listing, index: np.ndarray) -> torch.Tensor:
-    """(n, 3, H, W) uint8 of images by their indices in the data.
-
-    Raises
-    ------
-    PureError
-        One of them cannot be read any more.
-    """
-    import torch
-
-    from pure_cli.data.loader import batches
-
-    parts = []
-    for batch in batches(listing, index, network.preprocessing, len(index), 0):
-        if batch.damaged:
-            first = batch.damaged[0]
-            raise PureError(f"{listing.place(first.index)} cannot be read any more ({first.reason}).")
-        parts.append(batch.images)
-    return torch.cat(parts)

@@ -10,13 +10,12 @@ import numpy as np
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import Kind
 from pure_cli.data.listing import Listing
-from pure_cli.data.loader import batches
 from pure_cli.data.long_lists import values_at
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.evaluation.study import Study, Table
 from pure_cli.stages.references.scores import why_no_outputs
 from pure_cli.stages.relevances.image_features import ImageFeatures
-from pure_cli.stages.runtime.images import first_image, images_at_once
+from pure_cli.stages.runtime.images import first_image, images_at_once, read_images
 from pure_cli.stages.runtime.network import Network, workers_of
 from pure_cli.words import counted
 
@@ -44,13 +43,14 @@ def tables(study: Study, listing: Listing, network: Network, outputs: int) -> li
     PureError
         The classes are not two, or unknown, or images have no labels.
     """
-    labels = values_at(listing.labels, listing.index)
+    readable = study.readable(listing)
+    labels = values_at(listing.labels, readable)
     why = why_no_outputs(listing, labels, outputs)
     if why:
         raise PureError(f"--between needs images whose labels are the model's outputs: {why}.")
     names = list(listing.names) or [str(i) for i in range(outputs)]
     pair = _pair(str(study.how.between), names)
-    image = np.concatenate([_spread(listing.index[labels == one]) for one in pair])
+    image = np.concatenate([_spread(readable[labels == one]) for one in pair])
     is_first = values_at(listing.labels, image) == pair[0]
     if not is_first.any() or is_first.all():
         raise PureError(f"--between needs images of both classes, {names[pair[0]]} and {names[pair[1]]}.")
@@ -104,16 +104,16 @@ def _effects(
 ) -> dict[tuple[int, int], np.ndarray]:
     """Neuron and part, the last of which belongs to no virtual neuron, to (M,) what the margin of each image's own
     class loses without it."""
-    network, found, start = reader.network, dict[tuple[int, int], np.ndarray](), 0
+    network, found = reader.network, dict[tuple[int, int], np.ndarray]()
     neurons = study.neurons.tolist()
     for neuron in neurons:
         assigner = reader.assigner(neuron)
         for virtual in range(len(assigner.centroids) + 1 if assigner else 1):  # and what belongs to none
             found[neuron, virtual] = np.zeros(len(image))
     size = images_at_once(listing, network, study.how.batch_size, SHARE)
-    for batch in batches(listing, image, network.preprocessing, size, workers_of(study.how)):
-        inputs = network.inputs(batch.images)
-        rows = np.arange(start, start := start + len(inputs))
+    for start in range(0, len(image), size):
+        rows = np.arange(start, min(start + size, len(image)))
+        inputs = network.inputs(read_images(network, listing, image[rows], workers_of(study.how)))
         sign = np.where(is_first[rows], 1, -1)
         shares = reader.shares(inputs, neurons)
         whole = _margin(reader, inputs, pair)
@@ -124,7 +124,7 @@ def _effects(
                 after = _margin(reader, inputs[own], pair, neuron, 1 - share[own])
                 which = own.cpu().numpy()
                 lost[rows[which]] = (sign[which] * (whole[which] - after)).astype(np.float64)
-        study.progress(start, len(image))
+        study.progress(rows[-1] + 1, len(image))
     return found
 
 

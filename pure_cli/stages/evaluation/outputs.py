@@ -18,7 +18,7 @@ from pure_cli.stages.evaluation.metric import Metric
 from pure_cli.stages.evaluation.study import Result, Study, Table, Virtual, finite, virtual_neurons
 from pure_cli.stages.references.scores import why_no_outputs
 from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import first_image, images_at_once
+from pure_cli.stages.runtime.images import first_image, images_at_once, read_images
 from pure_cli.stages.runtime.network import Network, open_network, workers_of
 from pure_cli.stages.runtime.soundness import require_sound
 
@@ -95,15 +95,14 @@ def compute(study: Study) -> Result:
 
 def _effects(study: Study, network: Network, listing: Listing, neuron: int, slots: np.ndarray) -> _Effects:
     from pure_cli.core.output_effects import output_effects
-    from pure_cli.data.loader import batches
 
     slots = slots[np.unique(np.linspace(0, len(slots) - 1, min(REFERENCES, len(slots))).round().astype(int))]
     image = study.sources.collected.layers[study.layer].top.image[neuron, slots]
     size, layer = images_at_once(listing, network, study.how.batch_size, SHARE), module_of(study.layer)
     adaptive_batches, parts = AdaptiveBatches(study.notes), list[tuple[np.ndarray, ...]]()
     workers = workers_of(study.how) if len(image) > 2 * size else 0
-    for batch in batches(listing, image, network.preprocessing, size, workers):
-        inputs = network.inputs(batch.images)
+    for start in range(0, len(image), size):
+        inputs = network.inputs(read_images(network, listing, image[start : start + size], workers))
 
         def compute(begin: int, end: int, inputs: Any = inputs) -> None:
             both = output_effects(network.model, inputs[begin:end], layer, neuron)

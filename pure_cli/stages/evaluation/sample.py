@@ -84,8 +84,7 @@ def take_sample(study: Study, count: int) -> Sample:
 
 def _spread_evenly(study: Study, listing: Listing, count: int) -> np.ndarray:
     """Data-set indices of so many images that can be read, or of all."""
-    damaged = [index for index, _, _ in study.sources.collected.damaged]
-    usable = np.setdiff1d(listing.index, damaged)
+    usable = study.readable(listing)
     count = min(count, len(usable))
     return usable[np.arange(count) * len(usable) // count]
 

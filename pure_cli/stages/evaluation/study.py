@@ -10,6 +10,7 @@ import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path
 from pure_cli.core.metrics.statistics import Estimate
+from pure_cli.data.listing import Listing
 from pure_cli.settings.evaluate import EvaluateSettings
 from pure_cli.stages.embeddings.judges import weights_of
 from pure_cli.stages.inputs.features import FeatureSource, Sources
@@ -62,6 +63,11 @@ class Study:
     def rows(self, features: str) -> Iterator[np.ndarray]:
         """Features (n, D) of the references of each neuron."""
         return self.source(features).rows(self.neurons)
+
+    def readable(self, listing: Listing) -> np.ndarray:
+        """Data-set indices of the images that can be read, ascending."""
+        damaged = [index for index, _, _ in self.sources.collected.damaged]
+        return np.setdiff1d(listing.index, damaged)
 
     def neurons_in_words(self, known: np.ndarray) -> str:
         """In words, which neurons have values, (N,) bool."""

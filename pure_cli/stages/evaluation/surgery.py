@@ -19,7 +19,7 @@ from pure_cli.settings.evaluate import MEAN, ZERO, EvaluateSettings
 from pure_cli.stages.evaluation.study import Study
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import first_image, images_at_once
+from pure_cli.stages.runtime.images import first_image, images_at_once, read_images
 from pure_cli.stages.runtime.network import Network, open_network, workers_of
 from pure_cli.stages.runtime.soundness import require_sound
 
@@ -196,16 +196,14 @@ class Surgery:
         """(M, 3, H, W) uint8; each is decoded once for all that is done to a neuron."""
         import torch
 
-        from pure_cli.data.loader import batches
-
         missing = [i for i in dict.fromkeys(index) if i not in self._memory]
         if missing:
             if len(self._memory) > KEPT:
                 self._memory.clear()
                 missing = list(dict.fromkeys(index))
             workers = workers_of(self.how) if len(missing) > MANY else 0
-            for batch in batches(self.listing, missing, self.network.preprocessing, len(missing), workers):
-                self._memory.update(zip(batch.index.tolist(), batch.images, strict=True))
+            found = read_images(self.network, self.listing, np.array(missing), workers)
+            self._memory.update(zip(missing, found, strict=True))
         return torch.stack([self._memory[i] for i in index])
 
 

@@ -72,6 +72,27 @@ def first_image(listing: Listing, network: Network) -> torch.Tensor:
     raise PureError(f"None of the {len(listing)} images in {listing.data} can be read ({reason}).")
 
 
+def read_images(network: Network, listing: Listing, index: np.ndarray, workers: int = 0) -> torch.Tensor:
+    """(n, 3, H, W) uint8 of images by their indices in the data.
+
+    Raises
+    ------
+    PureError
+        One of them cannot be read any more.
+    """
+    import torch
+
+    from pure_cli.data.loader import batches
+
+    parts = []
+    for batch in batches(listing, index, network.preprocessing, len(index), workers):
+        if batch.damaged:
+            first = batch.damaged[0]
+            raise PureError(f"{listing.place(first.index)} cannot be read any more ({first.reason}).")
+        parts.append(batch.images)
+    return torch.cat(parts)
+
+
 @contextmanager
 def named_images(listing: Listing, index: np.ndarray) -> Iterator[None]:
     """A context in which an image of a batch that does not get to a layer is told by its name.
