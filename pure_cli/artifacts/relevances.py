@@ -41,6 +41,16 @@ class AttributedLayer:
     activation_image: np.ndarray
     provenance: Provenance
 
+    @property
+    def rule(self) -> str:
+        """Of the relevances."""
+        return str(self.provenance.settings["rule"])
+
+    @property
+    def at_maximum(self) -> bool:
+        """The relevances are those of the neuron's activation at its maximum alone."""
+        return bool(self.provenance.settings.get("position") == "max")
+
     def missing(self, lower: str, neurons: np.ndarray) -> np.ndarray:
         """Those of `neurons` whose relevances at `lower` are not there."""
         there = self.neuron[self.done[lower]] if lower in self.done else np.empty(0, np.int64)

@@ -277,6 +277,10 @@ class Circuits:
         gradients as if it had no upper bound."""
         return end if self.bound is None or self.lrp else self.bound.lifted(end)
 
+    def maxima(self, which: torch.Tensor) -> torch.Tensor:
+        """(m,) int64, flat over space: where neurons (m,) of the first images fire most."""
+        return self.firing[torch.arange(len(which), device=which.device), which].argmax(dim=-1)
+
     def relevance(
         self, which: torch.Tensor, last: bool = False, positions: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:

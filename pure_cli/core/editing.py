@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
+from pure_cli.core.circuits import Firing, activations
+from pure_cli.core.directions import CHANNELS, Channels
 from pure_cli.core.hooks import Hook, hooked
 from pure_cli.core.layout import axis_of
+from pure_cli.core.saturation import Bound
 from pure_cli.core.structure import ends_dense, learn
 
 Factors = Mapping[int, torch.Tensor]
@@ -60,6 +63,38 @@ def channels_replaced(
     size = (images.shape[-2], images.shape[-1])
     with hooked(model, {layer: _replace(model, layer, size, own, values[layer]) for layer, own in which.items()}):
         yield
+
+
+def firing_without(
+    model: nn.Module,
+    images: torch.Tensor,
+    layer: str,
+    read: Callable[[Firing], torch.Tensor],
+    which: Mapping[str, torch.Tensor],
+    values: Mapping[str, torch.Tensor],
+    neurons: Channels = CHANNELS,
+    bound: Bound | None = None,
+) -> torch.Tensor:
+    """What is read of how a layer's neurons fire where channels of lower layers are replaced.
+
+    Parameters
+    ----------
+    model, images, which, values : as of `channels_replaced`; nothing is, where `which` is empty
+    layer, neurons, bound : the module, what its neurons are, and a nonlinearity that it ends with
+    read : (B, …)
+
+    Returns
+    -------
+    (B, …) float32
+    """
+
+    def seen(_: str, end: torch.Tensor) -> torch.Tensor:
+        return read(Firing.of(end, neurons, bound)).float().clone()
+
+    with torch.no_grad(), channels_replaced(model, images, which, values):
+        found = activations(model, images, [layer], seen, {layer: bound} if bound else None)
+    output: torch.Tensor = found[layer]
+    return output
 
 
 def _replace(model: nn.Module, layer: str, size: tuple[int, int], which: torch.Tensor, values: torch.Tensor) -> Hook:

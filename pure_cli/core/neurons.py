@@ -11,6 +11,7 @@ import numpy as np
 from pure_cli.errors import PureError
 
 ALL = "all"
+NO_PART = "none"  # in place of the number of a virtual neuron: what belongs to none
 LISTED = 8  # neurons in a message
 PART = re.compile(
     r"(?:(?:(?P<model>.+)/)?(?P<layer>[^/]+)/)?(?P<first>\d{1,18})(?:-(?P<last>\d{1,18})|\.(?P<number>\d{1,9}))?"

@@ -143,8 +143,7 @@ def _computed(task: AssignmentTask, network: Network, notes: list[str], progress
     )
     drawn = _draw(task, scores)
     lower_layers = {task.source.features: task.source.lower_layers}
-    how = task.sources.attributed[task.layer].provenance.settings
-    features = ImageFeatures(lower_layers, how.get("position") == "max")
+    features = ImageFeatures(lower_layers, task.sources.attributed[task.layer].at_maximum)
     notes += require_sound(network, task.listing, [task.layer, *features.every_lower_layer])
     assigners = [task.source.assigner(task.clustering, neuron) for neuron in task.missing.tolist()]
     reader = _reader(task, network, features, Plan.of(drawn["image"]), assigners)
@@ -241,7 +240,7 @@ def _reader(
     """With the network as fast as it gets, where the rule does without hooks."""
     from pure_cli.models.rules import RULES
 
-    rule = task.sources.attributed[task.layer].provenance.settings["rule"]
+    rule = task.sources.attributed[task.layer].rule
     example = first_image(task.listing, network)
     network.bound_of(task.layer, example)
     if not RULES[rule].hooks:

@@ -18,7 +18,7 @@ from pure_cli.core.directions import AT, module_of
 from pure_cli.core.editing import channels_scaled
 from pure_cli.core.features import PURE, Kind
 from pure_cli.core.forward import run
-from pure_cli.core.neurons import virtual_of
+from pure_cli.core.neurons import NO_PART, virtual_of
 from pure_cli.core.rewiring import channel_shares, split_by_channels
 from pure_cli.errors import PureError
 from pure_cli.stages.inputs.choice import meant_features, named_neurons, there_are
@@ -51,6 +51,15 @@ class CircuitReader:
     features: ImageFeatures
     relevances: FeatureSource
     _assigners: dict[int, Assigner | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, sources: Sources, source: FeatureSource, clustering: Clustering, network: Network) -> CircuitReader:
+        """By a clustering of features that any image has, on a network whose bounds are known."""
+        layer, attributed = source.layer, sources.attributed[source.layer]
+        features = ImageFeatures({source.features: source.lower_layers}, attributed.at_maximum)
+        where = Kind(PURE, tuple(source.lower_layers)).where
+        relevances = sources.features_of(layer, sources.named(layer, PURE + where))
+        return cls(layer, source, clustering, network, attributed.rule, features, relevances)
 
     def assigner(self, neuron: int) -> Assigner | None:
         """Of a neuron; None where no reference has a virtual neuron.
@@ -138,11 +147,7 @@ def open_reader(store: Store, layer: str, device: str = "auto") -> CircuitReader
     source, clustering = meant_features(sources, layer, clusterings)
     network = open_network(sources.collected, device)
     network.bound_of(layer, first_image(sources.listing([layer]), network))
-    how = sources.attributed[layer].provenance.settings
-    features = ImageFeatures({source.features: source.lower_layers}, how.get("position") == "max")
-    where = Kind(PURE, tuple(source.lower_layers))
-    relevances = sources.features_of(layer, sources.named(layer, PURE + where.where))
-    return CircuitReader(layer, source, clustering, network, how["rule"], features, relevances)
+    return CircuitReader.of(sources, source, clustering, network)
 
 
 class NeuronMaps(nn.Module):
@@ -179,7 +184,7 @@ class VirtualMaps(NeuronMaps):
     """
 
     def __init__(self, reader: CircuitReader, neuron: int):
-        super().__init__(reader, neuron, "none")
+        super().__init__(reader, neuron, NO_PART)
 
     def shares(self, images: torch.Tensor) -> torch.Tensor:
         """(B, V + 1) of images (B, 3, H, W) float, as the model takes them."""

@@ -12,13 +12,11 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
-from matplotlib.patheffects import withStroke
 
+from pure_cli.views.page import draw_image, write
 from pure_cli.views.style import (
-    DPI,
     EMPTY,
     FAINT_INK,
     HEAD_SIZE,
@@ -28,7 +26,6 @@ from pure_cli.views.style import (
     PALETTE,
     SIZE,
     SMALL_SIZE,
-    VECTOR_DPI,
     shortened,
     style,
     text_width,
@@ -277,16 +274,9 @@ class _Drawing:
 
 def _image(axes: Axes, image: np.ndarray, left: float, bottom: float, side: float, colour: str) -> None:
     """An image as large as fits into a square, framed; small ones keep their pixels' edges."""
-    inner = side - 2 * INCH_PER_POINT
-    height, width = image.shape[:2]
-    scale = inner / max(height, width)
-    wide, high = width * scale, height * scale
-    x, y = left + (side - wide) / 2, bottom + (side - high) / 2
     axes.add_patch(Rectangle((left + 0.012, bottom + 0.012), side - 0.024, side - 0.024, color=EMPTY, lw=0, zorder=2))
-    repeat = int(np.ceil(2 * VECTOR_DPI * scale)) if scale * DPI > 1 else 1
-    shown = AxesImage(axes, extent=(x, x + wide, y, y + high), interpolation="antialiased", origin="upper", zorder=3)
-    shown.set_data(image.repeat(repeat, axis=0).repeat(repeat, axis=1))
-    axes.add_image(shown)
+    inner = side - 2 * INCH_PER_POINT
+    draw_image(axes, image, left + INCH_PER_POINT, bottom + INCH_PER_POINT, inner, inner, zorder=3)
     frame = Rectangle((left + 0.012, bottom + 0.012), side - 0.024, side - 0.024, fill=False, linewidth=0.9, zorder=4)
     frame.set_edgecolor(colour)
     axes.add_patch(frame)
@@ -304,7 +294,5 @@ def _write(
     weight: str = "normal",
     rotation: float = 0,
 ) -> None:
-    """Text as it stands, dollars and all, with a white rim."""
-    rim = [withStroke(linewidth=1.8, foreground="white")]
-    look = {"color": colour, "fontsize": size, "fontweight": weight, "ha": ha, "va": va}
-    axes.text(x, y, text, parse_math=False, path_effects=rim, rotation=rotation, zorder=5, **look)  # type: ignore[arg-type]
+    """Text above all else of the page."""
+    write(axes, (x, y), text, colour, size, ha, va, weight, zorder=5, rotation=rotation)

@@ -14,13 +14,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 
 from pure_cli.core.clusters import CLEAR, WEAK
+from pure_cli.views.page import draw_image, write
 from pure_cli.views.style import (
-    DPI,
     EMPTY,
     FAINT_INK,
     HEAD_SIZE,
@@ -30,7 +28,6 @@ from pure_cli.views.style import (
     PALETTE,
     SIZE,
     SMALL_SIZE,
-    VECTOR_DPI,
     shortened,
     style,
     text_width,
@@ -179,7 +176,7 @@ def draw(picture: NeuronPicture) -> Figure:
         if len(picture.points):
             _draw_map(axes, page.map, picture)
         else:
-            _write(axes, (MARGIN, page.map.center[1]), NEVER_FIRES, FAINT_INK, SMALL_SIZE, va="center")
+            write(axes, (MARGIN, page.map.center[1]), NEVER_FIRES, FAINT_INK, SMALL_SIZE, va="center")
         if not nothing:
             _draw_beside(axes, page, beside, picture.sentences)
         for row, top in zip(rows, page.tops, strict=True):
@@ -240,10 +237,10 @@ def _draw_head(axes: Axes, page: _Page, picture: NeuronPicture) -> None:
     baseline = page.height - HEAD + 0.1
     room = WIDTH - 2 * MARGIN
     title = shortened(picture.title, HEAD_SIZE, 0.6 * room if picture.subtitle else room, "bold")
-    _write(axes, (MARGIN, baseline), title, INK, HEAD_SIZE, weight="bold")
+    write(axes, (MARGIN, baseline), title, INK, HEAD_SIZE, weight="bold")
     used = text_width(title, HEAD_SIZE, "bold") + 0.12
     subtitle = shortened(picture.subtitle, SMALL_SIZE, room - used)
-    _write(axes, (MARGIN + used, baseline), subtitle, FAINT_INK, SMALL_SIZE)
+    write(axes, (MARGIN + used, baseline), subtitle, FAINT_INK, SMALL_SIZE)
 
 
 def _draw_beside(axes: Axes, page: _Page, row: Row | None, sentences: Sequence[str]) -> None:
@@ -257,7 +254,7 @@ def _draw_beside(axes: Axes, page: _Page, row: Row | None, sentences: Sequence[s
     room = int((top - page.map.bottom) / LINE)
     for number, line in enumerate(lines[:room], 1):
         color = INK if number == 1 else FAINT_INK
-        _write(axes, (left, top - number * LINE - 0.03), line, color, SMALL_SIZE)
+        write(axes, (left, top - number * LINE - 0.03), line, color, SMALL_SIZE)
 
 
 def _draw_row(axes: Axes, left: float, top: float, cell: float, row: Row) -> None:
@@ -268,9 +265,9 @@ def _draw_row(axes: Axes, left: float, top: float, cell: float, row: Row) -> Non
     room = IMAGES_IN_ROW * cell + (IMAGES_IN_ROW - 1) * SMALL_GAP
     name = shortened(row.name, SIZE, room / 2, "bold")
     color = INK if row.label is None else _darker(_color(row.label))
-    _write(axes, (left, baseline), name, color, SIZE, weight="bold")
+    write(axes, (left, baseline), name, color, SIZE, weight="bold")
     used = text_width(name, SIZE, "bold") + 0.09
-    _write(axes, (left + used, baseline), shortened(row.detail, SMALL_SIZE, room - used), FAINT_INK, SMALL_SIZE)
+    write(axes, (left + used, baseline), shortened(row.detail, SMALL_SIZE, room - used), FAINT_INK, SMALL_SIZE)
 
     for line, images in enumerate((row.images, row.whole)):
         bottom = top - CAPTION - cell - line * (cell + SMALL_GAP)
@@ -279,7 +276,7 @@ def _draw_row(axes: Axes, left: float, top: float, cell: float, row: Row) -> Non
             axes.add_patch(Rectangle(spot[:2], cell, cell, facecolor=EMPTY, edgecolor="none"))
             _draw_image(axes, image, spot)
     if not len(row.images):
-        _write(axes, (left, top - CAPTION - cell / 2), "no images", FAINT_INK, SMALL_SIZE, va="center")
+        write(axes, (left, top - CAPTION - cell / 2), "no images", FAINT_INK, SMALL_SIZE, va="center")
 
 
 def _draw_channels(axes: Axes, page: _Page, top: float, row: Row) -> None:
@@ -288,14 +285,14 @@ def _draw_channels(axes: Axes, page: _Page, top: float, row: Row) -> None:
         return
     begin = INDENT + IMAGES_IN_ROW * (page.cell + SMALL_GAP) - SMALL_GAP + CHANNELS_GAP
     room = WIDTH - MARGIN - begin
-    _write(axes, (begin, top - CAPTION + 0.06), shortened(row.channels_of, SMALL_SIZE, room), INK, SMALL_SIZE)
+    write(axes, (begin, top - CAPTION + 0.06), shortened(row.channels_of, SMALL_SIZE, room), INK, SMALL_SIZE)
     width = (room - (CHANNELS - 1) * COLUMN_GAP) / CHANNELS
     high = _images_height(row, page.cell)
     side = min((width - SMALL_GAP) / 2, high - LINE)
     lines = max(1, int((high - LINE + SMALL_GAP + 1e-6) / (side + SMALL_GAP)))
     for number, channel in enumerate(row.channels[:CHANNELS]):
         left, below = begin + number * (width + COLUMN_GAP), top - CAPTION - LINE
-        _write(axes, (left, below + 0.04), shortened(channel.name, SMALL_SIZE, width), FAINT_INK, SMALL_SIZE)
+        write(axes, (left, below + 0.04), shortened(channel.name, SMALL_SIZE, width), FAINT_INK, SMALL_SIZE)
         for i, image in enumerate(channel.images[: min(2 * lines, CHANNEL_IMAGES)]):
             x, y = left + i % 2 * (side + SMALL_GAP), below - side - i // 2 * (side + SMALL_GAP)
             _draw_image(axes, image, _Place(x, y, side, side))
@@ -303,20 +300,7 @@ def _draw_channels(axes: Axes, page: _Page, top: float, row: Row) -> None:
 
 def _draw_image(axes: Axes, image: np.ndarray, place: _Place, zorder: float = 1.0) -> _Place:
     """An image as large as fits into a place, centred; returns where it went. Small ones keep their pixels' edges."""
-    height, width = image.shape[:2]
-    scale = min(place.width / width, place.height / height)
-    x, y = place.center
-    spot = _Place(x - width * scale / 2, y - height * scale / 2, width * scale, height * scale)
-
-    # Repeated until there are more pixels than the page has dots: then averaging over dots leaves the edges where
-    # they are, while plain nearest-neighbour sampling would make the pixels unequal.
-    repeat = int(np.ceil(2 * VECTOR_DPI * scale)) if scale * DPI > 1 else 1
-    sharp = image.repeat(repeat, axis=0).repeat(repeat, axis=1)
-    extent = (spot.left, spot.left + spot.width, spot.bottom, spot.bottom + spot.height)
-    shown = AxesImage(axes, extent=extent, interpolation="antialiased", origin="upper", zorder=zorder)
-    shown.set_data(sharp)
-    axes.add_image(shown)
-    return spot
+    return _Place(*draw_image(axes, image, *place, zorder))
 
 
 # ----------------------------------------------------------------------------------------------- the map
@@ -470,7 +454,7 @@ def _draw_names(
         spots = list(_around(region, size, place))
         best = spots[int(np.argmin([_covered(spot, region, others, positions, thumbnails, taken) for spot in spots]))]
         taken.append(best)
-        _write(axes, best.center, name, _darker(_color(label)), SIZE, ha="center", va="center", weight="bold", zorder=6)
+        write(axes, best.center, name, _darker(_color(label)), SIZE, ha="center", va="center", weight="bold", zorder=6)
 
 
 def _around(region: _Region, size: np.ndarray, place: _Place) -> Iterator[_Place]:
@@ -532,20 +516,3 @@ def _color(label: int | None) -> str:
 def _darker(color: str) -> tuple[float, ...]:
     """A colour that can be read as text on white."""
     return tuple(0.72 * c for c in to_rgb(color))
-
-
-def _write(
-    axes: Axes,
-    at: tuple[float, float],
-    text: str,
-    color: str | tuple[float, ...],
-    size: float,
-    ha: str = "left",
-    va: str = "baseline",
-    weight: str = "normal",
-    zorder: float = 3,
-) -> None:
-    """Text as it stands, dollars and all, with a white rim."""
-    rim = [withStroke(linewidth=1.8, foreground="white")]
-    look = {"color": color, "fontsize": size, "fontweight": weight, "ha": ha, "va": va, "zorder": zorder}
-    axes.text(*at, text, parse_math=False, path_effects=rim, **look)  # type: ignore[arg-type]

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pure_cli.artifacts import Assignment, Collected
+from pure_cli.core.neurons import NO_PART
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.data.listing import Listing
 from pure_cli.files import disk_errors
 from pure_cli.models.spec import parse_model
-from pure_cli.stages.assignment.tables import NONE, carried
+from pure_cli.stages.assignment.tables import carried
 from pure_cli.words import counted
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def draw_all(
     for neuron in neurons.tolist():
         place = int(np.searchsorted(assignment.neuron, neuron))
         count = int(assignment.hard[place].max(initial=-1)) + 1
-        names = [*(f"{neuron}.{virtual + 1}" for virtual in range(count)), NONE]
+        names = [*(f"{neuron}.{virtual + 1}" for virtual in range(count)), NO_PART]
         own = collected.layers[layer].name_of(neuron)
         title = " · ".join(filter(None, [layer, f"neuron {neuron}", own]))
         file = folder / layer / f"neuron-{neuron:04d}.png"

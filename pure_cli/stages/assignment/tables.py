@@ -9,9 +9,8 @@ import numpy as np
 
 from pure_cli.artifacts import Assignment
 from pure_cli.core.assignment import HELD_OUT
+from pure_cli.core.neurons import NO_PART
 from pure_cli.words import counted
-
-NONE = "none"
 
 
 def carried(assignment: Assignment, row: int) -> np.ndarray:
@@ -70,7 +69,7 @@ def _rows(assignment: Assignment, place: int) -> Iterator[dict[str, Any]]:
     count, none = int(assignment.hard[place].max(initial=-1)) + 1, len(whole) - 1
     for column in [*range(count), none]:
         yield {
-            "virtual neuron": f"{neuron} {NONE}" if column == none else f"{neuron}.{column + 1}",
+            "virtual neuron": f"{neuron} {NO_PART}" if column == none else f"{neuron}.{column + 1}",
             "images": int(assignment.count[place].sum()),
             "share": [float(whole[column]), float(error[column])] if len(known) else None,
             "lowest": float(parts[known[0], column]) if len(known) else None,

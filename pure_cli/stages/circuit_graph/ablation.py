@@ -22,6 +22,8 @@ from pure_cli.stages.runtime.network import Network
 if TYPE_CHECKING:
     import torch
 
+    from pure_cli.core.circuits import Firing
+
 MOST = 256  # references of the layer that the means are over, spread over all of them
 DRAWS = 8  # of channels at random
 
@@ -94,33 +96,31 @@ class Ablation:
     def scores(self, references: References, kept: dict[str, np.ndarray] | None) -> np.ndarray:
         """(n,) activations of the neuron, with nothing but some channels (D,) bool of each lower layer as they are."""
         parts: list[np.ndarray] = []
-        adaptive_batches = AdaptiveBatches(self.notes)
-        for start in range(0, len(references), self._at_once):
 
-            def compute(begin: int, end: int, start: int = start) -> None:
-                inputs = self.network.inputs(references.images[start + begin : start + end])
-                parts.append(self._scores(references.neuron, inputs, kept))
+        def compute(begin: int, end: int) -> None:
+            inputs = self.network.inputs(references.images[begin:end])
+            parts.append(self._scores(references.neuron, inputs, kept))
 
-            adaptive_batches.each(min(self._at_once, len(references) - start), compute)
+        AdaptiveBatches(self.notes).each_of(len(references), self._at_once, compute)
         return np.concatenate(parts)
 
     def _scores(self, neuron: int, inputs: torch.Tensor, kept: dict[str, np.ndarray] | None) -> np.ndarray:
         import torch
 
-        from pure_cli.core.circuits import Firing, activations
-        from pure_cli.core.editing import channels_replaced
+        from pure_cli.core.editing import firing_without
 
-        module = module_of(self.layer)
-        bound, neurons = self.network.bounds[module], self.network.neurons(self.layer)
+        module, neurons = module_of(self.layer), self.network.neurons(self.layer)
         gone = {name: torch.from_numpy(~own).to(inputs.device).expand(len(inputs), -1)
                 for name, own in (kept or {}).items()}  # fmt: skip
 
-        def read(_: str, end: torch.Tensor) -> torch.Tensor:
-            return Firing.of(end, neurons, bound).scores()[0][:, neuron].clone()
+        def read(firing: Firing) -> torch.Tensor:
+            return firing.scores()[0][:, neuron]
 
-        with torch.no_grad(), channels_replaced(self.network.model, inputs, gone, self.means):
-            found = activations(self.network.model, inputs, [module], read, {module: bound} if bound else None)
-        return found[module].float().clamp(min=0).cpu().numpy()
+        found = firing_without(
+            self.network.model, inputs, module, read, gone, self.means, neurons, self.network.bounds[module]
+        )
+        scores: np.ndarray = found.clamp(min=0).cpu().numpy()
+        return scores
 
     @cached_property
     def _at_once(self) -> int:

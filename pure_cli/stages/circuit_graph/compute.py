@@ -105,11 +105,11 @@ def find_tasks(sources: Sources, settings: RenderSettings, folder: Path) -> list
         choose_neurons(str(neuron), clustering.neuron, count, layer, "virtual neurons", "pure cluster")
         need_layers([layer], sources.attributed, "attribute")
         attributed = sources.attributed[layer]
-        first, how = (source.lower_layers or attributed.lower_layers)[0], attributed.provenance.settings
+        first = (source.lower_layers or attributed.lower_layers)[0]
         file = folder / layer / f"neuron-{neuron:04d}.json"
         provenance = _provenance(sources, layer, neuron, clustering, first, settings)
         task = CircuitTask(
-            layer, neuron, numbers, clustering, first, how["rule"], how.get("position") == "max", provenance, file
+            layer, neuron, numbers, clustering, first, attributed.rule, attributed.at_maximum, provenance, file
         )
         virtual_of(neuron, numbers, task.count, layer)
         if not task.count:

@@ -9,12 +9,13 @@ import numpy as np
 
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import Kind
+from pure_cli.core.neurons import NO_PART
+from pure_cli.core.selection import evenly_spread
 from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import values_at
 from pure_cli.errors import PureError, unknown
 from pure_cli.stages.evaluation.study import Study, Table
 from pure_cli.stages.references.scores import why_no_outputs
-from pure_cli.stages.relevances.image_features import ImageFeatures
 from pure_cli.stages.runtime.images import first_image, images_at_once, read_images
 from pure_cli.stages.runtime.network import Network, workers_of
 from pure_cli.words import counted
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from pure_cli.stages.virtual_module import CircuitReader
 
 IMAGES = 100  # of each class, spread over the data set
-NONE = "none"  # in place of the number of a virtual neuron
 LEAST = 0.005  # of a margin, that is told
 SHARE = 4  # of memory
 
@@ -50,18 +50,21 @@ def tables(study: Study, listing: Listing, network: Network, outputs: int) -> li
         raise PureError(f"--between needs images whose labels are the model's outputs: {why}.")
     names = list(listing.names) or [str(i) for i in range(outputs)]
     pair = _pair(str(study.how.between), names)
-    image = np.concatenate([_spread(readable[labels == one]) for one in pair])
+    image = np.concatenate([evenly_spread(readable[labels == one], IMAGES) for one in pair])
     is_first = values_at(listing.labels, image) == pair[0]
     if not is_first.any() or is_first.all():
         raise PureError(f"--between needs images of both classes, {names[pair[0]]} and {names[pair[1]]}.")
     network.bound_of(study.layer, first_image(listing, network))
+    from pure_cli.stages.virtual_module import CircuitReader
+
     found = []
     for features in study.features:
         if Kind.of(features).is_embedding:
             study.notes.append(f"{features} embeddings say nothing of other images, and are left out of --between.")
             continue
         for k in study.ks:
-            effects = _effects(study, listing, _reader(study, network, features, k), image, is_first, pair)
+            reader = CircuitReader.of(study.sources, study.source(features), study.clustering(features, k), network)
+            effects = _effects(study, listing, reader, image, is_first, pair)
             found.append(_table(study, effects, is_first, [names[one] for one in pair], features, k))
     return found
 
@@ -82,21 +85,6 @@ def _pair(text: str, names: list[str]) -> list[int]:
     if len(set(pair)) != 2:
         raise PureError(f"--between takes two classes, as in --between {names[0]},{names[-1]}.")
     return pair
-
-
-def _spread(index: np.ndarray) -> np.ndarray:
-    chosen = np.linspace(0, len(index) - 1, min(IMAGES, len(index))).round().astype(int)
-    return np.array(index[np.unique(chosen)] if len(index) else index, np.int64)
-
-
-def _reader(study: Study, network: Network, features: str, k: int) -> CircuitReader:
-    from pure_cli.stages.virtual_module import CircuitReader
-
-    source, how = study.source(features), study.sources.attributed[study.layer].provenance.settings
-    image_features = ImageFeatures({features: source.lower_layers}, how.get("position") == "max")
-    return CircuitReader(
-        study.layer, source, study.clustering(features, k), network, how["rule"], image_features, source
-    )
 
 
 def _effects(
@@ -159,7 +147,7 @@ def _table(
         active = [int((lost[of] != 0).sum()) for of in (is_first, ~is_first)]
         row = dict(zip(columns, means, strict=True))
         row |= dict(zip([f"images of {name}" for name in names], active, strict=True))
-        part = f"{neuron} {NONE}" if (neuron, virtual + 1) not in effects else f"{neuron}.{virtual + 1}"
+        part = f"{neuron} {NO_PART}" if (neuron, virtual + 1) not in effects else f"{neuron}.{virtual + 1}"
         rows.append({"virtual neuron": f"{study.layer}/{part}", **row})
     rows.sort(key=lambda row: -max(abs(row[column]) for column in columns))
     idle = sum(max(abs(row[column]) for column in columns) < LEAST for row in rows)

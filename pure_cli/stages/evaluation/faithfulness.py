@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from pure_cli.core.directions import module_of
 from pure_cli.core.metrics.causal import weighted_drop
 from pure_cli.core.metrics.correlation import pearson
 from pure_cli.core.metrics.statistics import mean_and_error, paired_difference
+from pure_cli.core.selection import evenly_spread
 from pure_cli.errors import PureError
 from pure_cli.registry import RULES
 from pure_cli.stages.evaluation.metric import Metric
@@ -109,10 +108,9 @@ def _mean(values: np.ndarray) -> float:
 def _cases(study: Study, surgery: Surgery) -> _Cases:
     """References spread over the range of activation, of neurons spread over the study's."""
     excites, row, image = study.excites(), [], []
-    chosen = np.unique(np.linspace(0, len(study.neurons) - 1, min(NEURONS, len(study.neurons))).round().astype(int))
+    chosen = evenly_spread(np.arange(len(study.neurons)), NEURONS)
     for place in chosen.tolist():
-        slots = np.flatnonzero(excites[place])
-        slots = slots[np.unique(np.linspace(0, len(slots) - 1, min(REFERENCES, len(slots))).round().astype(int))]
+        slots = evenly_spread(np.flatnonzero(excites[place]), REFERENCES)
         image += surgery.references(int(study.neurons[place]))[slots].tolist()
         row += [place] * len(slots)
     rows = np.array(row, np.int64)
@@ -130,7 +128,7 @@ def _effects(surgery: Surgery, neuron: int, image: int) -> np.ndarray:
     width = sum(surgery.widths)
     whole = surgery.read([image], fired)[0]
     after = surgery.read([image] * width, fired, np.eye(width, dtype=bool))
-    if surgery.at_maximum:
+    if surgery.attributed.at_maximum:
         where = int(whole.argmax())
         whole, after = whole[where : where + 1], after[:, where : where + 1]
     return weighted_drop(whole, after)
@@ -149,9 +147,9 @@ def _rules(surgery: Surgery) -> tuple[list[str], list[str]]:
         with suppress(PureError):
             if RULES[rule].hooks:
                 check_rules(plain.model, layers, module)
-            if rule == surgery.rule or missing_canonizer(rule, plain.model, image, module) is None:
+            if rule == surgery.attributed.rule or missing_canonizer(rule, plain.model, image, module) is None:
                 fit.append(rule)
-    fit.sort(key=lambda rule: rule != surgery.rule)
+    fit.sort(key=lambda rule: rule != surgery.attributed.rule)
     return fit, [rule for rule in RULES if rule not in fit]
 
 
@@ -184,21 +182,15 @@ def _relevances(surgery: Surgery, network: Network, rule: str, cases: _Cases) ->
         )  # fmt: skip
         which = torch.from_numpy(cases.neuron[begin:end]).to(network.device)
         where = None
-        if surgery.at_maximum:
-            where = circuits.firing[torch.arange(len(which), device=which.device), which].argmax(dim=-1)
+        if surgery.attributed.at_maximum:
+            where = circuits.maxima(which)
         relevance = circuits.summed(which, last=True, positions=where)
         parts.append((_joined(relevance, surgery.lower_layers), _joined(circuits.lower_mean(), surgery.lower_layers)))
 
     with in_force(rule, network.model):
-        for start in range(0, len(cases.image), size):
-            count = min(size, len(cases.image) - start)
-            adaptive_batches.each(count, partial(_shifted, compute, start))
+        adaptive_batches.each_of(len(cases.image), size, compute)
     relevances, activations = zip(*parts, strict=True)
     return np.concatenate(relevances), np.concatenate(activations)
-
-
-def _shifted(compute: Callable[[int, int], None], start: int, begin: int, end: int) -> None:
-    compute(start + begin, start + end)
 
 
 def _joined(values: dict[str, torch.Tensor], layers: list[str]) -> np.ndarray:

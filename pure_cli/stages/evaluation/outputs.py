@@ -11,6 +11,7 @@ import numpy as np
 from pure_cli.core.directions import AT, module_of
 from pure_cli.core.metrics.correlation import pearson
 from pure_cli.core.metrics.statistics import mean_and_error
+from pure_cli.core.selection import evenly_spread
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.stages.evaluation import deciding
@@ -96,7 +97,7 @@ def compute(study: Study) -> Result:
 def _effects(study: Study, network: Network, listing: Listing, neuron: int, slots: np.ndarray) -> _Effects:
     from pure_cli.core.output_effects import output_effects
 
-    slots = slots[np.unique(np.linspace(0, len(slots) - 1, min(REFERENCES, len(slots))).round().astype(int))]
+    slots = evenly_spread(slots, REFERENCES)
     image = study.sources.collected.layers[study.layer].top.image[neuron, slots]
     size, layer = images_at_once(listing, network, study.how.batch_size, SHARE), module_of(study.layer)
     adaptive_batches, parts = AdaptiveBatches(study.notes), list[tuple[np.ndarray, ...]]()

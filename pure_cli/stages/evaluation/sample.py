@@ -102,9 +102,9 @@ def _open_sampler(study: Study, listing: Listing) -> _Sampler:
     judge = open_judge(study.sources, study.layer, study.judge, network)
     kinds = [kind for kind in study.features if not Kind.of(kind).is_embedding]
     lower_layers = {kind: study.source(kind).lower_layers for kind in kinds}
-    settings = study.sources.attributed[study.layer].provenance.settings
-    features = ImageFeatures(lower_layers, settings.get("position") == "max")
-    if features.by_relevance and settings["rule"] != GRADIENT_X_INPUT:
+    attributed = study.sources.attributed[study.layer]
+    features = ImageFeatures(lower_layers, attributed.at_maximum)
+    if features.by_relevance and attributed.rule != GRADIENT_X_INPUT:
         raise PureError(f"--sample needs relevances by {GRADIENT_X_INPUT}. Leave it out, or attribute by that rule.")
     study.notes.extend(require_sound(network, listing, [study.layer, *features.every_lower_layer]))
     return _Sampler(study, network, judge, features)

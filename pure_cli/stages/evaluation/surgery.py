@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pure_cli.artifacts import read_activations
+from pure_cli.artifacts import AttributedLayer, read_activations
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import PURE, Kind
 from pure_cli.core.references import NO_IMAGE
@@ -66,14 +65,9 @@ class Surgery:
         return self.source.lower_layers
 
     @property
-    def rule(self) -> str:
-        """By which the relevances were computed."""
-        return str(self.sources.attributed[self.layer].provenance.settings["rule"])
-
-    @property
-    def at_maximum(self) -> bool:
-        """Relevances are those of the neuron's activation at its maximum alone."""
-        return self.sources.attributed[self.layer].provenance.settings.get("position") == "max"
+    def attributed(self) -> AttributedLayer:
+        """How the relevances were computed."""
+        return self.sources.attributed[self.layer]
 
     def how_in_words(self) -> str:
         """What becomes of channels that are cut out."""
@@ -85,7 +79,7 @@ class Surgery:
         return found
 
     @cached_property
-    def _means(self) -> dict[str, torch.Tensor]:
+    def _means(self) -> Mapping[str, torch.Tensor]:
         """By lower layer, (D,)."""
         import torch
 
@@ -123,19 +117,14 @@ class Surgery:
         """
         import torch
 
-        size = images_at_once(self.listing, self.network, self.how.batch_size)
-        adaptive_batches, parts = AdaptiveBatches(self.notes), list[np.ndarray]()
-        for start in range(0, len(image), size):
-            own = image[start : start + size]
-            pixels = self.images(own)
+        size, parts = images_at_once(self.listing, self.network, self.how.batch_size), list[np.ndarray]()
 
-            def compute(
-                begin: int, end: int, start: int = start, own: Sequence[int] = own, pixels: torch.Tensor = pixels
-            ) -> None:
-                cut = None if masks is None else torch.from_numpy(masks[start + begin : start + end])
-                parts.append(self._read(own[begin:end], self.network.inputs(pixels[begin:end]), what, cut))
+        def compute(begin: int, end: int) -> None:
+            own = image[begin:end]
+            cut = None if masks is None else torch.from_numpy(masks[begin:end])
+            parts.append(self._read(own, self.network.inputs(self.images(own)), what, cut))
 
-            adaptive_batches.each(len(own), compute)
+        AdaptiveBatches(self.notes).each_of(len(image), size, compute)
         return np.concatenate(parts)
 
     def _read(
@@ -147,25 +136,18 @@ class Surgery:
     ) -> np.ndarray:
         import torch
 
-        from pure_cli.core.circuits import Firing, activations
-        from pure_cli.core.editing import channels_replaced
+        from pure_cli.core.editing import firing_without
 
-        layer, model = self.layer, self.network.model
-        module, neurons = module_of(layer), self.network.neurons(layer)
-        bound = self.network.bounds[module]
-
-        def read(_: str, end: torch.Tensor) -> torch.Tensor:
-            return what(Firing.of(end, neurons, bound)).float().clone()
-
-        with torch.no_grad():
-            cut: AbstractContextManager[None] = nullcontext()
-            if masks is not None:
-                parts = torch.split(masks.to(inputs.device), self.widths, dim=1)
-                which = dict(zip(self.lower_layers, parts, strict=True))
-                cut = channels_replaced(model, inputs, which, self._instead(image))
-            with cut:
-                found = activations(model, inputs, [module], read, {module: bound} if bound else None)
-        values: np.ndarray = found[module].cpu().numpy()
+        which: Mapping[str, torch.Tensor] = {}
+        instead: Mapping[str, torch.Tensor] = {}
+        if masks is not None:
+            parts = torch.split(masks.to(inputs.device), self.widths, dim=1)
+            which, instead = dict(zip(self.lower_layers, parts, strict=True)), self._instead(image)
+        module, neurons = module_of(self.layer), self.network.neurons(self.layer)
+        found = firing_without(
+            self.network.model, inputs, module, what, which, instead, neurons, self.network.bounds[module]
+        )
+        values: np.ndarray = found.cpu().numpy()
         return values
 
     def _instead(self, image: Sequence[int]) -> Mapping[str, torch.Tensor]:

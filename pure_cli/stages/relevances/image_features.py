@@ -65,7 +65,6 @@ class ImageFeatures:
         which : (m,) int64, the neurons
         last : no other neurons follow
         """
-        import torch
 
         from pure_cli.core.circuits import normalised_arrays
 
@@ -73,7 +72,7 @@ class ImageFeatures:
             return {}
         where = None
         if self.at_maximum:
-            where = circuits.firing[torch.arange(len(which), device=which.device), which].argmax(dim=-1)
+            where = circuits.maxima(which)
         summed = circuits.summed(which, last=last, positions=where)
         parts = {name: normalised_arrays(values) for name, values in summed.items()}
         return {

@@ -52,6 +52,20 @@ class AdaptiveBatches:
             else:
                 self._halve(stop - start, thing)
 
+    def each_of(self, count: int, size: int, compute: Callable[[int, int], None]) -> None:
+        """The same for images that lie side by side, `size` at once at most.
+
+        Parameters
+        ----------
+        compute : gets start and stop among all `count`
+        """
+        for first in range(0, count, size):
+
+            def of_all(start: int, stop: int, first: int = first) -> None:
+                compute(first + start, first + stop)
+
+            self.each(min(size, count - first), of_all)
+
     @staticmethod
     def _fits(compute: Callable[[int, int], None], start: int, stop: int) -> bool:
         try:
