@@ -33,7 +33,7 @@ def same_setting(study: Study) -> bool:
         and "score" not in collected.layers[study.layer].provenance.settings
         and study.layer == paper["layer"]
         and attributed.lower_layers[0] == paper["lower_layer"]
-        and attributed.rule == GRADIENT_X_INPUT
+        and attributed.provenance.settings["rule"] == GRADIENT_X_INPUT
         and "position" not in attributed.provenance.settings
     )
 
