@@ -144,10 +144,11 @@ def stall(name: str) -> None:
 
 
 def checkpoint_often(then: Callable[[], None] | None = None) -> None:
-    """Let collect keep checkpoints so often that a test need not wait for one."""
+    """Let collect keep checkpoints so often that a test need not wait for one, and other stages after every batch."""
+    from pure_cli import scratch
     from pure_cli.stages.references import dataset_pass
 
-    dataset_pass.CHECKPOINT_SECONDS = 0.25
+    dataset_pass.CHECKPOINT_SECONDS, scratch.SYNC_SECONDS = 0.25, 0.0
     if then is not None:
         then()
 

@@ -531,6 +531,36 @@ def test_scratch_keeps_what_was_finished(tmp_path):
     assert again.rows("b", 2, 2).shape == (0, 2)
 
 
+def test_scratch_steps_are_kept_every_few_seconds_and_at_the_end(tmp_path, monkeypatch):
+    def kept():
+        journal = tmp_path / "work" / "done"
+        return journal.stat().st_size if journal.exists() else 0
+
+    scratch = Scratch(tmp_path / "work", "one", ARRAYS)
+    for row in range(3):
+        scratch.write("b", np.array([row]), np.array([[row, row]]))
+        scratch.finish_step()
+    assert (scratch.done, kept()) == (3, 0)
+    assert scratch.rows("b", 0, 3)[:, 0].tolist() == [0, 1, 2]
+    monkeypatch.setattr("pure_cli.scratch.SYNC_SECONDS", 0)
+    scratch.finish_step()
+    assert (scratch.done, kept()) == (4, 4)
+    monkeypatch.undo()
+    scratch.finish_step()
+    scratch.close()
+    assert kept() == 5
+
+
+def test_scattered_rows_of_scratch_are_those_written(tmp_path):
+    scratch = Scratch(tmp_path / "work", "one", {"a": ((50, 3), "float32")})
+    rows = np.random.default_rng(0).permutation(50)[:40]
+    scratch.write("a", rows, np.arange(120).reshape(40, 3))
+    whole = np.zeros((50, 3))
+    whole[rows] = np.arange(120).reshape(40, 3)
+    for asked in (np.arange(50), rows, np.array([3]), np.array([7, 7, 8, 2]), np.zeros(0, int)):
+        np.testing.assert_array_equal(scratch.rows_at("a", asked), whole[asked])
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -212,8 +212,7 @@ def _circuits(
     how = {"batch_size": at_once, "step": "circuits"}
     work = Work("assign", task.provenance, how, task.missing.tolist())
     shape, width = (len(task.missing), plan.references), task.most + 1
-    pairs = shape[0] * shape[1]
-    arrays = {SHARE: ((pairs, width), "float32"), HARD: ((pairs, 1), "int16")}
+    arrays = {SHARE: ((plan.pairs, width), "float32"), HARD: ((plan.pairs, 1), "int16")}
     adaptive_batches, ruled = AdaptiveBatches(notes), in_force(reader.rule, network.model)
     with PairWork(task.source.store, work, plan, arrays, at_once, task.settings.force) as done, ruled:
         finished = done.pairs_done
@@ -222,14 +221,16 @@ def _circuits(
 
             def compute(begin: int, end: int, start: int = start, images: torch.Tensor = images) -> None:
                 with named_images(task.listing, plan.images[start + begin : start + end]):
-                    for rows, shares, hard in reader.read(images[begin:end], start + begin):
-                        done.write(SHARE, rows, shares)
-                        done.write(HARD, rows, hard[:, None])
+                    for pairs, shares, hard in reader.read(images[begin:end], start + begin):
+                        done.write(SHARE, pairs, shares)
+                        done.write(HARD, pairs, hard[:, None])
 
             adaptive_batches.each(stop - start, compute)
             finished += plan.pairs_of(start, stop)
             progress(finished, plan.pairs)
-        found = done.rows(SHARE, 0, pairs).reshape(*shape, width), done.rows(HARD, 0, pairs).reshape(shape)
+        found = np.zeros((*shape, width), np.float32), np.zeros(shape, np.int16)
+        for row in range(shape[0]):
+            found[0][row], found[1][row] = done.of_neuron(SHARE, row), done.of_neuron(HARD, row)[:, 0]
         done.finished()
     return found
 
@@ -260,8 +261,8 @@ class _Reader:
     assigners: list[Assigner | None]
 
     def read(self, images: torch.Tensor, start: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """For images (B, 3, H, W) uint8, the first of which is number `start` of the plan: rows of pairs, shares, and
-        the nearest virtual neurons."""
+        """For images (B, 3, H, W) uint8, the first of which is number `start` of the plan: pairs, shares, and the
+        nearest virtual neurons."""
         import torch
 
         from pure_cli.models.rules import circuits_for
@@ -279,7 +280,7 @@ class _Reader:
             which = torch.from_numpy(task.missing[rows]).to(network.device)
             found = {**activations, **self.features.relevances(circuits, which, last=pairs is rounds[-1])}
             points = found[task.source.features][: len(pairs)]
-            yield self.plan.row(pairs), *self._belonging(rows, points)
+            yield pairs, *self._belonging(rows, points)
 
     def _belonging(self, rows: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         shares = np.zeros((len(rows), self.task.most + 1), np.float32)

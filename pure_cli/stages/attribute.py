@@ -212,10 +212,10 @@ def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]
 def _found_relevances(task: AttributionTask, work: PairWork) -> NewRelevances:
     """What was computed of the neurons of the job, neuron by neuron, and of the images."""
     job, plan = task.job, task.plan
-    n, place_in_work = plan.references, np.searchsorted(task.neurons, job.neurons)
+    place_in_work = np.searchsorted(task.neurons, job.neurons)
 
     def rows_of(name: str) -> Callable[[int], np.ndarray]:
-        return lambda place: work.rows(name, place_in_work[place] * n, (place_in_work[place] + 1) * n)
+        return lambda place: work.of_neuron(name, int(place_in_work[place]))
 
     def norms_of(name: str) -> Callable[[int], np.ndarray]:
         read = rows_of(f"{name}-norm")

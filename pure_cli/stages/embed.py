@@ -226,7 +226,7 @@ def _run(task: _EmbeddingTask, sources: Sources, network: Network, settings: Emb
     job, plan = task.job, task.plan
     listing, shape = sources.listing([job.layer]), (plan.references, task.embedder.width)
     begun = Work("embed", job.provenance, {"batch_size": task.batch_size}, job.neurons.tolist())
-    arrays = {EMBEDDING: ((len(job.neurons) * plan.references, task.embedder.width), "float32")}
+    arrays = {EMBEDDING: ((plan.pairs, task.embedder.width), "float32")}
     with PairWork(sources.store, begun, plan, arrays, max(1, task.batch_size // 2), settings.force) as work:
         yield work.pairs_done
         for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
@@ -238,7 +238,7 @@ def _run(task: _EmbeddingTask, sources: Sources, network: Network, settings: Emb
             yield plan.pairs_of(start, stop)
 
         def row(place: int) -> np.ndarray:
-            return work.rows(EMBEDDING, place * plan.references, (place + 1) * plan.references)
+            return work.of_neuron(EMBEDDING, place)
 
         new = NewRows(job.neurons, row, shape, "float32", job.provenance, job.chosen.recipe)
         add_rows(sources.store, "embed", job.layer, job.chosen.kind, EMBEDDING, new, settings.force)
@@ -249,7 +249,7 @@ def _write_whole_images(task: _EmbeddingTask, work: PairWork, start: int, stop: 
     """Embed the images ``start:stop`` of the plan, each once for all neurons that refer to it."""
     plan = task.plan
     vectors = task.vectors(list(pixels))
-    work.write(EMBEDDING, plan.row(plan.pairs_in(start, stop)), np.repeat(vectors, plan.counts[start:stop], axis=0))
+    work.write(EMBEDDING, plan.pairs_in(start, stop), np.repeat(vectors, plan.counts[start:stop], axis=0))
 
 
 def _write_crops(
@@ -264,4 +264,4 @@ def _write_crops(
         for pair, image in zip(chosen, image_of_pair[begin : begin + task.batch_size], strict=True):
             top, bottom, left, right = boxes[plan.neuron_row[pair], plan.slot[pair]]
             crops.append(pixels[image, top:bottom, left:right])
-        work.write(EMBEDDING, plan.row(chosen), task.vectors(crops))
+        work.write(EMBEDDING, chosen, task.vectors(crops))

@@ -109,7 +109,7 @@ def test_progress_shows_where_a_killed_collect_goes_on(lab, undisturbed):
 def test_attribute_killed_twice_goes_on_batch_by_batch(collected, undisturbed):
     lab, behind = collected, 0
     for target in (5, 12):
-        process = lab.start("attribute", seconds=SECONDS)
+        process = lab.start("attribute", seconds=SECONDS, first=checkpoint_often)
         lab.kill(process, lambda: lab.steps("attribute") >= target)  # noqa: B023 (called at once)
         assert not (lab.workspace / "attribute.h5").exists()
         assert lab.batches - 1 <= lab.steps("attribute") - behind <= lab.batches
@@ -130,7 +130,7 @@ def test_progress_shows_where_a_killed_attribute_goes_on(collected):
     from pure_cli import Workspace
 
     lab = collected
-    process = lab.start("attribute", seconds=SECONDS)
+    process = lab.start("attribute", seconds=SECONDS, first=checkpoint_often)
     lab.kill(process, lambda: lab.steps("attribute") >= 6)
     seen = []
     Workspace(lab.workspace).attribute(progress=lambda done, total: seen.append((done, total)), batch_size=2, workers=0)
@@ -163,7 +163,7 @@ def test_other_neurons_in_between_do_not_cost_what_a_killed_attribute_had_done(c
     lab, mine = collected, "4-11"
     twin = Lab(tmp_path / "twin", lab.images)
     shutil.copytree(lab.workspace, twin.workspace)
-    process = lab.start("attribute", "--neurons", mine, seconds=SECONDS)
+    process = lab.start("attribute", "--neurons", mine, seconds=SECONDS, first=checkpoint_often)
     lab.kill(process, lambda: lab.steps("attribute") >= 8)
     behind = lab.steps("attribute")
     lab.run("attribute", "--neurons", others)
@@ -203,7 +203,7 @@ def row_bytes_of(found, neurons):
 def test_what_was_begun_of_other_images_is_dropped(tmp_path):
     lab = Lab(tmp_path, make_images(tmp_path / "images", 20))
     lab.run("collect")
-    process = lab.start("attribute", seconds=SECONDS)
+    process = lab.start("attribute", seconds=SECONDS, first=checkpoint_often)
     lab.kill(process, lambda: lab.steps("attribute") >= 2)
     Image.new("RGB", (32, 32)).save(lab.images / "class0" / "another.png")
     lab.run("collect")
@@ -213,7 +213,7 @@ def test_what_was_begun_of_other_images_is_dropped(tmp_path):
 
 def test_attribute_that_is_asked_to_stop_says_so_and_goes_on_later(collected, undisturbed):
     lab = collected
-    process = lab.start("attribute", seconds=SECONDS)
+    process = lab.start("attribute", seconds=SECONDS, first=checkpoint_often)
     wait_until(lambda: lab.steps("attribute") >= 5 or process.poll() is not None)
     process.send(signal.SIGTERM)
     ended = process.end()

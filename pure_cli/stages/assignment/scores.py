@@ -51,7 +51,7 @@ def scores_of_all(
     count = len(listing.index)
     scratch = Scratch(sources.store.partial(work.name), work.text, {SCORE: ((count, len(neurons)), "float32")})
     damaged = []
-    try:
+    with scratch:
         loaded = batches(listing, listing.index, network.preprocessing, size, workers_of(how), scratch.done)
         progress(scratch.done * size, count)
         for chunk, batch in enumerate(loaded, scratch.done):
@@ -64,8 +64,6 @@ def scores_of_all(
             scratch.finish_step()
             progress(stop, count)
         found = scratch.rows(SCORE, 0, count)
-    finally:
-        scratch.close()
     notes += damage_notes(damaged)
     return found
 

@@ -78,7 +78,7 @@ def compute_boxes(
     provenance = _provenance(sources, job.layer, job.crop)
     size = images_at_once(listing, network, settings.batch_size, HEATMAPS_SHARE if job.crop == "crp" else 1)
     begun = Work("crops", provenance, {"batch_size": size}, job.neurons.tolist())
-    arrays = {BOX: ((len(job.neurons) * plan.references, 4), "int16")}
+    arrays = {BOX: ((plan.pairs, 4), "int16")}
     work = PairWork(sources.store, begun, plan, arrays, size, settings.force)
     adaptive_batches = AdaptiveBatches(notes)
     notes += require_sound(network, listing, [job.layer])
@@ -93,7 +93,7 @@ def compute_boxes(
                 for pairs in rounds:
                     channels = job.neurons[plan.neuron_row[pairs]]
                     positions = top.position[channels, plan.slot[pairs]]
-                    _write_boxes(work, plan.row(pairs), heatmaps.maps(channels, positions, last=pairs is rounds[-1]))
+                    _write_boxes(work, pairs, heatmaps.maps(channels, positions, last=pairs is rounds[-1]))
 
             adaptive_batches.each(stop - start, compute)
             yield plan.pairs_of(start, stop)
@@ -102,11 +102,11 @@ def compute_boxes(
         work.finished()
 
 
-def _write_boxes(work: PairWork, rows: np.ndarray, heatmaps: "torch.Tensor") -> None:
-    """The box in each of some heatmaps (m, H, W), each into its row."""
+def _write_boxes(work: PairWork, pairs: np.ndarray, heatmaps: "torch.Tensor") -> None:
+    """The box in each of some heatmaps (m, H, W)."""
     from pure_cli.core.crops import blurred, box, seen
 
-    work.write(BOX, rows, np.array([box(one) for one in seen(blurred(heatmaps))]))
+    work.write(BOX, pairs, np.array([box(one) for one in seen(blurred(heatmaps))]))
 
 
 def _found_boxes(work: PairWork, neurons: np.ndarray, there: np.ndarray, provenance: Provenance) -> NewRows:
@@ -119,7 +119,7 @@ def _found_boxes(work: PairWork, neurons: np.ndarray, there: np.ndarray, provena
     n = there.shape[1]
 
     def row(place: int) -> np.ndarray:
-        return np.where(there[place][:, None], work.rows(BOX, place * n, (place + 1) * n), -1)
+        return np.where(there[place][:, None], work.of_neuron(BOX, place), -1)
 
     return NewRows(neurons, row, (n, 4), "int16", provenance)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,24 +109,40 @@ def pass_over_images(
         arrays[MAP] = ((len(listing), int(np.prod(kept))), "float32")
     scratch = Scratch(folder, f"{key} {size} {network.device.type} {is_kept}", arrays)
     progress(min(scratch.done * size, len(listing)))
-    adaptive_batches = AdaptiveBatches()
-    for batch in batches(listing, listing.index, network.preprocessing, size, workers_of(how), scratch.done):
-
-        def compute(begin: int, end: int, batch: Batch = batch) -> None:
-            rows = np.searchsorted(listing.index, batch.index[begin:end])
-            with named_images(listing, batch.index[begin:end]):
-                for name, values in _seen(ready, batch.images[begin:end], modules, is_kept).items():
-                    scratch.write(name, rows, values)
-            scratch.write(READ, rows, np.ones((len(rows), 1), np.uint8))
-
-        adaptive_batches.each(len(batch.index), compute)
-        scratch.finish_step()
-        progress(size)
+    with ExitStack() as when_it_fails:
+        when_it_fails.enter_context(scratch)
+        loaded = batches(listing, listing.index, network.preprocessing, size, workers_of(how), scratch.done)
+        _fill(scratch, loaded, ready, listing, modules, lambda: progress(size))
+        when_it_fails.pop_all()  # what reads the maps needs it
     whole = {name: scratch.rows(name, 0, len(listing)) for name in arrays if name != MAP}
     seen = whole[READ][:, 0] > 0
     maps = KeptMaps(scratch, listing.index, kept, modules[0], module if before else None) if is_kept else None
     highest = {name: whole[_highest(i)][seen] for i, name in enumerate(modules)}
     return UnitPass(listing.index[seen], whole[MEAN][seen], highest, maps, scratch)
+
+
+def _fill(
+    scratch: Scratch,
+    loaded: Iterable[Batch],
+    ready: Network,
+    listing: Listing,
+    modules: list[str],
+    progress: Callable[[], None],
+) -> None:
+    """Write what the network gives for batches of images, each of which is a step."""
+    adaptive_batches = AdaptiveBatches()
+    for batch in loaded:
+
+        def compute(begin: int, end: int, batch: Batch = batch) -> None:
+            rows = np.searchsorted(listing.index, batch.index[begin:end])
+            with named_images(listing, batch.index[begin:end]):
+                for name, values in _seen(ready, batch.images[begin:end], modules, MAP in scratch.arrays).items():
+                    scratch.write(name, rows, values)
+            scratch.write(READ, rows, np.ones((len(rows), 1), np.uint8))
+
+        adaptive_batches.each(len(batch.index), compute)
+        scratch.finish_step()
+        progress()
 
 
 def _highest(place: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from pure_cli.core.circuits import Circuits
+
+MOST_HELD = 1 << 26  # bytes of relevances that wait on the device to be copied together
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class AttributionTask:
     @property
     def arrays(self) -> dict[str, tuple[tuple[int, int], str]]:
         """Name to shape and type of all that is computed: of the pairs, and of the images."""
-        pairs, images = len(self.work.neurons) * self.plan.references, len(self.plan.images)
+        pairs, images = self.plan.pairs, len(self.plan.images)
         found = dict.fromkeys(("max", "mean"), ((images, self.layer_channels), "float32"))
         for lower, name in self.names.items():
             found[name] = ((pairs, self.channels[lower]), "float32")
@@ -112,59 +115,86 @@ def write_batch(task: AttributionTask, work: PairWork, bounds: tuple[int, int], 
         network.neurons(layer),
         network.bounds[task.module],
     )
-    _require_same_scores(task, circuits, bounds)
+    held: list[tuple[np.ndarray, dict[str, torch.Tensor]]] = []
+    for pairs, found in _relevances(task, circuits, bounds):
+        held.append((pairs, found))
+        if sum(tensor.nbytes for _, tensors in held for tensor in tensors.values()) > MOST_HELD:
+            _write_relevances(task, work, held)
+            held = []
+    _write_relevances(task, work, held)
     _write_activations(task, work, circuits, bounds)
-    rounds = list(task.plan.rounds(*bounds))
-    for pairs in rounds:
-        _write_relevances(task, work, circuits, pairs, last=pairs is rounds[-1])
 
 
-def _require_same_scores(task: AttributionTask, circuits: Circuits, bounds: tuple[int, int]) -> None:
-    """Make sure that neurons score on these images as they did when the references were collected."""
-    plan, (start, stop) = task.plan, bounds
-    pairs = plan.pairs_in(start, stop)
-    row_of_image = np.repeat(np.arange(stop - start), plan.counts[start:stop])
-    neurons = task.neurons[plan.neuron_row[pairs]]
-    again = scores_again(circuits, task.source.provenance.settings.get("score", {}))
-    seen = (row_of_image, neurons, plan.slot[pairs])
-    require_same_scores(task.collected, task.job.layer, again, seen, task.settings.precision)
+def _relevances(
+    task: AttributionTask, circuits: Circuits, bounds: tuple[int, int]
+) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
+    """The pairs (m,) of each round, and what the arrays of relevances get of them: (m, D) and norms (m, 1)."""
+    import torch
+
+    from pure_cli.core.circuits import l1_normalised
+
+    plan, device = task.plan, task.network.device
+    rounds = list(plan.rounds(*bounds))
+    pairs = np.concatenate(rounds) if rounds else np.zeros(0, np.int64)
+    neurons, slots = task.neurons[plan.neuron_row[pairs]], plan.slot[pairs]
+    which, at = torch.from_numpy(neurons).to(device), None
+    if task.settings.position == "max":
+        at = torch.from_numpy(task.source.top.position[neurons, slots].astype(np.int64)).to(device)
+    begin = 0
+    for turn in rounds:
+        own = slice(begin, begin + len(turn))
+        begin = own.stop
+        found: dict[str, torch.Tensor] = {}
+        positions = None if at is None else at[own]
+        for lower, values in circuits.summed(which[own], last=turn is rounds[-1], positions=positions).items():
+            relevance, norm = l1_normalised(values)
+            found |= {task.names[lower]: relevance, f"{task.names[lower]}-norm": norm[:, None]}
+        yield turn, found
+
+
+def _write_relevances(
+    task: AttributionTask, work: PairWork, held: list[tuple[np.ndarray, dict[str, torch.Tensor]]]
+) -> None:
+    """Write the relevances of some rounds of pairs."""
+    import torch
+
+    from pure_cli.core.transfer import on_host
+
+    if not held:
+        return
+    pairs, names = np.concatenate([pairs for pairs, _ in held]), list(held[0][1])
+    arrays = dict(zip(names, on_host([torch.cat([found[name] for _, found in held]) for name in names]), strict=True))
+    for lower, name in task.names.items():
+        if not np.isfinite(arrays[f"{name}-norm"]).all():
+            raise _not_finite(task.job.layer, lower, task.settings.precision)
+    order = np.argsort(pairs)
+    for name, values in arrays.items():
+        work.write(name, pairs[order], values[order])
 
 
 def _write_activations(task: AttributionTask, work: PairWork, circuits: Circuits, bounds: tuple[int, int]) -> None:
-    """Write how the layer and its lower layers fire on the images."""
+    """Write how the layer and its lower layers fire on the images, on which neurons have to score as they did when the
+    references were collected."""
     from pure_cli.core.layout import channels_first
+    from pure_cli.core.transfer import on_host
 
-    images = np.arange(*bounds)
     firing = _finite(channels_first(circuits.activation).float().clamp(min=0))
-    work.write("max", images, firing.amax(dim=-1).cpu().numpy())
-    work.write("mean", images, firing.mean(dim=-1).cpu().numpy())
-    for lower, values in circuits.lower_mean().items():
-        work.write(f"{task.names[lower]}-mean", images, _finite(values).cpu().numpy())
+    found = {"max": firing.amax(dim=-1), "mean": firing.mean(dim=-1)}
+    found |= {f"{task.names[lower]}-mean": _finite(values) for lower, values in circuits.lower_mean().items()}
+    again = scores_again(circuits, task.source.provenance.settings.get("score", {}))
+    arrays = on_host([*found.values(), *([again] if again is not None else [])])
+    if again is not None:
+        _require_same_scores(task, arrays[-1], bounds)
+    for name, values in zip(found, arrays, strict=False):
+        work.write(name, np.arange(*bounds), values)
 
 
-def _write_relevances(task: AttributionTask, work: PairWork, circuits: Circuits, pairs: np.ndarray, last: bool) -> None:
-    """Write the relevances of one round of pairs.
-
-    Parameters
-    ----------
-    last : no other round follows for these images
-    """
-    import torch
-
-    from pure_cli.core.circuits import normalised_arrays
-
-    rows, device = task.plan.row(pairs), task.network.device
-    neurons, slots = task.neurons[task.plan.neuron_row[pairs]], task.plan.slot[pairs]
-    positions = None
-    if task.settings.position == "max":
-        positions = torch.from_numpy(task.source.top.position[neurons, slots].astype(np.int64)).to(device)
-    found = circuits.summed(torch.from_numpy(neurons).to(device), last=last, positions=positions)
-    for lower, values in found.items():
-        relevance, norm = normalised_arrays(values)
-        if not np.isfinite(norm).all():
-            raise _not_finite(task.job.layer, lower, task.settings.precision)
-        work.write(task.names[lower], rows, relevance)
-        work.write(f"{task.names[lower]}-norm", rows, norm[:, None])
+def _require_same_scores(task: AttributionTask, again: np.ndarray, bounds: tuple[int, int]) -> None:
+    plan, (start, stop) = task.plan, bounds
+    pairs = plan.pairs_in(start, stop)
+    row_of_image = np.repeat(np.arange(stop - start), plan.counts[start:stop])
+    seen = (row_of_image, task.neurons[plan.neuron_row[pairs]], plan.slot[pairs])
+    require_same_scores(task.collected, task.job.layer, again, seen, task.settings.precision)
 
 
 def _finite(activations: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,20 +75,29 @@ class Plan:
         """The pairs of the images ``start:stop``, image after image."""
         return np.arange(self.offsets[start], self.offsets[start] + self.pairs_of(start, stop))
 
-    def row(self, pairs: np.ndarray) -> np.ndarray:
-        """Where pairs stand in an array seen as (N * n, ...)."""
-        return self.neuron_row[pairs] * self.references + self.slot[pairs]
+    @cached_property
+    def _by_neuron(self) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs neuron after neuron, in the order of their slots, and the neuron of each."""
+        order = np.lexsort((self.slot, self.neuron_row))
+        return order, self.neuron_row[order]
+
+    def of_neuron(self, row: int) -> np.ndarray:
+        """The pairs of one neuron, in the order of its references."""
+        order, neurons = self._by_neuron
+        return order[slice(*np.searchsorted(neurons, [row, row + 1]))]
 
 
 class PairWork(Scratch):
     """Rows of results for the pairs of a plan, filled batch by batch of images.
+
+    Rows lie in the order in which they are computed: what a batch finds is written in one piece.
 
     Parameters
     ----------
     store : the workspace, which keeps the unfinished work
     work : what is computed
     plan : the pairs, and the order of the images
-    arrays : name to (shape, dtype), as of `Scratch`
+    arrays : name to (shape, dtype), as of `Scratch`; the first axis of what belongs to pairs is that of the plan
     batch_size : images at once
     anew : start from nothing
     """
@@ -107,12 +117,6 @@ class PairWork(Scratch):
             store.drop_partial(self._name)
         super().__init__(store.partial(self._name), work.text, arrays)
 
-    def __enter__(self) -> PairWork:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     @property
     def pairs_done(self) -> int:
         """Pairs that were finished before."""
@@ -123,7 +127,7 @@ class PairWork(Scratch):
     ) -> Iterator[tuple[int, int, torch.Tensor]]:
         """The batches that are not done yet: (start, stop) in the plan's images, and the images (B, 3, H, W) uint8.
 
-        A batch counts as done when the next one is asked for.
+        A batch counts as done when the next one is asked for; after the last one all are kept.
 
         Raises
         ------
@@ -138,10 +142,21 @@ class PairWork(Scratch):
                 raise _gone(listing.place(batch.damaged[0].index), batch.damaged[0].reason)
             yield start, min(start + self._size, len(self._plan.images)), batch.images
             self.finish_step()
+        self.sync()
+
+    def of_neuron(self, name: str, row: int) -> np.ndarray:
+        """(n, width) what was found of one neuron of the plan on each of its references, zeros where there is none."""
+        pairs = self._plan.of_neuron(row)
+        found = self.rows_at(name, pairs)
+        if len(pairs) == self._plan.references:
+            return found
+        whole = np.zeros((self._plan.references, found.shape[1]), found.dtype)
+        whole[self._plan.slot[pairs]] = found
+        return whole
 
     def finished(self) -> None:
         """The results are where they belong: the unfinished work may go."""
-        self.close()
+        self.close(keep=False)
         self._store.drop_partial(self._name)
 
 

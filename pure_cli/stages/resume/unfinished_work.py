@@ -15,6 +15,8 @@ from pure_cli.provenance import Provenance
 from pure_cli.scratch import KEY
 from pure_cli.workspace import Store
 
+FORMAT = 2  # raised when rows of unfinished work come to lie in another way
+
 
 @dataclass(frozen=True)
 class Work:
@@ -35,13 +37,27 @@ class Work:
 
     @property
     def text(self) -> str:
-        own = {"stage": self.stage, **asdict(self.provenance), "how": self.how, "neurons": self.neurons}
+        own = {
+            "format": FORMAT,
+            "stage": self.stage,
+            **asdict(self.provenance),
+            "how": self.how,
+            "neurons": self.neurons,
+        }
         return json.dumps(own, sort_keys=True)
 
     @classmethod
     def of_text(cls, text: str) -> Work:
-        """The inverse of `text`."""
+        """The inverse of `text`.
+
+        Raises
+        ------
+        ValueError
+            Of another format.
+        """
         own = json.loads(text)
+        if own.pop("format", None) != FORMAT:
+            raise ValueError("rows that lie in another way")
         provenance = Provenance(own.pop("settings"), own.pop("made_from"))
         return cls(provenance=provenance, **own)
 

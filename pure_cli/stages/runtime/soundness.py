@@ -16,6 +16,8 @@ from pure_cli.stages.runtime.network import Network
 from pure_cli.waiting import waiting_for
 
 if TYPE_CHECKING:
+    import torch
+
     from pure_cli.core.circuits import Circuits
 
 TOLERANCE = {"float32": 1e-2}  # of a layer's highest score: kernels and merged norms differ by far less
@@ -23,8 +25,8 @@ FEW_BITS = 0.2  # the same in numbers of few bits
 RARE = 0.01  # of the pairs of a batch; where rounding decides between branches, single ones may differ
 
 
-def scores_again(circuits: Circuits, score: Mapping[str, Any]) -> np.ndarray | None:
-    """What collect would score now, (B, C) float32; None where the scores are of more than activations.
+def scores_again(circuits: Circuits, score: Mapping[str, Any]) -> torch.Tensor | None:
+    """What collect would score now, (B, C) float32 on the device; None where the scores are of more than activations.
 
     Parameters
     ----------
@@ -33,13 +35,13 @@ def scores_again(circuits: Circuits, score: Mapping[str, Any]) -> np.ndarray | N
     """
     if score.get("by", "activation") != "activation":
         return None
-    return circuits.scores(score.get("pool", "max")).cpu().numpy()
+    return circuits.scores(score.get("pool", "max"))
 
 
 def require_same_scores(
     collected: Collected,
     layer: str,
-    found: np.ndarray | None,
+    found: np.ndarray,
     pairs: tuple[np.ndarray, np.ndarray, np.ndarray],
     precision: str,
 ) -> None:
@@ -47,7 +49,7 @@ def require_same_scores(
 
     Parameters
     ----------
-    found : (B, C), by `scores_again`; None asks for nothing
+    found : (B, C), by `scores_again`
     pairs : (P,) rows of `found`, neurons, and their slots among the references
     precision : in which `found` was computed
 
@@ -57,7 +59,7 @@ def require_same_scores(
         They have others.
     """
     rows, neurons, slots = pairs
-    if found is None or not len(rows):
+    if not len(rows):
         return
     top = collected.layers[layer].top
     expected, now = top.value[neurons, slots], found[rows, neurons]
