@@ -4,7 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torchvision.transforms.functional import gaussian_blur
+
+from pure_cli.quick_imports import compiler_later
+
+with compiler_later():
+    from torchvision.transforms.functional import gaussian_blur
 
 BLUR_KERNEL = 5  # pixels; PURE's setting
 CROP_THRESHOLD = 0.02  # of the heatmap's maximum; PURE's setting

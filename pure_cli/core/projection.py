@@ -17,6 +17,7 @@ SLOW_TO_COMPILE = (
     ("umap.utils", "fast_knn_indices"),
     ("umap.umap_", "smooth_knn_dist"),
     ("umap.umap_", "compute_membership_strengths"),
+    ("umap.layouts", "_nb_optimize_layout_euclidean_single_epoch"),
 )  # functions of UMAP, most of the time that the first map of a process takes
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))  # radian, between neighbours on a sunflower
 FAN = 0.1  # radius of a fan of equal points, in parts of the map's extent

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import open_clip
 import torch
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from torch import nn
 
 from pure_cli.core.circuits import activations
@@ -19,6 +17,11 @@ from pure_cli.embedders.spec import EmbedderSpec
 from pure_cli.errors import PureError, first_line, unknown
 from pure_cli.models.hub import impatient
 from pure_cli.models.spec import NO_WEIGHTS
+from pure_cli.quick_imports import compiler_later
+
+with compiler_later():
+    import open_clip
+    from open_clip.transform import PreprocessCfg, image_transform_v2
 
 BLOCKS = "transformer"  # the module of open_clip's vision towers that holds the blocks
 

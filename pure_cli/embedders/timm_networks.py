@@ -5,10 +5,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
-import timm
 import torch
-from timm.data import create_transform, resolve_data_config
-from timm.models import PretrainedCfg
 from torch import nn
 
 from pure_cli.embedders.checkpoints import does_not_fit, existing, no_download
@@ -20,6 +17,12 @@ from pure_cli.models.hub import impatient
 from pure_cli.models.load import own_preprocessing
 from pure_cli.models.spec import NO_WEIGHTS
 from pure_cli.models.weights import read_weights
+from pure_cli.quick_imports import compiler_later
+
+with compiler_later():
+    import timm
+    from timm.data import create_transform, resolve_data_config
+    from timm.models import PretrainedCfg
 
 DINOV2_RESIZE = 256  # pixels of the short side, at 224; in proportion at other sizes
 

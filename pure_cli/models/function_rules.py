@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
-from zennit.core import stabilize
+
+from pure_cli.models.denominators import stabilized
 
 FunctionRule = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]  # function, its arguments, those by name -> output
 Backward = Callable[[torch.Tensor], Sequence[torch.Tensor]]
@@ -126,7 +127,7 @@ def share_sum(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         return function(*args, **kwargs)
 
     def prepare(terms: list[torch.Tensor], output: torch.Tensor) -> Backward:
-        denominator = stabilize(output)
+        denominator = stabilized(output)
         return lambda relevance: [term * (relevance / denominator) for term in terms]
 
     return Flow.apply(function, prepare, in_place(function), *args)
@@ -138,7 +139,7 @@ def share_difference(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         return function(*args, **kwargs)
 
     def prepare(terms: list[torch.Tensor], output: torch.Tensor) -> Backward:
-        denominator = stabilize(output)
+        denominator = stabilized(output)
         return lambda relevance: [terms[0] * (relevance / denominator), -terms[1] * (relevance / denominator)]
 
     return Flow.apply(function, prepare, in_place(function), *args)
@@ -167,7 +168,7 @@ def share_linear(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
             with torch.enable_grad():
                 own = inputs[0].detach().requires_grad_()
                 total = compute(own)
-            return [inputs[0] * torch.autograd.grad(total, own, relevance / stabilize(total.detach()))[0]]
+            return [inputs[0] * torch.autograd.grad(total, own, relevance / stabilized(total.detach()))[0]]
 
         return back
 

@@ -16,6 +16,7 @@ from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure, first_line
 from pure_cli.models.identity import identity
 from pure_cli.models.spec import ModelSpec
+from pure_cli.quick_imports import compiler_later
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -114,7 +115,8 @@ def preprocessing_of(transform: Callable[[Any], Any] | None) -> Preprocessing:
     parts = getattr(transform, "transforms", None)
     last: Any = parts[-1] if isinstance(parts, list | tuple) and parts else None
     if parts and type(last).__name__ == "Normalize":
-        from torchvision.transforms import Compose
+        with compiler_later():
+            from torchvision.transforms import Compose
 
         return Transformed(
             mean=_rgb(last.mean), std=_rgb(last.std), function=Compose(parts[:-1]), name=identity(transform)

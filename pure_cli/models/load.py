@@ -19,6 +19,7 @@ from pure_cli.models.hub import impatient
 from pure_cli.models.plain import copied, make_plain, require_plain, unwrap_parts
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec
 from pure_cli.models.weights import load_weights
+from pure_cli.quick_imports import compiler_later
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
@@ -111,7 +112,8 @@ def prepare_device(name: str, deterministic: bool = True) -> torch.device:
 
 
 def _torchvision(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
-    import torchvision
+    with compiler_later():
+        import torchvision
 
     known = torchvision.models.list_models()
     if spec.name not in known:
@@ -141,7 +143,8 @@ def _sized(name: str, size: int | None) -> dict[str, Any]:
 
 
 def _timm(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
-    import timm
+    with compiler_later():
+        import timm
 
     config = _timm_config(spec.name)
     sized: dict[str, Any] = (
@@ -174,7 +177,8 @@ def _timm_config(name: str) -> "PretrainedCfg":
     PureError
         There is no such model, or it has no such weights.
     """
-    import timm
+    with compiler_later():
+        import timm
 
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -230,7 +234,8 @@ def _from_file(spec: ModelSpec, pretrained: bool, size: int | None) -> Any:
 
 
 def _torchvision_preprocessing(name: str) -> Preprocessing:
-    import torchvision
+    with compiler_later():
+        import torchvision
 
     known = torchvision.models.list_models()
     if name not in known:
