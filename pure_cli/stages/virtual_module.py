@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from pure_cli.core.directions import AT, module_of
 from pure_cli.core.editing import channels_scaled
 from pure_cli.core.features import PURE, Kind
 from pure_cli.core.forward import run
+from pure_cli.core.hooks import hooked
 from pure_cli.core.neurons import NO_PART, virtual_of
+from pure_cli.core.prefix import begun_at
 from pure_cli.core.rewiring import channel_shares, split_by_channels
 from pure_cli.errors import PureError
 from pure_cli.stages.inputs.choice import meant_features, named_neurons, there_are
@@ -30,6 +32,8 @@ from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     from PIL import Image
+
+SAME = 1e-4  # of activations that are computed twice
 
 
 @dataclass
@@ -51,6 +55,12 @@ class CircuitReader:
     features: ImageFeatures
     relevances: FeatureSource
     _assigners: dict[int, Assigner | None] = field(default_factory=dict)
+
+    @property
+    def example(self) -> torch.Tensor:
+        """(1, 3, H, W) uint8, the image by which the network was looked at."""
+        assert self.network.first is not None, "the bound of the layer was looked for"
+        return self.network.first[1]
 
     @classmethod
     def of(cls, sources: Sources, source: FeatureSource, clustering: Clustering, network: Network) -> CircuitReader:
@@ -156,23 +166,37 @@ class NeuronMaps(nn.Module):
     Attributes
     ----------
     addresses : of the parts; the last is the rest
+    at : the layer whose activations the module takes in place of images; "" for images
     """
 
-    def __init__(self, reader: CircuitReader, neuron: int, rest: str):
+    def __init__(self, reader: CircuitReader, neuron: int, rest: str, at: str, lower_layers: Sequence[str]):
         super().__init__()
-        self.neuron, self._reader = neuron, reader
+        self.neuron, self.at, self._reader = neuron, at, reader
         assigner = reader.assigner(neuron)
         count = len(assigner.centroids) if assigner else 0
         self.addresses = [
             *(f"{reader.layer}/{neuron}.{i + 1}" for i in range(count)),
             f"{reader.layer}/{neuron} {rest}",
         ]
+        if at:
+            _require_leads_alone(reader, at, lower_layers)
 
     def inputs(self, *images: Image.Image) -> torch.Tensor:
-        """Pictures as the model takes them: (B, 3, H, W) float, on its device."""
-        preprocessing = self._reader.network.preprocessing
-        pixels = [torch.from_numpy(preprocessing.geometry(image.convert("RGB"))) for image in images]
-        return self._reader.network.inputs(torch.stack(pixels))
+        """Pictures as the module takes them, on its device: (B, 3, H, W) float, or what `at` gives for these."""
+        network = self._reader.network
+        pixels = [torch.from_numpy(network.preprocessing.geometry(image.convert("RGB"))) for image in images]
+        found = network.inputs(torch.stack(pixels))
+        return _output_of(network.model, found, self.at) if self.at else found
+
+    @contextmanager
+    def _images(self, given: torch.Tensor) -> Iterator[torch.Tensor]:
+        """A context in which the network computes of what the module was given when it runs on the images yielded."""
+        wanted = given if torch.is_grad_enabled() else given.detach()
+        with torch.inference_mode(False), ExitStack() as stack:
+            images = wanted.clone()
+            if self.at:
+                images = stack.enter_context(_begun_at(self._reader, self.at, images))
+            yield images
 
 
 class VirtualMaps(NeuronMaps):
@@ -183,24 +207,25 @@ class VirtualMaps(NeuronMaps):
     through the shares.
     """
 
-    def __init__(self, reader: CircuitReader, neuron: int):
-        super().__init__(reader, neuron, NO_PART)
+    def __init__(self, reader: CircuitReader, neuron: int, at: str = ""):
+        super().__init__(reader, neuron, NO_PART, at, reader.features.every_lower_layer)
 
-    def shares(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, V + 1) of images (B, 3, H, W) float, as the model takes them."""
-        return self._reader.shares(images, [self.neuron])[self.neuron]
+    def shares(self, given: torch.Tensor) -> torch.Tensor:
+        """(B, V + 1) of images (B, 3, H, W) float, as the model takes them, or of what `at` gives for them."""
+        with self._images(given.detach()) as images:
+            return self._reader.shares(images, [self.neuron])[self.neuron]
 
-    def activation(self, images: torch.Tensor) -> torch.Tensor:
+    def activation(self, given: torch.Tensor) -> torch.Tensor:
         """(B, …) the map of the neuron itself."""
         network, layer = self._reader.network, self._reader.layer
-        with torch.inference_mode(False):
-            found, _ = forward_to(network.model, images.clone(), module_of(layer))
+        with self._images(given) as images:
+            found, _ = forward_to(network.model, images, module_of(layer))
         read = network.neurons(layer).read(found)[:, self.neuron]
-        return read if torch.is_grad_enabled() and images.requires_grad else read.detach()
+        return read if torch.is_grad_enabled() and given.requires_grad else read.detach()
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
         """(B, V + 1, H, W), or without H and W, or with one axis for both, as the layer has it."""
-        whole, shares = self.activation(images)[:, None], self.shares(images)
+        whole, shares = self.activation(given)[:, None], self.shares(given)
         return whole * shares.to(whole.dtype).reshape(*shares.shape, *[1] * (whole.ndim - 2))
 
 
@@ -208,23 +233,61 @@ class RewiredMaps(NeuronMaps):
     """From images to parts of a neuron's map, by fixed shares of its incoming channels; see `split_by_channels`.
 
     Each lower channel belongs to virtual neurons by the positive relevances that it has in the means of their
-    references. No gradients.
+    references. Gradients go through all parts.
     """
 
-    def __init__(self, reader: CircuitReader, neuron: int):
-        super().__init__(reader, neuron, "rest")
-        self.lower_layer, circuits = reader.circuits(neuron)
+    def __init__(self, reader: CircuitReader, neuron: int, at: str = ""):
+        lower_layer, circuits = reader.circuits(neuron)
+        super().__init__(reader, neuron, "rest", at, [lower_layer])
+        self.lower_layer = lower_layer
         self.register_buffer("channel_shares", torch.from_numpy(channel_shares(circuits)), persistent=False)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
         """(B, V + 1, H, W) as of `VirtualMaps`; parts can be negative."""
         network, layer = self._reader.network, self._reader.layer
         shares: torch.Tensor = self.channel_shares  # type: ignore[assignment]
-        with torch.inference_mode(False):
+        with self._images(given) as images:
             return split_by_channels(
-                network.model, images.clone(), module_of(layer), self.lower_layer, self.neuron, shares,
-                network.neurons(layer),
-            )  # fmt: skip
+                network.model, images, module_of(layer), self.lower_layer, self.neuron, shares, network.neurons(layer)
+            )
+
+
+def _output_of(model: nn.Module, images: torch.Tensor, name: str) -> torch.Tensor:
+    """What a module or function gives for images, as it is."""
+    found: list[torch.Tensor] = []
+    with torch.no_grad(), hooked(model, {name: lambda output: found.append(output.clone())}):
+        run(model, images)
+    return found[0]
+
+
+def _begun_at(reader: CircuitReader, at: str, given: torch.Tensor) -> AbstractContextManager[torch.Tensor]:
+    height, width = reader.example.shape[-2:]
+    return begun_at(reader.network.model, at, given, (height, width))
+
+
+def _require_leads_alone(reader: CircuitReader, at: str, lower_layers: Sequence[str]) -> None:
+    """Make sure that a layer's activations are all that a neuron, and the lower layers of its circuits, depend on.
+
+    Raises
+    ------
+    PureError
+        There is no such layer, or they depend on more.
+    """
+    from pure_cli.models.layers import check_layer, list_layers
+
+    model, module, image = reader.network.model, module_of(reader.layer), reader.network.inputs(reader.example)
+    check_layer(at, list_layers(model, image), model)
+    expected, _ = forward_to(model, image, module, lower_layers)
+    with _begun_at(reader, at, _output_of(model, image, at)) as unknown:
+        end, lower = forward_to(model, unknown, module, lower_layers)
+    without = [name for name, output in lower.items() if not output.isfinite().all()]
+    if not torch.allclose(end, expected, rtol=SAME):
+        without.append(reader.layer)
+    if without:
+        raise PureError(
+            f"'{without[0]}' depends on more than what '{at}' gives: it comes before, or something goes around. "
+            "Name a layer that all goes through, or leave it out and give images."
+        )
 
 
 class EditedNetwork(nn.Module):
