@@ -73,7 +73,9 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent) 
             write_assignments(store, there)
             outcome.details.setdefault("files", []).extend(_figures(task, there[task.layer], network))
     drop_unneeded(store, "assign", lambda work: False)
-    outcome.details["tables"] = [table_of(there[task.layer], task.layer, task.neurons) for task in tasks]
+    outcome.details["tables"] = [
+        table_of(there[task.layer], task.layer, task.neurons, task.clustering.counts(task.neurons)) for task in tasks
+    ]
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
@@ -82,7 +84,8 @@ def _figures(task: AssignmentTask, assignment: Assignment, network: Network) -> 
     """Of the first of the neurons that are new."""
     drawn = task.missing[: task.settings.figures]
     folder, collected = task.source.store.root / FOLDER, task.sources.collected
-    return draw_all(assignment, task.layer, drawn, task.listing, collected, network.preprocessing, folder)
+    counts = task.clustering.counts(drawn)
+    return draw_all(assignment, task.layer, drawn, counts, task.listing, collected, network.preprocessing, folder)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def require_virtual(clustering: Clustering, text: str | None, count: int, layer:
     for neuron, numbers in parse_virtual(text, count, layer).items() if text else ():
         place = int(np.searchsorted(clustering.neuron, neuron))
         if numbers and place < len(clustering.neuron) and clustering.neuron[place] == neuron:
-            virtual_of(neuron, numbers, int(clustering.label[place].max(initial=-1)) + 1, layer)
+            virtual_of(neuron, numbers, int(clustering.counts(np.array([neuron]))[0]), layer)
 
 
 def require_model(collected: Collected, text: str | None) -> None:
