@@ -67,3 +67,14 @@ def test_a_choice_that_is_gone_is_no_other(clustered, refused):
     assert clustered.pure("cluster").code == 0
     with pytest.raises(PureError, match="are not there any more"):
         Workspace(clustered.workspace)["layer3/3.1"]
+    for told in (clustered.pure("choose"), clustered.pure("choose", "--features", "pure")):
+        refused(told, "pure, k = 2")
+    assert "are not there any more" in clustered.pure("info").err
+    assert clustered.pure("choose", "--k", 2).code == 0
+
+
+def test_info_says_what_addresses_mean_and_why(clustered):
+    told = clustered.pure("info", "--json").json["addresses"]
+    assert told == {"layer3": {"features": "pure", "k": 2, "how": "by default"}}
+    assert clustered.pure("choose", "--k", 3).code == 0
+    assert "layer3/NEURON.NUMBER: pure features, k = 3 (chosen)" in clustered.pure("info").out

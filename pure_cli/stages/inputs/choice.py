@@ -49,9 +49,21 @@ def chosen(store: Store, layer: str, clusterings: Mapping[str, Clustering]) -> C
     if made not in there:
         raise PureError(
             f"The virtual neurons of '{layer}' that were chosen, {made}, are not there any more. "
-            "Run `pure cluster` with these, or `pure choose` others."
+            f"Run `pure cluster` with these, or `pure choose` of: {in_words(there)}."
         )
     return made
+
+
+def in_words(there: Iterable[Choice]) -> str:
+    """What there is to choose from, in a sentence."""
+    return "; ".join(f"{one.features}, k = {one.k}" for one in there)
+
+
+def how_chosen(store: Store, layer: str, meant: Choice) -> str:
+    """Why addresses of a layer mean what they do."""
+    if layer in read_choices(store):
+        return "chosen"
+    return "the calibrated recipe" if calibrated(store, layer) == meant else "by default"
 
 
 def meant_features(
