@@ -603,7 +603,7 @@ class StageMethods:
         scale : ADDRESS=FACTOR: virtual neurons that count so much, or a list of several.
         data : Images, as of `pure collect --data`. [default: those of the workspace]
         limit : Use N images only, spread evenly over the data.
-        out : A .csv file. [default: edit.csv there]
+        out : A .csv file. [default: one in edit/ there, by what is edited]
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the

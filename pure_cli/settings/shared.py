@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
@@ -41,6 +42,17 @@ def _one_of(registry: Registry[Any]) -> Callable[[str], str]:
 
 RuleName = Annotated[str, AfterValidator(_one_of(RULES))]
 TransformName = Annotated[str, AfterValidator(_one_of(TRANSFORMS))]
+
+
+def ends_in(*endings: str) -> Callable[[Path | None], Path | None]:
+    """A validator of files that are to be written: by their endings, the format is known."""
+
+    def check(value: Path | None) -> Path | None:
+        if value is not None and value.suffix.lower() not in endings:
+            raise ValueError(f"it has to end in {' or '.join(endings)}")
+        return value
+
+    return check
 
 
 def as_list(value: Any) -> Any:
