@@ -75,4 +75,4 @@ def test_what_cannot_be_edited_is_said(finished, refused):
     refused(finished.pure("edit", "--silence", "layer3/3.1", "--scale", "3.1=2"), "edited twice")
     refused(finished.pure("edit", "--silence", "layer1/3.1"), "Unknown layer")
     refused(finished.pure("edit", "--silence", "5.1"), "never fires")
-    refused(finished.pure("edit", "--silence", "3.1", "-o", "e.txt"), "--out", "has to end in .csv")
+    refused(finished.pure("edit", "--silence", "3.1", "-o", "e.txt"), "--out", "has to end in .csv, not 'e.txt'")
