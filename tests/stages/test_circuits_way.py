@@ -94,8 +94,9 @@ def test_disjoint_paths_are_one_way_each_and_what_they_leave_is_known(ways):
 @pytest.mark.parametrize(("left", "nothing", "told"), [(0.3, 0.5, True), (0.5, 0.3, False)])
 def test_a_graph_that_leaves_less_than_no_channel_at_all_is_told(ways, monkeypatch, left, nothing, told):
     monkeypatch.setattr(Ablation, "explained", lambda *_, **__: Explained(left, 0.2, nothing))
-    for force in (True, False):  # also of graphs that are there
-        outcome = ways.render(circuit="top/0.1", through=BELOW, device="cpu", force=force, progress=False)
+    for kind, force in (("png", True), ("svg", False)):  # the second of the graphs that are there
+        how = {"through": BELOW, "device": "cpu", "format": kind, "force": force}
+        outcome = ways.render(circuit="top/0.1", **how, progress=False)
         notes = [note for note in outcome.notes if "none kept" in note]
         assert len(notes) == told and all("top/0.1 (50%; its graph 30%)" in note for note in notes)
     for file in ways.store.root.glob("circuits/top/*.json"):  # with what is not so
