@@ -7,13 +7,13 @@ from pathlib import Path
 from pydantic import field_validator
 
 from pure_cli.settings.option import option
-from pure_cli.settings.shared import ALL_THERE, K_IN_PYTHON, K, OfNeurons, as_list, ends_in, k_as_list, sorted_k
+from pure_cli.settings.shared import ALL_THERE, K_IN_PYTHON, K, OfVirtualNeurons, as_list, ends_in, k_as_list, sorted_k
 from pure_cli.settings.stage import Stage
 
 TABLES = (".csv", ".parquet")
 
 
-class MembersSettings(OfNeurons):
+class MembersSettings(OfVirtualNeurons):
     """The images of each virtual neuron."""
 
     features: list[str] | None = option(

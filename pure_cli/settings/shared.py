@@ -170,7 +170,7 @@ class OfNeurons(Options):
 
     neurons: str | None = option(
         None,
-        "Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons, 201.2.",
+        "Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201.",
         metavar="LIST",
         otherwise=OF_BEFORE,
         python=NEURONS_IN_PYTHON,
@@ -197,6 +197,18 @@ class OfNeurons(Options):
         if len(layers) > 1 and "" in layers:
             raise PureError(f"Name the layer of each neuron or of none: --neurons {text}.")
         return {**values, "layer": list(layers)} if any(layers) else values
+
+
+class OfVirtualNeurons(OfNeurons):
+    """Settings of a stage that works on some layers, neurons and virtual neurons."""
+
+    neurons: str | None = option(
+        None,
+        "Which neurons: 201,2,341 or 0-63 or all, or virtual neurons, 201.2; with their layer, layer4/201.2.",
+        metavar="LIST",
+        otherwise=OF_BEFORE,
+        python=NEURONS_IN_PYTHON,
+    )
 
 
 class ByRecipe(Options):
