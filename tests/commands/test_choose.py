@@ -86,5 +86,5 @@ def test_info_says_what_addresses_mean_and_why(clustered):
 def test_what_works_on_whole_neurons_promises_no_virtual_ones_and_says_so(clustered, refused, command):
     (neurons,) = (option for option in options_of(settings_of(command)) if option.name == "neurons")
     assert "201.2" not in neurons.help
-    metric = ["--metric", "separation"] if command == "evaluate" else []
+    metric = ["--metric", "labels"] if command == "evaluate" else []
     refused(clustered.pure(command, *metric, "--neurons", "1.2"), "1.2 is a virtual neuron", "write 1")
