@@ -16,7 +16,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.settings.render import RenderSettings
-from pure_cli.stages.cluster import classes_of
+from pure_cli.stages.cluster import chosen_by, classes_of
 from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, WHOLE, HeatmapReader
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.inputs.lower_channels import ChannelReader, LowerChannel
@@ -86,7 +86,9 @@ class Painter:
         crops, masked, whole = self._crops(job, shown)
 
         apart = job.channels.setting_apart(job.neuron)
-        rows = [self._row(job, "all", references, mix, None, masked, whole)]
+        rows = []
+        if not members or len(members[0]) < len(references):  # else it is the row of the one virtual neuron
+            rows.append(self._row(job, "all", references, mix, None, masked, whole))
         for virtual, own in enumerate(members):
             name, first = f"{job.neuron}.{virtual + 1}", own[: self._settings.images]
             rows.append(self._row(job, name, own, first, virtual, masked, whole, apart[virtual] if apart else []))
@@ -153,10 +155,10 @@ class Painter:
     ) -> Iterator[str]:
         """What is said of the split and of the figure."""
         from pure_cli.core.clusters import CLEAR
-        from pure_cli.views.neuron import split_words
+        from pure_cli.views.neuron import one_words, split_words
 
-        own = job.clustering
-        tests = f"; p = {own.p[place]:.2g}, polysemanticity {own.polysemanticity[place]:.2f}" if own.chosen else ""
+        chosen = chosen_by(job.clustering, place)
+        tests = "; p = {p:.2g}, polysemanticity {polysemanticity:.2f}".format_map(chosen) if chosen else ""
         if np.isfinite(silhouette):
             yield f"k-means silhouette {silhouette:.2f}: {split_words(silhouette)}{tests}."
             yield (
@@ -164,8 +166,10 @@ class Painter:
                 if silhouette >= CLEAR
                 else "Map: a plain projection through the centroids; regions are as faint as the split is weak."
             )
-        elif tests:
-            yield f"One virtual neuron{tests}."
+        elif (job.clustering.label[place] >= 0).any():
+            alike = "k = 1 was wanted." if job.clustering.provenance.settings["k"] == 1 else "its references are alike."
+            yield f"One virtual neuron: {one_words(**chosen) if chosen else alike}"
+            yield "Map: a plain projection."
         if apart is None:
             yield "Lower channels are left out: there are no relevances of these references."
             self.notes.append(
