@@ -178,7 +178,8 @@ class Workspace(Displayed, StageMethods):
         """
         from pure_cli.artifacts import read_collected
         from pure_cli.core.neurons import parse_neurons
-        from pure_cli.stages.virtual_module import RewiredMaps, VirtualMaps, open_reader
+        from pure_cli.stages.assignment.reader import open_reader
+        from pure_cli.stages.virtual_module import RewiredMaps, VirtualMaps
 
         if by not in ("circuits", "weights"):
             raise unknown("way to split a neuron", str(by), ["circuits", "weights"])

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from pure_cli.artifacts import Clustering, need_clusterings, need_layers
-from pure_cli.core.assignment import Assigner
-from pure_cli.core.circuits import Circuits, forward_to
+from pure_cli.core.circuits import forward_to
 from pure_cli.core.directions import AT, module_of
 from pure_cli.core.editing import channels_scaled
-from pure_cli.core.features import PURE, Kind
 from pure_cli.core.forward import run
 from pure_cli.core.hooks import hooked
 from pure_cli.core.neurons import NO_PART, virtual_of
 from pure_cli.core.prefix import begun_at
 from pure_cli.core.rewiring import channel_shares, split_by_channels
 from pure_cli.errors import PureError
-from pure_cli.stages.inputs.choice import meant_features, named_neurons, there_are
-from pure_cli.stages.inputs.features import FeatureSource, Sources
-from pure_cli.stages.relevances.image_features import ImageFeatures
-from pure_cli.stages.runtime.images import first_image
+from pure_cli.stages.assignment.reader import CircuitReader, open_reader
+from pure_cli.stages.inputs.choice import named_neurons
+from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.workspace import Store
 
@@ -34,130 +29,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SAME = 1e-4  # of activations that are computed twice
-
-
-@dataclass
-class CircuitReader:
-    """Which virtual neurons the circuits of a layer's neurons belong to, on images that a network is given.
-
-    Attributes
-    ----------
-    network : as it was loaded
-    rule, features : by which circuits are computed, and what of them is compared
-    relevances : of the references, at the lower layer that circuits are compared at, or the first there is
-    """
-
-    layer: str
-    source: FeatureSource
-    clustering: Clustering
-    network: Network
-    rule: str
-    features: ImageFeatures
-    relevances: FeatureSource
-    _assigners: dict[int, Assigner | None] = field(default_factory=dict)
-
-    @property
-    def example(self) -> torch.Tensor:
-        """(1, 3, H, W) uint8, the image by which the network was looked at."""
-        assert self.network.first is not None, "the bound of the layer was looked for"
-        return self.network.first[1]
-
-    @classmethod
-    def of(cls, sources: Sources, source: FeatureSource, clustering: Clustering, network: Network) -> CircuitReader:
-        """By a clustering of features that any image has, on a network whose bounds are known."""
-        layer, attributed = source.layer, sources.attributed[source.layer]
-        features = ImageFeatures({source.features: source.lower_layers}, attributed.at_maximum)
-        where = Kind(PURE, tuple(source.lower_layers)).where
-        relevances = sources.features_of(layer, sources.named(layer, PURE + where))
-        return cls(layer, source, clustering, network, attributed.rule, features, relevances)
-
-    def assigner(self, neuron: int) -> Assigner | None:
-        """Of a neuron; None where no reference has a virtual neuron.
-
-        Raises
-        ------
-        PureError
-            It was not clustered.
-        """
-        if neuron not in self._assigners:
-            place = int(np.searchsorted(self.clustering.neuron, neuron))
-            if place == len(self.clustering.neuron) or self.clustering.neuron[place] != neuron:
-                raise PureError(
-                    f"Neuron {neuron} of '{self.layer}' has no virtual neurons yet. "
-                    f"Run `pure cluster --layer {self.layer} --neurons {neuron}` first."
-                )
-            self._assigners[neuron] = self.source.assigner(self.clustering, neuron)
-        return self._assigners[neuron]
-
-    def shares(self, images: torch.Tensor, neurons: Iterable[int]) -> dict[int, torch.Tensor]:
-        """(B, V + 1) of each neuron: how much its circuits belong to its virtual neurons, and at last to none.
-
-        Parameters
-        ----------
-        images : (B, 3, H, W) float, as the model takes them; their gradients end here
-        """
-        from pure_cli.models.rules import circuits_for, in_force
-
-        wanted, module, found = list(neurons), module_of(self.layer), {}
-        with torch.inference_mode(False), in_force(self.rule, self.network.model):
-            circuits: Circuits = circuits_for(
-                self.rule, self.network.model, images.detach().clone(), module, self.features.every_lower_layer,
-                self.network.neurons(self.layer), self.network.bounds[module],
-            )  # fmt: skip
-            activations = self.features.activations(circuits)
-            for neuron in wanted:
-                which = torch.full((len(images),), neuron, device=images.device)
-                relevances = self.features.relevances(circuits, which, last=neuron == wanted[-1])
-                points = {**activations, **relevances}[self.source.features]
-                fires = (circuits.firing[:, neuron] > 0).any(dim=-1).cpu().numpy()
-                found[neuron] = torch.from_numpy(self._shares(neuron, points, fires)).to(images.device)
-        return found
-
-    def _shares(self, neuron: int, points: np.ndarray, fires: np.ndarray) -> np.ndarray:
-        assigner = self.assigner(neuron)
-        if assigner is None:
-            return np.ones((len(points), 1))
-        shares = assigner.shares(points)
-        shares[~fires] = 0
-        shares[~fires, -1] = 1
-        return shares
-
-    def circuits(self, neuron: int) -> tuple[str, np.ndarray]:
-        """A lower layer, and (V, D) mean relevances of its channels on the references of each virtual neuron.
-
-        Raises
-        ------
-        PureError
-            The virtual neurons are by several lower layers, or no reference has one.
-        """
-        if len(self.source.lower_layers) > 1:
-            raise PureError(
-                f"The virtual neurons of '{self.layer}' are by several lower layers, and channels of one can be shared "
-                "out. Choose others with `pure choose --features`."
-            )
-        relevances = self.relevances
-        labels = self.clustering.label[np.searchsorted(self.clustering.neuron, neuron)]
-        count = int(labels.max(initial=-1)) + 1
-        if not count:
-            raise PureError(f"No reference of neuron {neuron} of '{self.layer}' has a virtual neuron.")
-        (rows,) = relevances.rows(np.array([neuron]))
-        return relevances.lower_layers[0], np.stack([rows[labels == v].mean(axis=0) for v in range(count)])
-
-
-def open_reader(store: Store, layer: str, device: str = "auto") -> CircuitReader:
-    """What reads the circuits of a layer, by the virtual neurons that addresses mean.
-
-    Raises
-    ------
-    PureError
-        No virtual neurons, stale ones, or those of features that need crops.
-    """
-    sources, clusterings = Sources(store), need_clusterings(store)
-    need_layers([layer], there_are(clusterings.values()), "cluster")
-    source, clustering = meant_features(sources, layer, clusterings)
-    network = open_network(sources.collected, device)
-    network.bound_of(layer, first_image(sources.listing([layer]), network))
-    return CircuitReader.of(sources, source, clustering, network)
 
 
 class NeuronMaps(nn.Module):

@@ -184,9 +184,9 @@ def lines_over_k(
     columns = 2 if all(text_width(name, SMALL_SIZE) < WIDTH / 2 - 0.4 for name in kinds) else 1
     legend_height = LINE * -(-(len(kinds) + chance) // columns)
     below = wrapped(note, SMALL_SIZE, WIDTH - 0.1) if note else []
-    height = PANEL * len(measures) + legend_height + 0.5 + LINE * len(below)
     handles: dict[str, Artist | Container] = {}
     with style():
+        height = PANEL * len(measures) + legend_height + 0.5 + LINE * len(below)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
         for measure, axes in zip(measures, panels, strict=True):
@@ -208,9 +208,14 @@ def lines_over_k(
             panels[-1].set_xlim(ks[0] - beside, ks[-1] + beside)
         last = {name: handles.pop(name) for name in ("chance",) if name in handles}
         _legend(figure, handles | last, columns)
-        if below:
-            figure.supxlabel(_escaped("\n".join(below)), fontsize=SMALL_SIZE, color=FAINT_INK, x=0.02, ha="left")
+        _say_below(figure, below)
     return figure
+
+
+def _say_below(figure: Figure, lines: Sequence[str]) -> None:
+    """A note below everything, if there is one."""
+    if lines:
+        figure.supxlabel(_escaped("\n".join(lines)), fontsize=SMALL_SIZE, color=FAINT_INK, x=0.02, ha="left")
 
 
 def overview(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path
-from pure_cli.data.decode import DamagedImage
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
@@ -21,7 +20,7 @@ from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, WHOLE, HeatmapReade
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.inputs.lower_channels import ChannelReader, LowerChannel
 from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import first_image
+from pure_cli.stages.runtime.images import first_image, read_images
 from pure_cli.stages.runtime.network import Network
 from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.words import counted
@@ -184,15 +183,8 @@ class Painter:
 
     def _decoded(self, index: np.ndarray) -> list[np.ndarray]:
         """Some images (H, W, 3), as the network sees them."""
-        from pure_cli.data.loader import decode_one
-
-        found = []
-        for one in index.tolist():
-            try:
-                found.append(decode_one(self._listing, one, self._network.preprocessing).transpose(1, 2, 0))
-            except DamagedImage as error:
-                raise PureError(f"{self._listing.place(one)} cannot be read any more ({error}).") from None
-        return found
+        found = read_images(self._network, self._listing, index) if len(index) else ()
+        return [image.permute(1, 2, 0).numpy() for image in found]
 
     def _subtitle(self, job: FigureJob) -> str:
         own, row = job.clustering.provenance.settings, int(np.searchsorted(job.clustering.neuron, job.neuron))
