@@ -151,7 +151,12 @@ class Workspace(Displayed, StageMethods):
         return virtual[one.first] if one.number is None else virtual[f"{one.first}.{one.number}"]
 
     def virtual(
-        self, layer: str, neuron: int | str, device: str = "auto", by: Literal["circuits", "weights"] = "circuits"
+        self,
+        layer: str,
+        neuron: int | str,
+        device: str = "auto",
+        by: Literal["circuits", "weights"] = "circuits",
+        at: str = "",
     ) -> VirtualMaps | RewiredMaps:
         """A neuron as a `torch.nn.Module`: from images to the maps of its virtual neurons, (B, V + 1, H, W).
 
@@ -163,22 +168,25 @@ class Workspace(Displayed, StageMethods):
         device : auto, cpu, cuda or mps
         by : circuits: each image's circuit says whose its activation is; weights: fixed shares of the incoming channels
             do, as in rewired channels (Hesse et al. 2025), and the last map has biases too
+        at : a lower layer, or another module or function: the module takes what that gives, in place of images
 
         Raises
         ------
         PureError
-            It has no virtual neurons, or they are stale or of features that need crops, or by several lower layers.
+            It has no virtual neurons, or they are stale or of features that need crops, or by several lower layers; or
+            something goes around `at`.
         """
         from pure_cli.artifacts import read_collected
         from pure_cli.core.neurons import parse_neurons
-        from pure_cli.stages.virtual_module import RewiredMaps, VirtualMaps, open_reader
+        from pure_cli.stages.assignment.reader import open_reader
+        from pure_cli.stages.virtual_module import RewiredMaps, VirtualMaps
 
         if by not in ("circuits", "weights"):
             raise unknown("way to split a neuron", str(by), ["circuits", "weights"])
 
         reader = open_reader(self.store, layer, device)
         (number,) = parse_neurons(str(neuron), read_collected(self.store).layers[layer].neurons, layer)
-        return (VirtualMaps if by == "circuits" else RewiredMaps)(reader, int(number))
+        return (VirtualMaps if by == "circuits" else RewiredMaps)(reader, int(number), at)
 
     def edit(
         self, silence: Sequence[str] = (), scale: Mapping[str, float] | None = None, device: str = "auto"

@@ -83,7 +83,8 @@ def make(stage: str, options: Mapping[str, Any], settings: type[Options] | None 
             raise PureError(f"{message}.") from None
         about = "" if name in known and known[name].argument else f"{called}: "
         message = message if not about else message[0].lower() + message[1:]
-        raise PureError(f"{about}{message}, not {first['input']!r}.") from None
+        given = str(first["input"]) if isinstance(first["input"], Path) else first["input"]
+        raise PureError(f"{about}{message}, not {given!r}.") from None
 
 
 def config_folder() -> Path:

@@ -224,8 +224,8 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
-            neurons, 201.2. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201. [default: all that the stage
+            before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
         recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
             other options win. [default: paper]
@@ -279,8 +279,8 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
-            neurons, 201.2. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201. [default: all that the stage
+            before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
         embedder : Foundation models, or what else gives embeddings, or a list of several. [default: clip]
         embedder_layer : Of the embedder, pooled over space.
@@ -328,8 +328,8 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
-            neurons, 201.2. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201. [default: all that the stage
+            before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
         recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
             other options win. [default: paper]
@@ -419,8 +419,8 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
-            neurons, 201.2. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all, or virtual neurons, 201.2; with their layer,
+            layer4/201.2. [default: all that the stage before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
         recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
             other options win. [default: paper]
@@ -483,8 +483,8 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
-            neurons, 201.2. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all, or virtual neurons, 201.2; with their layer,
+            layer4/201.2. [default: all that the stage before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
         data : Images, as of `pure collect --data`. [default: those of the workspace]
         limit : Use N images only, spread evenly over the data.
@@ -544,8 +544,8 @@ class StageMethods:
         Parameters
         ----------
         metric : What to measure, or a list of several. clip, dinov2 or any embeddings there (separation, by these),
-        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
-            neurons, 201.2. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201. [default: all that the stage
+            before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
         features : Kinds to compare; repeat. [default: pure, activations, embeddings that have all of the neurons]
         k : Numbers of clusters. [default: 2,3,4,5]
@@ -603,7 +603,7 @@ class StageMethods:
         scale : ADDRESS=FACTOR: virtual neurons that count so much, or a list of several.
         data : Images, as of `pure collect --data`. [default: those of the workspace]
         limit : Use N images only, spread evenly over the data.
-        out : A .csv file. [default: edit.csv there]
+        out : A .csv file. [default: one in edit/ there, by what is edited]
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
@@ -637,8 +637,8 @@ class StageMethods:
 
         Parameters
         ----------
-        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual
-            neurons, 201.2. [default: all that the stage before did]
+        neurons : Which neurons: 201,2,341 or 0-63 or all, or virtual neurons, 201.2; with their layer,
+            layer4/201.2. [default: all that the stage before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
         features : Whose clusters, or a list of several. [default: all that are there]
         k : Of which k, as in 2 or 2,3,auto. [default: all that are there]

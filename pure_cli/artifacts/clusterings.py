@@ -47,6 +47,11 @@ class Clustering:
         """k was chosen for each neuron."""
         return self.provenance.settings["k"] == AUTO
 
+    def counts(self, neurons: np.ndarray) -> np.ndarray:
+        """(m,) int64, virtual neurons that neurons (m,) have, which were clustered."""
+        labels = self.label[np.searchsorted(self.neuron, neurons)]
+        return labels.max(axis=1, initial=-1).astype(np.int64) + 1
+
     def without(self, neurons: np.ndarray) -> Clustering:
         """The clustering of the other neurons only."""
         kept, virtual = ~np.isin(self.neuron, neurons), ~np.isin(self.virtual_neuron, neurons)

@@ -16,7 +16,7 @@ LISTED = 8  # neurons in a message
 PART = re.compile(
     r"(?:(?:(?P<model>.+)/)?(?P<layer>[^/]+)/)?(?P<first>\d{1,18})(?:-(?P<last>\d{1,18})|\.(?P<number>\d{1,9}))?"
 )
-HOW = "Write numbers, ranges, addresses or all, as in --neurons 201,2,341 or 0-63, or layer4/201.2."
+HOW = "Write numbers, ranges, addresses or all, as in --neurons 201,2,341 or 0-63, or layer4/201."
 
 
 @dataclass(frozen=True)

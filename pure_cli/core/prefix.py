@@ -1,4 +1,5 @@
-"""Passes over the same images that leave out what comes before a place in the network, where nothing is changed.
+"""Passes over the same images that leave out what comes before a place in the network, where nothing is changed; and
+passes that begin at a place, with what it gives in place of images.
 
 What the modules gave that end before the place stands in for computing it again. All but the last two of each part of
 the network (one may run again later, and is computed then) are taken to be used up by then: stand-ins without values
@@ -72,6 +73,24 @@ def prefixes(model: nn.Module, places: Sequence[str]) -> Iterator[dict[str, Pref
         yield found
     for place, outputs in seen.before.items():
         found[place].outputs = {name: output for name, output in outputs.items() if seen.calls[name] == 1}
+
+
+@contextmanager
+def begun_at(model: nn.Module, place: str, given: torch.Tensor, size: tuple[int, int]) -> Iterator[torch.Tensor]:
+    """A context in which a module or function gives other activations, whatever the network runs on.
+
+    Parameters
+    ----------
+    given : (B, …) in the layout of what the module gives
+    size : (H, W) of the images that it would come from
+
+    Yields
+    ------
+    (B, 3, H, W)
+        Images without values to run the network on: what uses them around the place is no finite number and tells it.
+    """
+    with hooked(model, {place: lambda _: given.clone()}):  # what follows may change it in place
+        yield given.detach().new_full((len(given), 3, *size), torch.nan)
 
 
 def _can_stand_in(module: nn.Module) -> bool:

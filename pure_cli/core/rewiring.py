@@ -42,7 +42,7 @@ def split_by_channels(
     Parameters
     ----------
     model : in eval mode, parameters without gradients
-    images : (B, 3, H, W) float
+    images : (B, 3, H, W) float; where they, or the lower layer, require a gradient, the maps have a graph
     layer, neuron, neurons : the layer, one of its neurons, and what these are
     lower : the lower layer
     shares : (V, D) of its channels
@@ -60,17 +60,20 @@ def split_by_channels(
     as linear around each image: part v is the derivative of the map along the lower activations times these shares.
     """
     with sdpa_kernel(SDPBackend.MATH):
-        end, parts = forward_to(model, images.detach(), layer, [lower])
+        end, parts = forward_to(model, images, layer, [lower])
+    graph = not parts[lower].is_leaf  # it goes on to what the caller gave
     with torch.enable_grad():
         whole = neurons.read(end)[:, neuron]
         begin = torch.zeros_like(whole, requires_grad=True)
         (gradient,) = torch.autograd.grad(whole, parts[lower], begin, create_graph=True)
-        activation = parts[lower].detach()
+        activation = parts[lower] if graph else parts[lower].detach()
         found = []
         for share in shares.to(activation):
             along = activation * share.reshape(1, -1, *[1] * (activation.ndim - 2))
-            (part,) = torch.autograd.grad(gradient, begin, along, retain_graph=True, allow_unused=True)
+            (part,) = torch.autograd.grad(
+                gradient, begin, along, retain_graph=True, create_graph=graph, allow_unused=True
+            )
             found.append(torch.zeros_like(whole) if part is None else part)
-    known = torch.stack([part.detach() for part in found], dim=1)
-    rest = whole.detach() - known.sum(dim=1)
-    return torch.cat([known, rest[:, None]], dim=1)
+        known = torch.stack(found, dim=1)
+        maps = torch.cat([known, (whole - known.sum(dim=1))[:, None]], dim=1)
+    return maps if graph else maps.detach()

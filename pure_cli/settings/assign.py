@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pure_cli.settings.option import option
-from pure_cli.settings.shared import OfNeurons, Running, limit_option, seed_option
+from pure_cli.settings.shared import OfVirtualNeurons, Running, limit_option, seed_option
 from pure_cli.settings.stage import Stage
 
 
-class AssignSettings(Running, OfNeurons):
+class AssignSettings(Running, OfVirtualNeurons):
     """Find the share of each virtual neuron in images of any data set, over the whole range of activation."""
 
     data: Path | None = option(

@@ -9,7 +9,7 @@ from pydantic import field_validator
 
 from pure_cli.errors import PureError
 from pure_cli.settings.option import option
-from pure_cli.settings.shared import Decoding, as_list, limit_option
+from pure_cli.settings.shared import Decoding, as_list, ends_in, limit_option
 from pure_cli.settings.stage import Stage
 
 
@@ -28,7 +28,9 @@ class EditSettings(Decoding):
         None, "Images, as of `pure collect --data`.", metavar="DIR", otherwise="those of the workspace"
     )
     limit: int | None = limit_option()
-    out: Path | None = option(None, "A .csv file.", "--out", "-o", metavar="FILE", otherwise="edit.csv there")
+    out: Path | None = option(
+        None, "A .csv file.", "--out", "-o", metavar="FILE", otherwise="one in edit/ there, by what is edited"
+    )
 
     @property
     def factors(self) -> dict[str, float]:
@@ -50,6 +52,7 @@ class EditSettings(Decoding):
                 raise PureError(f"--scale {text}: the factor has to be a number, as in layer4/201.2=0.5.")
         return found
 
+    _table = field_validator("out")(ends_in(".csv"))
     _lists = field_validator("silence", "scale", mode="before")(as_list)
 
 

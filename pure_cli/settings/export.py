@@ -7,13 +7,13 @@ from pathlib import Path
 from pydantic import field_validator
 
 from pure_cli.settings.option import option
-from pure_cli.settings.shared import ALL_THERE, K_IN_PYTHON, K, OfNeurons, as_list, k_as_list, sorted_k
+from pure_cli.settings.shared import ALL_THERE, K_IN_PYTHON, K, OfVirtualNeurons, as_list, ends_in, k_as_list, sorted_k
 from pure_cli.settings.stage import Stage
 
 TABLES = (".csv", ".parquet")
 
 
-class MembersSettings(OfNeurons):
+class MembersSettings(OfVirtualNeurons):
     """The images of each virtual neuron."""
 
     features: list[str] | None = option(
@@ -35,12 +35,7 @@ class ExportSettings(MembersSettings):
         None, "A .csv or .parquet file.", "--out", "-o", metavar="FILE", otherwise="virtual-neurons.csv there"
     )
 
-    @field_validator("out")
-    @classmethod
-    def _table(cls, value: Path | None) -> Path | None:
-        if value is not None and value.suffix.lower() not in TABLES:
-            raise ValueError(f"it has to end in {' or '.join(TABLES)}")
-        return value
+    _table = field_validator("out")(ends_in(*TABLES))
 
 
 RETURNS = '``details["file"]`` has the file, ``details["columns"]`` its columns.'

@@ -14,7 +14,7 @@ from pure_cli.settings.shared import (
     K,
     LayerName,
     OfFeatures,
-    OfNeurons,
+    OfVirtualNeurons,
     OnDevice,
     as_list,
     k_as_list,
@@ -27,7 +27,7 @@ FIGURES = "The figures"
 CIRCUIT = "The graph of a circuit"
 
 
-class RenderSettings(OnDevice, OfFeatures, OfNeurons):
+class RenderSettings(OnDevice, OfFeatures, OfVirtualNeurons):
     """Draw a figure for each neuron: its references on a map, and rows of what each virtual neuron responds to."""
 
     features: list[str] | None = option(  # type: ignore[assignment]

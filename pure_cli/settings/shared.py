@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
@@ -41,6 +42,17 @@ def _one_of(registry: Registry[Any]) -> Callable[[str], str]:
 
 RuleName = Annotated[str, AfterValidator(_one_of(RULES))]
 TransformName = Annotated[str, AfterValidator(_one_of(TRANSFORMS))]
+
+
+def ends_in(*endings: str) -> Callable[[Path | None], Path | None]:
+    """A validator of files that are to be written: by their endings, the format is known."""
+
+    def check(value: Path | None) -> Path | None:
+        if value is not None and value.suffix.lower() not in endings:
+            raise ValueError(f"it has to end in {' or '.join(endings)}")
+        return value
+
+    return check
 
 
 def as_list(value: Any) -> Any:
@@ -158,7 +170,7 @@ class OfNeurons(Options):
 
     neurons: str | None = option(
         None,
-        "Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201; where there are virtual neurons, 201.2.",
+        "Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201.",
         metavar="LIST",
         otherwise=OF_BEFORE,
         python=NEURONS_IN_PYTHON,
@@ -185,6 +197,18 @@ class OfNeurons(Options):
         if len(layers) > 1 and "" in layers:
             raise PureError(f"Name the layer of each neuron or of none: --neurons {text}.")
         return {**values, "layer": list(layers)} if any(layers) else values
+
+
+class OfVirtualNeurons(OfNeurons):
+    """Settings of a stage that works on some layers, neurons and virtual neurons."""
+
+    neurons: str | None = option(
+        None,
+        "Which neurons: 201,2,341 or 0-63 or all, or virtual neurons, 201.2; with their layer, layer4/201.2.",
+        metavar="LIST",
+        otherwise=OF_BEFORE,
+        python=NEURONS_IN_PYTHON,
+    )
 
 
 class ByRecipe(Options):

@@ -17,7 +17,6 @@ from pure_cli.artifacts import (
     read_assignments,
     write_assignments,
 )
-from pure_cli.core.assignment import Assigner
 from pure_cli.core.directions import module_of
 from pure_cli.core.neurons import choose_neurons
 from pure_cli.core.references import NO_IMAGE
@@ -26,13 +25,13 @@ from pure_cli.data.long_lists import values_at
 from pure_cli.provenance import Provenance
 from pure_cli.settings.assign import AssignSettings
 from pure_cli.stages.assignment.figures import draw_all
+from pure_cli.stages.assignment.reader import CircuitReader
 from pure_cli.stages.assignment.scores import scores_of_all
 from pure_cli.stages.assignment.tables import table_of
 from pure_cli.stages.inputs.choice import meant_features, require_virtual, there_are
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.stages.outcome import Outcome, Progress, silent
-from pure_cli.stages.relevances.image_features import ImageFeatures
 from pure_cli.stages.resume.pair_work import PairWork, Plan
 from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
 from pure_cli.stages.runtime.batches import AdaptiveBatches
@@ -73,7 +72,9 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent) 
             write_assignments(store, there)
             outcome.details.setdefault("files", []).extend(_figures(task, there[task.layer], network))
     drop_unneeded(store, "assign", lambda work: False)
-    outcome.details["tables"] = [table_of(there[task.layer], task.layer, task.neurons) for task in tasks]
+    outcome.details["tables"] = [
+        table_of(there[task.layer], task.layer, task.neurons, task.clustering.counts(task.neurons)) for task in tasks
+    ]
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
@@ -82,7 +83,8 @@ def _figures(task: AssignmentTask, assignment: Assignment, network: Network) -> 
     """Of the first of the neurons that are new."""
     drawn = task.missing[: task.settings.figures]
     folder, collected = task.source.store.root / FOLDER, task.sources.collected
-    return draw_all(assignment, task.layer, drawn, task.listing, collected, network.preprocessing, folder)
+    counts = task.clustering.counts(drawn)
+    return draw_all(assignment, task.layer, drawn, counts, task.listing, collected, network.preprocessing, folder)
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,11 @@ def _computed(task: AssignmentTask, network: Network, notes: list[str], progress
         task.sources, task.layer, task.missing, task.listing, network, task.settings, notes, progress, made_from
     )
     drawn = _draw(task, scores)
-    lower_layers = {task.source.features: task.source.lower_layers}
-    features = ImageFeatures(lower_layers, task.sources.attributed[task.layer].at_maximum)
-    notes += require_sound(network, task.listing, [task.layer, *features.every_lower_layer])
-    assigners = [task.source.assigner(task.clustering, neuron) for neuron in task.missing.tolist()]
-    reader = _reader(task, network, features, Plan.of(drawn["image"]), assigners)
-    shares, hard = _circuits(task, reader, notes, progress)
-    used = reader.plan.images
+    notes += require_sound(network, task.listing, [task.layer, *task.source.lower_layers])
+    reader, plan = _reader(task, network), Plan.of(drawn["image"])
+    assigners = [reader.assigner(neuron) for neuron in task.missing.tolist()]
+    shares, hard = _circuits(task, reader, plan, notes, progress)
+    used = plan.images
     return Assignment(
         task.missing,
         **drawn,
@@ -202,26 +202,24 @@ def _draw_of(task: AssignmentTask, neuron: int, scores: np.ndarray, firing: np.n
 
 
 def _circuits(
-    task: AssignmentTask, reader: _Reader, notes: list[str], progress: Progress
+    task: AssignmentTask, reader: CircuitReader, plan: Plan, notes: list[str], progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shares (N, m, V + 1) float32 of the virtual neurons in the images drawn, and the nearest of them (N, m) int16."""
-    from pure_cli.models.rules import in_force
-
-    network, plan = reader.network, reader.plan
+    network = reader.network
     at_once = images_at_once(task.listing, network, task.settings.batch_size)
     how = {"batch_size": at_once, "step": "circuits"}
     work = Work("assign", task.provenance, how, task.missing.tolist())
     shape, width = (len(task.missing), plan.references), task.most + 1
     arrays = {SHARE: ((plan.pairs, width), "float32"), HARD: ((plan.pairs, 1), "int16")}
-    adaptive_batches, ruled = AdaptiveBatches(notes), in_force(reader.rule, network.model)
-    with PairWork(task.source.store, work, plan, arrays, at_once, task.settings.force) as done, ruled:
+    adaptive_batches = AdaptiveBatches(notes)
+    with PairWork(task.source.store, work, plan, arrays, at_once, task.settings.force) as done, reader.in_force():
         finished = done.pairs_done
         progress(finished, plan.pairs)
         for start, stop, images in done.batches(task.listing, network.preprocessing, task.settings.workers):
 
             def compute(begin: int, end: int, start: int = start, images: torch.Tensor = images) -> None:
                 with named_images(task.listing, plan.images[start + begin : start + end]):
-                    for pairs, shares, hard in reader.read(images[begin:end], start + begin):
+                    for pairs, shares, hard in _read(task, reader, plan, images[begin:end], start + begin):
                         done.write(SHARE, pairs, shares)
                         done.write(HARD, pairs, hard[:, None])
 
@@ -235,62 +233,41 @@ def _circuits(
     return found
 
 
-def _reader(
-    task: AssignmentTask, network: Network, features: ImageFeatures, plan: Plan, assigners: list[Assigner | None]
-) -> _Reader:
+def _reader(task: AssignmentTask, network: Network) -> CircuitReader:
     """With the network as fast as it gets, where the rule does without hooks."""
     from pure_cli.models.rules import RULES
 
-    rule = task.sources.attributed[task.layer].rule
     example = first_image(task.listing, network)
     network.bound_of(task.layer, example)
-    if not RULES[rule].hooks:
-        network = network.ready(example, [module_of(task.layer), *features.every_lower_layer])
-    return _Reader(task, network, features, plan, rule, assigners)
+    reader = CircuitReader.of(task.sources, task.source, task.clustering, network)
+    if not RULES[reader.rule].hooks:
+        reader.network = network.ready(example, [module_of(task.layer), *reader.features.every_lower_layer])
+    return reader
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Reads the circuits of batches of images, and to which virtual neurons they belong."""
+def _read(
+    task: AssignmentTask, reader: CircuitReader, plan: Plan, images: torch.Tensor, start: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For images (B, 3, H, W) uint8, the first of which is number `start` of the plan: pairs, shares, and the nearest
+    virtual neurons."""
+    circuits = reader.circuits_of(reader.network.inputs(images))
+    rounds = list(plan.rounds(start, start + len(images)))
+    neurons = [task.missing[plan.neuron_row[pairs]] for pairs in rounds]
+    for pairs, which, points in zip(rounds, neurons, reader.points(circuits, neurons), strict=True):
+        yield pairs, *_belonging(task, reader, which, points)
 
-    task: AssignmentTask
-    network: Network
-    features: ImageFeatures
-    plan: Plan
-    rule: str
-    assigners: list[Assigner | None]
 
-    def read(self, images: torch.Tensor, start: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """For images (B, 3, H, W) uint8, the first of which is number `start` of the plan: pairs, shares, and the
-        nearest virtual neurons."""
-        import torch
-
-        from pure_cli.models.rules import circuits_for
-
-        task, network = self.task, self.network
-        module = module_of(task.layer)
-        circuits = circuits_for(
-            self.rule, network.model, network.inputs(images), module, self.features.every_lower_layer,
-            network.neurons(task.layer), network.bounds[module],
-        )  # fmt: skip
-        activations = self.features.activations(circuits)
-        rounds = list(self.plan.rounds(start, start + len(images)))
-        for pairs in rounds:
-            rows = self.plan.neuron_row[pairs]
-            which = torch.from_numpy(task.missing[rows]).to(network.device)
-            found = {**activations, **self.features.relevances(circuits, which, last=pairs is rounds[-1])}
-            points = found[task.source.features][: len(pairs)]
-            yield pairs, *self._belonging(rows, points)
-
-    def _belonging(self, rows: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        shares = np.zeros((len(rows), self.task.most + 1), np.float32)
-        hard = np.full(len(rows), -1, np.int16)
-        for row in np.unique(rows).tolist():
-            own, assigner = rows == row, self.assigners[row]
-            if assigner is None:
-                shares[own, -1] = 1
-                continue
-            found = assigner.shares(points[own])
-            shares[own, : found.shape[1] - 1], shares[own, -1] = found[:, :-1], found[:, -1]
-            hard[own] = assigner.hard(points[own])
-        return shares, hard
+def _belonging(
+    task: AssignmentTask, reader: CircuitReader, neurons: np.ndarray, points: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    shares = np.zeros((len(neurons), task.most + 1), np.float32)
+    hard = np.full(len(neurons), -1, np.int16)
+    for neuron in np.unique(neurons).tolist():
+        own, assigner = neurons == neuron, reader.assigner(neuron)
+        if assigner is None:
+            shares[own, -1] = 1
+            continue
+        found = assigner.shares(points[own])
+        shares[own, : found.shape[1] - 1], shares[own, -1] = found[:, :-1], found[:, -1]
+        hard[own] = assigner.hard(points[own])
+    return shares, hard

@@ -9,7 +9,7 @@ from typing import Any
 from pure_cli.artifacts import Choice, Clustering, need_clusterings, need_layers, read_choices, write_choices
 from pure_cli.errors import PureError, UnreadableFile
 from pure_cli.settings.choose import ChooseSettings
-from pure_cli.stages.inputs.choice import PAPER, calibrated, chosen, there_are
+from pure_cli.stages.inputs.choice import PAPER, calibrated, chosen, in_words, there_are
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.workspace import Store
 
@@ -64,12 +64,12 @@ def _wanted(store: Store, settings: ChooseSettings, layer: str, clusterings: Map
     if features is None and k is None:
         return None
     if features is None or k is None:
-        now = chosen(store, layer, clusterings)
+        now = read_choices(store).get(layer) or chosen(store, layer, clusterings)
         features, k = features or now.features, now.k if k is None else k
     if (wanted := Choice(features, k)) not in there:
-        listed = "; ".join(f"{one.features}, k = {one.k}" for one in there)
         raise PureError(
-            f"'{layer}' has no virtual neurons by {wanted}. Run `pure cluster` to add them, or choose of: {listed}."
+            f"'{layer}' has no virtual neurons by {wanted}. "
+            f"Run `pure cluster` to add them, or choose of: {in_words(there)}."
         )
     return wanted
 

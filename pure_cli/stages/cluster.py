@@ -253,19 +253,8 @@ def in_order(clustering: Clustering, neurons: np.ndarray, sort: str) -> np.ndarr
 def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) -> dict[str, Any]:
     row = int(np.searchsorted(clustering.neuron, neuron))
     images, labels = collected.layers[layer].top.image[neuron], clustering.label[row]
-    chosen: dict[str, Any] = {}
-    if clustering.chosen:
-        polysemanticity, p = float(clustering.polysemanticity[row]), float(clustering.p[row])
-        threshold = float(clustering.provenance.settings["threshold"])
-        one = int(clustering.k[row]) == 1
-        chosen = {
-            "polysemanticity": polysemanticity,
-            "p": p,
-            "threshold": threshold,
-            "refused_by": _refused_by(polysemanticity, p, threshold) if one else None,
-        }
     return {
-        **chosen,
+        **chosen_by(clustering, row),
         "neuron": neuron,
         "name": collected.layers[layer].name_of(neuron),
         "tied": int(collected.layers[layer].tied[neuron]),
@@ -315,6 +304,21 @@ def _add_channels(rows: list[dict[str, Any]], reader: ChannelReader) -> None:
         apart = reader.setting_apart(row["neuron"])
         for number, virtual in enumerate(row["virtual_neurons"]):
             virtual["channels"] = None if apart is None else [one.as_dict() for one in apart[number]]
+
+
+def chosen_by(clustering: Clustering, row: int) -> dict[str, Any]:
+    """By what k was chosen for a neuron, as of `tables`; nothing where it was not."""
+    if not clustering.chosen:
+        return {}
+    polysemanticity, p = float(clustering.polysemanticity[row]), float(clustering.p[row])
+    threshold = float(clustering.provenance.settings["threshold"])
+    one = int(clustering.k[row]) == 1
+    return {
+        "polysemanticity": polysemanticity,
+        "p": p,
+        "threshold": threshold,
+        "refused_by": _refused_by(polysemanticity, p, threshold) if one else None,
+    }
 
 
 def _refused_by(polysemanticity: float, p: float, threshold: float) -> str:

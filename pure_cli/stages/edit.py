@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pure_cli.config import fingerprint
 from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import values_at
 from pure_cli.errors import PureError
-from pure_cli.files import write_whole
+from pure_cli.files import disk_errors, write_whole
 from pure_cli.settings.edit import EditSettings
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
     from pure_cli.stages.virtual_module import EditedNetwork
 
-FILE = "edit.csv"
+FOLDER = "edit"
+LONGEST = 80  # characters of a file's name, before a checksum stands for the rest
+NOT_IN_NAMES = re.compile(r"[^\w.=]+")
 
 
 def edit(store: Store, settings: EditSettings, progress: Progress = silent) -> Outcome:
@@ -45,11 +50,16 @@ def edit(store: Store, settings: EditSettings, progress: Progress = silent) -> O
         raise PureError("Name what to edit: --silence layer4/201.2, or --scale layer4/201.2=0.5.")
     sources = Sources(store)
     listing = sources.images(list(sources.collected.layers), settings.data, settings.limit)
-    file = settings.out or store.root / FILE
     with edited(store, settings.silence, settings.factors, settings.device) as network:
         found = _compared(network, listing, settings, progress)
-    table = found.table(_in_words(settings))
-    write_whole(file, as_csv(table))
+    edit = _in_words(settings)
+    table = found.table(edit)
+    file = settings.out or store.root / FOLDER / _name(edit, settings.data)
+    if settings.out is None:
+        with disk_errors(file):
+            file.parent.mkdir(exist_ok=True)
+    columns, rows = ["edit", *table["columns"]], [{"edit": edit, **row} for row in table["rows"]]
+    write_whole(file, as_csv({**table, "columns": columns, "rows": rows}))
     outcome = Outcome("edit", sorted(network.layers), len(found.before), "images", damage_notes(found.damaged))
     outcome.notes += listing.notes
     if found.why_no_labels:
@@ -62,6 +72,14 @@ def edit(store: Store, settings: EditSettings, progress: Progress = silent) -> O
 def _in_words(settings: EditSettings) -> str:
     said = [f"without {', '.join(settings.silence)}"] if settings.silence else []
     return " and with ".join([*said, *([", ".join(settings.scale)] if settings.scale else [])])
+
+
+def _name(edit: str, data: Path | None) -> str:
+    """Of the file of an edit, on other images than those of the workspace where there are `data`."""
+    whole = NOT_IN_NAMES.sub("-", edit if data is None else f"{edit} on {data.name}").strip("-")
+    if len(whole) > LONGEST:
+        whole = f"{whole[:LONGEST]}-{fingerprint(whole)[:8]}"
+    return f"{whole}.csv"
 
 
 @dataclass

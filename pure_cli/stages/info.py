@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from pure_cli.artifacts import (
+    Choice,
     Clustering,
     Collected,
     CollectedLayer,
@@ -20,7 +21,7 @@ from pure_cli.errors import PureError
 from pure_cli.provenance import UP_TO_DATE, Provenance, Status
 from pure_cli.stages.embeddings.judges import weights_of
 from pure_cli.stages.evaluation.result_files import ALL, PLANTED
-from pure_cli.stages.inputs.choice import chosen
+from pure_cli.stages.inputs.choice import chosen, how_chosen, there_are
 from pure_cli.stages.inputs.features import GONE, Sources
 from pure_cli.stages.inputs.freshness import Inputs, inputs_now
 from pure_cli.stages.inputs.lower_channels import ChannelReader
@@ -68,8 +69,9 @@ def info(store: Store, verify: bool = False, channels: bool = False) -> dict[str
     Returns
     -------
     dict with "workspace", "files" (name, bytes), "origin", "results": a list of dicts with "stage", "layer", "what",
-    "status"; "damaged" images, "notes" on what was left out or guessed, "unfinished" work, "problems" with files that
-    cannot be read, and "unchecked" files, which are too large to be read as a whole each time
+    "status"; "addresses": for each layer "features", "k" and "how" of the clustering that addresses mean, "damaged"
+    images, "notes" on what was left out or guessed, "unfinished" work, "problems" with files that cannot be read, and
+    "unchecked" files, which are too large to be read as a whole each time
 
     Raises
     ------
@@ -85,6 +87,7 @@ def info(store: Store, verify: bool = False, channels: bool = False) -> dict[str
         "files": files,
         "origin": {},
         "results": [],
+        "addresses": {},
         "damaged": [],
         "notes": [],
         "problems": list(problems.values()),
@@ -105,6 +108,10 @@ def info(store: Store, verify: bool = False, channels: bool = False) -> dict[str
             result = replace(result, status=Status(f"{store.path(file).name} is damaged"))
         found["results"].append(result.as_dict())
     found |= {"origin": collected.origin, "damaged": collected.damaged, "notes": inventory.notes}
+    found["addresses"] = {
+        layer: {"features": one.features, "k": one.k, "how": how_chosen(store, layer, one)}
+        for layer, one in inventory.meant.items()
+    }
     if channels:
         found["channels"] = inventory.channels()
     found["problems"] = list(dict.fromkeys([*found["problems"], *inventory.problems]))
@@ -212,15 +219,21 @@ class _Inventory:
         for (layer, what, status), ks in alike.items():
             yield Result("cluster", layer, what + ", ".join(map(str, sorted(ks, key=str))), status)
 
+    @cached_property
+    def meant(self) -> dict[str, Choice]:
+        """The clustering that addresses mean, by layer; none where what was chosen is gone."""
+        found = {}
+        for layer in there_are(self._clustered.values()):
+            try:
+                found[layer] = chosen(self._store, layer, self._clustered)
+            except PureError as error:
+                self.problems.append(str(error))
+        return found
+
     def channels(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """What sets virtual neurons apart, of the clusterings that addresses mean and that are up to date."""
         found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-        for layer in dict.fromkeys(one.provenance.settings["layer"] for one in self._clustered.values()):
-            try:
-                choice = chosen(self._store, layer, self._clustered)
-            except PureError as error:
-                self.problems.append(str(error))
-                continue
+        for layer, choice in self.meant.items():
             path = clustering_path(layer, choice.features, choice.k)
             if path not in self._clusterings or not self._clusterings[path].up_to_date:
                 continue

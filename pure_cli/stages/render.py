@@ -21,7 +21,7 @@ from pure_cli.stages.runtime.network import open_network
 from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
-VIEW = 5  # raised when figures come to look different
+VIEW = 6  # raised when figures come to look different
 
 
 def render(store: Store, settings: RenderSettings, progress: Progress = silent) -> Outcome:

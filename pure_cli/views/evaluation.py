@@ -33,6 +33,7 @@ from pure_cli.views.style import (
     shortened,
     style,
     text_width,
+    wrapped,
 )
 from pure_cli.words import printable
 
@@ -163,6 +164,8 @@ def lines_over_k(
     what: str = "",
     chance: bool = False,
     across: str = "virtual neurons of each neuron (k)",
+    names: Mapping[str, str] | None = None,
+    note: str = "",
 ) -> Figure:
     """Measures against k: a line for each kind of features.
 
@@ -173,18 +176,22 @@ def lines_over_k(
     what : behind their names beside the axis
     chance : draw in grey what chance gives, the number "MEASURE by chance", zero where there is none
     across : in words, what "k" is
+    names : in words, what measures are; else their own names stand beside the axis
+    note : below everything, what a reader has to know
     """
     rows = [row for row in rows if row["k"] is not None]
     kinds = list(dict.fromkeys(row["features"] for row in rows))
     columns = 2 if all(text_width(name, SMALL_SIZE) < WIDTH / 2 - 0.4 for name in kinds) else 1
     legend_height = LINE * -(-(len(kinds) + chance) // columns)
+    below = wrapped(note, SMALL_SIZE, WIDTH - 0.1) if note else []
     handles: dict[str, Artist | Container] = {}
     with style():
-        figure = Figure(figsize=(WIDTH, PANEL * len(measures) + legend_height + 0.5), layout="constrained")
+        height = PANEL * len(measures) + legend_height + 0.5 + LINE * len(below)
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
         panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
         for measure, axes in zip(measures, panels, strict=True):
             _plain(axes)
-            axes.set_ylabel(f"{SHORT.get(measure, measure)}{what}")
+            axes.set_ylabel(f"{(names or SHORT).get(measure, measure)}{what}")
             axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
             handles |= _draw_agreement(axes, rows, kinds, measure)
             if not np.isfinite(_values(rows, measure)[:, 0]).any():
@@ -201,7 +208,14 @@ def lines_over_k(
             panels[-1].set_xlim(ks[0] - beside, ks[-1] + beside)
         last = {name: handles.pop(name) for name in ("chance",) if name in handles}
         _legend(figure, handles | last, columns)
+        _say_below(figure, below)
     return figure
+
+
+def _say_below(figure: Figure, lines: Sequence[str]) -> None:
+    """A note below everything, if there is one."""
+    if lines:
+        figure.supxlabel(_escaped("\n".join(lines)), fontsize=SMALL_SIZE, color=FAINT_INK, x=0.02, ha="left")
 
 
 def overview(

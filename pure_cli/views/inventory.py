@@ -22,6 +22,8 @@ def heading(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"model    {origin['model']}"
         yield f"weights  {origin['weights'] or 'of the model itself'}"
         yield f"images   {origin['data']}: {origin['images']:,}{limit}"
+    for layer, meant in found["addresses"].items():
+        yield f"address  {layer}/NEURON.NUMBER: {meant['features']} features, k = {meant['k']} ({meant['how']})"
 
 
 def verdict(results: list[dict[str, Any]]) -> str:

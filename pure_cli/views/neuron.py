@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from pure_cli.core.clusters import CLEAR, WEAK
+from pure_cli.core.meanings import ALPHA
 from pure_cli.views.page import draw_image, write
 from pure_cli.views.style import (
     EMPTY,
@@ -151,6 +152,16 @@ def split_words(silhouette: float) -> str:
     return "a weak split" if silhouette >= WEAK else "hardly a split"
 
 
+def one_words(refused_by: str | None, p: float, polysemanticity: float, threshold: float) -> str:
+    """Why a neuron was not split where k was chosen; parameters as of `pure_cli.stages.cluster.tables`."""
+    if refused_by == "p":
+        return f"no split is clearer than those of a single Gaussian cloud are (p = {p:.2g}, above {ALPHA})."
+    found = f"p = {p:.2g}, polysemanticity {polysemanticity:.2f}"
+    if refused_by == "threshold":
+        return f"the clearest split stands out too little ({found}, which is no more than {threshold:.2f})."
+    return f"the gap statistic finds no number of clusters that is better than one ({found})."
+
+
 def draw(picture: NeuronPicture) -> Figure:
     """Draw a neuron: the map of its references, images of all of them beside it, and of each virtual neuron below.
 
@@ -250,10 +261,13 @@ def _draw_beside(axes: Axes, page: _Page, row: Row | None, sentences: Sequence[s
         cell = (WIDTH - MARGIN - left - (INDENT - MARGIN) - (IMAGES_IN_ROW - 1) * SMALL_GAP) / IMAGES_IN_ROW
         _draw_row(axes, left, top, cell, row)
         top -= CAPTION + _images_height(row, cell)
-    lines = [line for sentence in sentences for line in wrapped(sentence, SMALL_SIZE, WIDTH - MARGIN - left)]
+    lines = [
+        (line, FAINT_INK if number else INK)
+        for number, sentence in enumerate(sentences)
+        for line in wrapped(sentence, SMALL_SIZE, WIDTH - MARGIN - left)
+    ]
     room = int((top - page.map.bottom) / LINE)
-    for number, line in enumerate(lines[:room], 1):
-        color = INK if number == 1 else FAINT_INK
+    for number, (line, color) in enumerate(lines[:room], 1):
         write(axes, (left, top - number * LINE - 0.03), line, color, SMALL_SIZE)
 
 

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from pure_cli import PureError, Workspace
+from pure_cli.config import settings_of
+from pure_cli.settings.option import options_of
 
 
 @pytest.fixture
@@ -67,3 +69,22 @@ def test_a_choice_that_is_gone_is_no_other(clustered, refused):
     assert clustered.pure("cluster").code == 0
     with pytest.raises(PureError, match="are not there any more"):
         Workspace(clustered.workspace)["layer3/3.1"]
+    for told in (clustered.pure("choose"), clustered.pure("choose", "--features", "pure")):
+        refused(told, "pure, k = 2")
+    assert "are not there any more" in clustered.pure("info").err
+    assert clustered.pure("choose", "--k", 2).code == 0
+
+
+def test_info_says_what_addresses_mean_and_why(clustered):
+    told = clustered.pure("info", "--json").json["addresses"]
+    assert told == {"layer3": {"features": "pure", "k": 2, "how": "by default"}}
+    assert clustered.pure("choose", "--k", 3).code == 0
+    assert "layer3/NEURON.NUMBER: pure features, k = 3 (chosen)" in clustered.pure("info").out
+
+
+@pytest.mark.parametrize("command", ["attribute", "cluster", "evaluate", "embed"])
+def test_what_works_on_whole_neurons_promises_no_virtual_ones_and_says_so(clustered, refused, command):
+    (neurons,) = (option for option in options_of(settings_of(command)) if option.name == "neurons")
+    assert "201.2" not in neurons.help
+    metric = ["--metric", "labels"] if command == "evaluate" else []
+    refused(clustered.pure(command, *metric, "--neurons", "1.2"), "1.2 is a virtual neuron", "write 1")

@@ -1,6 +1,7 @@
 """pure edit: each class's logit, predictions and accuracy, with some virtual neurons silenced."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,6 +51,21 @@ def test_the_table_is_that_of_a_plain_loop(finished, logits):
             assert float(row["own images"]) == pytest.approx((after - before)[own, output].mean(), abs=1e-5)
             assert float(row["right now"]) == pytest.approx((after[own].argmax(axis=1) == output).mean())
     assert [row["class"] for row in table["rows"]] == list(rows), "those that change most first"
+    assert {row["edit"] for row in rows.values()} == {"without layer3/3.1 and with 4.2=3"}
+
+
+def test_each_edit_has_its_file(finished):
+    edits = (["--silence", "layer3/3.1"], ["--scale", "4.2=0.5"], ["--silence", "3.1", "--data", finished.data],
+             ["--silence", ",".join(f"layer3/{neuron}.1" for neuron in (0, 1, 2, 3, 4, 6, 7))])  # fmt: skip
+    files = []
+    for edit in edits:
+        answer = finished.pure("edit", *edit, "--workers", 0, "--limit", 4, "--json")
+        assert answer.code == 0, answer.err
+        files.append(Path(answer.json["file"]))
+    first, second, third, long = files
+    assert [first.name, second.name] == ["without-layer3-3.1.csv", "4.2=0.5.csv"]
+    assert third.name == f"without-3.1-on-{finished.data.name}.csv" and len(long.name) < 100
+    assert sorted(finished.workspace.glob("edit/*")) == sorted(files)
 
 
 def test_what_cannot_be_edited_is_said(finished, refused):
@@ -59,3 +75,4 @@ def test_what_cannot_be_edited_is_said(finished, refused):
     refused(finished.pure("edit", "--silence", "layer3/3.1", "--scale", "3.1=2"), "edited twice")
     refused(finished.pure("edit", "--silence", "layer1/3.1"), "Unknown layer")
     refused(finished.pure("edit", "--silence", "5.1"), "never fires")
+    refused(finished.pure("edit", "--silence", "3.1", "-o", "e.txt"), "--out", "has to end in .csv, not 'e.txt'")

@@ -38,7 +38,7 @@ def words(command: str, option) -> list[str]:
         return [option.secondary_opts[0] if option.secondary_opts else option.opts[0]]
     annotation = str(config.known_options(command)[option.name].kind)
     number = "int" in annotation or "float" in annotation
-    if (command, option.name) == ("export", "out"):
+    if command in ("edit", "export") and option.name == "out":
         return [option.opts[0], "other.csv"]
     return [option.opts[0], VALUES.get(option.name, "7" if number else "0" if option.name == "neurons" else "other")]
 

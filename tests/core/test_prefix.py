@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pure_cli.core.circuits import activations
-from pure_cli.core.prefix import prefixes
+from pure_cli.core.prefix import begun_at, prefixes
 from pure_cli.core.structure import learn
 
 
@@ -92,3 +92,17 @@ def test_a_place_that_is_not_reached_has_nothing_before_it(pixels):
     with prefixes(model, ["last", "block"]) as before:
         activations(model, pixels, ["stem"])
     assert not before["last"].outputs and not before["block"].outputs
+
+
+@pytest.mark.parametrize("place", ["block", "block.second"])
+def test_a_network_begins_at_a_place_that_all_goes_through(pixels, place):
+    model, seen = Residual().eval().requires_grad_(False), []
+    handle = model.get_submodule(place).register_forward_hook(lambda *call: seen.append(call[-1].clone()))
+    expected = model(pixels)
+    handle.remove()
+    with begun_at(model, place, seen[0], (8, 8)) as unknown:
+        found = model(unknown)
+    if place == "block":
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    else:
+        assert found.isnan().all(), "x + … goes around it"

@@ -7,8 +7,10 @@ from PIL import Image
 from torch import nn
 
 from pure_cli import PureError, Workspace
-from pure_cli.artifacts import read_assignments
+from pure_cli.artifacts import Assignment, read_assignments
 from pure_cli.core.assignment import Assigner
+from pure_cli.provenance import Provenance
+from pure_cli.stages.assignment.tables import carried, in_all
 from pure_cli.stages.inputs.features import Sources
 
 COLOURS = {"red": 0, "blue": 2}
@@ -84,6 +86,57 @@ def test_a_draw_is_of_each_quantile_and_estimates_the_whole(paths, tmp_path):
         assert found.edge[0, part] <= own.min() and own.max() <= found.edge[0, part + 1]
     with pytest.raises(PureError, match="has no neuron 7"):
         paths.assign(neurons=7)
+
+
+def test_virtual_neurons_without_a_share_have_their_rows(paths, tmp_path):
+    paint(tmp_path / "new", 1)
+    (table,) = paths.assign(data=tmp_path / "new" / "red", workers=0, device="cpu").details["tables"]
+    shares = {row["virtual neuron"]: row["share"] for row in table["rows"]}
+    assert list(shares) == ["0.1", "0.2", "0 none", "1 none"]
+    assert sorted(share[0] for share in list(shares.values())[:3]) == [0, 0, 1] and shares["1 none"] is None
+    (table,) = paths.assign(per_quantile=1, workers=0, device="cpu").details["tables"]
+    assert table["rows"][0]["share"][1] is None, "one image of each part tells no error"
+
+
+@pytest.mark.parametrize("per_quantile", [20, 60])
+def test_errors_are_how_much_shares_differ_from_draw_to_draw(per_quantile):
+    """Activations of a quantile that differ a hundredfold, and belong the more to a virtual neuron the stronger."""
+    random, parts, draws, there = np.random.default_rng(0), 4, 1000, 200
+    score = np.sort(np.exp(random.normal(0, 1.5, parts * there)))
+    share = (random.random(len(score)) < 1 / (1 + 2 / score)).astype(float)
+    share = np.column_stack([share, 1 - share])
+    score, share = score.reshape(parts, there), share.reshape(parts, there, 2)
+    truth = (score[..., None] * share).sum(axis=(0, 1)) / score.sum()
+
+    def drawn(count):
+        own = np.stack([random.choice(there, count, replace=False) for _ in range(parts)])
+        return _assignment(
+            score=np.take_along_axis(score, own, axis=1), share=np.take_along_axis(share, own[..., None], axis=1),
+            count=there, mass=score.sum(axis=1),
+        )  # fmt: skip
+
+    found = [drawn(per_quantile) for _ in range(draws)]
+    whole = np.array([in_all(one, 0) for one in found])
+    highest = np.array([np.array(carried(one, 0))[:, -1] for one in found])
+    for values, expected in ((whole, truth), (highest, (score[-1, :, None] * share[-1]).sum(axis=0) / score[-1].sum())):
+        mean, error = values[:, 0, 0], values[:, 1, 0]
+        assert mean.mean() == pytest.approx(expected[0], abs=4 * mean.std() / draws**0.5 + 0.005)
+        assert np.sqrt((error**2).mean()) == pytest.approx(mean.std(), rel=0.1)
+    mean, error = in_all(drawn(there), 0)
+    np.testing.assert_allclose([mean, error], [truth, [0, 0]], atol=1e-6)
+    assert np.isnan(in_all(drawn(1), 0)[1]).all(), "one image says nothing of the others"
+
+
+def _assignment(score, share, count, mass):
+    """Of one neuron, with images (Q, m) of each quantile."""
+    parts, drawn = score.shape
+    empty = np.zeros((1, parts * drawn))
+    return Assignment(
+        neuron=np.zeros(1, int), edge=np.zeros((1, parts + 1)), count=np.full((1, parts), count), mass=mass[None],
+        image=empty, score=score.reshape(1, -1), quantile=np.repeat(np.arange(parts), drawn)[None],
+        share=share.reshape(1, parts * drawn, -1), hard=empty, limit=empty, variance=empty, path={}, label={},
+        label_names=[], provenance=Provenance({}, {}),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from torch import nn
 
 from pure_cli import PureError, Workspace
 from pure_cli.artifacts import read_attributed, read_collected, read_norms, read_relevances
+from pure_cli.artifacts.circuits import Explained
+from pure_cli.stages.circuit_graph.ablation import Ablation
 
 RULES = ["gradient-x-input", "epsilon-plus", "attn-lrp"]
 
@@ -87,6 +89,18 @@ def test_disjoint_paths_are_one_way_each_and_what_they_leave_is_known(ways):
                     found.append(float(model.top(values)[0, 0].max() / before))
         assert circuit.explained.left == pytest.approx(np.mean(left), rel=1e-4)
         assert circuit.explained.nothing == pytest.approx(np.mean(nothing), rel=1e-4)
+
+
+@pytest.mark.parametrize(("left", "nothing", "told"), [(0.3, 0.5, True), (0.5, 0.3, False)])
+def test_a_graph_that_leaves_less_than_no_channel_at_all_is_told(ways, monkeypatch, left, nothing, told):
+    monkeypatch.setattr(Ablation, "explained", lambda *_, **__: Explained(left, 0.2, nothing))
+    for kind, force in (("png", True), ("svg", False)):  # the second of the graphs that are there
+        how = {"through": BELOW, "device": "cpu", "format": kind, "force": force}
+        outcome = ways.render(circuit="top/0.1", **how, progress=False)
+        notes = [note for note in outcome.notes if "none kept" in note]
+        assert len(notes) == told and all("top/0.1 (50%; its graph 30%)" in note for note in notes)
+    for file in ways.store.root.glob("circuits/top/*.json"):  # with what is not so
+        file.unlink()
 
 
 class Random(nn.Module):

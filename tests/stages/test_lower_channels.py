@@ -131,3 +131,19 @@ def test_the_row_of_all_shows_each_virtual_neuron_and_classes_have_their_lift(wo
 def test_a_bad_number_of_figures_is_refused(workspace, bad):
     with pytest.raises(PureError, match="top"):
         workspace.render(top=bad)
+
+
+def test_one_virtual_neuron_is_drawn_once_and_the_figure_says_why_it_is_one(workspace, monkeypatch, tmp_path):
+    from pure_cli.views import neuron as view
+
+    pictures, draw = {}, view.draw
+    monkeypatch.setattr(view, "draw", lambda picture: [pictures.update({picture.title: picture}), draw(picture)][1])
+    rows = workspace.virtual_neuron_tables(k="auto", neurons="0-5", sort="neuron")[0]["neurons"]
+    single = [row for row in rows if len(row["virtual_neurons"]) == 1][:3]
+    workspace.render(neurons=[row["neuron"] for row in single], k="auto", features="pure", crop="none", out=tmp_path)
+    for row in single:
+        picture = pictures[f"{LAYER} · neuron {row['neuron']}"]
+        assert [one.name for one in picture.rows] == [f"{row['neuron']}.1"]
+        why = {"p": "above 0.05", "threshold": "too little", "gap": "gap statistic"}[row["refused_by"]]
+        assert why in picture.sentences[0] and f"p = {row['p']:.2g}" in picture.sentences[0]
+    assert pictures

@@ -118,6 +118,14 @@ def test_shares_are_those_that_assign_finds(tmp_path, model_file, tiny_weights, 
                 torch.from_numpy(found.share[row, place, : len(module.addresses) - 1]), rtol=1e-3, atol=1e-3,
             )  # fmt: skip
             assert module(picture).amax(dim=(-1, -2)).sum() == pytest.approx(float(found.score[row, place]), rel=1e-4)
+            if not place:
+                above = study.virtual("layer3", neuron, device="cpu", at="layer2")
+                hidden = above.inputs(Image.open(images / found.path[int(found.image[row, place])]))
+                torch.testing.assert_close(above.activation(hidden), module.activation(picture), rtol=1e-6, atol=1e-7)
+                merged = (
+                    rule == "epsilon-plus"
+                )  # with merged batch norms, what the lower layer gives is rounded otherwise
+                torch.testing.assert_close(above(hidden), module(picture), rtol=0, atol=1e-4 if merged else 1e-7)
             checked += 1
     assert checked > 6
 
@@ -137,6 +145,37 @@ def test_rewired_parts_are_the_neuron_with_a_share_of_its_weights(paths, of_blue
     own = module.addresses.index(of_blue[0])
     assert module.channel_shares[own].tolist() == [0, 0.5, 1], "red, green (nobody's), blue"
     assert not maps[~blue, own].any() and not maps[:, 2].any()
+
+
+@pytest.mark.parametrize("by", ["circuits", "weights"])
+def test_from_the_lower_layer_on_maps_and_gradients_are_those_from_images(paths, by):
+    study, images, _ = paths
+    module, above = (study.virtual("upper", 0, device="cpu", by=by, at=at) for at in ("", "lower"))
+    pixels = images.clone().requires_grad_()
+    hidden = TwoPaths().lower(images).detach().requires_grad_()
+    for given, own in ((pixels, module), (hidden, above)):
+        (own(given) ** 2).sum().backward()
+    torch.testing.assert_close(above(hidden), module(images), rtol=1e-6, atol=0)
+    assert hidden.grad.any()
+    torch.testing.assert_close(pixels.grad, hidden.grad, msg="the lower layer is the identity")
+    with torch.no_grad():
+        assert not above(hidden).requires_grad
+
+
+def test_a_layer_that_the_lower_layer_does_not_depend_on_alone_is_refused(tmp_path, model_file, tiny_weights, images):
+    study = Workspace(tmp_path)
+    study.collect(
+        model=f"{model_file}:tiny", weights=tiny_weights, data=images, references=12, workers=0, layer="layer3"
+    )
+    study.attribute(workers=0, neurons="0")
+    study.cluster(k=[2])
+    for at, words in (
+        ("layer3.0.conv1", "'layer2' depends on more than what 'layer3.0.conv1' gives"),
+        ("layer2.0.conv1", "'layer2' depends on more"),
+        ("layer22", "Unknown layer 'layer22'"),
+    ):
+        with pytest.raises(PureError, match=words):
+            study.virtual("layer3", 0, device="cpu", at=at)
 
 
 def test_rewired_parts_add_up_where_a_network_is_bent_and_has_biases():

@@ -9,6 +9,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from pure_cli.stages.evaluation.causal import COLUMNS, METRIC, SHARES
 from pure_cli.views.evaluation import agreement_bars, correlation_bars, overview, planted_bars, separation_bars
 from pure_cli.views.style import save
 
@@ -288,3 +289,15 @@ def test_dots_of_the_overview_are_the_neurons():
     figure = overview(np.arange(3), np.array([1.0, 2.0, 3.0]), np.array([0.1, -0.2, np.nan]), "clip")
     (dots,) = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "o"]
     assert pytest.approx(np.array([[1.0, 0.1], [2.0, -0.2]])) == np.array(dots.get_data()).T
+
+
+@pytest.mark.parametrize("names", [NAMES[:1], MANY])
+def test_figures_of_what_is_cut_out_say_in_words_what_is_lost_and_all_of_it_is_on_the_page(names):
+    columns = {name: [0.5, 0.1] for name in COLUMNS}
+    columns |= {f"{name} {share:g}": [share / 2, 0.1] for name in COLUMNS for share in SHARES}
+    rows = [{"features": name, "k": k, **columns} for name in names for k in (2, 3)]
+    for ending, figure in METRIC.figures([{"rows": rows}], lambda _: None):
+        words = " ".join(" ".join(written(figure)).split())
+        for part in ("own − siblings", "1 for all of it", "positive relevance", "standard errors"):
+            assert part in words, ending
+        assert lies_on_page(figure)

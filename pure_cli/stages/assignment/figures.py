@@ -24,12 +24,13 @@ def draw_all(
     assignment: Assignment,
     layer: str,
     neurons: np.ndarray,
+    counts: np.ndarray,
     listing: Listing,
     collected: Collected,
     preprocessing: Preprocessing,
     folder: Path,
 ) -> list[str]:
-    """Draw the figures of some neurons; their files."""
+    """Draw the figures of some neurons, which have so many virtual neurons; their files."""
     from pure_cli.views.assignment import draw
     from pure_cli.views.style import save
 
@@ -37,9 +38,8 @@ def draw_all(
     with disk_errors(folder / layer):
         (folder / layer).mkdir(parents=True, exist_ok=True)
     model = parse_model(collected.origin["model"]).short
-    for neuron in neurons.tolist():
+    for neuron, count in zip(neurons.tolist(), counts.tolist(), strict=True):
         place = int(np.searchsorted(assignment.neuron, neuron))
-        count = int(assignment.hard[place].max(initial=-1)) + 1
         names = [*(f"{neuron}.{virtual + 1}" for virtual in range(count)), NO_PART]
         own = collected.layers[layer].name_of(neuron)
         title = " · ".join(filter(None, [layer, f"neuron {neuron}", own]))
@@ -61,7 +61,7 @@ def _part(
     low, high = assignment.edge[place, quantile : quantile + 2].tolist()
     own = np.flatnonzero(assignment.quantile[place] == quantile)
     shown = own[np.linspace(0, len(own) - 1, min(IMAGES, len(own))).astype(int)] if len(own) else own
-    shares = carried(assignment, place)[quantile]
+    shares = carried(assignment, place)[0][quantile]
     images = [decode_one(listing, int(index), preprocessing) for index in assignment.image[place, shown]]
     return Part(
         f"{low:.3g} … {high:.3g}" if len(own) else "–",

@@ -41,6 +41,7 @@ from pure_cli.stages.relevances.lower_layers import chain_below, require_lower_l
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.stages.runtime.soundness import require_sound
+from pure_cli.words import listed
 from pure_cli.workspace import Store
 
 VERSION = 1  # raised when graphs come to be computed otherwise
@@ -188,7 +189,7 @@ class Grapher:
             found = self._computed(task, progress)
             write_circuits(task.file, found)
             self._made[task.file] = found
-        self.notes += found.notes
+        self.notes += [*found.notes, *_outdone(found)]
         return found
 
     def _computed(self, task: CircuitTask, progress: Progress) -> NeuronCircuits:
@@ -357,6 +358,21 @@ def _with_shared(circuits: Sequence[Circuit]) -> Iterator[Circuit]:
 def _way(circuit: Circuit, edge: CircuitEdge) -> tuple[str, str]:
     """An edge, by whichever virtual neuron it may begin at."""
     return "" if edge.source == circuit.address else edge.source, edge.target
+
+
+def _outdone(found: NeuronCircuits) -> list[str]:
+    """A sentence where no channel at all leaves more of a virtual neuron than its graph does."""
+    names = [
+        f"{one.address} ({one.explained.nothing:.0%}; its graph {one.explained.left:.0%})"
+        for one in found
+        if one.explained.nothing > one.explained.left
+    ]
+    if not names:
+        return []
+    return [
+        f"With every channel at its mean over references, and none kept, more is left of the activation of "
+        f"{listed(names)}: what the graph explains cannot be told from that."
+    ]
 
 
 def _unfollowed(drafts: Sequence[_Draft]) -> list[str]:

@@ -18,7 +18,15 @@ from pure_cli.stages.evaluation.surgery import Surgery, open_surgery
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of a circuit's relevance that is cut out
 SHOWN = 0.5  # of these, in the table
 OWN, SIBLINGS, SPECIFIC = "own", "siblings", "specificity"
-COLUMNS = (OWN, SIBLINGS, SPECIFIC, "at random")
+AT_RANDOM = "at random"
+COLUMNS = (OWN, SIBLINGS, SPECIFIC, AT_RANDOM)
+IN_WORDS = {
+    OWN: "lost on its\nown images",
+    SIBLINGS: "lost on images\nof its siblings",
+    SPECIFIC: "specificity:\nown − siblings",
+    AT_RANDOM: "specificity of\nrandom channels",
+}
+ERRORS = "Means over neurons with standard errors."
 ENDS = ("specificity low", "specificity high")
 
 
@@ -133,10 +141,21 @@ def _figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) 
     from pure_cli.views.evaluation import lines_over_k
 
     rows = tables[0]["rows"]
-    yield "specificity", lines_over_k(rows, (SPECIFIC,))
+    note = (
+        "How much more of the neuron's activation is lost on images of a virtual neuron than on those of its siblings, "
+        f"0 for no more and 1 for all of it, without the lower channels that carry {SHOWN:.0%} of its positive "
+        f"relevance. {ERRORS}"
+    )
+    yield "specificity", lines_over_k(rows, (SPECIFIC,), names=IN_WORDS, note=note)
     few = min((row["k"] for row in rows), default=0)
     curves = [{**row, "k": row["share"]} for row in _curves(rows) if row["k"] == few]
-    yield "curves", lines_over_k(curves, COLUMNS, across=f"share of the circuit that is cut out (k = {few})")
+    note = (
+        "Lost: the part of the neuron's activation that is gone, from 0 for nothing to 1 for all of it, without the "
+        "lower channels that carry most of a virtual neuron's positive relevance, as few as carry the share on the "
+        f"axis; random ones carry as much. Siblings: the other virtual neurons of the neuron. {ERRORS}"
+    )
+    across = f"share of the relevance that is cut out (k = {few})"
+    yield "curves", lines_over_k(curves, COLUMNS, across=across, names=IN_WORDS, note=note)
 
 
 METRIC = Metric(compute, options=("ablation",), figures=_figures, version=3)

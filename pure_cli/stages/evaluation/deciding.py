@@ -23,7 +23,7 @@ from pure_cli.words import counted
 if TYPE_CHECKING:
     import torch
 
-    from pure_cli.stages.virtual_module import CircuitReader
+    from pure_cli.stages.assignment.reader import CircuitReader
 
 IMAGES = 100  # of each class, spread over the data set
 LEAST = 0.005  # of a margin, that is told
@@ -55,7 +55,7 @@ def tables(study: Study, listing: Listing, network: Network, outputs: int) -> li
     if not is_first.any() or is_first.all():
         raise PureError(f"--between needs images of both classes, {names[pair[0]]} and {names[pair[1]]}.")
     network.bound_of(study.layer, first_image(listing, network))
-    from pure_cli.stages.virtual_module import CircuitReader
+    from pure_cli.stages.assignment.reader import CircuitReader
 
     found = []
     for features in study.features:

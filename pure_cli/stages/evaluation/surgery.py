@@ -80,7 +80,7 @@ class Surgery:
 
     @cached_property
     def _means(self) -> Mapping[str, torch.Tensor]:
-        """By lower layer, (D,)."""
+        """By lower layer, (D,) over all references; graphs have their own, see `circuit_graph.ablation.Ablation`."""
         import torch
 
         found = {}

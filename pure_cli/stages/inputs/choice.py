@@ -49,9 +49,21 @@ def chosen(store: Store, layer: str, clusterings: Mapping[str, Clustering]) -> C
     if made not in there:
         raise PureError(
             f"The virtual neurons of '{layer}' that were chosen, {made}, are not there any more. "
-            "Run `pure cluster` with these, or `pure choose` others."
+            f"Run `pure cluster` with these, or `pure choose` of: {in_words(there)}."
         )
     return made
+
+
+def in_words(there: Iterable[Choice]) -> str:
+    """What there is to choose from, in a sentence."""
+    return "; ".join(f"{one.features}, k = {one.k}" for one in there)
+
+
+def how_chosen(store: Store, layer: str, meant: Choice) -> str:
+    """Why addresses of a layer mean what they do."""
+    if layer in read_choices(store):
+        return "chosen"
+    return "the calibrated recipe" if calibrated(store, layer) == meant else "by default"
 
 
 def meant_features(
@@ -118,7 +130,7 @@ def require_virtual(clustering: Clustering, text: str | None, count: int, layer:
     for neuron, numbers in parse_virtual(text, count, layer).items() if text else ():
         place = int(np.searchsorted(clustering.neuron, neuron))
         if numbers and place < len(clustering.neuron) and clustering.neuron[place] == neuron:
-            virtual_of(neuron, numbers, int(clustering.label[place].max(initial=-1)) + 1, layer)
+            virtual_of(neuron, numbers, int(clustering.counts(np.array([neuron]))[0]), layer)
 
 
 def require_model(collected: Collected, text: str | None) -> None:

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import Clustering, clustering_path
-from pure_cli.data.decode import DamagedImage
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.settings.render import RenderSettings
-from pure_cli.stages.cluster import classes_of
+from pure_cli.stages.cluster import chosen_by, classes_of
 from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, WHOLE, HeatmapReader
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.inputs.lower_channels import ChannelReader, LowerChannel
 from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import first_image
+from pure_cli.stages.runtime.images import first_image, read_images
 from pure_cli.stages.runtime.network import Network
 from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.words import counted
@@ -86,7 +85,9 @@ class Painter:
         crops, masked, whole = self._crops(job, shown)
 
         apart = job.channels.setting_apart(job.neuron)
-        rows = [self._row(job, "all", references, mix, None, masked, whole)]
+        rows = []
+        if not members or len(members[0]) < len(references):  # else it is the row of the one virtual neuron
+            rows.append(self._row(job, "all", references, mix, None, masked, whole))
         for virtual, own in enumerate(members):
             name, first = f"{job.neuron}.{virtual + 1}", own[: self._settings.images]
             rows.append(self._row(job, name, own, first, virtual, masked, whole, apart[virtual] if apart else []))
@@ -153,10 +154,10 @@ class Painter:
     ) -> Iterator[str]:
         """What is said of the split and of the figure."""
         from pure_cli.core.clusters import CLEAR
-        from pure_cli.views.neuron import split_words
+        from pure_cli.views.neuron import one_words, split_words
 
-        own = job.clustering
-        tests = f"; p = {own.p[place]:.2g}, polysemanticity {own.polysemanticity[place]:.2f}" if own.chosen else ""
+        chosen = chosen_by(job.clustering, place)
+        tests = "; p = {p:.2g}, polysemanticity {polysemanticity:.2f}".format_map(chosen) if chosen else ""
         if np.isfinite(silhouette):
             yield f"k-means silhouette {silhouette:.2f}: {split_words(silhouette)}{tests}."
             yield (
@@ -164,8 +165,10 @@ class Painter:
                 if silhouette >= CLEAR
                 else "Map: a plain projection through the centroids; regions are as faint as the split is weak."
             )
-        elif tests:
-            yield f"One virtual neuron{tests}."
+        elif (job.clustering.label[place] >= 0).any():
+            alike = "k = 1 was wanted." if job.clustering.provenance.settings["k"] == 1 else "its references are alike."
+            yield f"One virtual neuron: {one_words(**chosen) if chosen else alike}"
+            yield "Map: a plain projection."
         if apart is None:
             yield "Lower channels are left out: there are no relevances of these references."
             self.notes.append(
@@ -180,15 +183,8 @@ class Painter:
 
     def _decoded(self, index: np.ndarray) -> list[np.ndarray]:
         """Some images (H, W, 3), as the network sees them."""
-        from pure_cli.data.loader import decode_one
-
-        found = []
-        for one in index.tolist():
-            try:
-                found.append(decode_one(self._listing, one, self._network.preprocessing).transpose(1, 2, 0))
-            except DamagedImage as error:
-                raise PureError(f"{self._listing.place(one)} cannot be read any more ({error}).") from None
-        return found
+        found = read_images(self._network, self._listing, index) if len(index) else ()
+        return [image.permute(1, 2, 0).numpy() for image in found]
 
     def _subtitle(self, job: FigureJob) -> str:
         own, row = job.clustering.provenance.settings, int(np.searchsorted(job.clustering.neuron, job.neuron))
