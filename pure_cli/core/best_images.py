@@ -32,22 +32,21 @@ class BestImages:
         value, image, position, mean, hashed = (torch.from_numpy(array).to(device, copy=True) for array in arrays)
         self._parts = [_rank(value, mean), hashed, value, image, position, mean]
 
-    def add(self, values: torch.Tensor, positions: torch.Tensor, images: np.ndarray, means: torch.Tensor) -> None:
+    def add(self, values: torch.Tensor, positions: torch.Tensor, images: torch.Tensor, means: torch.Tensor) -> None:
         """Let a batch of images compete.
 
         Parameters
         ----------
         values : (B, C) scores, on the device; NaN never wins a place
         positions : (B, C) int
-        images : (B,) int64 data-set indices, none of them added before
+        images : (2, B) int64, from `with_hashes`; none of them added before
         means : (B, C), means over space
         """
         value = values.T.float()
         none = ~(value > -torch.inf)
         value = value.masked_fill(none, -torch.inf)
         mean = means.T.float().nan_to_num(nan=0.0).masked_fill(none, 0.0)
-        both = torch.from_numpy(np.stack([images, _hashed(images)])).to(self._device, non_blocking=True)
-        image, hashed = (one.expand(value.shape) for one in both)
+        image, hashed = (one.expand(value.shape) for one in images)
         image, position = image.masked_fill(none, NO_IMAGE), positions.T.int().masked_fill(none, NO_POSITION)
         self._compete([_rank(value, mean), hashed, value, image, position, mean])
 
@@ -69,25 +68,32 @@ class BestImages:
 
     def _compete(self, new: list[torch.Tensor]) -> None:
         """Parts of what is new, (C, b) each, in the order of `_parts`."""
-        n = self._parts[0].shape[1]
-        if not self._may_look:
-            self._parts = _best([torch.cat(both, dim=1) for both in zip(self._parts, new, strict=True)], n, every=True)
+        channels, n = None, self._parts[0].shape[1]
+        own = self._parts
+        if self._may_look:
+            # only the neurons for which some image reaches the last place so far, and as many images as do so, compete
+            reaches = (new[0] >= own[0][:, -1:]) & (new[0] > NOTHING)
+            count = reaches.sum(dim=1)
+            most = int(count.max()) if count.numel() else 0
+            if not most:
+                return
+            if not count.all():
+                channels = count.nonzero()[:, 0]
+                own, new = ([part[channels] for part in parts] for parts in (own, new))
+            if most < new[0].shape[1]:
+                chosen = new[0].topk(most, dim=1).indices
+                new = [part.gather(1, chosen) for part in new]
+        best = _best([torch.cat(both, dim=1) for both in zip(own, new, strict=True)], n, not self._may_look)
+        if channels is None:
+            self._parts = best
             return
-        # only the neurons for which some image reaches the last place so far, and as many images as do so, are sorted
-        reaches = (new[0] >= self._parts[0][:, -1:]) & (new[2] > -torch.inf)
-        count = reaches.sum(dim=1)
-        channels = count.nonzero()[:, 0]
-        if not len(channels):
-            return
-        most = int(count.max())
-        if most < new[0].shape[1]:
-            chosen = new[0][channels].topk(most, dim=1, sorted=False).indices
-            new = [part[channels].gather(1, chosen) for part in new]
-        else:
-            new = [part[channels] for part in new]
-        joined = [torch.cat([own[channels], part], dim=1) for own, part in zip(self._parts, new, strict=True)]
-        for own, part in zip(self._parts, _best(joined, n, every=False), strict=True):
-            own[channels] = part
+        for whole, part in zip(self._parts, best, strict=True):
+            whole[channels] = part
+
+
+def with_hashes(images: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Data-set indices (B,), and by what those with equal scores and means are ordered: (2, B) int64 on the device."""
+    return torch.from_numpy(np.stack([images, _hashed(images)])).to(device, non_blocking=True)
 
 
 def _best(parts: list[torch.Tensor], n: int, every: bool) -> list[torch.Tensor]:
@@ -97,14 +103,13 @@ def _best(parts: list[torch.Tensor], n: int, every: bool) -> list[torch.Tensor]:
     ----------
     every : order all by their hashes first, and not only where ranks are equal
     """
-    rank, hashed, value = parts[:3]
+    rank, hashed = parts[:2]
     if every:
         order = _by_rank_and_hash(rank, hashed)
     else:
-        first, order = rank.sort(dim=1, descending=True, stable=True)
-        equal = (first[:, 1 : n + 1] == first[:, :n][:, : first.shape[1] - 1]) & (
-            value.gather(1, order[:, 1 : n + 1]) > -torch.inf
-        )
+        order = _descending(rank)
+        first = rank.gather(1, order[:, : n + 1])
+        equal = (first[:, 1:] == first[:, :-1]) & (first[:, 1:] > NOTHING)
         tied = equal.any(dim=1).nonzero()[:, 0]
         if len(tied):
             order[tied] = _by_rank_and_hash(rank[tied], hashed[tied])
@@ -113,7 +118,14 @@ def _best(parts: list[torch.Tensor], n: int, every: bool) -> list[torch.Tensor]:
 
 def _by_rank_and_hash(rank: torch.Tensor, hashed: torch.Tensor) -> torch.Tensor:
     by_hash = hashed.argsort(dim=1)
-    return by_hash.gather(1, rank.gather(1, by_hash).argsort(dim=1, descending=True, stable=True))
+    return by_hash.gather(1, _descending(rank.gather(1, by_hash)))
+
+
+def _descending(rank: torch.Tensor) -> torch.Tensor:
+    """The order of each row, a stable one; on a CPU by NumPy, which is faster where much of a row is in order."""
+    if rank.device.type == "cpu":
+        return torch.from_numpy(np.argsort(-rank.numpy(), axis=1, kind="stable"))
+    return rank.argsort(dim=1, descending=True, stable=True)
 
 
 def _rank(value: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
@@ -130,3 +142,6 @@ def _ordered(values: torch.Tensor) -> torch.Tensor:
 def _hashed(images: np.ndarray) -> np.ndarray:
     """`scrambled` as int64 in the same order."""
     return (scrambled(images) ^ np.uint64(1 << 63)).view(np.int64)
+
+
+NOTHING = int(_rank(torch.tensor(-torch.inf), torch.tensor(0.0)))  # the rank of a place without an image

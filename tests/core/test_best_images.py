@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pure_cli.core.best_images import BestImages
+from pure_cli.core.best_images import BestImages, with_hashes
 from pure_cli.core.references import NO_IMAGE, NO_POSITION, TopImages, scrambled
 
 CPU = torch.device("cpu")
@@ -51,7 +51,8 @@ def by_sorting(values, positions, indices, means, n):
 
 
 def add(best, values, positions, indices, means):
-    best.add(*map(torch.from_numpy, map(np.asarray, (values, positions))), indices, torch.from_numpy(np.asarray(means)))
+    values, positions, means = (torch.from_numpy(np.asarray(part)) for part in (values, positions, means))
+    best.add(values, positions, with_hashes(indices, CPU), means)
 
 
 def empty(channels, n, may_look=True):
@@ -199,6 +200,6 @@ def test_the_way_of_a_gpu_asks_the_device_for_nothing():
     meta = torch.device("meta")
     best = BestImages(TopImages.empty(6, 4), meta)
     scores = torch.empty(5, 6, device=meta)
-    best.add(scores, torch.empty(5, 6, dtype=torch.int64, device=meta), np.arange(5), scores)
+    best.add(scores, torch.empty(5, 6, dtype=torch.int64, device=meta), with_hashes(np.arange(5), meta), scores)
     best.merge(best)
     assert [tuple(part.shape) for part in best._parts] == [(6, 4)] * 6
