@@ -42,7 +42,7 @@ from pure_cli.errors import PureError, PureFailure, first_line
 if TYPE_CHECKING:
     import torch
 
-LEAST_PIECE = 16  # images that a worker decodes at once at least: what is said about them costs little beside
+LEAST_PIECE = 32  # images that a worker decodes at once at least: what is said about them costs little beside
 HELD = 2  # batches in shared memory that the caller may have at once; of more it gets copies
 SHARED = 1 << 30  # bytes of memory for batches, where those that are decoded and held at the least need no more
 _RAW_PIPES = hasattr(os, "readv")  # not on Windows
@@ -107,7 +107,8 @@ class _Plan:
 
     def pieces(self, start: int, workers: int) -> list[tuple[int, int]]:
         """Begin and end of the pieces of the chunk that begins at `start`, for so many workers."""
-        size, stop = max(LEAST_PIECE, -(-self.size // workers)), min(start + self.size, len(self.index))
+        count, stop = max(1, min(workers, self.size // LEAST_PIECE)), min(start + self.size, len(self.index))
+        size = -(-self.size // count)
         return [(begin, min(begin + size, stop)) for begin in range(start, stop, size)]
 
 

@@ -1,8 +1,8 @@
 """How fast workers hand batches over, through shared memory and through pipes.
 
-``python tests/benchmarks/handing_over.py [--workers N] [--batch-size N] [--images N] [--side PIXELS]``. Nothing is decoded:
-every image is the same array, so that what is left is the way of the pixels. Prints MB/s, and the seconds of CPU that this
-process needs for a GB, which limit how many workers it can serve.
+``python tests/benchmarks/handing_over.py [--workers N] [--batch-size N] [--images N] [--side PIXELS]``. Nothing is
+decoded: every image is the same array, so that what is left is the way of the pixels. Prints MB/s, and the seconds of
+CPU that this process needs for a GB, which limit how many workers it can serve.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import torch  # noqa: F401 - which takes its time
 from PIL import Image
 
 from pure_cli.core.preprocessing import Preprocessing

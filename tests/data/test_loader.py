@@ -143,7 +143,10 @@ def memory(request, monkeypatch):
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 @pytest.mark.parametrize("batch_size", [50, 40, 120])
-def test_batches_cut_into_pieces_are_the_same_also_where_images_are_damaged(tmp_path, memory, workers, batch_size):
+def test_batches_cut_into_pieces_are_the_same_also_where_images_are_damaged(
+    tmp_path, monkeypatch, memory, workers, batch_size
+):
+    monkeypatch.setattr(loader, "LEAST_PIECE", 16)
     listing = pictures(tmp_path, 120, (6, 5))
     for i in (0, 15, 16, 17, 40, 70, 71, 119, *range(80, 100)):
         (tmp_path / f"{i:03}.png").write_bytes(b"")
@@ -157,6 +160,7 @@ def test_batches_cut_into_pieces_are_the_same_also_where_images_are_damaged(tmp_
 def test_every_worker_decodes_a_part_of_the_first_batch(tmp_path, monkeypatch):
     listing, log = pictures(tmp_path / "images", 200), tmp_path / "log"
     decoded = loader._decoded
+    monkeypatch.setattr(loader, "LEAST_PIECE", 16)
 
     def logged(*args):
         with log.open("a") as file:
@@ -195,13 +199,13 @@ def test_batches_lie_in_memory_that_is_used_again_and_goes_with_them(tmp_path):
     assert shared_memory() == before
 
 
-def test_memory_for_batches_is_bounded(monkeypatch, tmp_path):
+def test_memory_for_batches_is_bounded(monkeypatch):
     sizes = []
     monkeypatch.setattr(loader.mmap, "mmap", lambda _, size: sizes.append(size))
     plan = loader._Plan(np.arange(100_000), 1000, 0, shape=(3, 100, 100))
     for workers in (2, 8, 64):
         loader._Slots(plan, workers, True)
-    assert [size / 30_000_000 for size in sizes] == [4, 4, 5]
+    assert [size / 30_000_000 for size in sizes] == [4, 4, 7]
     loader._Slots(replace(plan, size=100_000), 64, True)
     assert sizes[-1] == (1 + loader.HELD) * 3_000_000_000  # there is but one
     loader._Slots(loader._Plan(np.arange(100_000), 16, 0, shape=(3, 5000, 5000)), 64, True)
