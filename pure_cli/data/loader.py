@@ -340,7 +340,8 @@ def _dealt(plan: _Plan, pool: "list[_Worker]", slots: "_Slots") -> Generator[_Ch
     """The chunks, each from its pieces; as many are given out as there are slots for."""
     hands, waiting = itertools.cycle(pool), deque[tuple[int, list[tuple[int, _Worker]]]]()
     starts = iter(plan.starts)
-    while True:
+
+    def give_out() -> None:
         while slots.left and (start := next(starts, None)) is not None:
             slot, pieces = slots.take(), []
             for begin, end in plan.pieces(start, len(pool)):
@@ -348,11 +349,13 @@ def _dealt(plan: _Plan, pool: "list[_Worker]", slots: "_Slots") -> Generator[_Ch
                 worker.give(begin, end, slots.offset(slot, begin - start))
                 pieces.append((begin - start, worker))
             waiting.append((slot, pieces))
-        if not waiting:
-            return
+
+    give_out()
+    while waiting:
         slot, pieces = waiting.popleft()
         chunk = _joined(slots.room(slot), pieces, slots.memory is not None)
         chunk.images = slots.handed_over(slot, chunk.images)
+        give_out()  # before the caller works on this one
         yield chunk
 
 
@@ -417,6 +420,7 @@ class _Slots:
         return flat.reshape(-1, *self._shape)
 
     def _flat(self, slot: int, count: int) -> np.ndarray:
+        assert self.memory is not None
         return _flat(self.memory, self.offset(slot, 0), count)
 
     def handed_over(self, slot: int, images: np.ndarray) -> np.ndarray:
