@@ -82,7 +82,7 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
-        workers : Processes that decode images. [default: one a core, 8 at most]
+        workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
         strict : Stop at the first image that cannot be read.
@@ -133,7 +133,7 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
-        workers : Processes that decode images. [default: one a core, 8 at most]
+        workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
         seed : Seed of every random choice. [default: 0]
@@ -182,7 +182,7 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
-        workers : Processes that decode images. [default: one a core, 8 at most]
+        workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
         seed : Seed of every random choice. [default: 0]
@@ -240,7 +240,7 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
-        workers : Processes that decode images. [default: one a core, 8 at most]
+        workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
@@ -292,7 +292,7 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
-        workers : Processes that decode images. [default: one a core, 8 at most]
+        workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
@@ -496,7 +496,7 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
-        workers : Processes that decode images. [default: one a core, 8 at most]
+        workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
         seed : Seed of every random choice. [default: 0]
@@ -562,7 +562,7 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
-        workers : Processes that decode images. [default: one a core, 8 at most]
+        workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
         seed : Seed of every random choice. [default: 0]
@@ -608,7 +608,7 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
-        workers : Processes that decode images. [default: one a core, 8 at most]
+        workers : Processes that decode images. [default: one a core]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 

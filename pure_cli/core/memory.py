@@ -1,6 +1,12 @@
 """Memory that is kept for what comes next, and memory that ran out."""
 
+from __future__ import annotations
+
 import ctypes
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1  # glibc's numbers for the parameters of mallopt
 LARGEST_KEPT = 1 << 30  # bytes; larger blocks come from the system each time
@@ -28,6 +34,16 @@ def keep_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # another C library, or no Unix
         return False
     return bool(mallopt(MMAP_THRESHOLD, LARGEST_KEPT)) and bool(mallopt(TRIM_THRESHOLD, NEVER))
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a GPU has left for this process, those included that torch holds and does not use; None elsewhere."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -44,7 +44,8 @@ def output_relevance(
     if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or not outputs.requires_grad:
         raise ValueError("the model gives no outputs (B, K) that depend on the layers")
     targets = outputs.argmax(dim=1) if targets is None else targets
-    start = nn.functional.one_hot(targets, outputs.shape[1]) * outputs.detach()
+    # what one_hot gives, which would wait for the device to look at the targets
+    start = torch.zeros_like(outputs).scatter_(1, targets[:, None], 1.0) * outputs.detach()
     gradients = torch.autograd.grad(outputs, [found[name] for name in layers], start, allow_unused=True)
     relevances = {}
     for name, gradient in zip(layers, gradients, strict=True):

@@ -102,7 +102,7 @@ class Preprocessing:
         """
         scaled = images.float()
         # By a tensor: a GPU divides by a Python number as a product with its reciprocal, which rounds differently.
-        return scaled.div_(scaled.new_tensor(255.0))
+        return scaled.div_(_numbers((255.0,), scaled))
 
     def normalize(self, images: "torch.Tensor") -> "torch.Tensor":
         """Input of the model.
@@ -116,7 +116,7 @@ class Preprocessing:
         (B, 3, H, W) float32, on the same device
         """
         scaled = self.pixels(images)
-        mean, std = (scaled.new_tensor(values).view(3, 1, 1) for values in (self.mean, self.std))
+        mean, std = (_numbers(values, scaled).view(3, 1, 1) for values in (self.mean, self.std))
         return scaled.sub_(mean).div_(std)
 
     def as_dict(self) -> dict[str, Any]:
@@ -186,6 +186,14 @@ def _divided(values: tuple[float, float, float]) -> tuple[float, float, float]:
 def _option(name: str, values: tuple[float, ...]) -> str:
     """``--mean 0.485,0.456,0.406``"""
     return f"{name} {','.join(f'{value:.3g}' for value in values)}"
+
+
+def _numbers(values: tuple[float, ...], like: "torch.Tensor") -> "torch.Tensor":
+    """Numbers where a tensor is, written there: copying them to a GPU would wait until it has nothing else to do."""
+    numbers = like.new_empty(len(values))
+    for place, value in enumerate(values):
+        numbers[place].fill_(value)
+    return numbers
 
 
 def _triple(values: Any) -> tuple[float, float, float]:

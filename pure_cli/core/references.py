@@ -1,4 +1,4 @@
-"""The n images that excite each neuron most, gathered batch by batch."""
+"""The n images that excite each neuron most."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def scrambled(index: np.ndarray) -> np.ndarray:
 
 @dataclass
 class TopImages:
-    """The best images of every neuron so far. Merging is associative, and its result is the same in any order.
+    """The best images of every neuron.
 
     Attributes
     ----------
@@ -119,53 +119,3 @@ class TopImages:
         shared[:, 1:] |= same
         shared[:, :-1] |= same
         return shared.sum(axis=1)
-
-    def add(self, values: np.ndarray, positions: np.ndarray, images: np.ndarray, means: np.ndarray) -> None:
-        """Let a batch of images compete.
-
-        Parameters
-        ----------
-        values : (B, C) float32 scores; NaN never wins a place
-        positions : (B, C) int
-        images : (B,) int64 data-set indices, none of them added before
-        means : (B, C) float32, means over space
-        """
-        scores = np.where(np.isnan(values), -np.inf, values).T.astype(np.float32)
-        # only the neurons for which some image reaches the last place so far need sorting
-        hopeful = np.flatnonzero((scores >= self.value[:, -1:]).any(axis=1) & (scores > -np.inf).any(axis=1))
-        if hopeful.size:
-            self._compete(
-                hopeful,
-                scores[hopeful],
-                np.broadcast_to(images, (len(hopeful), len(images))),
-                positions.T[hopeful],
-                np.nan_to_num(means.T[hopeful], nan=0.0),
-            )
-
-    def merge(self, other: TopImages) -> None:
-        """Let the images of another shard of the data compete.
-
-        Parameters
-        ----------
-        other : of the same shape, no image of it added here before
-        """
-        if other.value.shape != self.value.shape:
-            raise ValueError(f"the best of {other.value.shape} cannot be merged into the best of {self.value.shape}")
-        self._compete(np.arange(len(self.value)), other.value, other.image, other.position, other.mean)
-
-    def _compete(
-        self, channels: np.ndarray, value: np.ndarray, image: np.ndarray, position: np.ndarray, mean: np.ndarray
-    ) -> None:
-        n = self.value.shape[1]
-        value = np.concatenate([self.value[channels], value], axis=1)
-        none = value == -np.inf
-        image = np.where(none, NO_IMAGE, np.concatenate([self.image[channels], image], axis=1))
-        position = np.where(none, NO_POSITION, np.concatenate([self.position[channels], position], axis=1))
-        mean = np.where(none, 0, np.concatenate([self.mean[channels], mean], axis=1, dtype=np.float32))
-        order = np.argsort(-value, axis=1, kind="stable")
-        first = np.take_along_axis(value, order[:, : n + 1], axis=1)
-        tied = np.flatnonzero(((first[:, 1:] == first[:, :-1]) & (first[:, 1:] > -np.inf)).any(axis=1))
-        order[tied] = np.lexsort((scrambled(image[tied]), -mean[tied], -value[tied]), axis=1)
-        order = order[:, :n]
-        for own, every in ((self.value, value), (self.image, image), (self.position, position), (self.mean, mean)):
-            own[channels] = np.take_along_axis(every, order, axis=1)

@@ -148,7 +148,7 @@ class Decoding(Computing):
     """How the network is run on many images, which processes decode."""
 
     workers: int | None = option(
-        None, "Processes that decode images.", metavar="N", panel=RUNNING, otherwise="one a core, 8 at most", ge=0
+        None, "Processes that decode images.", metavar="N", panel=RUNNING, otherwise="one a core", ge=0
     )
 
 

@@ -7,7 +7,7 @@ that is timed, which returns its answer: arrays by name. `run.py` calls them in 
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,8 +117,11 @@ def _memory(shared: Path, work: Path, name: str, count: int) -> torch.Tensor:
 
 
 def collect_pure(name: str, shared: Path, work: Path, count: int | None = None) -> Timed:
+    from pure_cli.core.best_images import BestImages, with_hashes
     from pure_cli.core.circuits import activations
     from pure_cli.core.references import TopImages, spatial_score
+    from pure_cli.data.loader import Batch
+    from pure_cli.stages.runtime.feed import fed, queues_of
     from pure_cli.stages.runtime.network import Network
 
     model, preprocessing = network(shared, work, name)
@@ -127,15 +130,20 @@ def collect_pure(name: str, shared: Path, work: Path, count: int | None = None) 
     ready = plain.ready(images[:1], [layer])
     size = plain.batch_size(None, *images.shape[-2:])
 
-    def run() -> Answer:
-        top: TopImages | None = None
+    def loaded() -> Generator[Batch, None, None]:
         for start in range(0, len(images), size):
-            batch = images[start : start + size]
-            found = activations(ready.model, ready.inputs(batch), [layer])[layer]
-            values, positions, means = (part.cpu().numpy() for part in spatial_score(found))
-            top = top or TopImages.empty(values.shape[1], 100)
-            top.add(values, positions, np.arange(start, start + len(batch)), means)
-        assert top is not None
+            part = images[start : start + size]
+            yield Batch(part, np.arange(start, start + len(part)), [], np.empty(0, np.uint32))
+
+    def run() -> Answer:
+        best: BestImages | None = None
+        for batch in fed(loaded(), DEVICE, queues_of(DEVICE)):
+            found = activations(ready.model, ready.inputs(batch.images), [layer])[layer]
+            values, positions, means = spatial_score(found)
+            best = best or BestImages(TopImages.empty(values.shape[1], 100), DEVICE)
+            best.add(values, positions, with_hashes(batch.index, DEVICE), means)
+        assert best is not None
+        top = best.top()
         return {"image": top.image, "value": top.value}
 
     return run

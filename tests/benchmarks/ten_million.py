@@ -12,9 +12,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+import torch
 
 from pure_cli.artifacts import CollectedLayer, read_collected, write_collected
+from pure_cli.core.best_images import BestImages, with_hashes
 from pure_cli.core.references import TopImages
 from pure_cli.data.cache import Cache
 from pure_cli.data.listing import list_images
@@ -67,19 +68,23 @@ def bookkeeping(count: int, folder: Path) -> Iterator[str]:
     yield "fingerprint"
     store = Store(folder / "workspace")
     state = Checkpoint(store, "key")
-    state.tops["layer4"] = top = TopImages.empty(NEURONS, REFERENCES)
-    generator, positions = np.random.default_rng(0), np.zeros((BATCH, NEURONS), np.int32)
+    device = torch.device("cpu")
+    best = BestImages(TopImages.empty(NEURONS, REFERENCES), device)
+    generator, positions = torch.Generator().manual_seed(0), torch.zeros((BATCH, NEURONS), dtype=torch.int32)
     for start in range(0, count, BATCH):
         index = listing.index[start : start + BATCH]
-        values = generator.random((len(index), NEURONS), np.float32)
-        top.add(values, positions[: len(index)], index, values)
+        values = torch.rand((len(index), NEURONS), generator=generator)
+        best.add(values, positions[: len(index)], with_hashes(index, device), values)
         state.damaged += [(int(i), listing.paths[i], "cut short") for i in index if i % DAMAGED_EVERY == 0]
         state.add_content(index + 1)
         state.next_chunk += 1
         if state.next_chunk % SAVE_EVERY == 0:
+            state.tops["layer4"] = best.top()
             state.save()
     yield "top-n, checkpoints"
-    layer = CollectedLayer(top, [], (NEURONS, 7, 7), Provenance({"layer": "layer4", "n": REFERENCES}, {"data": "d"}))
+    layer = CollectedLayer(
+        best.top(), [], (NEURONS, 7, 7), Provenance({"layer": "layer4", "n": REFERENCES}, {"data": "d"})
+    )
     origin = {"images": count - len(state.damaged)}
     write_collected(
         store, _whole(origin, {"layer4": layer}, listing, state.damaged), seen_now(listing, state.content())

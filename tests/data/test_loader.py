@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,89 @@ def test_chunk_larger_than_a_pipe(tmp_path):
     assert same(list(batches(listing, listing.index, PLAIN, 2, 2)), list(batches(listing, listing.index, PLAIN, 2, 0)))
 
 
+@pytest.fixture(params=["shared memory", "no shared memory"])
+def memory(request, monkeypatch):
+    """Whether the system has memory to share."""
+    if request.param == "no shared memory":
+
+        def none(*_):
+            raise OSError(12, "Cannot allocate memory")
+
+        monkeypatch.setattr(loader.mmap, "mmap", none)
+    return request.param
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [50, 40, 120])
+def test_batches_cut_into_pieces_are_the_same_also_where_images_are_damaged(
+    tmp_path, monkeypatch, memory, workers, batch_size
+):
+    monkeypatch.setattr(loader, "LEAST_PIECE", 16)
+    listing = pictures(tmp_path, 120, (6, 5))
+    for i in (0, 15, 16, 17, 40, 70, 71, 119, *range(80, 100)):
+        (tmp_path / f"{i:03}.png").write_bytes(b"")
+    order = np.random.default_rng(0).permutation(120)
+    alone = list(batches(listing, order, PLAIN, batch_size, 0, with_content=True))
+    found = list(batches(listing, order, PLAIN, batch_size, workers, with_content=True))
+    assert same(found, alone)
+    assert all((x.content == y.content).all() for x, y in zip(found, alone, strict=True))
+
+
+def test_every_worker_decodes_a_part_of_the_first_batch(tmp_path, monkeypatch):
+    listing, log = pictures(tmp_path / "images", 200), tmp_path / "log"
+    decoded = loader._decoded
+    monkeypatch.setattr(loader, "LEAST_PIECE", 16)
+
+    def logged(*args):
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return decoded(*args)
+
+    monkeypatch.setattr(loader, "_decoded", logged)  # the workers are forks and have it too
+    with closing(batches(listing, listing.index, SQUARE, 64, 4)) as running:
+        next(running)
+        pids = children()
+        assert len(pids) == 4 and set(pids) <= {int(line) for line in log.read_text().split()}
+    log.unlink()
+    assert len(list(batches(listing, listing.index, SQUARE, 200, 2))) == 1  # and of the only one
+    assert len(set(log.read_text().split())) == 2
+
+
+def shared_memory() -> list[str]:
+    return [line for line in Path("/proc/self/maps").read_text().splitlines() if "/dev/zero" in line]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are no forks")
+def test_batches_lie_in_memory_that_is_used_again_and_goes_with_them(tmp_path):
+    listing = pictures(tmp_path, 60, (30, 20))
+    alone, before = list(batches(listing, listing.index, PLAIN, 2, 0)), shared_memory()
+    places, kept = set(), []
+    for batch, expected in zip(batches(listing, listing.index, PLAIN, 2, 2), alone, strict=True):
+        places.add(batch.images.data_ptr())
+        assert torch.equal(batch.images, expected.images)
+    assert len(places) <= 4 + loader.HELD
+    for batch in batches(listing, listing.index, PLAIN, 2, 2):  # by a caller that gives nothing back
+        kept.append(batch.images[1:])
+    assert all(torch.equal(found, one.images[1:]) for found, one in zip(kept, alone, strict=True))
+    assert len(shared_memory()) == len(before) + 1  # by the first two
+    del batch
+    kept.clear()
+    assert shared_memory() == before
+
+
+def test_memory_for_batches_is_bounded(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(loader.mmap, "mmap", lambda _, size: sizes.append(size))
+    plan = loader._Plan(np.arange(100_000), 1000, 0, shape=(3, 100, 100))
+    for workers in (2, 8, 64):
+        loader._Slots(plan, workers, True)
+    assert [size / 30_000_000 for size in sizes] == [4, 4, 7]
+    loader._Slots(replace(plan, size=100_000), 64, True)
+    assert sizes[-1] == (1 + loader.HELD) * 3_000_000_000  # there is but one
+    loader._Slots(loader._Plan(np.arange(100_000), 16, 0, shape=(3, 5000, 5000)), 64, True)
+    assert sizes[-1] == 4 * 16 * 75_000_000
+
+
 def test_workers_that_are_spawned_as_on_other_systems(tmp_path, monkeypatch):
     listing = pictures(tmp_path, 4)
     context = multiprocessing.get_context("spawn")
@@ -229,11 +313,19 @@ def test_index_that_the_listing_does_not_have(mixed, wrong):
         batches(mixed, [0, wrong], SQUARE, 3, 0)
 
 
-def test_default_workers(monkeypatch):
+def test_one_worker_for_each_core_that_a_container_gets(tmp_path, monkeypatch):
     if not hasattr(os, "sched_getaffinity"):
         pytest.skip("no affinity on this system")
-    for cores, expected in ((1, 0), (2, 2), (8, 8), (64, 8)):
+    quota = tmp_path / "cpu.max"
+    monkeypatch.setattr(loader, "CPU_QUOTA", quota)
+    for cores, granted, expected in (
+        *((1, None, 0), (2, None, 2), (64, None, 64), (64, "max 100000", 64), (64, "400000 100000", 4)),
+        *((4, "1600000 100000", 4), (64, "50000 100000", 0), (64, "150000 100000", 2)),
+    ):
         monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cores: set(range(n)))
+        quota.unlink(missing_ok=True)
+        if granted:
+            quota.write_text(f"{granted}\n")
         assert default_workers() == expected
 
 

@@ -58,7 +58,8 @@ def scores_of_all(
             start, stop = chunk * size, min((chunk + 1) * size, count)
             values = np.full((stop - start, len(neurons)), np.nan, np.float32)
             if len(batch.index):
-                values[np.isin(listing.index[start:stop], batch.index)] = scores.score(batch)[layer][0][:, neurons]
+                scored, *_ = scores.score(batch)[layer]
+                values[np.isin(listing.index[start:stop], batch.index)] = scored.cpu().numpy()[:, neurons]
             damaged += [(one.index, one.path, one.reason) for one in batch.damaged]
             scratch.write(SCORE, np.arange(start, stop), values)
             scratch.finish_step()

@@ -1,24 +1,32 @@
 """The pass of collect over the images."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pure_cli.config import fingerprint
-from pure_cli.core.references import NO_IMAGE
+from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, PureFailure
 from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.outcome import Progress
 from pure_cli.stages.references.scores import LayerScores, Scored
 from pure_cli.stages.resume.checkpoint import Checkpoint
+from pure_cli.stages.runtime.feed import fed, queues_of
 from pure_cli.stages.runtime.images import images_at_once
 from pure_cli.stages.runtime.network import Network
 from pure_cli.words import counted
 from pure_cli.workspace import Store
+
+if TYPE_CHECKING:
+    import torch
+
+    from pure_cli.core.best_images import BestImages
 
 DAMAGED_SHOWN = 5
 CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
@@ -43,7 +51,8 @@ def run_dataset_pass(
     from pure_cli.data.loader import batches, default_workers
 
     batch_size = images_at_once(listing, network, settings.batch_size, scores.share)
-    state = Checkpoint(store, fingerprint([*key, batch_size, network.device.type]))
+    state = _begun(store, [*key, network.device.type], batch_size, settings.batch_size is None)
+    batch_size = state.batch_size
     workers = default_workers() if settings.workers is None else settings.workers
     saved = time.perf_counter()
     check_damage(state.damaged, listing, settings)
@@ -53,54 +62,114 @@ def run_dataset_pass(
     else:
         where = listing, listing.index, network.preprocessing, batch_size, workers
         loaded = batches(*where, state.next_chunk, with_content=True)
-    with scores, _saved_when_it_fails(state):
-        for batch in loaded:
+    found = _Found(state, settings.references, network.device)
+    with scores, _saved_when_it_fails(state, found):
+        for batch in fed(loaded, network.device, queues_of(network.device)):
             damaged = [(d.index, d.path, d.reason) for d in batch.damaged]
             check_damage(damaged, listing, settings)
-            scored = scores.score(batch) if len(batch.index) else {}
+            if len(batch.index):
+                found.add(scores.score(batch), batch.index)
             state.damaged += damaged
-            if scored:
-                broken = _compete(state.tops, scored, batch.index, settings.references)
-                state.nan_images += int(broken.sum())
-                if broken.any() and state.nan_image == NO_IMAGE:
-                    state.nan_image = int(batch.index[broken.argmax()])
             state.add_content(batch.content)
             state.next_chunk += 1
             if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                found.into(state)
                 state.save()
                 saved = time.perf_counter()
             progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
+    found.into(state)
     return state
 
 
+def _begun(store: Store, key: list[Any], batch_size: int, may_differ: bool) -> Checkpoint:
+    """Where a killed process left the same work.
+
+    Parameters
+    ----------
+    may_differ : a process that had other memory may have begun it with batches of another size
+    """
+
+    def begun(size: int) -> Checkpoint:
+        *what, kind = key
+        state = Checkpoint(store, fingerprint([*what, size, kind]))
+        state.batch_size = size
+        return state
+
+    state = begun(batch_size)
+    other = Checkpoint.batch_size_of(store) if may_differ and not state.next_chunk else 0
+    if other and other != batch_size and (before := begun(other)).next_chunk:
+        return before
+    return state
+
+
+class _Found:
+    """What a pass has found, where the network is; it leaves the device when a checkpoint is made.
+
+    Parameters
+    ----------
+    state : what was found before
+    n : references of a neuron
+    device : of the network
+    """
+
+    def __init__(self, state: Checkpoint, n: int, device: torch.device):
+        import torch
+
+        # MPS sorts no integers of 64 bits
+        self._device = device if device.type == "cuda" else torch.device("cpu")
+        self._n = n
+        self._best: dict[str, BestImages] = {}
+        for name, top in state.tops.items():
+            self._begin(name, top)
+        # how many images gave numbers that are not finite, and the first of them
+        self._broken = torch.tensor([state.nan_images, state.nan_image], device=self._device)
+
+    def _begin(self, name: str, top: TopImages) -> None:
+        from pure_cli.core.best_images import BestImages
+
+        self._best[name] = BestImages(top, self._device)
+
+    def add(self, scored: Scored, index: np.ndarray) -> None:
+        """Let a batch of images compete for the best of every neuron, where their scores are finite.
+
+        Parameters
+        ----------
+        index : (B,) data-set indices
+        """
+        import torch
+
+        from pure_cli.core.best_images import with_hashes
+
+        images = with_hashes(index, self._device)
+        broken = torch.zeros(len(index), dtype=torch.bool, device=self._device)
+        for name, parts in scored.items():
+            values, positions, means = (part.detach().to(self._device) for part in parts)
+            unusable = ~values.isfinite()
+            broken |= unusable.any(dim=1)
+            if name not in self._best:
+                self._begin(name, TopImages.empty(values.shape[1], self._n))
+            self._best[name].add(values.masked_fill(unusable, torch.nan), positions, images, means)
+        count, first = self._broken
+        first_here = (images[0] * (broken & (broken.cumsum(0) == 1))).sum()
+        first = torch.where((first == NO_IMAGE) & broken.any(), first_here, first)
+        self._broken = torch.stack([count + broken.sum(), first])
+
+    def into(self, state: Checkpoint) -> None:
+        """Waits for the device."""
+        state.tops = {name: best.top() for name, best in self._best.items()}
+        state.nan_images, state.nan_image = self._broken.tolist()
+
+
 @contextmanager
-def _saved_when_it_fails(state: Checkpoint) -> Iterator[None]:
+def _saved_when_it_fails(state: Checkpoint, found: _Found) -> Iterator[None]:
     """Keep what was done before a worker died, or the memory of the device ran out."""
     try:
         yield
     except PureFailure:
         with suppress(PureFailure):  # the disk may be what fails
+            found.into(state)
             state.save()
         raise
-
-
-def _compete(tops: dict[str, Any], scored: Scored, index: np.ndarray, n: int) -> np.ndarray:
-    """Let a batch of images compete for the best of every neuron, where their scores are finite.
-
-    Returns
-    -------
-    (B,) bool, which images have scores that are not
-    """
-    from pure_cli.core.references import TopImages
-
-    broken = np.zeros(len(index), bool)
-    for name, (values, positions, means) in scored.items():
-        finite = np.isfinite(values)
-        broken |= ~finite.all(axis=1)
-        if name not in tops:
-            tops[name] = TopImages.empty(values.shape[1], n)
-        tops[name].add(np.where(finite, values, np.nan), positions, index, means)
-    return broken
 
 
 def not_finite_notes(network: Network, state: Checkpoint, listing: Listing, layers: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ class GivenOutputs:
     of_modules: Callable[[torch.Tensor], Mapping[str, torch.Tensor]]
     content: np.ndarray
 
-    def batches(self, index: np.ndarray, size: int, start: int) -> Iterator[Batch]:
+    def batches(self, index: np.ndarray, size: int, start: int) -> Generator[Batch, None, None]:
         """As `pure_cli.data.loader.batches`, with what was kept in place of the images."""
         from pure_cli.data.loader import Batch
 

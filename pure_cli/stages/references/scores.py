@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pure_cli.core.saturation import Bound
     from pure_cli.data.loader import Batch
 
-Scored = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
-"""Layer to values (B, C) float32, positions (B, C) int, and means over space (B, C) float32."""
+Scored = dict[str, "tuple[torch.Tensor, torch.Tensor, torch.Tensor]"]
+"""Layer to values (B, C) float32, positions (B, C) int, and means over space (B, C) float32, where the network is."""
 
 
 class LayerScores:
@@ -123,7 +123,9 @@ class LayerScores:
         self._rules.__exit__(*error)
 
     def score(self, batch: Batch) -> Scored:
-        """Scores of the images of a batch."""
+        """Scores of the images of a batch; nothing here waits for the device."""
+        import torch
+
         parts: list[Scored] = []
         self._adaptive_batches.each(
             len(batch.index),
@@ -131,11 +133,8 @@ class LayerScores:
         )
         if len(parts) == 1:
             return parts[0]
-        joined = {}
-        for name in parts[0]:
-            values, positions, means = zip(*(part[name] for part in parts), strict=True)
-            joined[name] = np.concatenate(values), np.concatenate(positions), np.concatenate(means)
-        return joined
+        joined = {name: zip(*(part[name] for part in parts), strict=True) for name in parts[0]}
+        return {name: tuple(map(torch.cat, each)) for name, each in joined.items()}  # type: ignore[misc]
 
     def _named(self, images: torch.Tensor, index: np.ndarray) -> Scored:
         with named_images(self._listing, index):
@@ -147,12 +146,12 @@ class LayerScores:
         if self.outputs is not None:
             given = self.outputs.of_modules(images.to(self._network.device))
             read = {module: self._read(module, given[module]) for module in self._modules}
-            return _on_cpu({name: read[module_of(name)][name] for name in self._layers})
+            return {name: read[module_of(name)][name] for name in self._layers}
         inputs = self._network.inputs(images)
         if self._settings.by == "relevance":
             return self._relevance(inputs, index)
         found = activations(self._network.model, inputs, self._modules, self._read, self._bounds)
-        return _on_cpu({name: found[module_of(name)][name] for name in self._layers})
+        return {name: found[module_of(name)][name] for name in self._layers}
 
     def _read(self, module: str, end: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Scores of all neurons in a module, by their layer, from its output or what goes into its bound."""
@@ -176,7 +175,7 @@ class LayerScores:
             found = output_relevance(self._network.model, inputs, self._layers, targets, RULES[self._rule].hooks)
         except ValueError as error:
             raise PureError(f"Relevance cannot be computed: {error}. Use --by activation.") from None
-        return _on_cpu({name: relevance_score(*parts, self._settings.pooled) for name, parts in found.items()})
+        return {name: relevance_score(*parts, self._settings.pooled) for name, parts in found.items()}
 
     def _chosen(self, example: torch.Tensor) -> str:
         """The rule; what of the network it does not fit is noted."""
@@ -250,7 +249,3 @@ def _told(layer: str, bound: Bound) -> str:
         f"'{layer}' ends with {bound.name}, which gives {bound.highest:g} at most: its neurons are ranked by what "
         "goes into it."
     )
-
-
-def _on_cpu(scored: Mapping[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> Scored:
-    return {name: tuple(part.cpu().numpy() for part in parts) for name, parts in scored.items()}  # type: ignore[misc]

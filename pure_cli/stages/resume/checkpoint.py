@@ -39,6 +39,7 @@ class Checkpoint:
     next_chunk : chunks of images that are done
     nan_images : how many images gave activations that are not finite numbers
     nan_image : data-set index of the first of them; -1 where there is none
+    batch_size : images to a chunk
     """
 
     def __init__(self, store: Store, key: str):
@@ -46,6 +47,7 @@ class Checkpoint:
         self.damaged: list[tuple[int, str, str]] = []
         self.next_chunk = self.nan_images = 0
         self.nan_image = NO_IMAGE
+        self.batch_size = 0
         self._key = key
         self._store = _place(store)
         self._content, self._content_size, self._content_crc = b"", 0, 0
@@ -68,6 +70,13 @@ class Checkpoint:
         with suppress(PureError), _place(store).read(STATE) as file:
             return set(file["layers"])
         return set()
+
+    @staticmethod
+    def batch_size_of(store: Store) -> int:
+        """Images to a chunk of an unfinished pass, whatever it was made from; 0 where there is none."""
+        with suppress(PureError), _place(store).read(STATE) as file:
+            return int(file.attrs.get("batch_size", 0))
+        return 0
 
     def add_content(self, content: np.ndarray) -> None:
         """What was in the images of the next chunk: (B,) uint32."""
@@ -115,6 +124,7 @@ class Checkpoint:
         with self._store.replace(STATE) as file:
             file.attrs["content"] = [self._content_size, self._content_crc]
             file.attrs["key"], file.attrs["next_chunk"] = self._key, self.next_chunk
+            file.attrs["batch_size"] = self.batch_size
             file.attrs["nan_images"], file.attrs["nan_image"] = self.nan_images, self.nan_image
             write_texts(file, "damaged", [json.dumps(self.damaged)])
             file.create_group("layers")

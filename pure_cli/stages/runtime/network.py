@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pure_cli.artifacts import Collected
 from pure_cli.core.directions import CHANNELS, Channels, Directions, module_of
-from pure_cli.core.memory import keep_memory
+from pure_cli.core.memory import free_memory, keep_memory
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pure_cli.core.preprocessing import Preprocessing
     from pure_cli.core.saturation import Bound
 
+PIXEL_BYTES = 1024  # of activations in a forward pass, where a network takes much: VGG-16 has three maps of 64 channels
+OF_FREE_MEMORY = 0.5
 PIXELS_PER_BATCH = {"cpu": 16 * 224 * 224, "cuda": 256 * 224 * 224, "mps": 64 * 224 * 224}
 MOST_PER_BATCH = {"cpu": 128, "cuda": 1024, "mps": 256}
 
@@ -104,20 +106,24 @@ class Network:
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W) uint8 as the model takes them."""
-
         pixels = self.preprocessing.normalize(images.to(self.device))
         return pixels.to(self.precision, memory_format=self.layout) if self.precision else pixels
 
     def batch_size(self, requested: int | None, height: int, width: int, share: int = 1) -> int:
-        """The one requested, or one that suits the device and the size of the images.
+        """The one requested, or one that suits the device, the memory that is free there, and the size of the images.
+
+        Where memory is what limits it, a power of two: what little comes and goes of it changes nothing.
 
         Parameters
         ----------
         share : how much more an image takes than in a plain forward pass
         """
-        kind = self.device.type
-        usual = min(MOST_PER_BATCH[kind], PIXELS_PER_BATCH[kind] // (height * width))
-        return requested or max(1, usual // share)
+        kind, free = self.device.type, free_memory(self.device)
+        usual = max(1, min(MOST_PER_BATCH[kind], PIXELS_PER_BATCH[kind] // (height * width)) // share)
+        if free is not None:
+            fitting = int(free * OF_FREE_MEMORY) // (height * width * PIXEL_BYTES * share)
+            usual = min(usual, 1 << max(0, fitting.bit_length() - 1))
+        return requested or usual
 
 
 def workers_of(how: Decoding) -> int:
