@@ -91,6 +91,13 @@ class BestImages:
             whole[channels] = part
 
 
+def merged(one: TopImages, other: TopImages) -> TopImages:
+    """The best images of two parts of the data, none of which is in both."""
+    best = BestImages(one, torch.device("cpu"))
+    best.merge(BestImages(other, torch.device("cpu")))
+    return best.top()
+
+
 def with_hashes(images: np.ndarray, device: torch.device) -> torch.Tensor:
     """Data-set indices (B,), and by what those with equal scores and means are ordered: (2, B) int64 on the device."""
     return torch.from_numpy(np.stack([images, _hashed(images)])).to(device, non_blocking=True)

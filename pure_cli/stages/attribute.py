@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from pure_cli.settings.shared import AUTO
 from pure_cli.stages.inputs.freshness import attribute_provenance, read_earlier, require_unchanged
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.relevances.lower_layers import require_lower_layers
-from pure_cli.stages.relevances.work import AttributionJob, AttributionTask, write_batch
+from pure_cli.stages.relevances.work import AttributionJob, AttributionTask, compute_batch
 from pure_cli.stages.resume.pair_work import PairWork, Plan
 from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
 from pure_cli.stages.runtime.batches import AdaptiveBatches
@@ -190,23 +191,52 @@ def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]
         looked_at = [task.module, *task.job.lower_layers]
         fast = task.network.ready(first_image(listing, task.network), looked_at, settings.precision)
         task = replace(task, network=fast)
-    network = task.network
-    ruled = in_force(settings.rule, network.model)
-    with PairWork(store, task.work, plan, task.arrays, task.batch_size, settings.force) as work, ruled:
+    tasks = [replace(task, network=network) for network in task.network.replicas()]
+    with (
+        ExitStack() as contexts,
+        PairWork(store, task.work, plan, task.arrays, task.batch_size, settings.force) as work,
+    ):
+        for own in tasks:
+            contexts.enter_context(in_force(settings.rule, own.network.model))
         yield work.pairs_done
-        for start, stop, images in work.batches(listing, network.preprocessing, settings.workers):
-
-            def compute(begin: int, end: int, start: int = start, images: "torch.Tensor" = images) -> None:
-                pixels = network.inputs(images[begin:end])
-                with named_images(listing, plan.images[start + begin : start + end]):
-                    write_batch(task, work, (start + begin, start + end), pixels)
-
-            adaptive_batches.each(stop - start, compute)
-            yield plan.pairs_of(start, stop)
+        for group in work.groups(listing, task.network.preprocessing, settings.workers, len(tasks)):
+            _compute(tasks, work, group, listing, adaptive_batches)
+            yield plan.pairs_of(group[0][0], group[-1][1])
         new = _found_relevances(task, work)
         notes += _zeros(task.job, task.source, new.norm)
         add_relevances(store, new, task.source.top.image, task.work.provenance, settings.force)
         work.finished()
+
+
+def _compute(
+    tasks: list[AttributionTask],
+    work: PairWork,
+    group: list[tuple[int, int, "torch.Tensor"]],
+    listing: Listing,
+    adaptive_batches: AdaptiveBatches,
+) -> None:
+    """Compute a batch on each device, all at once, and write what they find.
+
+    Parameters
+    ----------
+    tasks : the same one on each of the devices
+    group : of each batch, start and stop of its images in the plan, and the images (B, 3, H, W) uint8
+    """
+    writes: list[Callable[[], None]] = []
+    for task, (start, stop, images) in zip(tasks, group, strict=False):
+
+        def compute(
+            begin: int, end: int, task: AttributionTask = task, start: int = start, images: "torch.Tensor" = images
+        ) -> None:
+            pixels = task.network.inputs(images[begin:end])
+            with named_images(listing, task.plan.images[start + begin : start + end]):
+                writes.append(compute_batch(task, work, (start + begin, start + end), pixels))
+            if len(tasks) == 1:  # then nothing is gained by waiting
+                writes.pop()()
+
+        adaptive_batches.each(stop - start, compute)
+    for write in writes:
+        write()
 
 
 def _found_relevances(task: AttributionTask, work: PairWork) -> NewRelevances:

@@ -2,7 +2,8 @@
 
 Usage: python tests/benchmarks/shares.py SHARED WORK resnet20|resnet50 plain|ready|bfloat16
 
-WORK is the folder ``work`` of an earlier run of `run.py`, with references in it.
+WORK is the folder ``work`` of an earlier run of `run.py`, with references in it; the device is that of
+PURE_BENCH_DEVICE.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from sides import NEURONS, case, network, references
+from sides import DEVICE, NEURONS, case, network, references
 
 from pure_cli.core.circuits import Circuits, activations
 from pure_cli.core.memory import keep_memory
@@ -32,7 +33,7 @@ def main(shared: Path, work: Path, name: str, way: str) -> None:
         runtime.keep_memory = lambda: False  # type: ignore[assignment]
     else:
         keep_memory()
-    used = runtime.Network(model, torch.device("cpu"), preprocessing)
+    used = runtime.Network(model, DEVICE, preprocessing)
     first = torch.from_numpy(decode_one(listing, int(plan.images[0]), preprocessing))[None]
     size = used.batch_size(None, *first.shape[-2:])
     if way != "plain":
@@ -43,6 +44,8 @@ def main(shared: Path, work: Path, name: str, way: str) -> None:
     def piece(what: str):  # type: ignore[no-untyped-def]
         begin = time.perf_counter()
         yield
+        if DEVICE.type == "cuda":
+            torch.cuda.synchronize()
         spent[what] += time.perf_counter() - begin
 
     for start in range(0, len(plan.images), size):
@@ -59,7 +62,7 @@ def main(shared: Path, work: Path, name: str, way: str) -> None:
         rounds = list(plan.rounds(start, stop))
         for pairs in rounds:
             with piece("backward and reduction"):
-                circuits.relevance(torch.from_numpy(plan.neuron_row[pairs]), last=pairs is rounds[-1])
+                circuits.relevance(torch.from_numpy(plan.neuron_row[pairs]).to(DEVICE), last=pairs is rounds[-1])
     spent["forward to the layer"] -= spent["forward to the lower layer"]  # it runs through the lower layer too
     total = sum(spent.values())
     print(f"{name}, {way}: {plan.pairs} pairs of {len(plan.images)} images, {total:.1f} s")

@@ -108,7 +108,7 @@ def yardstick(shared: Path) -> Any:
 # ---------------------------------------------------------------------------------------- collect, images in memory
 
 
-IMAGES = {"resnet20": 4000, "resnet50": 200}
+IMAGES = {"resnet20": 4000, "resnet50": 200} if DEVICE.type == "cpu" else {"resnet20": 10_000, "resnet50": 2000}
 CRP_IMAGES = {"resnet20": 4000, "resnet50": 40}  # zennit-crp takes 0.8 s for an image of ResNet-50
 
 
@@ -180,6 +180,60 @@ def forward_eager(name: str, shared: Path, work: Path) -> Timed:
     return run
 
 
+def collect_least(name: str, shared: Path, work: Path) -> Timed:
+    """The least that collect has to do: a plain pass to the layer, in batches of the same size; nothing is kept but
+    maxima."""
+    model, preprocessing = network(shared, work, name)
+    images, layer = _memory(shared, work, name, IMAGES[name]), case(shared, work, name)[0]["layer"]
+    normalise, size = normaliser(preprocessing), _batch_size(model, preprocessing, images)
+
+    def run() -> Answer:
+        found = []
+        for start in range(0, len(images), size):
+            with torch.inference_mode():
+                output = _outputs(model, normalise(images[start : start + size].to(DEVICE) / 255), [layer])[layer]
+            found.append(output.amax(dim=(2, 3)))
+        best = torch.cat(found).topk(100, dim=0)
+        return {"value": best.values.T.cpu().numpy(), "image": best.indices.T.cpu().numpy()}
+
+    return run
+
+
+def _batch_size(model: torch.nn.Module, preprocessing: Any, images: torch.Tensor) -> int:
+    from pure_cli.stages.runtime.network import Network
+
+    return Network(model, DEVICE, preprocessing).batch_size(None, *images.shape[-2:])
+
+
+class _Reached(Exception):
+    """The last layer has been computed."""
+
+
+def _outputs(model: torch.nn.Module, images: torch.Tensor, layers: list[str]) -> dict[str, torch.Tensor]:
+    """What layers give, in the order in which they run; the network runs to the last, with a graph from the first."""
+    found: dict[str, torch.Tensor] = {}
+
+    def keep(name: str) -> Callable[..., torch.Tensor | None]:
+        def hook(module: torch.nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor | None:
+            begins = not found and len(layers) > 1
+            found[name] = output.requires_grad_() if begins else output
+            if len(found) == len(layers):
+                raise _Reached
+            return found[name].clone() if begins else None  # what follows works in place
+
+        return hook
+
+    handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in layers]
+    try:
+        model(images)
+    except _Reached:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
 def collect_yardstick(name: str, shared: Path, work: Path) -> Timed:
     from pure_cli.models.rules import canonizers_for
 
@@ -241,7 +295,7 @@ def files_forward(name: str, shared: Path, work: Path) -> Timed:
 
 # ----------------------------------------------------------------------------------------------------- attribute
 
-NEURONS = {"resnet20": 64, "resnet50": 16}
+NEURONS = {"resnet20": 64, "resnet50": 16 if DEVICE.type == "cpu" else 256}
 
 
 def relevances(used: Any, image: np.ndarray, data: torch.Tensor, layer: str, lower: str, size: int) -> np.ndarray:
@@ -267,7 +321,7 @@ def relevances(used: Any, image: np.ndarray, data: torch.Tensor, layer: str, low
             rows = circuits.relevance(which, last=pairs is rounds[-1])[lower].cpu().numpy()
             if not found.size:
                 found = np.zeros((image.size, rows.shape[1]), np.float32)
-            found[plan.row(pairs)] = rows
+            found[plan.neuron_row[pairs] * plan.references + plan.slot[pairs]] = rows
     return found.reshape(*image.shape, -1)
 
 
@@ -298,6 +352,39 @@ def attribute_pure(name: str, options: dict[str, str], shared: Path, work: Path)
         workspace.attribute(neurons=neurons, lower_layer=lower, device=DEVICE.type, force=True, **options)
         with h5py.File(workspace.path / "attribute.h5") as file:
             return {"relevance": file[f"layers/{layer}/relevance/{lower}"][:].astype(np.float32)}
+
+    return run
+
+
+def attribute_least(name: str, shared: Path, work: Path) -> Timed:
+    """The least that attribute has to do: one forward pass for each distinct image to the layer, one backward pass
+    through the upper part for each pair, in plain torch."""
+    from pure_cli.stages.resume.pair_work import Plan
+
+    model, preprocessing = network(shared, work, name)
+    options, _, lower = case(shared, work, name)
+    layer = options["layer"]
+    image = references(shared, work, name, 100).references(layer)["image"][: NEURONS[name]]
+    plan = Plan.of(image)
+    data, normalise = pixels(shared, work, name, plan.images), normaliser(preprocessing)
+    size = _batch_size(model, preprocessing, data)
+
+    def run() -> Answer:
+        found = torch.zeros(*image.shape, 0)
+        for start in range(0, len(data), size):
+            batch = data[start : start + size].to(DEVICE)
+            outputs = _outputs(model, normalise(batch / 255), [lower, layer])
+            hidden, output = outputs[lower], outputs[layer]
+            for pairs in plan.rounds(start, start + len(batch)):
+                rows, which = torch.arange(len(pairs)), torch.from_numpy(plan.neuron_row[pairs])
+                begin = torch.zeros_like(output)
+                begin[rows, which] = output.detach()[rows, which].clamp(min=0)
+                (gradient,) = torch.autograd.grad(output, hidden, begin, retain_graph=True)
+                relevance = (gradient * hidden.detach())[: len(pairs)].sum(dim=(2, 3)).cpu()
+                if not found.numel():
+                    found = torch.zeros(*image.shape, relevance.shape[1])
+                found[which, torch.from_numpy(plan.slot[pairs])] = relevance
+        return {"relevance": (found / (found.abs().sum(dim=-1, keepdim=True) + 1e-10)).numpy()}
 
     return run
 
@@ -361,7 +448,9 @@ def heatmaps_pure(name: str, shared: Path, work: Path) -> Timed:
                 for pairs in rounds:
                     which = plan.neuron_row[pairs]
                     found = look.maps(which, position[which, plan.slot[pairs]], last=pairs is rounds[-1])
-                    boxes[plan.row(pairs)] = [box(one) for one in seen(blurred(found))]
+                    boxes[plan.neuron_row[pairs] * plan.references + plan.slot[pairs]] = [
+                        box(one) for one in seen(blurred(found))
+                    ]
         return {"box": boxes[image.ravel() >= 0]}
 
     return run
@@ -513,6 +602,8 @@ SIDES: dict[str, Callable[[Path, Path], Timed]] = {
             "collect-pure-few": collect_pure_few,
             "forward-eager": forward_eager,
             "collect-yardstick": collect_yardstick,
+            "collect-least": collect_least,
+            "attribute-least": attribute_least,
             "files-pure": files_pure,
             "files-decode": files_decode,
             "files-forward": files_forward,

@@ -150,7 +150,7 @@ def test_where_not_even_one_image_fits_a_sentence_says_so_and_what_was_there_sta
     def fail(*_):
         raise torch.OutOfMemoryError("no")
 
-    monkeypatch.setattr("pure_cli.stages.attribute.write_batch", fail)
+    monkeypatch.setattr("pure_cli.stages.attribute.compute_batch", fail)
     with pytest.raises(PureFailure, match="not enough for one image"):
         workspace.attribute(lower_layer=["layer2"], neurons="0-5", batch_size=4, workers=0, force=True)
     after = content(tmp_path / "w", "attribute")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from pure_cli.core.best_images import BestImages
+    from pure_cli.data.loader import Batch
 
 DAMAGED_SHOWN = 5
 CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
@@ -62,23 +65,58 @@ def run_dataset_pass(
     else:
         where = listing, listing.index, network.preprocessing, batch_size, workers
         loaded = batches(*where, state.next_chunk, with_content=True)
-    found = _Found(state, settings.references, network.device)
-    with scores, _saved_when_it_fails(state, found):
-        for batch in fed(loaded, network.device, queues_of(network.device)):
+    lanes = [_Lane(one, _Found(settings.references, one.device)) for one in scores.replicas()]
+    lanes[0].found.go_on(state)
+    with ExitStack() as contexts, _saved_when_it_fails(state, lanes):
+        for lane in lanes:
+            contexts.enter_context(lane.scores)
+        for lane, batch in _dealt(lanes, loaded):
             damaged = [(d.index, d.path, d.reason) for d in batch.damaged]
             check_damage(damaged, listing, settings)
             if len(batch.index):
-                found.add(scores.score(batch), batch.index)
+                lane.found.add(lane.scores.score(batch), batch.index)
             state.damaged += damaged
             state.add_content(batch.content)
             state.next_chunk += 1
             if time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                found.into(state)
+                _gather(lanes, state)
                 state.save()
                 saved = time.perf_counter()
             progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
-    found.into(state)
+    _gather(lanes, state)
     return state
+
+
+@dataclass(frozen=True)
+class _Lane:
+    """What one of the devices of a pass computes, and what it has found."""
+
+    scores: LayerScores
+    found: _Found
+
+
+def _dealt(lanes: list[_Lane], loaded: Generator[Batch, None, None]) -> Iterator[tuple[_Lane, Batch]]:
+    """Batches for the devices in turn, each on its device: while one computes, the next gets its own."""
+    feeds = [fed(loaded, lane.scores.device, queues_of(lane.scores.device)) for lane in lanes]
+    for lane, feed in cycle(zip(lanes, feeds, strict=True)):
+        batch = next(feed, None)
+        if batch is None:
+            return
+        yield lane, batch
+
+
+def _gather(lanes: list[_Lane], state: Checkpoint) -> None:
+    """Note down what all devices have found; waits for them."""
+    from pure_cli.core.best_images import merged
+
+    first, *others = (lane.found for lane in lanes)
+    state.tops, state.nan_images, state.nan_image = first.whole()
+    for other in others:
+        tops, count, image = other.whole()
+        for name, top in tops.items():
+            state.tops[name] = merged(state.tops[name], top) if name in state.tops else top
+        state.nan_images += count
+        state.nan_image = min((one for one in (state.nan_image, image) if one != NO_IMAGE), default=NO_IMAGE)
 
 
 def _begun(store: Store, key: list[Any], batch_size: int, may_differ: bool) -> Checkpoint:
@@ -103,25 +141,30 @@ def _begun(store: Store, key: list[Any], batch_size: int, may_differ: bool) -> C
 
 
 class _Found:
-    """What a pass has found, where the network is; it leaves the device when a checkpoint is made.
+    """What one device has found; it leaves the device when a checkpoint is made.
 
     Parameters
     ----------
-    state : what was found before
     n : references of a neuron
     device : of the network
     """
 
-    def __init__(self, state: Checkpoint, n: int, device: torch.device):
+    def __init__(self, n: int, device: torch.device):
         import torch
 
         # MPS sorts no integers of 64 bits
         self._device = device if device.type == "cuda" else torch.device("cpu")
         self._n = n
         self._best: dict[str, BestImages] = {}
+        # how many images gave numbers that are not finite, and the first of them
+        self._broken = torch.tensor([0, NO_IMAGE], device=self._device)
+
+    def go_on(self, state: Checkpoint) -> None:
+        """With what was found before."""
+        import torch
+
         for name, top in state.tops.items():
             self._begin(name, top)
-        # how many images gave numbers that are not finite, and the first of them
         self._broken = torch.tensor([state.nan_images, state.nan_image], device=self._device)
 
     def _begin(self, name: str, top: TopImages) -> None:
@@ -154,20 +197,20 @@ class _Found:
         first = torch.where((first == NO_IMAGE) & broken.any(), first_here, first)
         self._broken = torch.stack([count + broken.sum(), first])
 
-    def into(self, state: Checkpoint) -> None:
-        """Waits for the device."""
-        state.tops = {name: best.top() for name, best in self._best.items()}
-        state.nan_images, state.nan_image = self._broken.tolist()
+    def whole(self) -> tuple[dict[str, TopImages], int, int]:
+        """The best of each layer, how many images are not finite, and the first of them; waits for the device."""
+        count, first = self._broken.tolist()
+        return {name: best.top() for name, best in self._best.items()}, count, first
 
 
 @contextmanager
-def _saved_when_it_fails(state: Checkpoint, found: _Found) -> Iterator[None]:
+def _saved_when_it_fails(state: Checkpoint, lanes: list[_Lane]) -> Iterator[None]:
     """Keep what was done before a worker died, or the memory of the device ran out."""
     try:
         yield
     except PureFailure:
         with suppress(PureFailure):  # the disk may be what fails
-            found.into(state)
+            _gather(lanes, state)
             state.save()
         raise
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -110,6 +111,22 @@ class LayerScores:
         self.bounds = {name: self._bounds[name] for name in by_input if self._settings.pooled == "max"}
         self.notes += [_told(name, bound) for name, bound in self.bounds.items()]
         self._network = network.ready(example, self._modules) if self.outputs is None else network
+
+    def replicas(self) -> list[LayerScores]:
+        """These, and the same on each of the other devices of the network."""
+        if self.outputs is not None:
+            return [self]
+        found = [self]
+        for network in self._network.replicas()[1:]:
+            other = copy(self)
+            other._network, other._rules = network, nullcontext()
+            found.append(other)
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are computed."""
+        return self._network.device
 
     def __enter__(self) -> LayerScores:
         if self._settings.by == "relevance":

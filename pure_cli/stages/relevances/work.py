@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -96,12 +96,19 @@ class AttributionTask:
         return found
 
 
-def write_batch(task: AttributionTask, work: PairWork, bounds: tuple[int, int], inputs: torch.Tensor) -> None:
-    """Compute the images of a part of a batch, and put what is found where it belongs.
+def compute_batch(
+    task: AttributionTask, work: PairWork, bounds: tuple[int, int], inputs: torch.Tensor
+) -> Callable[[], None]:
+    """Compute the images of a part of a batch.
 
     Parameters
     ----------
     bounds : start and stop of the images in the plan
+
+    Returns
+    -------
+    function
+        Puts what is found where it belongs; it waits for the device, and what is called before it does not.
     """
     from pure_cli.models.rules import circuits_for
 
@@ -121,8 +128,12 @@ def write_batch(task: AttributionTask, work: PairWork, bounds: tuple[int, int], 
         if sum(tensor.nbytes for _, tensors in held for tensor in tensors.values()) > MOST_HELD:
             _write_relevances(task, work, held)
             held = []
-    _write_relevances(task, work, held)
-    _write_activations(task, work, circuits, bounds)
+
+    def write() -> None:
+        _write_relevances(task, work, held)
+        _write_activations(task, work, circuits, bounds)
+
+    return write
 
 
 def _relevances(

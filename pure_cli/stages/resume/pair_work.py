@@ -134,14 +134,27 @@ class PairWork(Scratch):
         PureFailure
             An image that could be read by collect cannot be read any more.
         """
+        for (batch,) in self.groups(listing, preprocessing, workers, 1):
+            yield batch
+
+    def groups(
+        self, listing: Listing, preprocessing: Preprocessing, workers: int | None, count: int
+    ) -> Iterator[list[tuple[int, int, torch.Tensor]]]:
+        """As `batches`, `count` at once, which count as done together."""
         workers = default_workers() if workers is None else workers
         done = self.done
         loaded = batches(listing, self._plan.images, preprocessing, self._size, workers, done)
+        group = []
         for start, batch in zip(self._starts[done:], loaded, strict=True):
             if batch.damaged:
                 raise _gone(listing.place(batch.damaged[0].index), batch.damaged[0].reason)
-            yield start, min(start + self._size, len(self._plan.images)), batch.images
-            self.finish_step()
+            stop = min(start + self._size, len(self._plan.images))
+            group.append((start, stop, batch.images))
+            if len(group) == count or stop == len(self._plan.images):
+                yield group
+                for _ in group:
+                    self.finish_step()
+                group = []
         self.sync()
 
     def of_neuron(self, name: str, row: int) -> np.ndarray:

@@ -41,6 +41,7 @@ class Network:
     checked : modules of which `require_sound` has made sure
     notes : sentences on the model that the user should read
     first : a listing and the first image of it, (1, 3, H, W) uint8, once it was decoded
+    others : further devices that a pass may use
     """
 
     model: nn.Module
@@ -53,6 +54,7 @@ class Network:
     checked: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     first: tuple[Listing, torch.Tensor] | None = None
+    others: tuple[torch.device, ...] = ()
 
     def __post_init__(self) -> None:
         if self.device.type == "cpu":
@@ -104,6 +106,21 @@ class Network:
                 break
         return replace(self, model=model.to(precise), precision=precise, layout=layout)
 
+    def replicas(self) -> list[Network]:
+        """This network, and a copy of it on each of the other devices."""
+        from pure_cli.models.plain import copied
+
+        def on(device: torch.device) -> Network:
+            model = copied(self.model).to(device)
+            same_channels(model, self.model)
+            return replace(self, model=model, device=device, others=())
+
+        if not self.others:
+            return [self]
+        from pure_cli.core.structure import same_channels
+
+        return [self, *map(on, self.others)]
+
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W) uint8 as the model takes them."""
         pixels = self.preprocessing.normalize(images.to(self.device))
@@ -118,7 +135,9 @@ class Network:
         ----------
         share : how much more an image takes than in a plain forward pass
         """
-        kind, free = self.device.type, free_memory(self.device)
+        kind = self.device.type
+        memories = [memory for device in (self.device, *self.others) if (memory := free_memory(device)) is not None]
+        free = min(memories, default=None)
         usual = max(1, min(MOST_PER_BATCH[kind], PIXELS_PER_BATCH[kind] // (height * width)) // share)
         if free is not None:
             fitting = int(free * OF_FREE_MEMORY) // (height * width * PIXEL_BYTES * share)
