@@ -35,6 +35,7 @@ class StageMethods:
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -82,6 +83,8 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -113,6 +116,7 @@ class StageMethods:
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -133,6 +137,8 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -162,6 +168,7 @@ class StageMethods:
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -182,6 +189,8 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -210,11 +219,11 @@ class StageMethods:
         lower_layer: str | Sequence[str] | None = None,
         rule: str = "gradient-x-input",
         position: Literal["all", "max"] = "all",
-        precision: Literal["float32", "bfloat16"] = "float32",
         store: Literal["float32", "float16"] = "float32",
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32", "bfloat16"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -233,13 +242,14 @@ class StageMethods:
             layer4.1:relu. [default: the preset's, or the stage before]
         rule : How relevance is computed. [default: gradient-x-input]
         position : Where the neuron's activation counts: all, or max, its maximal position alone. [default: all]
-        precision : float32, or bfloat16: about 1.5 times as fast where the processor has it, with other results;
-            for gradient-x-input. [default: float32]
         store : float32, or float16: relevances take half of the disk. [default: float32]
         device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; with other results, tf32: faster on NVIDIA's GPUs from Ampere
+            on, or bfloat16: about 1.5 times as fast where the processor has it, for gradient-x-input. [default:
+            float32]
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -270,6 +280,7 @@ class StageMethods:
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -292,6 +303,8 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -410,6 +423,7 @@ class StageMethods:
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         force: bool = False,
         verify: bool = False,
         seed: int = 0,
@@ -443,6 +457,8 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
         seed : Seed of every random choice. [default: 0]
@@ -473,6 +489,7 @@ class StageMethods:
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -496,6 +513,8 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -533,6 +552,7 @@ class StageMethods:
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -562,6 +582,8 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core, 8 at most]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -592,6 +614,7 @@ class StageMethods:
         device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
@@ -608,6 +631,8 @@ class StageMethods:
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core, 8 at most]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)

@@ -1,8 +1,6 @@
 """From a model's name to a module in eval mode, with its preprocessing."""
 
-import os
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -84,13 +82,8 @@ def remembered_preprocessing(spec: ModelSpec, values: Mapping[str, Any]) -> Prep
     return given_preprocessing(spec) if "transform" in values else Preprocessing.from_dict(values)
 
 
-def prepare_device(name: str, deterministic: bool = True) -> torch.device:
+def find_device(name: str) -> torch.device:
     """The device for a name; "auto" takes the fastest that is there.
-
-    Parameters
-    ----------
-    deterministic : the same settings give the same bytes on it. A CPU does so in any case; without it, a GPU may choose
-        algorithms by trial, and add up in any order.
 
     Raises
     ------
@@ -102,11 +95,6 @@ def prepare_device(name: str, deterministic: bool = True) -> torch.device:
         name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
     if not there[name]:
         raise PureError(f"There is no {name} device on this machine. Use --device auto or --device cpu.")
-    if name == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which torch asks for
-        warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
-        torch.use_deterministic_algorithms(deterministic, warn_only=True)
-        torch.backends.cudnn.benchmark = not deterministic
     return torch.device(name)
 
 

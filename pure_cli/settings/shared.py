@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from pure_cli.errors import PureError
 from pure_cli.registry import RULES, TRANSFORMS, Registry
 from pure_cli.settings.option import RUNNING, option
 
+FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
 AUTO = "auto"  # what is chosen by evidence: k for each neuron, lower layers and features by calibrate
 COMPILED = "_orig_mod."  # in names of layers, where torch.compile has wrapped a module
 FEATURES = (
@@ -130,6 +131,34 @@ class Computing(Options):
         "The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the same.",
         panel=RUNNING,
     )
+    precision: Literal["float32", "tf32"] = option(
+        FLOAT32,
+        "float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere on.",
+        metavar="TYPE",
+        panel=RUNNING,
+    )
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _has_few_bits(cls, value: object) -> object:
+        """Numbers of few bits, where the stage is not made for them.
+
+        Raises
+        ------
+        PureError
+            It is not.
+        """
+        if value == BFLOAT16 and value not in get_args(cls.model_fields["precision"].annotation):
+            raise PureError(
+                "--precision bfloat16 is for `pure attribute` by gradient-x-input, and all else needs float32 or tf32; "
+                "a file of options says it in the section 'attribute'."
+            )
+        return value
+
+    @property
+    def arithmetic(self) -> dict[str, str]:
+        """What of it results depend on: nothing where that is the usual."""
+        return {} if self.precision == FLOAT32 else {"precision": self.precision}
 
 
 class Decoding(Computing):

@@ -131,6 +131,7 @@ def _provenance(
         "nodes": NODES,
         "edges": EDGES,
         "version": VERSION,
+        **settings.arithmetic,
     }
     made_from = {
         "cluster": clustering.provenance.fingerprint,
@@ -171,7 +172,7 @@ class Grapher:
 
     @cached_property
     def network(self) -> Network:
-        return open_network(self.sources.collected, self._settings.device, self._settings.deterministic)
+        return open_network(self.sources.collected, self._settings.device)
 
     def listing(self, task: CircuitTask) -> Listing:
         return self.sources.listing([task.layer])

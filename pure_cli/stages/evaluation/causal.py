@@ -139,4 +139,4 @@ def _figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) 
     yield "curves", lines_over_k(curves, COLUMNS, across=f"share of the circuit that is cut out (k = {few})")
 
 
-METRIC = Metric(compute, options=("ablation",), figures=_figures, version=3)
+METRIC = Metric(compute, options=("ablation", "precision"), figures=_figures, version=3)
