@@ -344,6 +344,7 @@ class Workspace(Displayed, StageMethods):
         from pure_cli.artifacts import read_collected
         from pure_cli.stages.inputs.choice import require_model
         from pure_cli.stages.inputs.freshness import require_unchanged
+        from pure_cli.stages.runtime.arithmetic import arithmetic_of
 
         function = function or STAGES[stage].function(stage)
         if stage != "collect":
@@ -351,13 +352,16 @@ class Workspace(Displayed, StageMethods):
             self._require_same_model()
             if MODEL_MARK in (text := getattr(settings, "neurons", None) or ""):
                 require_model(read_collected(self.store), text)
-        if STAGES[stage].reads_only:
-            return function(self.store, settings, progress)
-        with self.store.lock(stage, self._waiting):
+        alone = nullcontext() if STAGES[stage].reads_only else self.store.lock(stage, self._waiting)
+        with alone, arithmetic_of(settings) as arithmetic:
             if stage != "collect" and getattr(settings, "verify", False):
                 collected = read_collected(self.store)
                 require_unchanged(self.store, collected, list(collected.layers), verify=True)
-            return function(self.store, settings, progress)
+            found = function(self.store, settings, progress)
+        if isinstance(found, Outcome):
+            arithmetic.end(computed=not found.up_to_date)
+            found.notes += arithmetic.notes
+        return found
 
     def run(self, content: Mapping[str, Any]) -> list[Outcome]:
         """All stages in order, each with what a config file says of it; what is up to date is skipped.

@@ -32,9 +32,10 @@ class StageMethods:
         interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -78,10 +79,13 @@ class StageMethods:
         interpolation : nearest, bilinear or bicubic.
         mean : On the scale 0 to 1.
         std : On the scale 0 to 1.
-        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -110,9 +114,10 @@ class StageMethods:
         limit: int | None = None,
         sample: int = 8,
         out: Path | str | None = None,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -129,10 +134,13 @@ class StageMethods:
         limit : Use N images only, spread evenly over the data.
         sample : For nmf: positions drawn from each image. [default: 8]
         out : A .safetensors file. [default: directions/LAYER/HOW-M.safetensors in the workspace]
-        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -159,9 +167,10 @@ class StageMethods:
         budget: float = 1.0,
         grouping: Path | str | None = None,
         latex: bool = False,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -178,10 +187,13 @@ class StageMethods:
         grouping : A .csv file with a line class,group for each class: groups are the meanings. [default: the
             classes]
         latex : Write the tables as LaTeX too.
-        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -210,11 +222,11 @@ class StageMethods:
         lower_layer: str | Sequence[str] | None = None,
         rule: str = "gradient-x-input",
         position: Literal["all", "max"] = "all",
-        precision: Literal["float32", "bfloat16"] = "float32",
         store: Literal["float32", "float16"] = "float32",
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32", "bfloat16"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -233,13 +245,15 @@ class StageMethods:
             layer4.1:relu. [default: the preset's, or the stage before]
         rule : How relevance is computed. [default: gradient-x-input]
         position : Where the neuron's activation counts: all, or max, its maximal position alone. [default: all]
-        precision : float32, or bfloat16: about 1.5 times as fast where the processor has it, with other results;
-            for gradient-x-input. [default: float32]
         store : float32, or float16: relevances take half of the disk. [default: float32]
-        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; with other results, tf32: faster on NVIDIA's GPUs from Ampere
+            on, or bfloat16: about 1.5 times as fast where the processor has it, for gradient-x-input. [default:
+            float32]
         workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -267,9 +281,10 @@ class StageMethods:
         embedder_weights: Path | str | None = None,
         embedder_size: int | None = None,
         crop: Literal["crp", "activation", "none"] = "crp",
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -288,10 +303,13 @@ class StageMethods:
         embedder_size : Side of its input. [default: its own; 224 for dinov2]
         crop : What to embed: crp, cut to what the neuron saw by its heatmap; activation, by its map (far cheaper);
             none, the whole image. [default: crp]
-        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -407,9 +425,10 @@ class StageMethods:
         circuit: str | Sequence[str] | None = None,
         depth: int | None = None,
         through: str | Sequence[str] | None = None,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         force: bool = False,
         verify: bool = False,
         seed: int = 0,
@@ -439,10 +458,13 @@ class StageMethods:
         depth : Lower layers of the graph. [default: 3, or as many as there are]
         through : The lower layers of the graph, the highest first, or a list of several. [default: each found as
             `pure attribute` finds one]
-        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
         seed : Seed of every random choice. [default: 0]
@@ -470,9 +492,10 @@ class StageMethods:
         quantiles: int = 10,
         per_quantile: int = 20,
         figures: int = 16,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -492,10 +515,13 @@ class StageMethods:
         per_quantile : Images of each neuron in each part whose circuits are computed, drawn at random; 0: all on
             which it fires. [default: 20]
         figures : Of how many neurons to draw a figure, the first ones. [default: 16]
-        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -530,9 +556,10 @@ class StageMethods:
         between: str | None = None,
         embed: bool = False,
         latex: bool = False,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         force: bool = False,
         verify: bool = False,
@@ -558,10 +585,13 @@ class StageMethods:
         between : outputs: two classes by name or number, as in 4,9; who decides between them, on their images.
         embed : Make the embeddings that are missing on the way.
         latex : Write the tables as LaTeX too.
-        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core]
         force : Compute anew what is up to date.
         verify : Read all images again: does any differ from the collected?
@@ -589,9 +619,10 @@ class StageMethods:
         data: Path | str | None = None,
         limit: int | None = None,
         out: Path | str | None = None,
-        device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+        device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
         workers: int | None = None,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
@@ -604,10 +635,13 @@ class StageMethods:
         data : Images, as of `pure collect --data`. [default: those of the workspace]
         limit : Use N images only, spread evenly over the data.
         out : A .csv file. [default: one in edit/ there, by what is edited]
-        device : Where to run the network: auto, cpu, cuda or mps. [default: auto, the fastest there is]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
         deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
             same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
         workers : Processes that decode images. [default: one a core]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)

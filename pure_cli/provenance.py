@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from pure_cli.config import fingerprint
+from pure_cli.settings.shared import FLOAT32
 
 SCHEMA = 3  # of the files of a workspace; raised when their layout changes
 EARLIER = ("collect", "attribute", "embed")  # stages whose results are what others are made from
@@ -21,6 +22,7 @@ COMPONENTS = {
     "n": "the number of references (n)",
     "score": "the score (--by, --pool, --rule, --target)",
     "channels_axis": "the axis of the channels (--channels-axis)",
+    "precision": "the precision (--precision)",
     "collect": "the references",
     "attribute": "the relevances",
     "embed": "the embeddings",
@@ -78,6 +80,11 @@ class Provenance:
     def fingerprint(self) -> str:
         """The same for results that are the same."""
         return fingerprint({"settings": self.settings, "made_from": self.made_from, "schema": SCHEMA})
+
+    @property
+    def precision(self) -> str:
+        """In which it was computed."""
+        return self.settings.get("precision", FLOAT32)
 
     def passed_on(self, stage: str, **more: Any) -> dict[str, Any]:
         """What something made from this result of `stage` is made from."""

@@ -1,11 +1,16 @@
 """Words for the reader. Light: nothing of the package is imported."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def printable(text: str) -> str:
     """Text on one line, without what would steer a terminal: control characters and broken names are spelled out."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def computed_in(precisions: Mapping[str, str]) -> str:
+    """What was computed in what: "references in tf32, relevances in bfloat16"; "" of nothing."""
+    return ", ".join(f"{what} in {precision}" for what, precision in precisions.items())
 
 
 def counted(count: int, noun: str) -> str:

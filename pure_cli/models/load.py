@@ -1,8 +1,6 @@
 """From a model's name to a module in eval mode, with its preprocessing."""
 
-import os
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -85,30 +83,27 @@ def remembered_preprocessing(spec: ModelSpec, values: Mapping[str, Any]) -> Prep
     return given_preprocessing(spec) if "transform" in values else Preprocessing.from_dict(values)
 
 
-def prepare_device(name: str, deterministic: bool = True) -> torch.device:
-    """The device for a name; "auto" takes the fastest that is there.
-
-    Parameters
-    ----------
-    deterministic : the same settings give the same bytes on it. A CPU does so in any case; without it, a GPU may choose
-        algorithms by trial, and add up in any order.
+def find_devices(names: str) -> list[torch.device]:
+    """The devices for names, with commas between them; "auto" is the fastest that is there.
 
     Raises
     ------
     PureError
-        The device is not there.
+        One of them is not there.
     """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
-    if not there[name]:
-        raise PureError(f"There is no {name} device on this machine. Use --device auto or --device cpu.")
-    if name == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which torch asks for
-        warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
-        torch.use_deterministic_algorithms(deterministic, warn_only=True)
-        torch.backends.cudnn.benchmark = not deterministic
-    return torch.device(name)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    there = {"cpu": True, "cuda": count > 0, "mps": torch.backends.mps.is_available()}
+    found = []
+    for name in names.split(","):
+        kind, _, number = name.partition(":")
+        if kind == "auto":
+            name = kind = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+        if not there[kind]:
+            raise PureError(f"There is no {kind} device on this machine. Use --device auto or --device cpu.")
+        if number and int(number) >= count:
+            raise PureError(f"There is no {name} on this machine, only {', '.join(f'cuda:{i}' for i in range(count))}.")
+        found.append(torch.device(name))
+    return found
 
 
 def _torchvision(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:

@@ -7,8 +7,18 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from pure_cli.registry import RULES
-from pure_cli.settings.option import option
-from pure_cli.settings.shared import AUTO, ByRecipe, LayerName, OfNeurons, RuleName, Running, as_list
+from pure_cli.settings.option import RUNNING, option
+from pure_cli.settings.shared import (
+    AUTO,
+    BFLOAT16,
+    FLOAT32,
+    ByRecipe,
+    LayerName,
+    OfNeurons,
+    RuleName,
+    Running,
+    as_list,
+)
 from pure_cli.settings.stage import Stage
 
 CANONIZERS = 2  # raised when they come to change what LRP's rules find
@@ -17,6 +27,8 @@ HOW = "How relevance is computed and kept"
 
 class AttributeSettings(Running, ByRecipe, OfNeurons):
     """Attribute each neuron's activation to the channels of a lower layer, for all its references."""
+
+    several_devices = True
 
     lower_layer: list[LayerName] | None = option(
         None,
@@ -38,12 +50,12 @@ class AttributeSettings(Running, ByRecipe, OfNeurons):
         metavar="WHICH",
         panel=HOW,
     )
-    precision: Literal["float32", "bfloat16"] = option(
-        "float32",
-        "float32, or bfloat16: about 1.5 times as fast where the processor has it, with other results; for "
-        "gradient-x-input.",
+    precision: Literal["float32", "tf32", "bfloat16"] = option(  # type: ignore[assignment]
+        FLOAT32,
+        "float32, the same on every device; with other results, tf32: faster on NVIDIA's GPUs from Ampere on, or "
+        "bfloat16: about 1.5 times as fast where the processor has it, for gradient-x-input.",
         metavar="TYPE",
-        panel=HOW,
+        panel=RUNNING,
     )
     store: Literal["float32", "float16"] = option(
         "float32", "float32, or float16: relevances take half of the disk.", metavar="TYPE", panel=HOW
@@ -56,6 +68,11 @@ class AttributeSettings(Running, ByRecipe, OfNeurons):
     def _of_recipe(cls, values: Any) -> Any:
         calibrated = isinstance(values, dict) and values.get("recipe") == "calibrated"
         return {"lower_layer": [AUTO], **values} if calibrated else values
+
+    @property
+    def data_type(self) -> str:
+        """Of the network's numbers, by torch's name."""
+        return BFLOAT16 if self.precision == BFLOAT16 else FLOAT32
 
     @property
     def how(self) -> dict[str, str]:

@@ -36,6 +36,8 @@ class CollectSettings(Running):
     Where nothing is said of model and images, those of the workspace are meant, with the options that it has.
     """
 
+    several_devices = True
+
     model: str = option(
         ...,
         "A preset (resnet50, …), torchvision:NAME, timm:NAME or FILE.py:FUNCTION.",

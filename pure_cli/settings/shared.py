@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
 
@@ -14,6 +15,8 @@ from pure_cli.errors import PureError
 from pure_cli.registry import RULES, TRANSFORMS, Registry
 from pure_cli.settings.option import RUNNING, option
 
+FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
+DEVICE = r"auto|cpu|mps|cuda(:\d+)?"
 AUTO = "auto"  # what is chosen by evidence: k for each neuron, lower layers and features by calibrate
 COMPILED = "_orig_mod."  # in names of layers, where torch.compile has wrapped a module
 FEATURES = (
@@ -127,9 +130,9 @@ class Settings(Options):
 class Computing(Options):
     """How the network is run."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+    device: str = option(
         "auto",
-        "Where to run the network: auto, cpu, cuda or mps.",
+        "Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several: cuda:0,cuda:1.",
         metavar="NAME",
         panel=RUNNING,
         otherwise="auto, the fastest there is",
@@ -142,6 +145,62 @@ class Computing(Options):
         "The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the same.",
         panel=RUNNING,
     )
+    precision: Literal["float32", "tf32"] = option(
+        FLOAT32,
+        "float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere on.",
+        metavar="TYPE",
+        panel=RUNNING,
+    )
+
+    several_devices: ClassVar[bool] = False  # whether the stage shares its work among them
+
+    @field_validator("device", mode="before")
+    @classmethod
+    def _has_devices(cls, value: Any) -> Any:
+        """Names of devices.
+
+        Raises
+        ------
+        PureError
+            The stage computes on one.
+        """
+        names = as_list(value) if isinstance(value, str | list | tuple) else [str(value)]
+        for name in names:
+            if not re.fullmatch(DEVICE, str(name)):
+                raise ValueError("input should be auto, cpu, mps, cuda, or cuda:NUMBER; several with commas")
+        kinds = {str(name).partition(":")[0] for name in names}
+        if len(names) > 1 and not cls.several_devices:
+            raise PureError(
+                f"Several devices are for `pure collect` and `pure attribute`; all else computes on one: "
+                f"--device {names[0]}."
+            )
+        if len(names) > 1 and (len(kinds) > 1 or AUTO in kinds):
+            raise PureError(
+                f"Name devices of one kind, as in --device cuda:0,cuda:1; different ones round differently: {value}."
+            )
+        return ",".join(map(str, names))
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _has_few_bits(cls, value: object) -> object:
+        """Numbers of few bits, where the stage is not made for them.
+
+        Raises
+        ------
+        PureError
+            It is not.
+        """
+        if value == BFLOAT16 and value not in get_args(cls.model_fields["precision"].annotation):
+            raise PureError(
+                "--precision bfloat16 is for `pure attribute` by gradient-x-input, and all else needs float32 or tf32; "
+                "a file of options says it in the section 'attribute'."
+            )
+        return value
+
+    @property
+    def arithmetic(self) -> dict[str, str]:
+        """What of it results depend on: nothing where that is the usual."""
+        return {} if self.precision == FLOAT32 else {"precision": self.precision}
 
 
 class Decoding(Computing):

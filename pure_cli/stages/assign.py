@@ -64,7 +64,7 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent) 
     todo = [task for task in tasks if len(task.missing)]
     outcome = Outcome("assign", layers, sum(len(task.missing) for task in todo), "neurons")
     if todo:
-        network = open_network(sources.collected, settings.device, settings.deterministic)
+        network = open_network(sources.collected, settings.device)
         outcome.notes += listing.notes
         for task in todo:
             new = _computed(task, network, outcome.notes, progress)
@@ -128,6 +128,7 @@ def _task(
     neurons = choose_neurons(settings.neurons, clustering.neuron, count, layer, "virtual neurons", "pure cluster", True)
     require_virtual(clustering, settings.neurons, count, layer)
     how = settings.model_dump(mode="json", include={"limit", "quantiles", "per_quantile", "seed"})
+    how |= settings.arithmetic
     made_from = {"cluster": clustering.provenance.fingerprint, "images": listing.fingerprint}
     provenance = Provenance({**how, "layer": layer, "data": str(listing.data)}, made_from)
     valid = there if there is not None and there.provenance == provenance else None

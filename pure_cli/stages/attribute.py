@@ -25,7 +25,7 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.settings.attribute import AttributeSettings
-from pure_cli.settings.shared import AUTO
+from pure_cli.settings.shared import AUTO, FLOAT32
 from pure_cli.stages.inputs.freshness import attribute_provenance, read_earlier, require_unchanged
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.relevances.lower_layers import require_lower_layers
@@ -55,7 +55,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
         No references, stale ones, unknown layer or neuron, a lower layer that does not lead to the layer.
     """
     begin = time.perf_counter()
-    if settings.precision != "float32" and settings.rule != GRADIENT_X_INPUT:
+    if settings.data_type != FLOAT32 and settings.rule != GRADIENT_X_INPUT:
         raise PureError(f"--precision {settings.precision} is for {GRADIENT_X_INPUT}; other rules need float32.")
     collected = read_collected(store)
     layers = need_layers(settings.layer, collected.layers, "collect")
@@ -71,7 +71,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     ]
     outcome = Outcome("attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0})
     if jobs:
-        network = open_network(collected, settings.device, settings.deterministic)
+        network = open_network(collected, settings.device)
         tasks = [_task(job, store, network, collected, listing, settings) for job in jobs]
         used = [name for job in jobs for name in (job.layer, *job.lower_layers)]
         outcome.notes += require_sound(network, listing, used)
@@ -189,7 +189,7 @@ def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]
     plan, settings, adaptive_batches = task.plan, task.settings, AdaptiveBatches(notes)
     if not RULES[settings.rule].hooks:
         looked_at = [task.module, *task.job.lower_layers]
-        fast = task.network.ready(first_image(listing, task.network), looked_at, settings.precision)
+        fast = task.network.ready(first_image(listing, task.network), looked_at, settings.data_type)
         task = replace(task, network=fast)
     tasks = [replace(task, network=network) for network in task.network.replicas()]
     with (

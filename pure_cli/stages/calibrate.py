@@ -108,6 +108,7 @@ def _provenance(
         "lower_layers": settings.lower_layer or [],
         "grouping": fingerprint(grouping),
         "version": VERSION,
+        **settings.arithmetic,
     }
     return Provenance(own, {"cluster": {}, "judge": "", "collect": references.passed_on("collect")})
 

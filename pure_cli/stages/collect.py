@@ -28,6 +28,7 @@ from pure_cli.stages.references.requested import (
 from pure_cli.stages.references.scores import LayerScores
 from pure_cli.stages.references.ties import same_pictures, tie_notes
 from pure_cli.stages.resume.checkpoint import Checkpoint
+from pure_cli.stages.runtime.arithmetic import DEVICES, compare_device
 from pure_cli.stages.runtime.network import Network
 from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.waiting import waiting_for
@@ -139,6 +140,9 @@ def _collected(planned: _PlannedPass, inputs: CollectInputs, earlier: EarlierRef
     origin["default_layer"] = planned.resolved.default
     new = {name: _new_layer(name, state, planned, inputs, made_from) for name in layers}
     others = {name: own for name, own in earlier.still_valid(made_from, inputs.how).items() if name not in new}
+    collected_on = earlier.devices_of(others)
+    compare_device(collected_on)
+    origin[DEVICES] = {**collected_on, **dict.fromkeys(new, network.device.type)}
     seen = seen_now(listing, state.content())
     write_collected(store, _whole(origin, {**others, **new}, listing, damaged), seen)
     store.drop_partial("collect")
@@ -214,4 +218,5 @@ def remembered_options(store: Store) -> dict[str, Any]:
     kept["references"] = origin["n"]
     axes = [f"{layer}={axis}" if layer else axis for layer, axis in origin.get("channels_axis", {}).items()]
     channels = {"channels_axis": axes} if axes else {}
+    channels |= {"precision": origin["precision"]} if "precision" in origin else {}
     return {**kept, **requested, **channels, **origin.get("score", {}), "layer": list(collected.layers)}

@@ -160,7 +160,7 @@ class _Work:
 
     @property
     def network(self) -> Network:
-        self._network = self._network or open_network(self.collected, self.settings.device, self.settings.deterministic)
+        self._network = self._network or open_network(self.collected, self.settings.device)
         return self._network
 
     @property
@@ -182,6 +182,7 @@ class _Work:
             )
         path = self.settings.out or self.store.root / FOLDER / name / f"{how}-{m}.safetensors"
         settings: dict[str, Any] = {"how": how, "m": m, "layer": name, "images": len(self.index), "version": VERSION}
+        settings |= self.settings.arithmetic
         if how == "nmf":
             settings |= {"sample": self.settings.sample, "seed": self.settings.seed}
         made_from = next(iter(self.collected.layers.values())).provenance.made_from

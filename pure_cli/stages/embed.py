@@ -128,7 +128,13 @@ def _needed(begun: Work, there: Mapping[Any, NeuronRows], sources: Sources) -> b
 def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings) -> Iterator[EmbeddingJob]:
     neurons = _neurons(layer, sources, settings)
     there: NeuronRows | None = sources.embedded.get((layer, chosen.kind)) if not settings.force else None
-    if there is not None and chosen.remembered and sources.status_of_embeddings(layer, chosen.kind).up_to_date:
+    same_numbers = there is not None and there.provenance.precision == settings.precision
+    if (
+        there is not None
+        and same_numbers
+        and chosen.remembered
+        and sources.status_of_embeddings(layer, chosen.kind).up_to_date
+    ):
         neurons = np.setdiff1d(neurons, there.neuron)
         if not len(neurons):  # whatever became of the weights since
             return
@@ -136,7 +142,7 @@ def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings)
     own = {"layer": layer, "embedder": chosen.spec.identity(), "crop": chosen.crop}
     if chosen.crop == "crp":
         own["heatmaps"] = RULES
-    provenance = Provenance(own, sources.collected.layers[layer].passed_on)
+    provenance = Provenance({**own, **settings.arithmetic}, sources.collected.layers[layer].passed_on)
     if there is not None:
         require_same(layer, chosen, there)
         if there.provenance == provenance:
@@ -154,6 +160,8 @@ def _losses(jobs: list[EmbeddingJob], sources: Sources) -> Iterator[str]:
         what = f"The earlier {job.chosen.kind} embeddings of '{job.layer}'"
         status = sources.status_of_embeddings(job.layer, job.chosen.kind)
         why = "by other weights" if status.up_to_date else "stale"
+        if status.up_to_date and there.provenance.precision != job.provenance.precision:
+            why = f"in {there.provenance.precision}"
         lost = len(np.setdiff1d(there.neuron, job.neurons))
         rest = f"; {counted(lost, 'neuron')} of them are not made again" if lost else ""
         yield f"{what} were {why} and are replaced{rest}."
@@ -180,7 +188,7 @@ def _work(jobs: list[EmbeddingJob], sources: Sources, settings: EmbedSettings, n
     """
     from pure_cli.embedders.load import load_embedder
 
-    network = open_network(sources.collected, settings.device, settings.deterministic)
+    network = open_network(sources.collected, settings.device)
     pixels = short_side(sources, jobs[0].layer, network)
     specs = {job.chosen.spec for job in jobs}
     for spec in specs:
@@ -204,7 +212,7 @@ def _crop_jobs(jobs: list[EmbeddingJob], sources: Sources, settings: EmbedSettin
     for job in jobs:
         where = layer, crop = job.layer, job.chosen.crop
         if crop != WHOLE:
-            own = job.neurons if settings.force else missing_boxes(sources, layer, crop, job.neurons)
+            own = job.neurons if settings.force else missing_boxes(sources, layer, crop, job.neurons, settings)
             lacking[where] = np.union1d(lacking.get(where, np.empty(0, np.int64)), own)
     for (layer, crop), neurons in lacking.items():
         if len(neurons):

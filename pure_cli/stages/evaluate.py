@@ -23,7 +23,7 @@ from pure_cli.stages.evaluation.study import Study
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.waiting import waiting_for
-from pure_cli.words import counted
+from pure_cli.words import computed_in, counted
 from pure_cli.workspace import Store
 
 DEFAULT_JUDGE = "clip"
@@ -85,6 +85,11 @@ def _tables(
     assert compute is not None, "measured by evaluate itself"
     result = compute(study)
     tables = [{**table.as_dict(), "judge": study.judge} for table in result.tables]
+    rough: dict[str, str] = {}
+    for features in study.features:
+        rough |= study.sources.precisions(study.layer, features, measured=provenance.precision)
+    for table in tables if rough else ():
+        table["note"] = f"{table['note']} Not in float32: {computed_in(rough)}.".lstrip()
     result_files.add(where, result, tables, provenance)
     return tables, True
 
@@ -134,7 +139,8 @@ def _run(settings: EvaluateSettings, metric: str) -> str:
         parts.append(f"features-{','.join(settings.features)}")
     if settings.seed:
         parts.append(f"seed-{settings.seed}")
-    own = {name: getattr(settings, name) for name in METRICS[metric].options}
+    own = {name: getattr(settings, name) for name in METRICS[metric].options if name != "precision"}
+    own |= _arithmetic(metric, settings)
     parts += [
         f"{name}-{value:g}" if isinstance(value, float) else f"{name}-{value}"
         for name, value in own.items()
@@ -144,6 +150,13 @@ def _run(settings: EvaluateSettings, metric: str) -> str:
     if len(run) > LONGEST:
         run = f"{run[: LONGEST - 9]}…{fingerprint(run)[:8]}"
     return run or ALL
+
+
+def _arithmetic(metric: str, settings: EvaluateSettings) -> dict[str, str]:
+    """The precision, where that is not the usual and the network is run: of some metrics for a sample alone."""
+    options = METRICS[metric].options
+    runs = "precision" in options and ("sample" not in options or settings.sample)
+    return settings.arithmetic if runs else {}
 
 
 def _metric(name: str, settings: EvaluateSettings, sources: Sources, layer: str) -> tuple[str, str]:
@@ -274,6 +287,7 @@ def _provenance(metric: str, study: Study, settings: EvaluateSettings) -> Proven
         "version": METRICS[metric].version,
     }
     own |= {name: getattr(settings, name) for name in ("ablation", "between") if name in METRICS[metric].options}
+    own |= _arithmetic(metric, settings)
     keys = [(kind, k) for kind in study.features for k in study.ks]
     if metric == SEPARATION and study.judge not in study.features:
         keys.append((study.judge, min(study.ks)))

@@ -19,6 +19,7 @@ from pure_cli.artifacts import (
 )
 from pure_cli.errors import PureError
 from pure_cli.provenance import UP_TO_DATE, Provenance, Status
+from pure_cli.settings.shared import FLOAT32
 from pure_cli.stages.embeddings.judges import weights_of
 from pure_cli.stages.evaluation.result_files import ALL, PLANTED
 from pure_cli.stages.inputs.choice import chosen, how_chosen, there_are
@@ -194,7 +195,8 @@ class _Inventory:
         status = _first_stale(self._references.get(name, GONE), self._sources.status_of_relevances(name))
         self._features[name, ""] = status
         what = f"{len(layer.neuron)} neurons × {layer.image.shape[1]} references at {', '.join(layer.lower_layers)}"
-        return Result("attribute", name, f"{what}, {layer.provenance.settings['rule']}", status)
+        what = f"{what}, {layer.provenance.settings['rule']}{_rough(layer.provenance)}"
+        return Result("attribute", name, what, status)
 
     def _of_embed(self, name: str, kind: str) -> Result:
         rows = self._sources.embedded[name, kind]
@@ -202,7 +204,7 @@ class _Inventory:
         self._features[name, kind] = status
         what = f"{len(rows.neuron)} neurons × {rows.shape[0]} references, {kind}"
         parts = [what, f"crop {rows.provenance.settings['crop']}", weights_of(rows.recipe)]
-        return Result("embed", name, ", ".join(filter(None, parts)), status)
+        return Result("embed", name, ", ".join(filter(None, parts)) + _rough(rows.provenance), status)
 
     def _of_cluster(self) -> Iterator[Result]:
         alike: dict[tuple[str, str, Status], list[int | str]] = defaultdict(list)
@@ -255,7 +257,7 @@ class _Inventory:
             status = self._clusterings[path] if path else Status("its virtual neurons changed")
             count = counted(len(assignment.neuron), "neuron")
             what = f"{count} on {len(assignment.path):,} images of {assignment.provenance.settings['data']}"
-            yield Result("assign", layer, what, status)
+            yield Result("assign", layer, what + _rough(assignment.provenance), status)
 
     def _of_evaluate(self) -> Iterator[Result]:
         """What was measured, and whether the virtual neurons and the judge are still what they were."""
@@ -267,10 +269,11 @@ class _Inventory:
         for key, provenance in evaluations.items():
             own, (name, _, run) = provenance.settings, key.split("/")
             if own["metric"] == PLANTED:
-                what = f"units with known meanings, budget {own['budget']:g}"
+                what = f"units with known meanings, budget {own['budget']:g}{_rough(provenance)}"
                 yield Result("calibrate", own["layer"], what, self._of_units(own["layer"], provenance))
                 continue
             what = f"{name}, {counted(len(own['neurons']), 'neuron')}, k = {', '.join(map(str, own['k']))}"
+            what += _rough(provenance)
             what = what if run == ALL else f"{what} ({run})"
             yield Result("evaluate", own["layer"], what, self._of_values(own["layer"], own["judge"], provenance))
 
@@ -312,6 +315,11 @@ def _first_stale(*statuses: Status) -> Status:
     return next((status for status in statuses if not status.up_to_date), UP_TO_DATE)
 
 
+def _rough(provenance: Provenance) -> str:
+    """In what it was computed, where that is not float32."""
+    return "" if provenance.precision == FLOAT32 else f", in {provenance.precision}"
+
+
 def _references(layer: CollectedLayer) -> str:
     """In words, what was collected of a layer."""
     own = layer.provenance.settings
@@ -322,7 +330,7 @@ def _references(layer: CollectedLayer) -> str:
         what += f", by what goes into {ranked['function']}"
     if tied := int((layer.tied > 0).sum()):
         what += f", {tied:,} with equal scores"
-    return what
+    return what + _rough(layer.provenance)
 
 
 def _of_images(now: Inputs) -> Iterator[str]:

@@ -64,7 +64,7 @@ def render_neurons(store: Store, settings: RenderSettings, progress: Progress = 
     outcome.details = {"folder": str(folder), "files": [str(job.file) for job in jobs]}
     if wanted:
         listing = sources.listing(layers)
-        network = open_network(sources.collected, settings.device, settings.deterministic)
+        network = open_network(sources.collected, settings.device)
         for left in (store.root / FIGURES).rglob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
             left.unlink(missing_ok=True)
         painter = Painter(sources, listing, network, settings)
@@ -102,6 +102,7 @@ def _jobs(
     if settings.top is not None:
         neurons = in_order(clustering, neurons, "polysemantic")[: settings.top]
     look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
+    look |= settings.arithmetic
     ending = f"{own['features']}-k{own['k']}.{settings.format}"
     files = [folder / layer / f"neuron-{c:04d}-{ending}" for c in neurons]
     if any(Path(os.path.normpath(file)).parents[1] != Path(os.path.normpath(folder)) for file in files):

@@ -17,7 +17,7 @@ TOGETHER = {
 }  # fmt: skip
 VALUES = {
     "mean": "0.1,0.2,0.3", "std": "0.1,0.2,0.3", "k": "3", "rule": "epsilon", "target": "predicted", "pool": "sum",
-    "by": "relevance", "position": "max", "precision": "bfloat16", "store": "float16", "recipe": "calibrated",
+    "by": "relevance", "position": "max", "precision": "tf32", "store": "float16", "recipe": "calibrated",
     "transform": "sqrt-l2", "sort": "polysemantic", "crop": "none", "format": "pdf", "interpolation": "nearest",
     "how": "nmf", "device": "cpu", "channels_axis": "last", "directions_part": "encoder", "ablation": "zero",
     "between": "a,b",

@@ -13,6 +13,7 @@ from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.data.listing import Listing
 from pure_cli.files import disk_errors
 from pure_cli.models.spec import parse_model
+from pure_cli.settings.shared import FLOAT32
 from pure_cli.stages.assignment.tables import carried
 from pure_cli.words import counted
 
@@ -37,7 +38,8 @@ def draw_all(
     files = []
     with disk_errors(folder / layer):
         (folder / layer).mkdir(parents=True, exist_ok=True)
-    model = parse_model(collected.origin["model"]).short
+    model, data = parse_model(collected.origin["model"]).short, assignment.provenance.settings["data"]
+    rough = "" if assignment.provenance.precision == FLOAT32 else f"shares in {assignment.provenance.precision}"
     for neuron, count in zip(neurons.tolist(), counts.tolist(), strict=True):
         place = int(np.searchsorted(assignment.neuron, neuron))
         names = [*(f"{neuron}.{virtual + 1}" for virtual in range(count)), NO_PART]
@@ -46,7 +48,7 @@ def draw_all(
         file = folder / layer / f"neuron-{neuron:04d}.png"
         parts = [_part(assignment, place, quantile, count, listing, preprocessing)
                  for quantile in reversed(range(assignment.count.shape[1]))]  # fmt: skip
-        save(draw(title, f"{model} · {assignment.provenance.settings['data']}", names, parts), file)
+        save(draw(title, " · ".join(filter(None, [model, data, rough])), names, parts), file)
         files.append(str(file))
     return files
 

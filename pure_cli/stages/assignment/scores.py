@@ -47,6 +47,7 @@ def scores_of_all(
     scores = LayerScores(network, [layer], settings, listing)
     size = images_at_once(listing, network, how.batch_size)
     about = {"neurons": neurons.tolist(), "batch_size": size, "step": "scores", "pool": settings.pooled}
+    about |= how.arithmetic
     work = Work("assign", Provenance({"layer": layer}, {"inputs": list(made_from)}), about, neurons.tolist())
     count = len(listing.index)
     scratch = Scratch(sources.store.partial(work.name), work.text, {SCORE: ((count, len(neurons)), "float32")})

@@ -132,6 +132,7 @@ def _provenance(
         "nodes": NODES,
         "edges": EDGES,
         "version": VERSION,
+        **settings.arithmetic,
     }
     made_from = {
         "cluster": clustering.provenance.fingerprint,
@@ -172,7 +173,7 @@ class Grapher:
 
     @cached_property
     def network(self) -> Network:
-        return open_network(self.sources.collected, self._settings.device, self._settings.deterministic)
+        return open_network(self.sources.collected, self._settings.device)
 
     def listing(self, task: CircuitTask) -> Listing:
         return self.sources.listing([task.layer])

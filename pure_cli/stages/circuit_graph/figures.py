@@ -22,6 +22,7 @@ from pure_cli.stages.neuron_figures.index import CIRCUITS, FigureIndex
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, read_images
+from pure_cli.words import computed_in
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ def _draw(figure: CircuitFigure, found: NeuronCircuits, grapher: Grapher) -> Non
     title = " · ".join(
         filter(None, [task.layer, f"circuit of {panels[0].name if figure.number else task.neuron}", name])
     )
-    subtitle = f"{parse_model(collected.origin['model']).short} · {own['features']} features · {found.rule}"
+    model, used = parse_model(collected.origin["model"]).short, found.provenance.precision
+    rough = computed_in(grapher.sources.precisions(task.layer, own["features"], graph=used))
+    subtitle = " · ".join(filter(None, [model, f"{own['features']} features", found.rule, rough]))
     save(draw(title, subtitle, panels), figure.file)
 
 

@@ -41,10 +41,10 @@ def boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray) -> Itera
     yield from read_rows(sources.store, "crops", layer, crop, BOX, np.searchsorted(there.neuron, neurons))
 
 
-def missing_boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray) -> np.ndarray:
+def missing_boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray, settings: EmbedSettings) -> np.ndarray:
     """Those of some neurons that have no boxes yet, or stale ones."""
     there = read_rows_index(sources.store, "crops", BOX).get((layer, crop))
-    if there is None or there.provenance != _provenance(sources, layer, crop):
+    if there is None or there.provenance != _provenance(sources, layer, crop, settings):
         return neurons
     return np.setdiff1d(neurons, there.neuron)
 
@@ -75,7 +75,7 @@ def compute_boxes(
     listing = sources.listing([job.layer])
     top = sources.collected.layers[job.layer].top
     plan = Plan.of(top.image[job.neurons])
-    provenance = _provenance(sources, job.layer, job.crop)
+    provenance = _provenance(sources, job.layer, job.crop, settings)
     size = images_at_once(listing, network, settings.batch_size, HEATMAPS_SHARE if job.crop == "crp" else 1)
     begun = Work("crops", provenance, {"batch_size": size}, job.neurons.tolist())
     arrays = {BOX: ((plan.pairs, 4), "int16")}
@@ -214,6 +214,6 @@ class HeatmapReader:
         return activation_maps(self._activation, which, self._size, self._grid).cpu()
 
 
-def _provenance(sources: Sources, layer: str, crop: str) -> Provenance:
-    settings = {"layer": layer, "crop": crop, "rule": RULES if crop == "crp" else ""}
-    return Provenance(settings, sources.collected.layers[layer].passed_on)
+def _provenance(sources: Sources, layer: str, crop: str, settings: EmbedSettings) -> Provenance:
+    own = {"layer": layer, "crop": crop, "rule": RULES if crop == "crp" else "", **settings.arithmetic}
+    return Provenance(own, sources.collected.layers[layer].passed_on)

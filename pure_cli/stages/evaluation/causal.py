@@ -158,4 +158,4 @@ def _figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) 
     yield "curves", lines_over_k(curves, COLUMNS, across=across, names=IN_WORDS, note=note)
 
 
-METRIC = Metric(compute, options=("ablation",), figures=_figures, version=3)
+METRIC = Metric(compute, options=("ablation", "precision"), figures=_figures, version=3)

@@ -221,4 +221,4 @@ def _verdict(study: Study, rows: list[dict[str, Any]]) -> str:
     )
 
 
-METRIC = Metric(compute, options=("ablation",))
+METRIC = Metric(compute, options=("ablation", "precision"))

@@ -33,7 +33,8 @@ class Metric:
     compute : from what is compared to per-neuron values and tables, of which the names begin with the metric's; None
         with `instead`
     judged : it needs embeddings that judge; ``Study.judge`` names them
-    options : the settings of evaluate that nothing but such metrics heeds ("sample", "polysemantic")
+    options : the settings of evaluate that nothing but such metrics heeds ("sample", "polysemantic"); "precision" where
+        it runs the network
     figures : from its tables and the per-neuron values by their path to figures, each with the end of its file's name
     instead : for what another stage measures: does all of it
     version : raised when it comes to compute something else

@@ -82,4 +82,4 @@ def _add_sample(
         row["sample"] = finite(mean_and_error(after))
 
 
-METRIC = Metric(compute, judged=True, options=("sample",))
+METRIC = Metric(compute, judged=True, options=("sample", "precision"))

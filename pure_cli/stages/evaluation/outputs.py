@@ -70,7 +70,7 @@ def compute(study: Study) -> Result:
     if AT in study.layer or study.sources.collected.layers[study.layer].directions:
         raise PureError(f"The neurons of '{study.layer}' are directions, which cannot be silenced one by one.")
     listing = study.sources.listing([study.layer])
-    network = open_network(study.sources.collected, study.how.device, study.how.deterministic)
+    network = open_network(study.sources.collected, study.how.device)
     study.notes.extend(require_sound(network, listing, [study.layer]))
     fast = network.ready(first_image(listing, network), [module_of(study.layer)])
     keys = [(features, k) for features in study.features for k in study.ks]
@@ -207,4 +207,4 @@ def _verdict(study: Study, rows: list[dict[str, Any]]) -> str:
     )
 
 
-METRIC = Metric(compute, options=("between",), version=3)
+METRIC = Metric(compute, options=("between", "precision"), version=3)

@@ -97,7 +97,7 @@ def _open_sampler(study: Study, listing: Listing) -> _Sampler:
     PureError
         The relevances were made by an LRP rule, or the judge is not what it was.
     """
-    network = open_network(study.sources.collected, study.how.device, study.how.deterministic)
+    network = open_network(study.sources.collected, study.how.device)
     network.bound_of(study.layer, first_image(listing, network))
     judge = open_judge(study.sources, study.layer, study.judge, network)
     kinds = [kind for kind in study.features if not Kind.of(kind).is_embedding]

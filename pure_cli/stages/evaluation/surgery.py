@@ -193,7 +193,7 @@ def open_surgery(study: Study) -> Surgery:
     """On the network of a study, by relevances at the lower layers of the first of its features that have some."""
     first = next((name for name in study.features if Kind.of(name).transform), PURE)
     kind = f"{PURE}{Kind.of(first).where}"
-    network = open_network(study.sources.collected, study.how.device, study.how.deterministic)
+    network = open_network(study.sources.collected, study.how.device)
     listing = study.sources.listing([study.layer])
     return surgery_on(network, study.sources, listing, study.source(kind), study.how, study.seed, study.notes)
 

@@ -35,7 +35,7 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance, Status
-from pure_cli.settings.shared import AUTO
+from pure_cli.settings.shared import AUTO, FLOAT32
 from pure_cli.stages.inputs.freshness import Inputs, attribute_provenance, inputs_now, read_earlier
 from pure_cli.stages.runtime.images import images_of
 from pure_cli.workspace import Store
@@ -295,6 +295,20 @@ class Sources:
             return GONE
         there = self.embedded[layer, kind].provenance
         return there.status(Provenance(there.settings, self.collected.layers[layer].passed_on))
+
+    def precisions(self, layer: str, features: str, **own: str) -> dict[str, str]:
+        """What was not computed in float32, and in what: references, features, and what a stage makes itself.
+
+        Parameters
+        ----------
+        own : what the stage makes, and in what
+        """
+        used = {"references": self.collected.layers[layer].provenance.precision}
+        if Kind.of(features).is_embedding:
+            used["embeddings"] = self.embedded[layer, features].provenance.precision
+        else:
+            used["relevances"] = self.attributed[layer].provenance.precision
+        return {what: precision for what, precision in {**used, **own}.items() if precision != FLOAT32}
 
     def _require(self, layer: str, status: Status, what: str, command: str) -> None:
         if not status.up_to_date:

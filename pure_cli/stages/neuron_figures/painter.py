@@ -23,7 +23,7 @@ from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, read_images
 from pure_cli.stages.runtime.network import Network
 from pure_cli.stages.runtime.soundness import require_sound
-from pure_cli.words import counted
+from pure_cli.words import computed_in, counted
 
 if TYPE_CHECKING:
     from pure_cli.views.neuron import Row
@@ -190,7 +190,10 @@ class Painter:
         own, row = job.clustering.provenance.settings, int(np.searchsorted(job.clustering.neuron, job.neuron))
         where = f" at {own['lower_layer']}" if own["lower_layer"] else ""
         k = f"{own['k']}: {int(job.clustering.k[row])}" if job.clustering.chosen else own["k"]
-        return f"{parse_model(self._collected.origin['model']).short} · {own['features']} features{where} · k = {k}"
+        heatmaps = {} if self._settings.crop == WHOLE else {"heatmaps": self._settings.precision}
+        rough = computed_in(self._sources.precisions(job.layer, own["features"], **heatmaps))
+        model = parse_model(self._collected.origin["model"]).short
+        return " · ".join(filter(None, [model, f"{own['features']} features{where}", f"k = {k}", rough]))
 
     def _crops(self, job: FigureJob, slots: np.ndarray) -> tuple[dict[int, np.ndarray], ...]:
         """For some references, what the neuron saw of each: the crop, the crop with the rest darkened, and the whole

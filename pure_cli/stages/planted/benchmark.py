@@ -171,7 +171,7 @@ def _layer_under_test(
     own = collected.layers[layer]
     if not own.lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}', so there is nothing to attribute to.")
-    network, paper = open_network(collected, settings.device, settings.deterministic), own.lower_layers[0]
+    network, paper = open_network(collected, settings.device), own.lower_layers[0]
     image = network.inputs(first_image(listing, network))
     before = pre_activation(network.model, image, layer)
     found = [name for name in candidates(network.model, image, layer, paper) if name != before]

@@ -114,7 +114,8 @@ class LayerUnderTest:
     @property
     def key(self) -> str:
         """What this pass is over."""
-        return fingerprint([self.collected.layers[self.layer].provenance.fingerprint, self.layer, self.before or ""])
+        own = [self.collected.layers[self.layer].provenance.fingerprint, self.layer, self.before or ""]
+        return fingerprint([*own, *self.settings.arithmetic.values()])
 
     @property
     def wanted_on_a_half(self) -> int:
@@ -255,7 +256,7 @@ def _collect(test: LayerUnderTest, half: _Half, sets: Sequence[_UnitSet], seen: 
     options |= {"data": half.data, "layer": [one.layer for one in sets]}
     given = Given({one.layer: one.directions for one in sets}, _outputs(test, half, seen, options))
     with half.store.lock("calibrate"):
-        collect(half.store, CollectSettings(**options, **test.settings.running), given=given)
+        collect(half.store, CollectSettings(**{**options, **test.settings.running}), given=given)
 
 
 def _outputs(test: LayerUnderTest, half: _Half, seen: UnitPass, options: Mapping[str, Any]) -> GivenOutputs | None:

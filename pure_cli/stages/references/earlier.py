@@ -16,6 +16,7 @@ from pure_cli.provenance import changes
 from pure_cli.stages.inputs.freshness import ImageChanges, find_image_changes, seen_now
 from pure_cli.stages.references.inputs import CollectInputs
 from pure_cli.stages.references.requested import RequestedDirections
+from pure_cli.stages.runtime.arithmetic import DEVICES
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class EarlierReferences:
     def default_layers(self) -> list[str]:
         """The layer that stands in when none is named, where the references that count tell it."""
         return [self.collected.origin["default_layer"]] if self.collected and self.valid else []
+
+    def devices_of(self, layers: Iterable[str]) -> dict[str, str]:
+        """Layer to the kind of device that found its references, of some layers, where that is known."""
+        known = self.collected.origin.get(DEVICES, {}) if self.collected else {}
+        return {name: known[name] for name in layers if name in known}
 
     def has(self, name: str, directions: RequestedDirections) -> bool:
         """The references of a layer are there, of the same directions."""
@@ -141,4 +147,4 @@ def _ordered_by_listing(layer: CollectedLayer) -> bool:
 def _how(layer: CollectedLayer) -> dict[str, Any]:
     """How the references of a layer were chosen, whatever its neurons are."""
     own = layer.provenance.settings
-    return {key: own[key] for key in ("n", "score", "channels_axis") if key in own}
+    return {key: own[key] for key in ("n", "score", "channels_axis", "precision") if key in own}

@@ -8,6 +8,7 @@ from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.models.trust import trust
 from pure_cli.settings.collect import SCORE_OPTIONS, CollectSettings
+from pure_cli.stages.runtime.arithmetic import open_devices
 from pure_cli.stages.runtime.images import images_of, place_of
 from pure_cli.stages.runtime.network import Network
 from pure_cli.waiting import waiting_for
@@ -75,6 +76,7 @@ def collect_inputs(store: Store, settings: CollectSettings) -> CollectInputs:
     }
     how: dict[str, Any] = {"n": settings.references, **({"score": settings.score} if settings.score else {})}
     how |= {"channels_axis": settings.channels} if settings.channels else {}
+    how |= settings.arithmetic
     return CollectInputs(store, settings, spec, listing, made_from, how, trust_note)
 
 
@@ -98,7 +100,7 @@ def open_model(
     """
     waiting_for("loading the network")
     from pure_cli.core.preprocessing import Preprocessing
-    from pure_cli.models.load import load_model, own_preprocessing, prepare_device
+    from pure_cli.models.load import load_model, own_preprocessing
     from pure_cli.models.weights import state_fingerprint
 
     chosen = {name: value for name, value in requested.items() if value is not None}
@@ -106,7 +108,7 @@ def open_model(
         raise PureError(f"The transform of {spec.short} says how images are prepared; leave out {', '.join(chosen)}.")
     complete = all(requested[name] is not None for name in PREPROCESSING)
     preprocessing = replace(Preprocessing() if complete else own_preprocessing(spec), **chosen)
-    device = prepare_device(settings.device, settings.deterministic)
+    device, *others = open_devices(settings.device)
     notes: list[str] = []
     model = load_model(spec, settings.weights, seed, preprocessing.crop_size, notes)
     origin = {
@@ -120,5 +122,6 @@ def open_model(
         "preprocessing": preprocessing.as_dict(),
         "state": state_fingerprint(model),
         **({"channels_axis": settings.channels} if settings.channels else {}),
+        **settings.arithmetic,
     }
-    return Network(model.to(device), device, preprocessing, notes=notes), origin
+    return Network(model.to(device), device, preprocessing, notes=notes, others=tuple(others)), origin

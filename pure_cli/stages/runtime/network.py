@@ -13,7 +13,8 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.models.trust import require_trusted
-from pure_cli.settings.shared import Decoding
+from pure_cli.settings.shared import FLOAT32, Decoding
+from pure_cli.stages.runtime.arithmetic import DEVICES, open_devices
 from pure_cli.waiting import waiting_for
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Network:
             self.bounds[module] = upper_bound(self.model, self.inputs(example), module)
         return self.bounds[module]
 
-    def ready(self, example: torch.Tensor, keep: Collection[str], precision: str = "float32") -> Network:
+    def ready(self, example: torch.Tensor, keep: Collection[str], precision: str = FLOAT32) -> Network:
         """A copy that is as fast as it gets: batch norm merged, channels last in memory, numbers of `precision`.
 
         For plain forward and backward passes; LRP rules want the network as it was.
@@ -152,8 +153,8 @@ def workers_of(how: Decoding) -> int:
     return default_workers() if how.workers is None else how.workers
 
 
-def open_network(collected: Collected, device: str, deterministic: bool = True) -> Network:
-    """The network that made the references.
+def open_network(collected: Collected, device: str) -> Network:
+    """The network that made the references, on the first of the devices that are named.
 
     Raises
     ------
@@ -164,7 +165,7 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
     import torch
 
     from pure_cli.core.structure import declare_channel_axes
-    from pure_cli.models.load import load_model, prepare_device, remembered_preprocessing
+    from pure_cli.models.load import load_model, remembered_preprocessing
     from pure_cli.models.weights import state_fingerprint
 
     origin = collected.origin
@@ -179,7 +180,8 @@ def open_network(collected: Collected, device: str, deterministic: bool = True) 
             "Save its weights, pass them with --weights, and run `pure collect` again."
         )
     declare_channel_axes(model, origin.get("channels_axis", {}), map(module_of, collected.layers))
-    target = prepare_device(device, deterministic)
+    target, *others = open_devices(device, origin.get(DEVICES))
     directions = {name: layer.directions for name, layer in collected.layers.items() if layer.directions}
     with torch.inference_mode(False):
-        return Network(model.to(target), target, preprocessing, directions=directions)
+        network = Network(model.to(target), target, preprocessing, directions=directions, others=tuple(others))
+    return network

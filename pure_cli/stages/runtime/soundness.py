@@ -11,6 +11,7 @@ from pure_cli.artifacts import Collected
 from pure_cli.core.directions import module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
+from pure_cli.settings.shared import FLOAT32, TF32
 from pure_cli.stages.runtime.images import another_image, first_image
 from pure_cli.stages.runtime.network import Network
 from pure_cli.waiting import waiting_for
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from pure_cli.core.circuits import Circuits
 
-TOLERANCE = {"float32": 1e-2}  # of a layer's highest score: kernels and merged norms differ by far less
+TOLERANCE = {FLOAT32: 1e-2, TF32: 5e-2}  # of a layer's highest score: kernels and merged norms differ by far less
 FEW_BITS = 0.2  # the same in numbers of few bits
 RARE = 0.01  # of the pairs of a batch; where rounding decides between branches, single ones may differ
 
@@ -66,7 +67,8 @@ def require_same_scores(
     finite = np.isfinite(expected) & np.isfinite(now)
     scale = float(np.abs(top.value[np.isfinite(top.value)]).max(initial=0))
     apart = np.where(finite, np.abs(np.where(finite, now - expected, 0)), 0)
-    off = apart > TOLERANCE.get(precision, FEW_BITS) * scale
+    then = collected.layers[layer].provenance.precision
+    off = apart > max(TOLERANCE.get(one, FEW_BITS) for one in (precision, then)) * scale
     if off.mean() <= RARE:
         return
     worst = int(apart.argmax())
