@@ -165,9 +165,8 @@ class Computing(Options):
             The stage computes on one.
         """
         names = as_list(value) if isinstance(value, str | list | tuple) else [str(value)]
-        for name in names:
-            if not re.fullmatch(DEVICE, str(name)):
-                raise ValueError("input should be auto, cpu, mps, cuda, or cuda:NUMBER; several with commas")
+        if not names or not all(re.fullmatch(DEVICE, str(name)) for name in names):
+            raise ValueError("input should be auto, cpu, mps, cuda, or cuda:NUMBER; several with commas")
         kinds = {str(name).partition(":")[0] for name in names}
         if len(names) > 1 and not cls.several_devices:
             raise PureError(

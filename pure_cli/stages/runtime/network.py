@@ -183,5 +183,4 @@ def open_network(collected: Collected, device: str) -> Network:
     target, *others = open_devices(device, origin.get(DEVICES))
     directions = {name: layer.directions for name, layer in collected.layers.items() if layer.directions}
     with torch.inference_mode(False):
-        network = Network(model.to(target), target, preprocessing, directions=directions, others=tuple(others))
-    return network
+        return Network(model.to(target), target, preprocessing, directions=directions, others=tuple(others))
