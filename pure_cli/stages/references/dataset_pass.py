@@ -21,7 +21,7 @@ from pure_cli.stages.references.scores import LayerScores, Scored
 from pure_cli.stages.resume.checkpoint import Checkpoint
 from pure_cli.stages.runtime.feed import fed, queues_of
 from pure_cli.stages.runtime.images import images_at_once
-from pure_cli.stages.runtime.network import Network
+from pure_cli.stages.runtime.network import Network, workers_of
 from pure_cli.words import counted
 from pure_cli.workspace import Store
 
@@ -51,20 +51,13 @@ def run_dataset_pass(
     Checkpoint
         When all is done.
     """
-    from pure_cli.data.loader import batches, default_workers
-
     batch_size = images_at_once(listing, network, settings.batch_size, scores.share)
     state = _begun(store, [*key, network.device.type], batch_size, settings.batch_size is None)
     batch_size = state.batch_size
-    workers = default_workers() if settings.workers is None else settings.workers
     saved = time.perf_counter()
     check_damage(state.damaged, listing, settings)
     progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
-    if scores.outputs is not None:
-        loaded = scores.outputs.batches(listing.index, batch_size, state.next_chunk)
-    else:
-        where = listing, listing.index, network.preprocessing, batch_size, workers
-        loaded = batches(*where, state.next_chunk, with_content=True)
+    loaded = _loaded(network, listing, settings, scores, state)
     lanes = [_Lane(one, _Found(settings.references, one.device)) for one in scores.replicas()]
     lanes[0].found.go_on(state)
     with ExitStack() as contexts, _saved_when_it_fails(state, lanes):
@@ -85,6 +78,18 @@ def run_dataset_pass(
             progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
     _gather(lanes, state)
     return state
+
+
+def _loaded(
+    network: Network, listing: Listing, settings: CollectSettings, scores: LayerScores, state: Checkpoint
+) -> Generator[Batch, None, None]:
+    """The batches that are not done yet."""
+    from pure_cli.data.loader import batches
+
+    if scores.outputs is not None:
+        return scores.outputs.batches(listing.index, state.batch_size, state.next_chunk)
+    where = listing, listing.index, network.preprocessing, state.batch_size, workers_of(settings)
+    return batches(*where, state.next_chunk, with_content=True)
 
 
 @dataclass(frozen=True)
