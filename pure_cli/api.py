@@ -160,7 +160,7 @@ class Workspace(Displayed, StageMethods):
         Parameters
         ----------
         neuron : its number
-        device : auto, cpu, cuda or mps
+        device : auto, cpu, cuda or mps; it computes there with torch's settings as you have them
         by : circuits: each image's circuit says whose its activation is; weights: fixed shares of the incoming channels
             do, as in rewired channels (Hesse et al. 2025), and the last map has biases too
 
@@ -192,7 +192,7 @@ class Workspace(Displayed, StageMethods):
         ----------
         silence : addresses of virtual neurons, or of whole neurons
         scale : address to factor
-        device : auto, cpu, cuda or mps
+        device : auto, cpu, cuda or mps; it computes there with torch's settings as you have them
 
         Raises
         ------
