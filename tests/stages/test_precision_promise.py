@@ -224,22 +224,23 @@ def test_a_precision_that_nothing_needs_is_told(study):
 def collected_on(study, devices):
     """Say that the references were collected on other devices."""
     found = read_collected(study.store)
-    origin = {name: value for name, value in found.origin.items() if name != "devices"}
-    write_collected(study.store, replace(found, origin=origin | devices), list(read_seen(study.store)))
+    layers = {name: replace(layer, device=devices[name]) for name, layer in found.layers.items()}
+    write_collected(study.store, replace(found, layers=layers), list(read_seen(study.store)))
 
 
 def test_a_workspace_goes_on_on_another_device_and_says_so(study):
-    assert read_collected(study.store).origin["devices"] == {"upper": "cpu"}
+    assert read_collected(study.store).layers["upper"].device == "cpu"
     assert not study.attribute(force=True, **CALM).notes
-    collected_on(study, {"devices": {"upper": "cuda"}})
+    collected_on(study, {"upper": "cuda"})
     assert {one["status"] for one in study.info()["results"]} == {"up to date"}
     assert not study.attribute(**CALM).notes  # nothing runs
     for stage in ("attribute", "embed", "assign", "edit"):
         assert WAYS[stage](study, **CALM).notes.count(ELSEWHERE) == 1
     assert study.collect(layer="lower", **CALM).notes.count(ELSEWHERE) == 1
-    assert read_collected(study.store).origin["devices"] == {"upper": "cuda", "lower": "cpu"}
+    devices = {name: layer.device for name, layer in read_collected(study.store).layers.items()}
+    assert devices == {"upper": "cuda", "lower": "cpu"}
 
 
 def test_an_older_workspace_says_nothing_of_devices(study):
-    collected_on(study, {})
+    collected_on(study, {"upper": ""})
     assert not study.attribute(force=True, **CALM).notes
