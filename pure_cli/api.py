@@ -165,7 +165,7 @@ class Workspace(Displayed, StageMethods):
         Parameters
         ----------
         neuron : its number
-        device : auto, cpu, cuda or mps
+        device : auto, cpu, cuda or mps; it computes there with torch's settings as you have them
         by : circuits: each image's circuit says whose its activation is; weights: fixed shares of the incoming channels
             do, as in rewired channels (Hesse et al. 2025), and the last map has biases too
         at : a lower layer, or another module or function: the module takes what that gives, in place of images
@@ -200,7 +200,7 @@ class Workspace(Displayed, StageMethods):
         ----------
         silence : addresses of virtual neurons, or of whole neurons
         scale : address to factor
-        device : auto, cpu, cuda or mps
+        device : auto, cpu, cuda or mps; it computes there with torch's settings as you have them
 
         Raises
         ------

@@ -40,6 +40,7 @@ class CollectedLayer:
     directions : what its neurons are, where they are no channels
     fires_above : scores above it are of images that excite a neuron
     twins : (T, 2) int64, data-set indices of references with equal scores that are one picture
+    device : the kind of device that found them; "" where that is not known. They count on every device
     """
 
     top: TopImages
@@ -49,6 +50,7 @@ class CollectedLayer:
     directions: Directions | None = None
     fires_above: float = 0.0
     twins: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    device: str = ""
 
     @cached_property
     def tied(self) -> np.ndarray:
@@ -150,6 +152,7 @@ def read_collected(store: Store) -> Collected:
                 _directions(group),
                 float(group.attrs.get("fires_above", 0.0)),
                 group["twins"][:] if "twins" in group else np.zeros((0, 2), np.int64),
+                str(group.attrs.get("device", "")),
             )
         images, damaged = file["images"], file["damaged"]
         return Collected(
@@ -216,6 +219,8 @@ def write_collected(store: Store, collected: Collected, seen: Iterable[Seen] | N
             write_array(group, "mean", layer.top.mean)
             write_array(group, "twins", layer.twins)
             group.attrs["fires_above"] = layer.fires_above
+            if layer.device:
+                group.attrs["device"] = layer.device
             write_texts(group, "lower_layers", layer.lower_layers)
             group.attrs["shape"] = layer.shape
             if layer.directions:

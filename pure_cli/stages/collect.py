@@ -28,7 +28,7 @@ from pure_cli.stages.references.requested import (
 from pure_cli.stages.references.scores import LayerScores
 from pure_cli.stages.references.ties import same_pictures, tie_notes
 from pure_cli.stages.resume.checkpoint import Checkpoint
-from pure_cli.stages.runtime.arithmetic import DEVICES, compare_device
+from pure_cli.stages.runtime.arithmetic import compare_device
 from pure_cli.stages.runtime.network import Network
 from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.waiting import waiting_for
@@ -140,9 +140,7 @@ def _collected(planned: _PlannedPass, inputs: CollectInputs, earlier: EarlierRef
     origin["default_layer"] = planned.resolved.default
     new = {name: _new_layer(name, state, planned, inputs, made_from) for name in layers}
     others = {name: own for name, own in earlier.still_valid(made_from, inputs.how).items() if name not in new}
-    collected_on = earlier.devices_of(others)
-    compare_device(collected_on)
-    origin[DEVICES] = {**collected_on, **dict.fromkeys(new, network.device.type)}
+    compare_device({name: own.device for name, own in others.items()})
     seen = seen_now(listing, state.content())
     write_collected(store, _whole(origin, {**others, **new}, listing, damaged), seen)
     store.drop_partial("collect")
@@ -169,6 +167,7 @@ def _new_layer(
         directions=planned.directions.by_layer.get(name),
         fires_above=bound.fires_above if bound else 0.0,
         twins=same_pictures(top, inputs.listing, planned.network.preprocessing),
+        device=planned.network.device.type,
     )
 
 

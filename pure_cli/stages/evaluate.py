@@ -15,6 +15,7 @@ from pure_cli.registry import METRICS
 from pure_cli.settings.cluster import ClusterSettings
 from pure_cli.settings.embed import EmbedSettings
 from pure_cli.settings.evaluate import EvaluateSettings
+from pure_cli.settings.shared import FLOAT32
 from pure_cli.stages.cluster import add_clusterings
 from pure_cli.stages.embed import add_embeddings
 from pure_cli.stages.embeddings.judges import is_embedder_name, kind_of, require_embeddings, warnings
@@ -87,7 +88,8 @@ def _tables(
     tables = [{**table.as_dict(), "judge": study.judge} for table in result.tables]
     rough: dict[str, str] = {}
     for features in study.features:
-        rough |= study.sources.precisions(study.layer, features, measured=provenance.precision)
+        rough |= study.sources.precisions(study.layer, features)
+    rough |= {"measured": provenance.precision} if provenance.precision != FLOAT32 else {}
     for table in tables if rough else ():
         table["note"] = f"{table['note']} Not in float32: {computed_in(rough)}.".lstrip()
     result_files.add(where, result, tables, provenance)

@@ -185,7 +185,7 @@ class _Pictures:
                 reader.look_at(images[begin:end])
                 channels = np.array([channel for channel, _ in seen[begin:end]])
                 positions = np.array([image.position for _, image in seen[begin:end]])
-                masks = cut.seen(cut.blurred(reader.maps(channels, positions, last=True)))
+                masks = cut.seen(cut.blurred(reader.maps(channels, positions, last=True))).cpu()
                 boxes = [cut.with_context(cut.box(one), *one.shape) if tokens else cut.box(one) for one in masks]
                 found.extend(cut.cropped(*both) for both in zip(images[begin:end], boxes, strict=True))
 

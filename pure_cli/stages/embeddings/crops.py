@@ -106,7 +106,7 @@ def _write_boxes(work: PairWork, pairs: np.ndarray, heatmaps: "torch.Tensor") ->
     """The box in each of some heatmaps (m, H, W)."""
     from pure_cli.core.crops import blurred, box, seen
 
-    work.write(BOX, pairs, np.array([box(one) for one in seen(blurred(heatmaps))]))
+    work.write(BOX, pairs, np.array([box(one) for one in seen(blurred(heatmaps)).cpu()]))
 
 
 def _found_boxes(work: PairWork, neurons: np.ndarray, there: np.ndarray, provenance: Provenance) -> NewRows:

@@ -245,7 +245,7 @@ class Painter:
                 ) -> None:
                     heatmaps.look_at(images[begin:end])
                     neuron = np.full(end - begin, job.neuron)
-                    maps[begin:end] = heatmaps.maps(neuron, positions[done + begin : done + end], last=True)
+                    maps[begin:end] = heatmaps.maps(neuron, positions[done + begin : done + end], last=True).cpu()
 
                 if self._settings.crop != WHOLE:
                     self._adaptive_batches.each(count, compute)

@@ -16,7 +16,6 @@ from pure_cli.provenance import changes
 from pure_cli.stages.inputs.freshness import ImageChanges, find_image_changes, seen_now
 from pure_cli.stages.references.inputs import CollectInputs
 from pure_cli.stages.references.requested import RequestedDirections
-from pure_cli.stages.runtime.arithmetic import DEVICES
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,6 @@ class EarlierReferences:
     def default_layers(self) -> list[str]:
         """The layer that stands in when none is named, where the references that count tell it."""
         return [self.collected.origin["default_layer"]] if self.collected and self.valid else []
-
-    def devices_of(self, layers: Iterable[str]) -> dict[str, str]:
-        """Layer to the kind of device that found its references, of some layers, where that is known."""
-        known = self.collected.origin.get(DEVICES, {}) if self.collected else {}
-        return {name: known[name] for name in layers if name in known}
 
     def has(self, name: str, directions: RequestedDirections) -> bool:
         """The references of a layer are there, of the same directions."""

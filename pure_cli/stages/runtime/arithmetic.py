@@ -14,7 +14,6 @@ from pure_cli.settings.shared import FLOAT32, TF32, Computing
 if TYPE_CHECKING:
     import torch
 
-DEVICES = "devices"  # in the origin of references: layer to the kind of device that found them
 AMPERE = 8  # the first of NVIDIA's architectures with TF32, as CUDA counts them
 
 
@@ -53,11 +52,11 @@ class Arithmetic:
 
         Parameters
         ----------
-        collected_on : layer to kind of device, of layers of which that is known
+        collected_on : layer to kind of device; "" where that is not known
         """
         if self.device is None:
             return
-        others = {name: kind for name, kind in collected_on.items() if kind != self.device.type}
+        others = {name: kind for name, kind in collected_on.items() if kind not in ("", self.device.type)}
         for kind in dict.fromkeys(others.values()):
             names = ", ".join(f"'{name}'" for name, its in others.items() if its == kind)
             self._note(

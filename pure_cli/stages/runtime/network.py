@@ -14,7 +14,7 @@ from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.models.trust import require_trusted
 from pure_cli.settings.shared import FLOAT32, Decoding
-from pure_cli.stages.runtime.arithmetic import DEVICES, open_devices
+from pure_cli.stages.runtime.arithmetic import open_devices
 from pure_cli.waiting import waiting_for
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def open_network(collected: Collected, device: str) -> Network:
             "Save its weights, pass them with --weights, and run `pure collect` again."
         )
     declare_channel_axes(model, origin.get("channels_axis", {}), map(module_of, collected.layers))
-    target, *others = open_devices(device, origin.get(DEVICES))
+    target, *others = open_devices(device, {name: layer.device for name, layer in collected.layers.items()})
     directions = {name: layer.directions for name, layer in collected.layers.items() if layer.directions}
     with torch.inference_mode(False):
         return Network(model.to(target), target, preprocessing, directions=directions, others=tuple(others))
