@@ -151,8 +151,8 @@ def test_what_a_gpu_is_told_is_put_back(monkeypatch, careless):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     settings = config.make("directions", {"how": "pca", "deterministic": False, "precision": "tf32"})
     with arithmetic_of(settings) as running:
-        monkeypatch.setattr("pure_cli.models.load.find_device", torch.device)
-        arithmetic.open_device("cuda")
+        monkeypatch.setattr("pure_cli.models.load.find_devices", lambda names: [torch.device(names)])
+        arithmetic.open_devices("cuda")
         assert switches() == inside(True) and not torch.are_deterministic_algorithms_enabled()
     assert switches() == careless and torch.are_deterministic_algorithms_enabled()
     assert not running.notes
