@@ -41,7 +41,22 @@ def case(shared: Path, work: Path, name: str) -> tuple[dict[str, Any], Path, str
     """Options for collect, the images, and the lower layer, of one of the two networks."""
     if name == "resnet20":
         return resnet20(shared), shared / CIFAR, "layer2"
-    return {**RESNET50, "weights": work / "resnet50.safetensors"}, shared / PHOTOS, "layer3"
+    data = shared / PHOTOS if DEVICE.type == "cpu" else _many_photos(shared / PHOTOS, work / "photos")
+    return {**RESNET50, "weights": work / "resnet50.safetensors"}, data, "layer3"
+
+
+def _many_photos(photos: Path, folder: Path) -> Path:
+    """10,000 files: a GPU is done with 500 before it is warm. Every photo is there 20 times, one after the other."""
+    done = folder / "done"
+    if not done.exists():
+        for file in sorted(photos.glob("*/*.*")):
+            (folder / file.parent.name).mkdir(parents=True, exist_ok=True)
+            for copy in range(20):
+                link = folder / file.parent.name / f"{file.stem}-{copy:02d}{file.suffix}"
+                link.unlink(missing_ok=True)
+                link.symlink_to(file)
+        done.touch()
+    return folder
 
 
 def network(shared: Path, work: Path, name: str) -> tuple[torch.nn.Module, Any]:
