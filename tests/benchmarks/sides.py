@@ -47,7 +47,7 @@ def case(shared: Path, work: Path, name: str) -> tuple[dict[str, Any], Path, str
 
 def _many_photos(photos: Path, folder: Path) -> Path:
     """10,000 files: a GPU is done with 500 before it is warm. Every photo is there 20 times, one after the other."""
-    done = folder / "done"
+    done = folder.with_suffix(".done")
     if not done.exists():
         for file in sorted(photos.glob("*/*.*")):
             (folder / file.parent.name).mkdir(parents=True, exist_ok=True)
