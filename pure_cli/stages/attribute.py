@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -199,7 +200,8 @@ def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]
         for own in tasks:
             contexts.enter_context(in_force(settings.rule, own.network.model))
         yield work.pairs_done
-        for group in work.groups(listing, task.network.preprocessing, settings.workers, len(tasks)):
+        devices = [own.network.device for own in tasks]
+        for group in work.groups(listing, task.network.preprocessing, settings.workers, devices):
             _compute(tasks, work, group, listing, adaptive_batches)
             yield plan.pairs_of(group[0][0], group[-1][1])
         new = _found_relevances(task, work)
@@ -223,7 +225,7 @@ def _compute(
     group : of each batch, start and stop of its images in the plan, and the images (B, 3, H, W) uint8
     """
     writes: list[Callable[[], None]] = []
-    for task, (start, stop, images) in zip(tasks, group, strict=False):
+    for task, (start, stop, images) in zip(cycle(tasks), group, strict=False):
 
         def compute(
             begin: int, end: int, task: AttributionTask = task, start: int = start, images: "torch.Tensor" = images
@@ -231,7 +233,7 @@ def _compute(
             pixels = task.network.inputs(images[begin:end])
             with named_images(listing, task.plan.images[start + begin : start + end]):
                 writes.append(compute_batch(task, work, (start + begin, start + end), pixels))
-            if len(tasks) == 1:  # then nothing is gained by waiting
+            if len(group) == 1:  # then nothing is gained by waiting
                 writes.pop()()
 
         adaptive_batches.each(stop - start, compute)

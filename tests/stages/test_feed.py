@@ -4,6 +4,7 @@ import traceback
 from contextlib import contextmanager
 from functools import partial
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,11 @@ from pure_cli.core.best_images import BestImages
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.data.loader import Batch
 from pure_cli.errors import PureFailure
+from pure_cli.stages import attribute
 from pure_cli.stages.references import dataset_pass
 from pure_cli.stages.references.scores import LayerScores
+from pure_cli.stages.resume import pair_work
+from pure_cli.stages.runtime import feed
 from pure_cli.stages.runtime import network as runtime
 from pure_cli.stages.runtime.feed import AHEAD, fed, queues_of
 
@@ -125,13 +129,39 @@ def test_the_way_of_a_gpu_gives_the_same_file_and_waits_for_nothing_inside_of_a_
 
         return call
 
-    monkeypatch.setattr(dataset_pass, "queues_of", lambda device: queues)
+    monkeypatch.setattr(feed, "queues_of", lambda device: queues)
     monkeypatch.setattr("pure_cli.core.best_images.BestImages", partial(BestImages, may_look=False))
     monkeypatch.setattr(LayerScores, "score", watched(score))
     monkeypatch.setattr(dataset_pass._Found, "add", watched(add))
     assert collected(tmp_path / "gpu", model_file, images, **options) == plain
     looked = [line for line in looked if "_rules.py" not in line]  # those of LRP do look at numbers
     assert queues.log.count("copy") == 9 and not set(looked)
+
+
+def test_the_way_of_a_gpu_gives_the_same_relevances_and_has_the_next_batch_computed_before_one_is_written(
+    tmp_path, model_file, images, monkeypatch
+):
+    collected(tmp_path / "w", model_file, images)
+    workspace, order, found = Workspace(tmp_path / "w"), [], []
+    compute = attribute.compute_batch
+
+    def watched(*args):
+        order.append("compute")
+        write = compute(*args)
+        return lambda: (order.append("write"), write())
+
+    monkeypatch.setattr(attribute, "compute_batch", watched)
+    queues = Recorded()
+    for own in (None, queues):
+        order.clear()
+        for module in (feed, pair_work):
+            monkeypatch.setattr(module, "queues_of", lambda device, own=own: own)
+        workspace.attribute(layer=["layer3"], device="cpu", batch_size=4, workers=0, force=True)
+        with h5py.File(tmp_path / "w" / "attribute.h5") as file:
+            found.append(next(iter(file["layers/layer3/relevance"].values()))[:].tobytes())
+    assert found[0] == found[1]
+    assert order[:4] == ["compute", "compute", "write", "write"]
+    assert queues.log.count("copy") == order.count("compute") > 2
 
 
 def test_images_are_normalised_without_numbers_that_come_from_python():

@@ -6,7 +6,6 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.outcome import Progress
 from pure_cli.stages.references.scores import LayerScores, Scored
 from pure_cli.stages.resume.checkpoint import Checkpoint
-from pure_cli.stages.runtime.feed import fed, queues_of
+from pure_cli.stages.runtime.feed import dealt
 from pure_cli.stages.runtime.images import images_at_once
 from pure_cli.stages.runtime.network import Network, workers_of
 from pure_cli.words import counted
@@ -63,7 +62,8 @@ def run_dataset_pass(
     with ExitStack() as contexts, _saved_when_it_fails(state, lanes):
         for lane in lanes:
             contexts.enter_context(lane.scores)
-        for lane, batch in _dealt(lanes, loaded):
+        for place, batch in dealt(loaded, [lane.scores.device for lane in lanes]):
+            lane = lanes[place]
             damaged = [(d.index, d.path, d.reason) for d in batch.damaged]
             check_damage(damaged, listing, settings)
             if len(batch.index):
@@ -98,16 +98,6 @@ class _Lane:
 
     scores: LayerScores
     found: _Found
-
-
-def _dealt(lanes: list[_Lane], loaded: Generator[Batch, None, None]) -> Iterator[tuple[_Lane, Batch]]:
-    """Batches for the devices in turn, each on its device: while one computes, the next gets its own."""
-    feeds = [fed(loaded, lane.scores.device, queues_of(lane.scores.device)) for lane in lanes]
-    for lane, feed in cycle(zip(lanes, feeds, strict=True)):
-        batch = next(feed, None)
-        if batch is None:
-            return
-        yield lane, batch
 
 
 def _gather(lanes: list[_Lane], state: Checkpoint) -> None:

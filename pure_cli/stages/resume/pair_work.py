@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,10 +11,11 @@ import numpy as np
 
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
-from pure_cli.data.loader import batches, default_workers
+from pure_cli.data.loader import Batch, batches, default_workers
 from pure_cli.errors import PureFailure
 from pure_cli.scratch import Scratch
 from pure_cli.stages.resume.unfinished_work import Work
+from pure_cli.stages.runtime.feed import AHEAD, dealt, queues_of
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -134,18 +135,31 @@ class PairWork(Scratch):
         PureFailure
             An image that could be read by collect cannot be read any more.
         """
-        for (batch,) in self.groups(listing, preprocessing, workers, 1):
+        for (batch,) in self._groups(self._loaded(listing, preprocessing, workers), listing, 1):
             yield batch
 
     def groups(
-        self, listing: Listing, preprocessing: Preprocessing, workers: int | None, count: int
+        self, listing: Listing, preprocessing: Preprocessing, workers: int | None, devices: Sequence[torch.device]
     ) -> Iterator[list[tuple[int, int, torch.Tensor]]]:
-        """As `batches`, `count` at once, which count as done together."""
+        """As `batches`, one or more for each of some devices at once, in turn and on it; they count as done together.
+
+        A GPU gets two, so that it has something to do while what it found of the first one is written.
+        """
+        loaded = dealt(self._loaded(listing, preprocessing, workers), devices)
+        ahead = AHEAD if queues_of(devices[0]) else 1
+        return self._groups((batch for _, batch in loaded), listing, ahead * len(devices))
+
+    def _loaded(
+        self, listing: Listing, preprocessing: Preprocessing, workers: int | None
+    ) -> Generator[Batch, None, None]:
         workers = default_workers() if workers is None else workers
-        done = self.done
-        loaded = batches(listing, self._plan.images, preprocessing, self._size, workers, done)
+        return batches(listing, self._plan.images, preprocessing, self._size, workers, self.done)
+
+    def _groups(
+        self, loaded: Iterable[Batch], listing: Listing, count: int
+    ) -> Iterator[list[tuple[int, int, torch.Tensor]]]:
         group = []
-        for start, batch in zip(self._starts[done:], loaded, strict=True):
+        for start, batch in zip(self._starts[self.done :], loaded, strict=True):
             if batch.damaged:
                 raise _gone(listing.place(batch.damaged[0].index), batch.damaged[0].reason)
             stop = min(start + self._size, len(self._plan.images))

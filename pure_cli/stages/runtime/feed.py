@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -104,3 +105,18 @@ def fed(
             queues.compute_after_copies(batch.images)
             yield batch
             marks.append(queues.mark())
+
+
+def dealt(loaded: Generator[Batch, None, None], devices: Sequence[torch.device]) -> Iterator[tuple[int, Batch]]:
+    """Batches for devices in turn, with their images there: while one computes, the next gets its own.
+
+    Yields
+    ------
+    place of the device, and the batch
+    """
+    feeds = [fed(loaded, device, queues_of(device)) for device in devices]
+    for place, feed in cycle(enumerate(feeds)):
+        batch = next(feed, None)
+        if batch is None:
+            return
+        yield place, batch
