@@ -128,7 +128,7 @@ class Workspace(Displayed, StageMethods):
 
         return VirtualNeurons(self.store, layer, features, k)
 
-    def __getitem__(self, address: str | tuple[str, int | str]) -> VirtualNeuron | list[VirtualNeuron]:
+    def __getitem__(self, address: str | int | tuple[str, int | str]) -> VirtualNeuron | list[VirtualNeuron]:
         """A virtual neuron by its address, ``study["layer4/201.2"]`` or ``study["layer4", "201.2"]``, or all of a
         neuron, ``study["layer4", 201]``.
 
@@ -141,13 +141,17 @@ class Workspace(Displayed, StageMethods):
         from pure_cli.core.neurons import parse_addresses
         from pure_cli.stages.inputs.choice import require_model
 
-        text = address if isinstance(address, str) else "/".join(map(str, address))
-        found = list(parse_addresses(text))
-        if len(found) != 1 or not found[0].layer or found[0].first != found[0].last:
-            raise PureError(f"'{text}' is no address of a virtual neuron. Write it as in layer4/201.2.")
-        require_model(read_collected(self.store), text)
+        parts = [str(part) for part in (address if isinstance(address, tuple | list) else [address])]
+        whole = len(parts) == 2 and parts[1].startswith(f"{parts[0]}/")  # the layer is said twice
+        text = parts[1] if whole else "/".join(parts)
+        found, collected = list(parse_addresses(text)), read_collected(self.store)
+        layers = list(collected.layers)
+        layer = found[0].layer or (layers[0] if len(layers) == 1 else "") if len(found) == 1 else ""
+        if not layer or found[0].first != found[0].last:
+            raise PureError(f"'{text}' is no address of a virtual neuron. Write it as in {layers[0]}/201.2.")
+        require_model(collected, text)
         (one,) = found
-        virtual = self.virtual_neurons(one.layer)
+        virtual = self.virtual_neurons(layer)
         return virtual[one.first] if one.number is None else virtual[f"{one.first}.{one.number}"]
 
     def virtual(
@@ -198,7 +202,7 @@ class Workspace(Displayed, StageMethods):
 
         Parameters
         ----------
-        silence : addresses of virtual neurons, or of whole neurons
+        silence : addresses of virtual neurons, of what belongs to none of them (``201.none``), or of whole neurons
         scale : address to factor
         device : auto, cpu, cuda or mps; it computes there with torch's settings as you have them
 

@@ -630,8 +630,9 @@ class StageMethods:
 
         Parameters
         ----------
-        silence : Virtual neurons that count nothing, as in layer4/201.2, or a list of several.
-        scale : ADDRESS=FACTOR: virtual neurons that count so much, or a list of several.
+        silence : What counts nothing: virtual neurons, as in layer4/201.2, what belongs to none of them, 201.none,
+            or whole neurons, 201, or a list of several.
+        scale : ADDRESS=FACTOR: what counts so much, or a list of several.
         data : Images, as of `pure collect --data`. [default: those of the workspace]
         limit : Use N images only, spread evenly over the data.
         out : A .csv file. [default: one in edit/ there, by what is edited]

@@ -18,12 +18,11 @@ class EditSettings(Decoding):
 
     silence: list[str] = option(
         [],
-        "Virtual neurons that count nothing, as in layer4/201.2; repeat for several.",
+        "What counts nothing: virtual neurons, as in layer4/201.2, what belongs to none of them, 201.none, or whole "
+        "neurons, 201; repeat for several.",
         metavar="ADDRESS",
     )
-    scale: list[str] = option(
-        [], "ADDRESS=FACTOR: virtual neurons that count so much; repeat for several.", metavar="ADDRESS=FACTOR"
-    )
+    scale: list[str] = option([], "ADDRESS=FACTOR: what counts so much; repeat for several.", metavar="ADDRESS=FACTOR")
     data: Path | None = option(
         None, "Images, as of `pure collect --data`.", metavar="DIR", otherwise="those of the workspace"
     )

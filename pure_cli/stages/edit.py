@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,17 +47,21 @@ def edit(store: Store, settings: EditSettings, progress: Progress = silent) -> O
     begin = time.perf_counter()
     if not settings.silence and not settings.scale:
         raise PureError("Name what to edit: --silence layer4/201.2, or --scale layer4/201.2=0.5.")
+    if settings.out is not None and not settings.out.absolute().parent.is_dir():
+        raise PureError(f"There is no folder {settings.out.parent} to write {settings.out.name} into.")
     sources = Sources(store)
     listing = sources.images(list(sources.collected.layers), settings.data, settings.limit)
     with edited(store, settings.silence, settings.factors, settings.device) as network:
         found = _compared(network, listing, settings, progress)
     edit = _in_words(settings)
     table = found.table(edit)
-    file = settings.out or store.root / FOLDER / _name(edit, settings.data)
+    clustering = " + ".join(f"{features}, k = {k}" for features, k in dict.fromkeys(network.clusterings))
+    file = settings.out or store.root / FOLDER / _name(edit, clustering, settings)
     if settings.out is None:
         with disk_errors(file):
             file.parent.mkdir(exist_ok=True)
-    columns, rows = ["edit", *table["columns"]], [{"edit": edit, **row} for row in table["rows"]]
+    about = {"edit": edit, "virtual neurons by": clustering, "data": str(listing.data), "images": len(found.before)}
+    columns, rows = [*about, *table["columns"]], [{**about, **row} for row in table["rows"]]
     write_whole(file, as_csv({**table, "columns": columns, "rows": rows}))
     outcome = Outcome("edit", sorted(network.layers), len(found.before), "images", damage_notes(found.damaged))
     outcome.notes += listing.notes
@@ -70,13 +73,18 @@ def edit(store: Store, settings: EditSettings, progress: Progress = silent) -> O
 
 
 def _in_words(settings: EditSettings) -> str:
-    said = [f"without {', '.join(settings.silence)}"] if settings.silence else []
-    return " and with ".join([*said, *([", ".join(settings.scale)] if settings.scale else [])])
+    parts = {"without": settings.silence, "with": settings.scale}
+    return " and ".join(f"{word} {', '.join(own)}" for word, own in parts.items() if own)
 
 
-def _name(edit: str, data: Path | None) -> str:
-    """Of the file of an edit, on other images than those of the workspace where there are `data`."""
-    whole = NOT_IN_NAMES.sub("-", edit if data is None else f"{edit} on {data.name}").strip("-")
+def _name(edit: str, clustering: str, settings: EditSettings) -> str:
+    """Of the file of an edit by some virtual neurons, on other images than those of the workspace where there are."""
+    parts = [edit, clustering.replace("k = ", "k")]
+    if settings.data is not None:  # folders of one name lie in many places
+        parts.append(f"on {settings.data.name} {fingerprint(str(settings.data.absolute()))[:4]}")
+    if settings.limit is not None:
+        parts.append(f"{settings.limit} images")
+    whole = NOT_IN_NAMES.sub("-", " ".join(parts)).strip("-")
     if len(whole) > LONGEST:
         whole = f"{whole[:LONGEST]}-{fingerprint(whole)[:8]}"
     return f"{whole}.csv"

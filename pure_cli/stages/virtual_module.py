@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -50,18 +51,33 @@ class NeuronMaps(nn.Module):
             f"{reader.layer}/{neuron} {rest}",
         ]
         if at:
-            _require_leads_alone(reader, at, lower_layers)
+            self._like = _require_leads_alone(reader, at, lower_layers)
 
     def inputs(self, *images: Image.Image) -> torch.Tensor:
         """Pictures as the module takes them, on its device: (B, 3, H, W) float, or what `at` gives for these."""
         network = self._reader.network
+        for image in images:
+            if not hasattr(image, "convert"):
+                raise PureError(
+                    f"Give pictures as PIL has them, as in inputs(Image.open(path)), and not {type(image).__name__}."
+                )
         pixels = [torch.from_numpy(network.preprocessing.geometry(image.convert("RGB"))) for image in images]
         found = network.inputs(torch.stack(pixels))
         return _output_of(network.model, found, self.at) if self.at else found
 
+    def _require_shape(self, given: Any) -> None:
+        expected = self._like if self.at else (3, None, None)
+        shape = tuple(given.shape) if isinstance(given, torch.Tensor) else type(given).__name__
+        if not isinstance(given, torch.Tensor) or given.ndim != 1 + len(expected) or given.shape[1] != expected[0]:
+            what = f"what '{self.at}' gives, ({', '.join(['B', *map(str, expected)])})" if self.at else "(B, 3, H, W)"
+            raise PureError(
+                f"The module takes {what}, and not {shape}. `module.inputs(image, …)` makes it of pictures."
+            )
+
     @contextmanager
     def _images(self, given: torch.Tensor) -> Iterator[torch.Tensor]:
         """A context in which the network computes of what the module was given when it runs on the images yielded."""
+        self._require_shape(given)
         wanted = given if torch.is_grad_enabled() else given.detach()
         with torch.inference_mode(False), ExitStack() as stack:
             images = wanted.clone()
@@ -136,8 +152,13 @@ def _begun_at(reader: CircuitReader, at: str, given: torch.Tensor) -> AbstractCo
     return begun_at(reader.network.model, at, given, (height, width))
 
 
-def _require_leads_alone(reader: CircuitReader, at: str, lower_layers: Sequence[str]) -> None:
+def _require_leads_alone(reader: CircuitReader, at: str, lower_layers: Sequence[str]) -> tuple[int, ...]:
     """Make sure that a layer's activations are all that a neuron, and the lower layers of its circuits, depend on.
+
+    Returns
+    -------
+    tuple of int
+        The shape of what it gives for an image.
 
     Raises
     ------
@@ -148,8 +169,13 @@ def _require_leads_alone(reader: CircuitReader, at: str, lower_layers: Sequence[
 
     model, module, image = reader.network.model, module_of(reader.layer), reader.network.inputs(reader.example)
     check_layer(at, list_layers(model, image), model)
+    if at == module:
+        raise PureError(
+            f"'{at}' is the layer of the neuron itself. Name one below it, or leave it out and give images."
+        )
     expected, _ = forward_to(model, image, module, lower_layers)
-    with _begun_at(reader, at, _output_of(model, image, at)) as unknown:
+    given = _output_of(model, image, at)
+    with _begun_at(reader, at, given) as unknown:
         end, lower = forward_to(model, unknown, module, lower_layers)
     without = [name for name, output in lower.items() if not output.isfinite().all()]
     if not torch.allclose(end, expected, rtol=SAME):
@@ -159,6 +185,7 @@ def _require_leads_alone(reader: CircuitReader, at: str, lower_layers: Sequence[
             f"'{without[0]}' depends on more than what '{at}' gives: it comes before, or something goes around. "
             "Name a layer that all goes through, or leave it out and give images."
         )
+    return tuple(given.shape[1:])
 
 
 class EditedNetwork(nn.Module):
@@ -173,6 +200,12 @@ class EditedNetwork(nn.Module):
     def layers(self) -> list[str]:
         """In which something is edited."""
         return list(self._scales)
+
+    @property
+    def clusterings(self) -> list[tuple[str, int | str]]:
+        """Features and k by which these have virtual neurons, of each layer."""
+        own = [self._readers[layer].clustering.provenance.settings for layer in self._scales]
+        return [(one["features"], one["k"]) for one in own]
 
     def forward(self, images: torch.Tensor) -> Any:
         """What the model gives for images (B, 3, H, W) float; to the bit, where nothing is edited."""
@@ -197,20 +230,21 @@ def edited(
 
     Parameters
     ----------
-    silence : addresses of virtual neurons, or of whole neurons
+    silence : addresses of virtual neurons, of what belongs to none of them (``201.none``), or of whole neurons
     scale : address to factor
 
     Raises
     ------
     PureError
-        There is no such virtual neuron, it is named twice, or it is a direction.
+        There is no such virtual neuron, it is named twice, it is a direction, or a factor is no number.
     """
-    wanted = [*((address, 0.0) for address in silence), *(scale or {}).items()]
+    wanted = [*((str(address), 0.0) for address in silence)]
+    wanted += [(str(address), _factor(address, factor)) for address, factor in (scale or {}).items()]
     readers, scales = dict[str, CircuitReader](), dict[str, dict[int, np.ndarray]]()
     network: Network | None = None
     seen: set[tuple[str, int, int]] = set()
     for text, factor in wanted:
-        for layer, neuron, numbers in _meant(store, text):
+        for layer, neuron, numbers, rest in _meant(store, text):
             if layer not in readers:
                 readers[layer] = open_reader(store, layer, device)
                 network = network or readers[layer].network
@@ -218,7 +252,7 @@ def edited(
             assigner = readers[layer].assigner(neuron)
             count = len(assigner.centroids) if assigner else 0
             own = scales.setdefault(layer, {}).setdefault(neuron, np.ones(count + 1))
-            parts = virtual_of(neuron, numbers, count, layer) + ([count] if not numbers else [])
+            parts = [count] if rest else virtual_of(neuron, numbers, count, layer) + ([] if numbers else [count])
             if any((layer, neuron, part) in seen for part in parts):
                 raise PureError(f"{text} is edited twice. Name each virtual neuron once.")
             seen |= {(layer, neuron, part) for part in parts}
@@ -233,10 +267,25 @@ def _one(first: Network, other: Network) -> Network:
     return first
 
 
-def _meant(store: Store, text: str) -> Iterator[tuple[str, int, frozenset[int]]]:
-    """Layer, neuron and numbers of virtual neurons that addresses name."""
+def _factor(address: object, factor: object) -> float:
+    try:
+        found = float(factor)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise PureError(f"The factor of {address} has to be a number, and is {factor!r}.")
+    return found
+
+
+def _meant(store: Store, text: str) -> Iterator[tuple[str, int, frozenset[int], bool]]:
+    """Layer, neuron and numbers of virtual neurons that addresses name, and whether it is what belongs to none."""
     collected = Sources(store).collected
-    for layer, neuron, numbers in named_neurons(collected, text):
-        if AT in layer or collected.layers[layer].directions:
-            raise PureError(f"The neurons of '{layer}' are directions, which cannot be edited one by one.")
-        yield layer, neuron, numbers
+    for part in text.split(","):
+        whole = part.strip().removesuffix(f".{NO_PART}")
+        for layer, neuron, numbers in named_neurons(collected, whole):
+            if AT in layer or collected.layers[layer].directions:
+                raise PureError(f"The neurons of '{layer}' are directions, which cannot be edited one by one.")
+            rest = whole != part.strip()
+            if rest and numbers:
+                raise PureError(f"'{part}' is no address: write {neuron}.{NO_PART} for what belongs to none.")
+            yield layer, neuron, numbers, rest

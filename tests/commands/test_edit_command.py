@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from pure_cli import Workspace
+from pure_cli.errors import PureError
 
 
 @pytest.fixture
@@ -63,12 +64,68 @@ def test_each_edit_has_its_file(finished):
         assert answer.code == 0, answer.err
         files.append(Path(answer.json["file"]))
     first, second, third, long = files
-    assert [first.name, second.name] == ["without-layer3-3.1.csv", "4.2=0.5.csv"]
-    assert third.name == f"without-3.1-on-{finished.data.name}.csv" and len(long.name) < 100
+    assert first.name == "without-layer3-3.1-pure-k2-4-images.csv"
+    assert second.name == "with-4.2=0.5-pure-k2-4-images.csv"
+    assert third.name.startswith(f"without-3.1-pure-k2-on-{finished.data.name}-") and len(long.name) < 100
     assert sorted(finished.workspace.glob("edit/*")) == sorted(files)
 
 
+def test_files_say_by_which_virtual_neurons_and_on_which_images(finished):
+    found = []
+    for more in ([], ["--limit", 4], ["--data", finished.data]):
+        answer = finished.pure("edit", "--silence", "3.1", *more, "--workers", 0, "--json")
+        assert answer.code == 0, answer.err
+        (row, *_) = csv.DictReader(Path(answer.json["file"]).read_text().splitlines())
+        found.append(row)
+        assert row["virtual neurons by"] == "pure, k = 2" and row["data"]
+    assert int(found[1]["images"]) == 4 < int(found[0]["images"])
+
+
+def test_what_belongs_to_none_and_all_of_a_layer_can_be_silenced(finished, logits):
+    """The parts of a neuron, silenced one by one, are the neuron silenced, where no other follows it in the layer."""
+    whole, parts = logits(silence=["3"])[0], logits(silence=["3.1", "3.2", "3.none"])[0]
+    np.testing.assert_allclose(whole, parts, atol=1e-6)
+    assert not np.array_equal(logits(silence=["3.none"])[0], logits(silence=["3.1", "3.2"])[0])
+    tables = []
+    for every in ("all", "0-11"):
+        answer = finished.pure("edit", "--silence", every, "--workers", 0, "--limit", 6, "--json")
+        assert answer.code == 0, answer.err
+        tables.append(answer.json["tables"][0]["rows"])
+    assert tables[0] == tables[1] and any(row["logit"] for row in tables[0])
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (lambda study: study["3.1.1"], "no neuron"),
+        (lambda study: study["3-4"], "no address"),
+        (lambda study: study.edit(scale={"3.1": "x"}).__enter__(), "has to be a number"),
+        (lambda study: study.edit(scale={"3.1": float("nan")}).__enter__(), "has to be a number"),
+        (lambda study: study.virtual("layer3", 3)(torch.zeros(3)), "takes .B, 3, H, W."),
+        (lambda study: study.virtual("layer3", 3)("photo.png"), "takes .B, 3, H, W., and not str"),
+        (lambda study: study.virtual("layer3", 3).inputs("photo.png"), "as PIL has them"),
+        (lambda study: study.virtual("layer3", 3, at="layer2")(torch.zeros(1, 3, 32, 32)), "what 'layer2' gives"),
+        (lambda study: study.virtual("layer3", 3, at="layer3"), "the layer of the neuron itself"),
+    ],
+)
+def test_what_is_no_address_number_or_image_is_said_in_python(finished, what, words):
+    with pytest.raises(PureError, match=words):
+        what(Workspace(finished.workspace))
+
+
+def test_addresses_in_python_are_those_of_the_command_line(finished):
+    study = Workspace(finished.workspace)
+    one = study["layer3", "3.1"]
+    for same in ("3.1", "layer3/3.1", ("layer3", "layer3/3.1")):
+        assert str(study[same].address) == str(one.address)
+    assert len(study[3]) == len(study["layer3", 3])
+    with study.edit(silence=[3]) as model:
+        assert model.layers == ["layer3"]
+
+
 def test_what_cannot_be_edited_is_said(finished, refused):
+    refused(finished.pure("edit", "--silence", "3.1", "-o", "nowhere/e.csv"), "There is no folder nowhere")
+    refused(finished.pure("edit", "--silence", "3.1.none"), "write 3.none")
     refused(finished.pure("edit"), "--silence layer4/201.2")
     refused(finished.pure("edit", "--scale", "3.1=much"), "ADDRESS=FACTOR")
     refused(finished.pure("edit", "--silence", "3.9"), "no virtual neuron 3.9")

@@ -170,7 +170,7 @@ def named_neurons(
     """
     require_model(collected, text)
     meant = meant or collected.layers
-    layers = {address.layer for address in parse_addresses(text)}
+    layers = {address.layer for address in parse_addresses(text)} or {""}
     if layers == {""} and len(meant) == 1:
         layers = set(meant)
     for layer in sorted(layers):
