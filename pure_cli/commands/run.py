@@ -17,13 +17,15 @@ def run(session: Session) -> None:
 
     Example: pure run -c study.yaml
     """
-    from pure_cli.config import stage_names, stages_of
+    from pure_cli.config import make, stage_names, stages_of
 
     if session.given["config"] is None:
         raise PureError("pure run needs --config FILE, a YAML file of options, such as 'model' and 'data'.")
     stages = stages_of(session.content)
     for name in sorted(session.content.keys() & COMMANDS.keys() - set(stage_names())):
         session.note(f"The section '{name}' is of a command that is no stage: `pure {name} -c FILE` heeds it.")
+    for stage in stages[1:]:  # the first one checks its own at once; the others would after hours
+        make(stage, session.options(stage))
     outcomes = run_stages(session, stages)
     made = (
         session.workspace.virtual_neuron_tables(session.json or session.verbose, **session.options("cluster"))

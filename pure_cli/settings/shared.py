@@ -170,8 +170,8 @@ class Computing(Options):
         kinds = {str(name).partition(":")[0] for name in names}
         if len(names) > 1 and not cls.several_devices:
             raise PureError(
-                f"Several devices are for `pure collect` and `pure attribute`; all else computes on one: "
-                f"--device {names[0]}."
+                "Several devices are for `pure collect` and `pure attribute` (a file of options names them in their "
+                f"sections). All else computes on one: --device {names[0]}."
             )
         if len(names) > 1 and (len(kinds) > 1 or AUTO in kinds):
             raise PureError(

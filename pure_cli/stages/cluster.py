@@ -27,7 +27,7 @@ from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.stages.inputs.lower_channels import CHANNELS, ChannelReader
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.waiting import waiting_for
-from pure_cli.words import counted
+from pure_cli.words import computed_in, counted
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def add_clusterings(sources: Sources, settings: ClusterSettings, progress: Progr
                 outcome.notes.append(
                     f"The earlier virtual neurons of '{job.source.layer}' ({job.what}) were stale and were replaced."
                 )
+            if rough := computed_in(sources.precisions(job.source.layer, job.source.features)):
+                outcome.notes.append(f"Virtual neurons of '{job.source.layer}' are of {rough}.")
             new = _as_clustering(job, list(of_job))
             clusterings[job.path] = job.valid.joined(new) if job.valid else new
     if todo:

@@ -244,3 +244,18 @@ def test_a_workspace_goes_on_on_another_device_and_says_so(study):
 def test_an_older_workspace_says_nothing_of_devices(study):
     collected_on(study, {"upper": ""})
     assert not study.attribute(force=True, **CALM).notes
+
+
+def test_virtual_neurons_of_rough_relevances_say_so(study):
+    study.attribute(lower_layer="lower", precision="bfloat16", **CALM)
+    outcome = study.cluster(k=[2])
+    assert any("are of relevances in bfloat16" in note for note in outcome.notes)
+    study.attribute(lower_layer="lower", **CALM)
+    assert not any(" are of " in note for note in study.cluster(k=[2], force=True).notes)
+
+
+def test_a_processor_without_instructions_for_bfloat16_is_told(study, monkeypatch):
+    for supported in (False, True):
+        monkeypatch.setattr(arithmetic, "_multiplies_bfloat16", lambda supported=supported: supported)
+        outcome = study.attribute(lower_layer="lower", precision="bfloat16", force=True, **CALM)
+        assert any("no instructions for bfloat16" in note for note in outcome.notes) is not supported

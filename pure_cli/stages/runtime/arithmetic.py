@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pure_cli.core.precision import exact, same_each_time
-from pure_cli.settings.shared import FLOAT32, TF32, Computing
+from pure_cli.settings.shared import BFLOAT16, FLOAT32, TF32, Computing
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,10 @@ class Arithmetic:
             self._note(
                 "TF32 is a mode of NVIDIA's GPUs from Ampere on: --precision tf32 computes in float32 on this "
                 f"{device.type}."
+            )
+        if self.how.precision == BFLOAT16 and device.type == "cpu" and not _multiplies_bfloat16():
+            self._note(
+                "This processor has no instructions for bfloat16: --precision bfloat16 is several times as slow as float32."
             )
 
     def compare(self, collected_on: Mapping[str, str]) -> None:
@@ -139,3 +143,15 @@ def _has_tf32(device: torch.device) -> bool:
     if device.type != "cuda" or torch.version.hip:
         return device.type == "cuda"
     return torch.cuda.get_device_capability(device)[0] >= AMPERE
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether a processor says that it does; of ARM's, torch cannot tell."""
+    import platform
+
+    import torch
+
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    checks = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return not all(checks) or any(check() for check in checks if check)
