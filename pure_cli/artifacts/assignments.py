@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pure_cli.artifacts.clusterings import Clustering
 from pure_cli.provenance import Provenance
 from pure_cli.workspace import Store, read_provenance, read_texts, write_array, write_provenance, write_texts
 
@@ -50,6 +51,11 @@ class Assignment:
     label: dict[int, int]
     label_names: list[str]
     provenance: Provenance
+
+    def clustering_path(self, clusterings: Mapping[str, Clustering]) -> str | None:
+        """Of the virtual neurons, among the clusterings that are there; None where they changed or are gone."""
+        made = self.provenance.made_from["cluster"]
+        return next((path for path, one in clusterings.items() if one.provenance.fingerprint == made), None)
 
     def without(self, neurons: np.ndarray) -> Assignment:
         """That of the other neurons only."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from pure_cli.artifacts import (
     Assignment,
+    Choice,
     Clustering,
     need_clusterings,
     need_layers,
@@ -24,7 +25,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import values_at
 from pure_cli.provenance import Provenance
 from pure_cli.settings.assign import AssignSettings
-from pure_cli.stages.assignment.figures import draw_all
+from pure_cli.stages.assignment.figures import draw_all, remove_all
 from pure_cli.stages.assignment.reader import CircuitReader
 from pure_cli.stages.assignment.scores import scores_of_all
 from pure_cli.stages.assignment.tables import table_of
@@ -38,6 +39,7 @@ from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, images_at_once, named_images
 from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.stages.runtime.soundness import require_sound
+from pure_cli.words import counted
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -67,9 +69,12 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent) 
         network = open_network(sources.collected, settings.device)
         outcome.notes += listing.notes
         for task in todo:
-            new = _computed(task, network, outcome.notes, progress)
+            new, old = _computed(task, network, outcome.notes, progress), there.get(task.layer)
             there[task.layer] = task.valid.joined(new) if task.valid else new
             write_assignments(store, there)
+            if not task.valid:
+                outcome.notes += [_replaced(task, old, clusterings)] if old else []
+                remove_all(store.root / FOLDER, task.layer)
             outcome.details.setdefault("files", []).extend(_figures(task, there[task.layer], network))
     drop_unneeded(store, "assign", lambda work: False)
     outcome.details["tables"] = [
@@ -77,6 +82,20 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent) 
     ]
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _replaced(task: AssignmentTask, old: Assignment, clusterings: dict[str, Clustering]) -> str:
+    """What was there of a layer and was made from other things, in a sentence."""
+    path = old.clustering_path(clusterings)
+    virtual = "virtual neurons that are gone"
+    if path:
+        own = clusterings[path].provenance.settings
+        virtual = f"virtual neurons by {Choice(own['features'], own['k'])}"
+    return (
+        f"This replaced the shares and figures of {counted(len(old.neuron), 'neuron')} of '{task.layer}' on "
+        f"{old.provenance.settings['data']}, of {virtual}: a workspace keeps those of one data set, one clustering and "
+        "one set of options for each layer."
+    )
 
 
 def _figures(task: AssignmentTask, assignment: Assignment, network: Network) -> list[str]:

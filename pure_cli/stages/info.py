@@ -251,13 +251,21 @@ class _Inventory:
         except PureError as error:
             self.problems.append(str(error))
             return
-        prints = {one.provenance.fingerprint: path for path, one in self._clustered.items()}
         for layer, assignment in assignments.items():
-            path = prints.get(assignment.provenance.made_from["cluster"])
+            path = assignment.clustering_path(self._clustered)
             status = self._clusterings[path] if path else Status("its virtual neurons changed")
             count = counted(len(assignment.neuron), "neuron")
             what = f"{count} on {len(assignment.path):,} images of {assignment.provenance.settings['data']}"
-            yield Result("assign", layer, what + _rough(assignment.provenance), status)
+            what += _rough(assignment.provenance)
+            yield Result("assign", layer, f"{what}, {_features(path)}{self._meant_now(path)}" if path else what, status)
+
+    def _meant_now(self, path: str) -> str:
+        """What addresses of the layer mean, where that is another clustering than this."""
+        _, layer, *_ = path.split("/")
+        now = self.meant.get(layer)
+        if now is None or clustering_path(layer, now.features, now.k) == path:
+            return ""
+        return f"; addresses mean {now} now"
 
     def _of_evaluate(self) -> Iterator[Result]:
         """What was measured, and whether the virtual neurons and the judge are still what they were."""
@@ -297,22 +305,31 @@ class _Inventory:
         return UP_TO_DATE
 
     def _of_render(self) -> Iterator[Result]:
-        for folder, what in ((FIGURES, "figures"), (CIRCUITS, "figures of circuits")):
-            yield from self._of_figures(FigureIndex(self._store.root / folder), what)
+        for result, _ in self._of_figures(FIGURES, "figures"):
+            yield result
+        for result, path in self._of_figures(CIRCUITS, "figures of circuits"):
+            yield replace(result, what=result.what + self._meant_now(path))
 
-    def _of_figures(self, index: FigureIndex, what: str) -> Iterator[Result]:
+    def _of_figures(self, folder: str, what: str) -> Iterator[tuple[Result, str]]:
+        """And the path of their clustering."""
+        index = FigureIndex(self._store.root / folder)
         for path, count in Counter(entry["clustering"] for entry in index).items():
             status = self._clusterings.get(path, Status("its virtual neurons are gone"))
             now = self._clustered[path].provenance.fingerprint if path in self._clustered else None
             old = sum(entry["clustering"] == path and entry["fingerprint"] != now for entry in index)
             if status.up_to_date and old:
                 status = Status(f"the virtual neurons of {old} changed")
-            _, layer, features, k = path.split("/")
-            yield Result("render", layer, f"{count} {what}, {features} features, k = {k[1:]}", status)
+            yield Result("render", path.split("/")[1], f"{count} {what}, {_features(path)}", status), path
 
 
 def _first_stale(*statuses: Status) -> Status:
     return next((status for status in statuses if not status.up_to_date), UP_TO_DATE)
+
+
+def _features(path: str) -> str:
+    """Of a clustering, in words."""
+    _, _, features, k = path.split("/")
+    return f"{features} features, k = {k[1:]}"
 
 
 def _rough(provenance: Provenance) -> str:

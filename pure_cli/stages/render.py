@@ -1,20 +1,19 @@
 """render: a figure for each neuron, with its virtual neurons on a map and in rows of what they respond to."""
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pure_cli.artifacts import Clustering, clustering_path, need_clusterings, need_layers
 from pure_cli.core.neurons import choose_neurons
-from pure_cli.errors import PureError, UnreadableFile, unknown
+from pure_cli.errors import PureError, unknown
 from pure_cli.files import TEMPORARY
 from pure_cli.settings.render import RenderSettings
 from pure_cli.stages.cluster import in_order
 from pure_cli.stages.inputs.choice import chosen, require_virtual
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.inputs.lower_channels import ChannelReader
-from pure_cli.stages.neuron_figures.index import FIGURES, FigureIndex
+from pure_cli.stages.neuron_figures.index import FIGURES, FigureIndex, figure_file
 from pure_cli.stages.neuron_figures.painter import FigureJob, Painter
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.network import open_network
@@ -103,12 +102,7 @@ def _jobs(
         neurons = in_order(clustering, neurons, "polysemantic")[: settings.top]
     look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
     look |= settings.arithmetic
-    ending = f"{own['features']}-k{own['k']}.{settings.format}"
-    files = [folder / layer / f"neuron-{c:04d}-{ending}" for c in neurons]
-    if any(Path(os.path.normpath(file)).parents[1] != Path(os.path.normpath(folder)) for file in files):
-        raise UnreadableFile(
-            f"The virtual neurons of '{layer}' by '{own['features']}' would have figures outside of {folder}."
-        )
+    files = [figure_file(folder, clustering, c, settings.format) for c in neurons.tolist()]
     channels = ChannelReader(sources, layer, clustering)
     return [FigureJob(layer, int(c), clustering, look, channels, file) for c, file in zip(neurons, files, strict=True)]
 

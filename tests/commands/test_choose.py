@@ -82,6 +82,20 @@ def test_info_says_what_addresses_mean_and_why(clustered):
     assert "layer3/NEURON.NUMBER: pure features, k = 3 (chosen)" in clustered.pure("info").out
 
 
+def test_info_says_of_which_clustering_results_are_and_where_addresses_mean_another(clustered):
+    assert clustered.pure("assign", "--neurons", 3, "--per-quantile", 2).code == 0
+    assert clustered.pure("render", "--circuit", "3.1", "--depth", 1, "--crop", "none").code == 0
+
+    def told():
+        results = clustered.pure("info", "--json").json["results"]
+        return [one["what"] for one in results if one["stage"] == "assign" or "circuits" in one["what"]]
+
+    before = told()
+    assert len(before) == 2 and all(one.endswith(", pure features, k = 2") for one in before)
+    assert clustered.pure("choose", "--k", 3).code == 0
+    assert told() == [f"{one}; addresses mean pure features with k = 3 now" for one in before]
+
+
 @pytest.mark.parametrize("command", ["attribute", "cluster", "evaluate", "embed"])
 def test_what_works_on_whole_neurons_promises_no_virtual_ones_and_says_so(clustered, refused, command):
     (neurons,) = (option for option in options_of(settings_of(command)) if option.name == "neurons")

@@ -8,7 +8,7 @@ def test_a_circuit_is_drawn_with_its_json_and_once(finished):
     answer = finished.pure("render", "--circuit", "3.1", "--depth", 2, "--crop", "none", "--json")
     assert answer.code == 0, answer.err
     (figure,), (content,) = answer.json["files"], answer.json["circuits"]
-    assert figure.endswith("circuits/layer3/neuron-0003.1.png") and answer.json["computed"] == 1
+    assert figure.endswith("circuits/layer3/neuron-0003.1-pure-k2.png") and answer.json["computed"] == 1
     found = json.loads(Path(content).read_text())
     assert found["circuits"][0]["layers"][0]["layer"] == "layer2" and len(found["circuits"][0]["layers"]) == 2
     assert [one["address"] for one in found["circuits"]] == ["layer3/3.1", "layer3/3.2"]
@@ -18,12 +18,27 @@ def test_a_circuit_is_drawn_with_its_json_and_once(finished):
         "render", "--circuit", "3.2", "--depth", 2, "--crop", "activation", "--format", "svg", "--json"
     )
     assert other.code == 0, other.err
-    assert other.json["files"][0].endswith("neuron-0003.2.svg") and json.loads(Path(content).read_text()) == found
+    assert (
+        other.json["files"][0].endswith("neuron-0003.2-pure-k2.svg") and json.loads(Path(content).read_text()) == found
+    )
     info = finished.pure("info", "--json").json
     assert [one["what"] for one in info["results"] if "circuits" in one["what"]] == [
         "2 figures of circuits, pure features, k = 2"
     ]
     assert not info["problems"]
+
+
+def test_circuits_of_two_clusterings_lie_beside_each_other(finished):
+    how = ("render", "--circuit", "3.1", "--depth", 1, "--crop", "none", "--json")
+    first = finished.pure(*how).json
+    files = [Path(file) for file in (*first["files"], *first["circuits"])]
+    before = [file.read_bytes() for file in files]
+    assert finished.pure("cluster", "--k", 3).code == 0 and finished.pure("choose", "--k", 3).code == 0
+    second = finished.pure(*how).json
+    names = [Path(file).name for file in (*second["files"], *second["circuits"])]
+    assert names == ["neuron-0003.1-pure-k3.png", "neuron-0003-pure-k3.json"]
+    assert [file.read_bytes() for file in files] == before
+    assert finished.pure("choose", "--k", 2).code == 0 and finished.pure(*how).json["up_to_date"]
 
 
 def test_what_has_no_graph_is_said(finished, refused):

@@ -98,6 +98,30 @@ def test_virtual_neurons_without_a_share_have_their_rows(paths, tmp_path):
     assert table["rows"][0]["share"][1] is None, "one image of each part tells no error"
 
 
+def test_what_an_assignment_replaces_is_said_and_has_no_figures_left(paths, tmp_path):
+    how = {"per_quantile": 2, "workers": 0, "device": "cpu", "figures": 2}
+    folder = paths.path / "assign" / "upper"
+
+    def told(**more):
+        notes = [note for note in paths.assign(**how, **more).notes if "replaced" in note]
+        return notes, sorted(file.name for file in folder.glob("*"))
+
+    both = ["neuron-0000.png", "neuron-0001.png"]
+    assert told(neurons=0) == ([], both[:1])
+    assert told() == ([], both), "others on the same images join"
+    assert told(force=True) == ([], both), "the same again is no other"
+    (folder / "neuron-0001-mine.png").touch()
+    (note,), left = told(neurons=0, data=paint(tmp_path / "new", 1))
+    assert f"2 neurons of 'upper' on {tmp_path / 'seen'}, of virtual neurons by pure features with k = 2:" in note
+    assert left == ["neuron-0000.png", "neuron-0001-mine.png"]
+    paths.cluster(k=[3])
+    paths.choose(k=3)
+    (note,), _ = told(neurons=0, data=tmp_path / "new")
+    assert f"1 neuron of 'upper' on {tmp_path / 'new'}, of virtual neurons by pure features with k = 2:" in note
+    (note,), _ = told(neurons=0, data=tmp_path / "new", seed=1)
+    assert "k = 3" in note
+
+
 @pytest.mark.parametrize("per_quantile", [20, 60])
 def test_errors_are_how_much_shares_differ_from_draw_to_draw(per_quantile):
     """Activations of a quantile that differ a hundredfold, and belong the more to a virtual neuron the stronger."""

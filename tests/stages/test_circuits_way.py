@@ -208,7 +208,7 @@ def test_what_flows_through_all_channels_adds_up_to_a_pass_without_masks(
 
 def test_the_file_says_what_the_graph_is_and_is_made_once(random):
     first = random.circuit("top/2.1", through=["mid", "low"], device="cpu", progress=False)
-    file = random.path / "circuits" / "top" / "neuron-0002.json"
+    file = random.path / "circuits" / "top" / "neuron-0002-pure-k2.json"
     before, text = file.stat().st_mtime_ns, file.read_text()
     calls = []
     assert random.circuit("top/2.1", through=["mid", "low"], progress=lambda *step: calls.append(step)) == first

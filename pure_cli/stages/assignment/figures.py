@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from pure_cli.views.assignment import Part
 
 
+def remove_all(folder: Path, layer: str) -> None:
+    """Remove the figures of a layer's assignment, which is gone."""
+    with disk_errors(folder / layer):
+        for file in (folder / layer).glob("neuron-*.png"):
+            if file.stem.removeprefix("neuron-").isdecimal():
+                file.unlink(missing_ok=True)
+
+
 def draw_all(
     assignment: Assignment,
     layer: str,

@@ -35,7 +35,7 @@ from pure_cli.stages.circuit_graph.ablation import Ablation
 from pure_cli.stages.circuit_graph.flow import Flow, References, Relevances, read_references
 from pure_cli.stages.inputs.choice import chosen_features, named_neurons, there_are
 from pure_cli.stages.inputs.features import Sources
-from pure_cli.stages.neuron_figures.index import CIRCUITS
+from pure_cli.stages.neuron_figures.index import CIRCUITS, figure_file
 from pure_cli.stages.outcome import Progress, silent
 from pure_cli.stages.relevances.lower_layers import chain_below, require_lower_layers
 from pure_cli.stages.runtime.images import first_image
@@ -59,7 +59,7 @@ class CircuitTask:
     numbers : of its virtual neurons that are asked for, counted from 1; none where all are
     first : the lower layer that comes first where none is named
     rule, at_maximum : of its relevances
-    file : where they are kept
+    folder : of the files and figures of circuits
     """
 
     layer: str
@@ -70,7 +70,12 @@ class CircuitTask:
     rule: str
     at_maximum: bool
     provenance: Provenance
-    file: Path
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """Where they are kept."""
+        return figure_file(self.folder, self.clustering, self.neuron, "json")
 
     @property
     def labels(self) -> np.ndarray:
@@ -107,10 +112,9 @@ def find_tasks(sources: Sources, settings: RenderSettings, folder: Path) -> list
         need_layers([layer], sources.attributed, "attribute")
         attributed = sources.attributed[layer]
         first = (source.lower_layers or attributed.lower_layers)[0]
-        file = folder / layer / f"neuron-{neuron:04d}.json"
         provenance = _provenance(sources, layer, neuron, clustering, first, settings)
         task = CircuitTask(
-            layer, neuron, numbers, clustering, first, attributed.rule, attributed.at_maximum, provenance, file
+            layer, neuron, numbers, clustering, first, attributed.rule, attributed.at_maximum, provenance, folder
         )
         virtual_of(neuron, numbers, task.count, layer)
         if not task.count:

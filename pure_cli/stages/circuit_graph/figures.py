@@ -18,7 +18,7 @@ from pure_cli.settings.render import RenderSettings
 from pure_cli.stages.circuit_graph.compute import CircuitTask, Grapher, find_tasks
 from pure_cli.stages.embeddings.crops import WHOLE, HeatmapReader
 from pure_cli.stages.inputs.features import Sources
-from pure_cli.stages.neuron_figures.index import CIRCUITS, FigureIndex
+from pure_cli.stages.neuron_figures.index import CIRCUITS, FigureIndex, figure_file
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, read_images
@@ -47,8 +47,8 @@ class CircuitFigure:
 
     @property
     def file(self) -> Path:
-        number = f".{self.number}" if self.number else ""
-        return self.task.file.with_name(f"neuron-{self.task.neuron:04d}{number}.{self.settings.format}")
+        address = f"{self.task.neuron}.{self.number}" if self.number else self.task.neuron
+        return figure_file(self.task.folder, self.task.clustering, address, self.settings.format)
 
     @property
     def entry(self) -> dict[str, Any]:

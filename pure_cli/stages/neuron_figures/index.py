@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from pure_cli.artifacts import Clustering
+from pure_cli.errors import UnreadableFile
 from pure_cli.files import crc_or_none, file_crc, write_whole
 
 FIGURES, CIRCUITS, INDEX = "figures", "circuits", "figures.json"
@@ -21,6 +24,25 @@ class Drawn(Protocol):
 
     @property
     def entry(self) -> dict[str, Any]: ...
+
+
+def figure_file(folder: Path, clustering: Clustering, address: int | str, ending: str) -> Path:
+    """The file of a neuron, or of a virtual neuron as "201.2": its name says which clustering that is of.
+
+    Raises
+    ------
+    UnreadableFile
+        It would lie elsewhere, by the names in a workspace from somebody else.
+    """
+    own = clustering.provenance.settings
+    neuron, dot, number = str(address).partition(".")
+    name = f"neuron-{int(neuron):04d}{dot}{number}-{own['features']}-k{own['k']}.{ending}"
+    file = folder / own["layer"] / name
+    if Path(os.path.normpath(file)).parents[1] != Path(os.path.normpath(folder)):
+        raise UnreadableFile(
+            f"The virtual neurons of '{own['layer']}' by '{own['features']}' would have figures outside of {folder}."
+        )
+    return file
 
 
 class FigureIndex:
