@@ -51,6 +51,8 @@ def test_run_without_a_model_says_what_to_write(study, refused):
         ("neurons: {first: 1}", ("--neurons", "first")),
         ("neurons: [one, two]", ("'one'", "--neurons 201,2,341")),
         ("device: gpu", ("--device", "gpu", "cuda")),
+        ("device: 'cpu,cpu'", ("Several devices", "--device cpu")),
+        ("render: {images: no}", ("--images", "no")),
     ],
 )
 def test_value_out_of_range(study, refused, text, words):
@@ -58,3 +60,6 @@ def test_value_out_of_range(study, refused, text, words):
     file.write_text(f"model: {study.model}\nweights: {study.weights}\ndata: {study.data}\nworkers: 0\n{text}\n")
     answer = study.pure("run", "-c", file, "-q")
     refused(answer, *words)
+    assert not (study.workspace / "collect.h5").exists(), (
+        "options of later stages are checked before the first one runs"
+    )

@@ -48,7 +48,7 @@ class Arithmetic:
             )
         if self.how.precision == BFLOAT16 and device.type == "cpu" and not _multiplies_bfloat16():
             self._note(
-                "This processor has no instructions for bfloat16: --precision bfloat16 is several times as slow as float32."
+                "This processor has no instructions for bfloat16: --precision bfloat16 is slower there than float32."
             )
 
     def compare(self, collected_on: Mapping[str, str]) -> None:
