@@ -256,8 +256,8 @@ class _Inventory:
             status = self._clusterings[path] if path else Status("its virtual neurons changed")
             count = counted(len(assignment.neuron), "neuron")
             what = f"{count} on {len(assignment.path):,} images of {assignment.provenance.settings['data']}"
-            what += _rough(assignment.provenance)
-            yield Result("assign", layer, f"{what}, {_features(path)}{self._meant_now(path)}" if path else what, status)
+            what += (f", {_features(path)}" if path else "") + _rough(assignment.provenance)
+            yield Result("assign", layer, what + (self._meant_now(path) if path else ""), status)
 
     def _meant_now(self, path: str) -> str:
         """What addresses of the layer mean, where that is another clustering than this."""
