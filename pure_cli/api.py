@@ -138,21 +138,17 @@ class Workspace(Displayed, StageMethods):
             There is none with that address.
         """
         from pure_cli.artifacts import read_collected
-        from pure_cli.core.neurons import parse_addresses
-        from pure_cli.stages.inputs.choice import require_model
+        from pure_cli.stages.inputs.choice import named_neurons
 
         parts = [str(part) for part in (address if isinstance(address, tuple | list) else [address])]
         whole = len(parts) == 2 and parts[1].startswith(f"{parts[0]}/")  # the layer is said twice
         text = parts[1] if whole else "/".join(parts)
-        found, collected = list(parse_addresses(text)), read_collected(self.store)
-        layers = list(collected.layers)
-        layer = found[0].layer or (layers[0] if len(layers) == 1 else "") if len(found) == 1 else ""
-        if not layer or found[0].first != found[0].last:
-            raise PureError(f"'{text}' is no address of a virtual neuron. Write it as in {layers[0]}/201.2.")
-        require_model(collected, text)
-        (one,) = found
+        found = list(named_neurons(read_collected(self.store), text))
+        if len(found) != 1 or len(found[0][2]) > 1:
+            raise PureError(f"'{text}' is no address of a virtual neuron. Write it as in layer4/201.2.")
+        ((layer, neuron, numbers),) = found
         virtual = self.virtual_neurons(layer)
-        return virtual[one.first] if one.number is None else virtual[f"{one.first}.{one.number}"]
+        return virtual[f"{neuron}.{min(numbers)}"] if numbers else virtual[neuron]
 
     def virtual(
         self,

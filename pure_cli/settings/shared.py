@@ -110,6 +110,10 @@ def layer_option(otherwise: str = OF_BEFORE) -> Any:
     return option(None, "Layers to work on; repeat for several.", metavar="LAYER", otherwise=otherwise)
 
 
+def neurons_option(text: str) -> Any:
+    return option(None, text, metavar="LIST", otherwise=OF_BEFORE, python=NEURONS_IN_PYTHON)
+
+
 def limit_option() -> Any:
     return option(None, "Use N images only, spread evenly over the data.", metavar="N", ge=1)
 
@@ -226,13 +230,7 @@ class Running(OnDevice, Decoding):
 class OfNeurons(Options):
     """Settings of a stage that works on some layers and neurons of what was collected."""
 
-    neurons: str | None = option(
-        None,
-        "Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201.",
-        metavar="LIST",
-        otherwise=OF_BEFORE,
-        python=NEURONS_IN_PYTHON,
-    )
+    neurons: str | None = neurons_option("Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201.")
     layer: list[LayerName] | None = layer_option()
 
     _layer = field_validator("layer", mode="before")(as_list)
@@ -260,12 +258,8 @@ class OfNeurons(Options):
 class OfVirtualNeurons(OfNeurons):
     """Settings of a stage that works on some layers, neurons and virtual neurons."""
 
-    neurons: str | None = option(
-        None,
-        "Which neurons: 201,2,341 or 0-63 or all, or virtual neurons, 201.2; with their layer, layer4/201.2.",
-        metavar="LIST",
-        otherwise=OF_BEFORE,
-        python=NEURONS_IN_PYTHON,
+    neurons: str | None = neurons_option(
+        "Which neurons: 201,2,341 or 0-63 or all, or virtual neurons, 201.2; with their layer, layer4/201.2."
     )
 
 

@@ -78,10 +78,12 @@ def add_clusterings(sources: Sources, settings: ClusterSettings, progress: Progr
                 outcome.notes.append(
                     f"The earlier virtual neurons of '{job.source.layer}' ({job.what}) were stale and were replaced."
                 )
-            if rough := computed_in(sources.precisions(job.source.layer, job.source.features)):
-                outcome.notes.append(f"Virtual neurons of '{job.source.layer}' are of {rough}.")
             new = _as_clustering(job, list(of_job))
             clusterings[job.path] = job.valid.joined(new) if job.valid else new
+    used = {
+        (job.source.layer, computed_in(sources.precisions(job.source.layer, job.source.features))): None for job in todo
+    }
+    outcome.notes += [f"Virtual neurons of '{layer}' are of {rough}." for layer, rough in used if rough]
     if todo:
         write_clusterings(store, clusterings)
     outcome.seconds = time.perf_counter() - begin

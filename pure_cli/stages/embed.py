@@ -128,10 +128,9 @@ def _needed(begun: Work, there: Mapping[Any, NeuronRows], sources: Sources) -> b
 def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings) -> Iterator[EmbeddingJob]:
     neurons = _neurons(layer, sources, settings)
     there: NeuronRows | None = sources.embedded.get((layer, chosen.kind)) if not settings.force else None
-    same_numbers = there is not None and there.provenance.precision == settings.precision
     if (
         there is not None
-        and same_numbers
+        and there.provenance.precision == settings.precision
         and chosen.remembered
         and sources.status_of_embeddings(layer, chosen.kind).up_to_date
     ):

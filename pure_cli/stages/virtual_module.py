@@ -238,7 +238,7 @@ def edited(
     PureError
         There is no such virtual neuron, it is named twice, it is a direction, or a factor is no number.
     """
-    wanted = [*((str(address), 0.0) for address in silence)]
+    wanted = [(str(address), 0.0) for address in silence]
     wanted += [(str(address), _factor(address, factor)) for address, factor in (scale or {}).items()]
     readers, scales = dict[str, CircuitReader](), dict[str, dict[int, np.ndarray]]()
     network: Network | None = None

@@ -14,6 +14,7 @@ from pure_cli.config import fingerprint
 from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, PureFailure
+from pure_cli.scratch import SYNC_SECONDS
 from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.outcome import Progress
 from pure_cli.stages.references.scores import LayerScores, Scored
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pure_cli.data.loader import Batch
 
 DAMAGED_SHOWN = 5
-CHECKPOINT_SECONDS = 2.0  # at most this much work is lost when the process is killed
+CHECKPOINT_SECONDS = SYNC_SECONDS
 
 
 def run_dataset_pass(

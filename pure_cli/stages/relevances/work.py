@@ -123,11 +123,13 @@ def compute_batch(
         network.bounds[task.module],
     )
     held: list[tuple[np.ndarray, dict[str, torch.Tensor]]] = []
+    size = 0  # bytes
     for pairs, found in _relevances(task, circuits, bounds):
         held.append((pairs, found))
-        if sum(tensor.nbytes for _, tensors in held for tensor in tensors.values()) > MOST_HELD:
+        size += sum(tensor.nbytes for tensor in found.values())
+        if size > MOST_HELD:
             _write_relevances(task, work, held)
-            held = []
+            held, size = [], 0
 
     def write() -> None:
         _write_relevances(task, work, held)

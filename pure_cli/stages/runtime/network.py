@@ -109,18 +109,15 @@ class Network:
 
     def replicas(self) -> list[Network]:
         """This network, and a copy of it on each of the other devices."""
+        from pure_cli.core.structure import same_channels
         from pure_cli.models.plain import copied
 
-        def on(device: torch.device) -> Network:
+        found = [self]
+        for device in self.others:
             model = copied(self.model).to(device)
             same_channels(model, self.model)
-            return replace(self, model=model, device=device, others=())
-
-        if not self.others:
-            return [self]
-        from pure_cli.core.structure import same_channels
-
-        return [self, *map(on, self.others)]
+            found.append(replace(self, model=model, device=device, others=()))
+        return found
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W) uint8 as the model takes them."""
