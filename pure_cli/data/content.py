@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
 import numpy as np
 
@@ -46,9 +47,13 @@ def contents(listing: Listing, index: Sequence[int] | np.ndarray) -> np.ndarray:
     (M,) uint32, `UNREAD` for those that cannot be read
     """
 
+    turn = Lock()  # a source has one open file for all threads, and other libraries behind it
+
     def one(i: int) -> int:
         try:
-            return content_of(listing.read(i))
+            with turn:
+                raw = listing.read(i)
+            return content_of(raw)
         except DamagedImage:
             return UNREAD
 

@@ -1,8 +1,11 @@
 """Images that changed on the disk since they were collected are named, whatever it is that tells it."""
 
+import io
 import os
 import shutil
 import subprocess
+import sys
+import tarfile
 
 import h5py
 import numpy as np
@@ -164,3 +167,21 @@ def test_content_is_that_of_bytes_files_and_pixels(tmp_path):
     assert content_of(pixels.reshape(4, 6)) != content_of(pixels.reshape(6, 4))
     assert content_of(pixels.reshape(4, 6)) == content_of(np.asfortranarray(pixels.reshape(4, 6)))
     assert content_of(b"") != UNREAD
+
+
+def test_images_out_of_one_file_are_read_one_at_a_time(tmp_path):
+    images = {f"class{i % 2}/{i:04d}.png": bytes([i % 251]) * (3000 + i) for i in range(400)}
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, content in images.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    listing = list_images(tmp_path / "a.tar")
+    expected = [content_of(images[path.partition(":")[2]]) for path in listing.paths]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        found = [contents(listing, listing.index).tolist() for _ in range(5)]
+    finally:
+        sys.setswitchinterval(before)
+    assert found == [expected] * 5
