@@ -261,7 +261,7 @@ class Training:
         if not variance > 0:
             raise PureError("its activations are the same in all images kept apart to judge by; take more images")
         encoder, encoder_bias, decoder, decoder_bias = (self._tensors[name].cpu().double().numpy() for name in PARTS)
-        encoder_bias, decoder_bias, threshold = (x * self.scale for x in (encoder_bias, decoder_bias, self.threshold))
+        encoder_bias, decoder_bias = encoder_bias * self.scale, decoder_bias * self.scale
         sums, count, places, error = np.zeros(self.latents), np.zeros(self.latents, int), 0, 0.0
         for part in np.array_split(held.astype(np.float64), -(-len(held) // BATCH)):
             latents = ((part - decoder_bias) @ encoder.T + encoder_bias).clip(min=0)
@@ -269,7 +269,7 @@ class Training:
                 order = np.argsort(-latents, axis=1, kind="stable")
                 np.put_along_axis(latents, order[:, self.active :], 0, axis=1)
             else:
-                latents[latents < threshold] = 0
+                latents[latents < self.threshold * self.scale] = 0
             sums, count, places = sums + latents.sum(axis=0), count + (latents > 0).sum(axis=0), places + len(part)
             error += float(((part - latents @ decoder - decoder_bias) ** 2).sum())
         order = np.argsort(-sums, kind="stable")
@@ -282,9 +282,16 @@ class Training:
             "highest_cosine": float(nearest.max()),
             "steps": float(self.steps),
         }
-        found = [x.astype(np.float32) for x in (encoder[order], decoder[order], encoder_bias[order], decoder_bias)]
         share = sums[order] / max(sums.sum(), TINY)
-        return Dictionary(*found, share, 1 - error / variance, quality)
+        return Dictionary(
+            encoder[order].astype(np.float32),
+            decoder[order].astype(np.float32),
+            encoder_bias[order].astype(np.float32),
+            decoder_bias.astype(np.float32),
+            share,
+            1 - error / variance,
+            quality,
+        )
 
     def _by_pca(self, held: np.ndarray, variance: float) -> float:
         """What as many principal components as latents are active explain of the same vectors."""

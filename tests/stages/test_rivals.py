@@ -38,7 +38,8 @@ def labels_of(workspace, layer):
 def test_rows_have_the_purity_of_a_plain_loop_over_as_many_units(workspace):
     outcome, found = table(workspace)
     rows = {row["units"]: row for row in found["rows"]}
-    assert list(rows) == ["neurons", "pca-5@layer3", "random-20@layer3", "virtual neurons (activation-mean, k = 2)"]
+    assert list(rows) == ["neurons", "pca-5@layer3", "random-20@layer3", "virtual neurons (activation-mean, k = 2)",
+                          "neurons dealt at random (k = 2)"]  # fmt: skip
     assert "5 units of each" in found["title"] and found["columns"][-1] == "entropy"
     classes = labels_of(workspace, "pca-5@layer3")
     expected = [np.bincount(row[excited]).max() / excited.sum() for row, excited in classes]
@@ -64,5 +65,29 @@ def test_embeddings_that_are_there_judge_too(workspace):
     _, found = table(workspace)
     by = {row["units"]: row["ms"] for row in found["rows"]}
     assert by["neurons"][0] is not None and by["pca-5@layer3"][0] is None
-    before = workspace.evaluate(metric="ms", layer="layer3", features="activation-mean", k=2).details["tables"][0]["rows"][0]
+    before = workspace.evaluate(metric="ms", layer="layer3", features="activation-mean", k=2).details["tables"][0][
+        "rows"
+    ][0]
     assert by["neurons"][0] == pytest.approx(before["references"][0], abs=0.2)  # of the units drawn
+
+
+def test_dealt_at_random_each_part_is_as_large_and_siblings_share_nothing():
+    from pure_cli.stages.evaluation.rivals import _dealt
+    from pure_cli.stages.evaluation.study import Virtual
+
+    labels = np.array([[0, 0, 0, 1, 1, -1], [0, 1, 1, 0, 0, 1]])
+    members = np.stack([row == k for row in labels for k in (0, 1)])
+    virtual = Virtual(np.array([3, 3, 8, 8]), np.array([0, 1] * 2), members.sum(1), np.array([0, 0, 1, 1]), members)
+    drawn = [_dealt(virtual, seed) for seed in range(20)]
+    for dealt in drawn:
+        assert (dealt.sum(axis=1) == members.sum(axis=1)).all()
+        assert (dealt[::2] + dealt[1::2] == members[::2] + members[1::2]).all() and not (dealt[::2] & dealt[1::2]).any()
+    assert len({dealt.tobytes() for dealt in drawn}) > 10
+
+
+@pytest.mark.parametrize(("other", "near"), [((0.5, 0.1), ["b"]), ((0.1, 0.1), []), ((None, None), [])])
+def test_units_within_two_errors_are_not_told_apart(other, near):
+    from pure_cli.stages.evaluation.rivals import _near
+
+    rows = [{"units": "a", "above chance": (0.6, 0.05)}, {"units": "b", "above chance": other}]
+    assert _near(rows, 0) == near

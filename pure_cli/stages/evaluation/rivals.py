@@ -14,11 +14,12 @@ from pure_cli.core.metrics.purity import by_chance, entropies, purities
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation.labels import classes_of
 from pure_cli.stages.evaluation.metric import Metric
-from pure_cli.stages.evaluation.study import Result, Study, Table, finite, highest, number, virtual_neurons
-from pure_cli.words import counted
+from pure_cli.stages.evaluation.study import Result, Study, Table, Virtual, finite, highest, number, virtual_neurons
+from pure_cli.words import counted, listed
 
 LEAST = 2  # references of a unit, to say anything of it
 SHUFFLES = 20  # of the labels
+LEAD = 2  # standard errors of a difference, below which units are not told apart
 JUDGE = "clip"
 
 
@@ -88,6 +89,23 @@ def _all(study: Study) -> Iterator[_Units]:
             enough = virtual.size >= LEAST
             name = f"virtual neurons ({features}, k = {k})"
             yield _Units(name, f"{features}/k{k}", study.layer, virtual.neuron[enough], virtual.members[enough])
+    for k in study.ks:
+        virtual = virtual_neurons(study, study.features[0], k)
+        enough, dealt = virtual.size >= LEAST, _dealt(virtual, study.seed)
+        yield _Units(
+            f"neurons dealt at random (k = {k})", f"dealt/k{k}", study.layer, virtual.neuron[enough], dealt[enough]
+        )
+
+
+def _dealt(virtual: Virtual, seed: int) -> np.ndarray:
+    """(V, n) bool, the references of each neuron dealt to its virtual neurons at random, as many to each as it has."""
+    members = virtual.members.copy()
+    for neuron in np.unique(virtual.neuron):
+        own = np.flatnonzero(virtual.neuron == neuron)
+        known = np.flatnonzero(members[own].any(axis=0))
+        order = np.random.default_rng([seed, int(neuron)]).permutation(known)
+        members[np.ix_(own, known)] = virtual.members[np.ix_(own, order)]
+    return members
 
 
 def _measured(study: Study, units: _Units, chosen: np.ndarray, judge: str) -> tuple[dict[str, np.ndarray], float]:
@@ -129,10 +147,25 @@ def _table(study: Study, rows: list[dict[str, Any]], count: int, judge: str) -> 
     note = (
         f"Drawn by the seed: as many of each as {smallest} has. purity: share of a unit's references that are of its "
         "commonest class; chance: the same with the labels shuffled among the references of all units of the line; "
-        "fewer references are purer by chance, so compare what is above it. entropy: of the classes, in bits."
+        "fewer references are purer by chance, so compare what is above it. dealt at random: the references of each "
+        "neuron in parts as large as its virtual neurons. entropy: of the classes, in bits."
     )
-    note += f" ms: MonoSemanticity by {judge}. *: the purest above chance." if judge else " *: the purest above chance."
-    return Table("rivals", title, columns, rows, note, _verdict(study, rows, best), best)
+    note += f" ms: MonoSemanticity by {judge}." if judge else ""
+    note += f" *: the purest above chance, where it leads by {LEAD} standard errors of the difference."
+    return Table("rivals", title, columns, rows, note, _verdict(study, rows, best), None if _near(rows, best) else best)
+
+
+def _near(rows: list[dict[str, Any]], best: int | None) -> list[str]:
+    """The units that the purest ones do not lead by more than what chance may do."""
+    if best is None:
+        return []
+    mean, error = rows[best]["above chance"]
+    others = [(row["units"], *row["above chance"]) for i, row in enumerate(rows) if i != best]
+    return [
+        name
+        for name, other, noise in others
+        if other is not None and mean - other < LEAD * np.hypot(error or 0, noise or 0)
+    ]
 
 
 def _verdict(study: Study, rows: list[dict[str, Any]], best: int | None) -> str:
@@ -141,7 +174,9 @@ def _verdict(study: Study, rows: list[dict[str, Any]], best: int | None) -> str:
     first, neurons = rows[best], rows[0]
     found = f"Of what '{module_of(study.layer)}' is read by, {first['units']} are purest above chance: "
     said = f"{found}{first['above chance'][0]:.3f}"
-    said += f", {neurons['units']} {neurons['above chance'][0]:.3f}." if best and neurons["above chance"] else "."
+    said += f", {neurons['units']} {neurons['above chance'][0]:.3f}." if best else "."
+    if near := _near(rows, best):
+        said += f" Not told apart from them: {listed(near)}."
     if len(rivals_of(study)) == 1:
         said += " There are no directions beside them; `pure directions` finds some, `pure collect` takes them."
     return said
