@@ -107,12 +107,14 @@ class StageMethods:
 
     def directions(
         self,
-        how: Literal["pca", "nmf"],
+        how: Literal["pca", "nmf", "sae", "kmeans", "random"],
         *,
         components: int | None = None,
         layer: str | Sequence[str] | None = None,
         limit: int | None = None,
         sample: int = 8,
+        active: int | None = None,
+        sparsity: Literal["topk", "batch-topk"] = "topk",
         out: Path | str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
@@ -128,11 +130,16 @@ class StageMethods:
 
         Parameters
         ----------
-        how : Principal components, of all positions of all images; or non-negative ones, of a sample of them.
-        components : Directions to find. [default: 64, or one a channel]
+        how : Principal components, a sparse autoencoder or random directions, of all positions of all images; non-
+            negative components or centroids of k-means, of a sample of them.
+        components : Directions to find. [default: 64, or one a channel where there are fewer; for sae four a
+            channel]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
         limit : Use N images only, spread evenly over the data.
-        sample : For nmf: positions drawn from each image. [default: 8]
+        sample : For nmf and kmeans: positions drawn from each image. [default: 8]
+        active : For sae: latents that are active at a position. [default: one for eight channels, 32 at most]
+        sparsity : For sae: the K highest latents of each position are active, or as many on average over positions.
+            [default: topk]
         out : A .safetensors file. [default: directions/LAYER/HOW-M.safetensors in the workspace]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
             cuda:0,cuda:1. [default: auto, the fastest there is]
@@ -151,7 +158,8 @@ class StageMethods:
         Returns
         -------
         Outcome
-            What was done. ``details["files"]`` has the file of each layer, ``details["explained"]`` its share.
+            What was done. ``details["files"]`` has the file of each layer, ``details["explained"]`` its share,
+            ``details["quality"]`` what more there is to say of a sparse autoencoder.
 
         Raises
         ------

@@ -149,7 +149,7 @@ def test_examples_run_in_order(name, beside_demo, cli, capsys):
     namespace, printed = run(DOCUMENTS[NAMES.index(name)], cli)
     if name == "directions.md":
         collected = {result["layer"] for result in namespace["workspace"].info()["results"]}
-        made = {"sae", "sae-encoder", "probes", "concepts", "pca-8", "nmf-8"}
+        made = {"sae", "sae-encoder", "probes", "concepts", "pca-8", "nmf-8", "sae-32-encoder", "kmeans-8", "random-8"}
         assert collected >= {f"{of}@layer3" for of in made}
         assert namespace["workspace"].references("probes@layer3")["image"].shape == (10, 20)
         assert "pca 0 (" in printed

@@ -14,16 +14,26 @@ def directions(session: Session) -> None:
     Example: pure directions pca -m 64 --layer layer4
     """
     outcome = session.do("directions")
-    found, relu = outcome.details, outcome.details["relu"]
-    of = "sum of squares" if relu else "variance"
-    parts = [f"{found['components'][name]} components of {name} with {found['explained'][name] * 100:.1f} % of the {of}"
+    found = outcome.details
+    what, of, more = KINDS[found["how"]]
+    parts = [f"{found['components'][name]} {what} of {name} with {found['explained'][name] * 100:.1f} % of the {of}"
              for name in outcome.layers]  # fmt: skip
     session.report(outcome, f"{', '.join(parts)}, from {found['images']:,} images")
+    for table in found.get("tables", []):
+        session.show(table)
     for name, file in found["files"].items():
         words = ["pure", "collect", "-w", str(session.workspace.path), "--layer", name, "--directions", file]
         if str(session.workspace.path) == DEFAULT_WORKSPACE:
             words[2:4] = []
-        session.say(f"  next: {escaped(shlex.join([*words, *(['--directions-relu'] if relu else [])]))}")
+        session.say(f"  next: {escaped(shlex.join([*words, *more]))}")
 
 
+VARIANCE, RELU = "variance", "--directions-relu"
+KINDS: dict[str, tuple[str, str, list[str]]] = {  # what is found, what it explains, and options that collect needs
+    "pca": ("components", VARIANCE, []),
+    "nmf": ("components", "sum of squares", [RELU]),
+    "sae": ("latents", f"{VARIANCE} in images not trained on", ["--directions-part", "encoder", RELU]),
+    "kmeans": ("centroids", VARIANCE, []),
+    "random": ("random directions", VARIANCE, []),
+}
 COMMAND = Command(directions, order=100, panel=BEYOND, settings="pure_cli.settings.directions:DirectionsSettings")

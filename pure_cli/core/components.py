@@ -1,5 +1,5 @@
-"""Components of a layer's activations: principal ones from moments that need no memory of the data, and non-negative
-ones from a sample."""
+"""Components of a layer's activations: principal ones and random ones from moments that need no memory of the data,
+non-negative ones and centroids from a sample."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ RIDGE = 0.1  # of components of norm 1; steadies the reading where components ar
 
 @dataclass(frozen=True)
 class Components:
-    """Directions that the activations themselves have, the greatest share first.
+    """Directions that the activations themselves have, the greatest share first (random ones as they were drawn).
 
     Attributes
     ----------
     weight : (M, C) float64; a component's activation is weight · h + bias
     bias : (M,) float64
-    share : (M,) float64 in [0, 1]: of the variance (PCA) or of the sum of what all of them put together (NMF)
+    share : (M,) float64 in [0, 1]: of the variance (PCA, random), of the sum of what all of them put together (NMF), or
+        of the sample (k-means)
     component : (M, C) float64, of norm 1: what a unit of the component adds to h
-    explained : in [0, 1], by all of them: of the variance (PCA) or of the sum of squares in the sample (NMF)
+    explained : in [0, 1], by all of them: of the variance (PCA, random; k-means: in the sample) or of the sum of
+        squares in the sample (NMF)
     """
 
     weight: np.ndarray
@@ -37,6 +39,15 @@ class Components:
     share: np.ndarray
     component: np.ndarray
     explained: float
+
+    @property
+    def quality(self) -> dict[str, float]:
+        """More figures by name: none."""
+        return {}
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """By the names that the file has for them."""
+        return {"weight": self.weight, "bias": self.bias, "component": self.component}
 
 
 class Moments:
@@ -60,6 +71,8 @@ class Moments:
 
     def add(self, activation: torch.Tensor, index: np.ndarray | None = None) -> None:
         """Take in the vectors at all positions of (B, C, S) finite activations."""
+        if not activation.numel():  # no image of a batch is fit
+            return
         for part in activation.transpose(1, 2).flatten(0, 1).split(POSITIONS_AT_ONCE):
             part = (part.cpu() if part.device.type == "mps" else part).double()  # mps has no double precision
             mean = part.mean(dim=0)
@@ -81,6 +94,23 @@ class Moments:
         self.scatter += scatter + np.outer(apart, apart) * (self.count * count / total)
         self.mean = self.mean + apart * (count / total)
         self.count = total
+
+
+class RandomMoments(Moments):
+    """Moments that random directions are put into.
+
+    Parameters
+    ----------
+    channels : C
+    seed : of the directions
+    """
+
+    def __init__(self, channels: int, seed: int):
+        super().__init__(channels)
+        self.seed = seed
+
+    def components(self, m: int) -> Components:
+        return random_directions(self, m, self.seed)
 
 
 class Sample:
@@ -124,6 +154,18 @@ class Sample:
         return nonnegative(self.vectors, m, self.seed)
 
 
+class CentroidSample(Sample):
+    """A sample that centroids are found in."""
+
+    @property
+    def negative(self) -> float:
+        """No matter here."""
+        return 0.0
+
+    def components(self, m: int) -> Components:
+        return centroids(self.vectors, m, self.seed)
+
+
 def principal(moments: Moments, m: int) -> Components:
     """The first `m` principal components.
 
@@ -142,9 +184,7 @@ def principal(moments: Moments, m: int) -> Components:
     PureError
         The vectors do not vary.
     """
-    variance = np.trace(moments.scatter)
-    if moments.count < 2 or not variance > 0:
-        raise PureError("its activations are the same everywhere, and have no components")
+    variance = _variance(moments)
     values, vectors = np.linalg.eigh(moments.scatter)
     components = vectors.T[::-1][:m]
     peak = np.abs(components).argmax(axis=1)
@@ -193,3 +233,76 @@ def nonnegative(sample: np.ndarray, m: int, seed: int) -> Components:
     weight = np.linalg.solve(component @ component.T + RIDGE * np.eye(m), component)
     explained = 1 - (model.reconstruction_err_ / np.linalg.norm(sample)) ** 2
     return Components(weight, np.zeros(m), sums[order] / sums.sum(), component, float(explained))
+
+
+def centroids(sample: np.ndarray, m: int, seed: int) -> Components:
+    """Directions from the mean of a sample to the `m` centroids of scikit-learn's ``MiniBatchKMeans``.
+
+    Parameters
+    ----------
+    sample : (P, C) float
+    m : 2 or more
+    seed : of the clustering
+
+    Returns
+    -------
+    Components
+        Of norm 1; the activation is the coordinate from the mean. The largest cluster is first.
+
+    Raises
+    ------
+    PureError
+        Fewer than m vectors of the sample differ, or m is 1.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    if m < 2:
+        raise PureError("a single centroid is the mean, and no direction; ask for two or more (-m 2)")
+    if (there := len(np.unique(sample, axis=0))) < m:
+        raise PureError(f"{there} of the positions drawn differ, too few for -m {m}")
+    sample = sample.astype(np.float64)
+    mean = sample.mean(axis=0)
+    model = MiniBatchKMeans(m, batch_size=max(1024, 4 * m), n_init=3, random_state=seed)
+    label = model.fit_predict(sample)
+    share = np.bincount(label, minlength=m) / len(sample)
+    order = np.argsort(-share, kind="stable")
+    apart = model.cluster_centers_[order] - mean
+    component = apart / np.linalg.norm(apart, axis=1, keepdims=True).clip(min=np.finfo(float).tiny)
+    rest = ((sample - model.cluster_centers_[label]) ** 2).sum() / ((sample - mean) ** 2).sum()
+    return Components(component, -component @ mean, share[order], component, float(1 - rest))
+
+
+def random_directions(moments: Moments, m: int, seed: int) -> Components:
+    """`m` directions drawn evenly from all there are: a control for the others.
+
+    Parameters
+    ----------
+    moments : of two vectors or more
+    m : any number; those drawn first are the same whatever it is
+    seed : of the directions
+
+    Returns
+    -------
+    Components
+        Of norm 1; the activation is the coordinate from the mean. `explained` is that of the space they span.
+
+    Raises
+    ------
+    PureError
+        The vectors do not vary.
+    """
+    variance = _variance(moments)
+    component = np.random.default_rng(seed).standard_normal((m, len(moments.mean)))
+    component /= np.linalg.norm(component, axis=1, keepdims=True)
+    share = np.einsum("mc,cd,md->m", component, moments.scatter, component) / variance
+    space = np.linalg.qr(component.T)[0]
+    explained = float(np.trace(space.T @ moments.scatter @ space) / variance)
+    return Components(component, -component @ moments.mean, share, component, explained)
+
+
+def _variance(moments: Moments) -> float:
+    """Of all channels together, times the count."""
+    variance = float(np.trace(moments.scatter))
+    if moments.count < 2 or not variance > 0:
+        raise PureError("its activations are the same everywhere, and have no components")
+    return variance

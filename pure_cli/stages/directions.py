@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +28,21 @@ from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
+    from pure_cli.core.autoencoder import Dictionary, Training
     from pure_cli.core.components import Components, Moments, Sample
+
+    Seen = Moments | Sample | Training
 
 FOLDER = "directions"  # of the workspace
 USUAL = 64  # components, where there are as many channels
+USUAL_LATENTS = 4  # a channel
+USUAL_ACTIVE = 8, 32  # channels for each that is active; at most so many
+QUALITIES = ("explained", "explained by pca", "active", "dead", "nearest cosine", "highest cosine")
+AT_MOST_CHANNELS = ("pca", "nmf")
+SAMPLED = ("nmf", "kmeans")
 SAMPLE_ROWS = 2**15  # positions of a sample at most: 256 MiB where there are 2048 channels
-CHECKPOINT_SECONDS = 5.0  # at most this much work is lost when the process is killed
+CHECKPOINT_SECONDS = 5.0  # at most this much work is lost when the process is killed, unless saving itself takes long
+SAVING = 0.05  # of the time at most
 VERSION = 1  # raised when the same settings come to mean other directions
 
 
@@ -58,8 +67,12 @@ def directions(store: Store, settings: DirectionsSettings, progress: Progress = 
         "explained": {name: target.explained() for name, target in targets.items()},
         "images": len(work.index),
         "components": {name: target.m for name, target in targets.items()},
-        "relu": settings.how == "nmf",
+        "how": settings.how,
+        "relu": settings.how in ("nmf", "sae"),
+        "quality": {name: quality for name, target in targets.items() if (quality := target.quality())},
     }
+    if settings.how == "sae":
+        details["tables"] = [_qualities(targets.values())]
     done = [target.layer for target in wanted] or names
     computed = len(work.index) if wanted else 0
     return Outcome("directions", done, computed, "images", notes, time.perf_counter() - begin, details)
@@ -109,7 +122,12 @@ class _Target:
         """What all the components have together, as the file says."""
         return float(self._metadata()["explained"])
 
-    def write(self, components: Components, how: str) -> None:
+    def quality(self) -> dict[str, float]:
+        """What more the file says of them."""
+        quality: dict[str, float] = json.loads(self._metadata().get("quality", "{}"))
+        return quality
+
+    def write(self, components: Components | Dictionary, how: str) -> None:
         """Write the file, as a whole."""
         from safetensors.numpy import save
 
@@ -117,9 +135,8 @@ class _Target:
         from pure_cli.files import disk_errors, write_whole
 
         names = [f"{how} {i} ({share:.1%})".replace("%", " %") for i, share in enumerate(components.share.tolist())]
-        found = {"weight": components.weight, "bias": components.bias, "component": components.component}
         # safetensors takes the bytes as they lie in memory, whatever the strides
-        arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in found.items()}
+        arrays = {name: np.ascontiguousarray(array, np.float32) for name, array in components.tensors().items()}
         metadata = {
             "names": "\n".join(names),
             "share": json.dumps(components.share.tolist()),
@@ -129,6 +146,7 @@ class _Target:
             "fingerprint": self.provenance.fingerprint,
             "pure_version": __version__,
         }
+        metadata |= {"quality": json.dumps(components.quality)} if components.quality else {}
         with disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.path, save(arrays, metadata))
@@ -167,26 +185,56 @@ class _Work:
     def index(self) -> np.ndarray:
         """The images that are looked at."""
         index, most = self.listing.index, self.settings.limit or len(self.listing)
-        if self.settings.how == "nmf":
+        if self.settings.how in SAMPLED:
             most = min(most, max(1, SAMPLE_ROWS // self.settings.sample))
-        return index if most >= len(index) else index[np.arange(most) * len(index) // most]
+        index = index if most >= len(index) else index[np.arange(most) * len(index) // most]
+        if self.settings.how == "sae":  # data sets come class by class, more of it than a buffer can mix
+            return np.random.default_rng(self.settings.seed).permutation(index)
+        return index
 
     def target(self, name: str) -> _Target:
         """Where the directions of a layer go."""
         if name not in self.channels:
             self.channels[name] = self._channels(name)
-        m, how = self.settings.components or min(USUAL, self.channels[name]), self.settings.how
-        if m > self.channels[name]:
-            raise PureError(
-                f"'{name}' has {self.channels[name]} channels, and {how} finds no more components (-m {m})."
-            )
+        channels, how = self.channels[name], self.settings.how
+        usual = USUAL_LATENTS * channels if how == "sae" else min(USUAL, channels)
+        m = self.settings.components or usual
+        if m > channels and how in AT_MOST_CHANNELS:
+            raise PureError(f"'{name}' has {channels} channels, and {how} finds no more components (-m {m}).")
         path = self.settings.out or self.store.root / FOLDER / name / f"{how}-{m}.safetensors"
         settings: dict[str, Any] = {"how": how, "m": m, "layer": name, "images": len(self.index), "version": VERSION}
         settings |= self.settings.arithmetic
-        if how == "nmf":
-            settings |= {"sample": self.settings.sample, "seed": self.settings.seed}
+        if how != "pca":
+            settings["seed"] = self.settings.seed
+        if how in SAMPLED:
+            settings["sample"] = self.settings.sample
+        if how == "sae":
+            settings |= {"active": self._active(name, m), "sparsity": self.settings.sparsity}
         made_from = next(iter(self.collected.layers.values())).provenance.made_from
         return _Target(name, path, m, Provenance(settings, made_from))
+
+    def begun(self, target: _Target) -> Seen:
+        """What is kept of a layer's activations in a pass, before it begins."""
+        from pure_cli.core import autoencoder, components
+
+        settings, channels = self.settings, self.channels[target.layer]
+        if settings.how == "sae":
+            active, apart = self._active(target.layer, target.m), autoencoder.held_out(self.index)
+            return autoencoder.Training(channels, target.m, active, settings.sparsity, apart.tolist(), settings.seed)
+        if settings.how in SAMPLED:
+            kind = components.Sample if settings.how == "nmf" else components.CentroidSample
+            return kind(settings.sample, settings.seed)
+        if settings.how == "random":
+            return components.RandomMoments(channels, settings.seed)
+        return components.Moments(channels)
+
+    def _active(self, name: str, m: int) -> int:
+        """How many latents of an autoencoder are active at a position."""
+        each, most = USUAL_ACTIVE
+        active = self.settings.active or min(m, most, max(1, self.channels[name] // each))
+        if active > m:
+            raise PureError(f"--active {active} is more than the {m} latents there are for '{name}' (-m).")
+        return active
 
     def _channels(self, name: str) -> int:
         """Of a layer that the workspace has no references of."""
@@ -199,15 +247,28 @@ class _Work:
         return channels_first(activations(self.network.model, image, [name])[name]).shape[1]
 
 
+def _qualities(targets: Iterable[_Target]) -> dict[str, Any]:
+    """What sparse autoencoders are worth, as a table."""
+    from pure_cli.stages.evaluation.study import Table
+
+    rows: list[dict[str, Any]] = []
+    for target in targets:
+        row = {name.replace("_", " "): value for name, value in target.quality().items()}
+        rows.append({"layer": target.layer, "latents": target.m, "explained": target.explained(), **row})
+    note = (
+        "Of positions in images that were not trained on. explained: share of the variance; explained by pca: by as "
+        "many principal components as latents are meant to be active; active: latents at a position; dead: share of "
+        "latents that are nowhere active; nearest cosine: of an atom with the one most like it, mean; highest cosine: "
+        "of the two most alike."
+    )
+    columns = ["layer", "latents", *QUALITIES]
+    return Table("directions", "sparse autoencoders", columns, rows, note).as_dict()
+
+
 def _written(work: _Work, targets: list[_Target], progress: Progress) -> list[str]:
     """One pass over the images, and the files; returns what the user should know."""
-    from pure_cli.core.components import Moments, Sample
-
-    settings, channels = work.settings, work.channels
-    seen: dict[str, Moments | Sample] = {}
-    for target in targets:
-        layer = target.layer
-        seen[layer] = Moments(channels[layer]) if settings.how == "pca" else Sample(settings.sample, settings.seed)
+    settings = work.settings
+    seen = {target.layer: work.begun(target) for target in targets}
     size = images_at_once(work.listing, work.network, settings.batch_size)
     key = fingerprint([[target.provenance.fingerprint for target in targets], size, work.network.device.type])
     state = ArrayCheckpoint(work.store, "directions", key)
@@ -228,9 +289,7 @@ def _written(work: _Work, targets: list[_Target], progress: Progress) -> list[st
     return notes
 
 
-def _pass(
-    work: _Work, seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint, size: int, progress: Progress
-) -> list[str]:
+def _pass(work: _Work, seen: Mapping[str, Seen], state: ArrayCheckpoint, size: int, progress: Progress) -> list[str]:
     """Show the images to what is kept of each layer, from where a killed process left it."""
     import torch
 
@@ -244,7 +303,7 @@ def _pass(
     chunks, damaged, broken = _restored(seen, state)
     notes = require_sound(work.network, work.listing, seen)
     adaptive_batches = AdaptiveBatches(notes)
-    saved = time.perf_counter()
+    saved, pause = time.perf_counter(), CHECKPOINT_SECONDS
     progress(min(chunks * size, len(index)), len(index))
     for batch in batches(work.listing, index, network.preprocessing, size, workers, chunks):
         damaged += len(batch.damaged)
@@ -262,15 +321,16 @@ def _pass(
             for name, value in values.items():
                 seen[name].add(value[finite], shown[finite.cpu().numpy()])
         chunks += 1
-        if time.perf_counter() - saved > CHECKPOINT_SECONDS:
+        if (begun := time.perf_counter()) - saved > pause:
             _save(seen, state, (chunks, damaged, broken))
             saved = time.perf_counter()
+            pause = max(CHECKPOINT_SECONDS, (saved - begun) / SAVING) if CHECKPOINT_SECONDS else 0
         progress(min(chunks * size, len(index)), len(index))
     said = ((damaged, "could not be read and were skipped."), (broken, "gave activations that are not finite numbers."))
     return [*notes, *(f"{count} image{'s' if count > 1 else ''} {what}" for count, what in said if count)]
 
 
-def _restored(seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint) -> tuple[int, int, int]:
+def _restored(seen: Mapping[str, Seen], state: ArrayCheckpoint) -> tuple[int, int, int]:
     """Put back what was kept so far; returns the chunks that are done, and the images that failed."""
     arrays = state.read()
     if not arrays:
@@ -281,6 +341,6 @@ def _restored(seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint) -> t
     return chunks, damaged, broken
 
 
-def _save(seen: Mapping[str, Moments | Sample], state: ArrayCheckpoint, counts: tuple[int, int, int]) -> None:
+def _save(seen: Mapping[str, Seen], state: ArrayCheckpoint, counts: tuple[int, int, int]) -> None:
     arrays = {f"{i}/{name}": array for i, kept in enumerate(seen.values()) for name, array in kept.state().items()}
     state.save({**arrays, "counts": np.array(counts)})

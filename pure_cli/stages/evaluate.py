@@ -295,4 +295,7 @@ def _provenance(metric: str, study: Study, settings: EvaluateSettings) -> Proven
         keys.append((study.judge, min(study.ks)))
     clusterings = {f"{kind} k{k}": study.clustering(kind, k).provenance.fingerprint for kind, k in keys}
     judge: NeuronRows | None = study.sources.embedded.get((study.layer, study.judge))
-    return Provenance(own, {"cluster": clusterings, "judge": judge.provenance.fingerprint if judge else ""})
+    made_from: dict[str, Any] = {"cluster": clusterings, "judge": judge.provenance.fingerprint if judge else ""}
+    if beside := METRICS[metric].beside:
+        made_from["beside"] = beside(study)
+    return Provenance(own, made_from)

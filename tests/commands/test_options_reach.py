@@ -20,7 +20,7 @@ VALUES = {
     "by": "relevance", "position": "max", "precision": "tf32", "store": "float16", "recipe": "calibrated",
     "transform": "sqrt-l2", "sort": "polysemantic", "crop": "none", "format": "pdf", "interpolation": "nearest",
     "how": "nmf", "device": "cpu", "channels_axis": "last", "directions_part": "encoder", "ablation": "zero",
-    "between": "a,b",
+    "between": "a,b", "sparsity": "batch-topk",
 }  # fmt: skip
 COMMANDS = {name: whole(name, registry.COMMANDS[name]) for name in config.stage_names()}
 EVERY = [(name, option.name) for name, command in COMMANDS.items() for option in command.params]

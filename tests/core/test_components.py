@@ -6,7 +6,16 @@ import torch
 from scipy.optimize import nnls
 from sklearn.decomposition import NMF, PCA
 
-from pure_cli.core.components import Moments, Sample, nonnegative, principal
+from pure_cli.core.components import (
+    CentroidSample,
+    Moments,
+    RandomMoments,
+    Sample,
+    centroids,
+    nonnegative,
+    principal,
+    random_directions,
+)
 from pure_cli.core.directions import Directions
 from pure_cli.errors import PureError
 
@@ -116,7 +125,10 @@ def test_negative_activations_count_as_zero_for_nonnegative_components(positive)
         nonnegative(-positive, 4, 0)
 
 
-@pytest.mark.parametrize("make", [lambda: Moments(CHANNELS), lambda: Sample(4, 3)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Moments(CHANNELS), lambda: Sample(4, 3), lambda: CentroidSample(4, 3), lambda: RandomMoments(CHANNELS, 3)],
+)
 def test_going_on_from_what_was_kept_comes_to_the_same(activations, make):
     whole, begun, later = make(), make(), make()
     whole.add(activations, np.arange(IMAGES))
@@ -165,3 +177,48 @@ def test_as_many_vectors_as_components_are_enough():
     assert nonnegative(np.eye(3, dtype=np.float32) + 0.1, 3, 0).component.shape == (3, 3)
     with pytest.raises(PureError, match="2 of the positions drawn have positive"):
         nonnegative(np.array([[1.0, 0], [0, 2], [-1, 0]], np.float32), 3, 0)
+
+
+def test_centroids_are_means_of_the_clusters_and_their_directions_are_from_the_mean():
+    g = np.random.default_rng(0)
+    centers = np.array([[9.0, 0, 0], [0, 9, 0], [0, 0, 9]]) + 20
+    sample = np.concatenate(
+        [g.standard_normal((n, 3)) * 0.1 + c for n, c in zip((300, 200, 100), centers, strict=True)]
+    )
+    found = centroids(sample.astype(np.float32), 3, 0)
+    means = np.stack([part.mean(axis=0) for part in np.split(sample, [300, 500])]) - sample.mean(axis=0)
+    expected = means / np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(found.component, expected, atol=5e-3)  # by mini-batches
+    np.testing.assert_allclose(found.share, [1 / 2, 1 / 3, 1 / 6])
+    np.testing.assert_allclose(found.weight @ sample.mean(axis=0) + found.bias, 0, atol=1e-4)
+    assert found.explained == pytest.approx(1 - 0.1**2 * 3 / sample.var(axis=0).sum(), abs=1e-3)
+
+
+@pytest.mark.parametrize(("m", "says"), [(1, "is the mean"), (4, "3 of the positions drawn differ")])
+def test_centroids_need_vectors_that_differ(m, says):
+    with pytest.raises(PureError, match=says):
+        centroids(np.repeat(np.eye(3, dtype=np.float32), 5, axis=0), m, 0)
+
+
+def test_random_directions_explain_what_lies_in_the_space_they_span(activations):
+    whole = moments(activations, 40)
+    for m in (3, 30):
+        found = random_directions(whole, m, 5)
+        projected = (flat(activations) - whole.mean) @ found.component.T
+        np.testing.assert_allclose(projected.var(axis=0), found.share * flat(activations).var(axis=0).sum())
+        np.testing.assert_allclose(flat(activations) @ found.weight.T + found.bias, projected, atol=1e-9)
+        rest = flat(activations) - whole.mean
+        basis = np.linalg.svd(found.component, full_matrices=False)[2]
+        rest = rest - rest @ basis.T @ basis
+        expected = 1 - (rest**2).sum() / (flat(activations).var(axis=0).sum() * len(rest))
+        assert found.explained == pytest.approx(expected, abs=1e-9)
+        np.testing.assert_allclose(np.linalg.norm(found.component, axis=1), 1)
+        assert not np.allclose(found.component, random_directions(whole, m, 6).component)
+
+
+def test_batches_without_any_image_change_nothing(activations):
+    whole = moments(activations, 40)
+    whole.add(activations[:0])
+    empty = Moments(CHANNELS)
+    empty.add(activations[:0])
+    assert empty.count == 0 and np.isfinite(empty.mean).all() and np.isfinite(whole.mean).all()

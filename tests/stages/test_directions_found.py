@@ -185,8 +185,55 @@ def test_images_that_cannot_be_read_are_skipped_and_said(tmp_path, images, model
     assert outcome.notes == ["1 image could not be read and were skipped."]
 
 
-@pytest.mark.parametrize("how", ["pca", "nmf"])
-def test_a_killed_pass_continues_and_gives_the_same_directions(how, workspace, tmp_path, monkeypatch):
+@pytest.fixture
+def short(monkeypatch):
+    """Sparse autoencoders are trained in a moment."""
+    from pure_cli.core import autoencoder
+
+    for name, value in {"BATCH": 32, "STEPS": 30, "LAST_STEPS": 10, "BUFFER": (2**20, 128)}.items():
+        monkeypatch.setattr(autoencoder, name, value)
+
+
+def test_a_sparse_autoencoder_goes_the_whole_way(short, workspace, seen, cli):
+    path, options = workspace.path, ("sae", "-m", 20, "--active", 3, "--workers", 0)
+    answer = cli("directions", *options, "-w", path)
+    assert answer.code == 0 and "20 latents of layer3 with" in answer.out and "highest" in answer.out, answer.err
+    (line,) = (line for line in answer.out.splitlines() if "next: " in line)
+    assert cli(*line.split("next: pure ")[1].split(), "--workers", 0).code == 0
+    arrays, metadata = tensors(path / "directions" / "layer3" / "sae-20.safetensors")
+    assert {name: values.shape for name, values in arrays.items()} == {
+        "W_enc": (12, 20), "b_enc": (20,), "W_dec": (20, 12), "b_dec": (12,)
+    }  # fmt: skip
+    latents = (flat(seen["layer3"]) - arrays["b_dec"]) @ arrays["W_enc"] + arrays["b_enc"]
+    best = np.maximum(latents, 0).reshape(len(seen["layer3"]), -1, 20).max(axis=1)
+    expected = -np.sort(-best, axis=0)[:N].T
+    np.testing.assert_allclose(workspace.references("sae-20-encoder@layer3")["value"], expected, atol=1e-3)
+    workspace.collect(layer="layer3", directions=path / "directions" / "layer3" / "sae-20.safetensors", workers=0)
+    projected = (flat(seen["layer3"]) @ arrays["W_dec"].T).reshape(len(seen["layer3"]), -1, 20).max(axis=1)
+    best = -np.sort(-projected, axis=0)[:N].T
+    np.testing.assert_allclose(workspace.references("sae-20@layer3")["value"], best, atol=1e-3)
+    again = cli("directions", *options, "-w", path, "--json")
+    assert again.json["up_to_date"] and again.json["quality"]["layer3"] == json.loads(metadata["quality"])
+    assert again.json["tables"][0]["rows"][0]["explained"] == float(metadata["explained"])
+    for more in (["--active", 2], ["--sparsity", "batch-topk"], ["--seed", 1]):
+        assert not cli("directions", *options, *more, "-w", path, "--json").json["up_to_date"]
+
+
+def test_a_sparse_autoencoder_sees_the_images_in_an_order_of_its_own(short, workspace, monkeypatch):
+    """Data sets come class by class, and a buffer mixes less than that."""
+    from pure_cli.core.autoencoder import Training
+
+    shown, add = [], Training.add
+    monkeypatch.setattr(Training, "add", lambda self, values, index: (shown.extend(index), add(self, values, index))[1])
+    workspace.directions("sae", m=4, active=2, workers=0, force=True)
+    assert sorted(shown) == list(range(len(shown))) != shown
+    once, shown[:] = list(shown), []
+    workspace.directions("sae", m=4, active=2, workers=0, force=True)
+    assert shown == once
+
+
+@pytest.mark.parametrize("how", ["pca", "nmf", "sae", "kmeans", "random"])
+def test_a_killed_pass_continues_and_gives_the_same_directions(how, short, workspace, tmp_path, monkeypatch):
     from pure_cli.stages import directions
 
     monkeypatch.setattr(directions, "CHECKPOINT_SECONDS", 0)
@@ -242,8 +289,11 @@ def test_an_unfinished_pass_that_is_damaged_or_of_other_work_is_left(workspace, 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ([], "needs pca or nmf"),
-        (["ica"], "Input should be 'pca' or 'nmf', not 'ica'"),
+        ([], "needs pca or nmf or sae or kmeans or random"),
+        (["ica"], "Input should be 'pca', 'nmf', 'sae', 'kmeans' or 'random', not 'ica'"),
+        (["sae", "--active", 9, "-m", 8], "--active 9 is more than the 8 latents there are for 'layer3' (-m)"),
+        (["sae", "--limit", 1], "two images at least"),
+        (["kmeans", "-m", 1], "'layer3' cannot be taken apart: a single centroid is the mean"),
         (["pca", "-m", 0], "-m: input should be greater than or equal to 1"),
         (["pca", "-m", 13], "'layer3' has 12 channels, and pca finds no more components (-m 13)"),
         (["pca", "--layer", "layre2"], "Did you mean 'layer2'"),

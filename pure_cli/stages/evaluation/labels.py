@@ -21,6 +21,7 @@ from pure_cli.stages.evaluation.study import (
     highest,
     number,
 )
+from pure_cli.stages.inputs.features import Sources
 
 MEASURES = ("purity", "nmi", "ari")
 NO_LABEL = -1
@@ -34,7 +35,7 @@ def compute(study: Study) -> Result:
     PureError
         The images have no labels.
     """
-    classes = _classes(study)
+    classes = classes_of(study.sources, study.layer, study.neurons)
     result = Result(arrays={"neuron": study.neurons})
     rows, scores = [], {}
     keys = [(features, k) for features in study.features for k in study.ks]
@@ -82,11 +83,18 @@ def _verdict(study: Study, table: Table, differences: Sequence[Table]) -> str:
     return f"{found}{best['ari'][0]:.2f}, where chance gives 0. {ahead_and_behind(study, differences)}".rstrip()
 
 
-def _classes(study: Study) -> np.ndarray:
-    collected = study.sources.collected
+def classes_of(sources: Sources, layer: str, neurons: np.ndarray) -> np.ndarray:
+    """(N, n) int, the class of each reference of some neurons; -1 for none.
+
+    Raises
+    ------
+    PureError
+        The images have no labels.
+    """
+    collected = sources.collected
     if (collected.image_label == NO_LABEL).all():
         raise PureError("The images have no labels. Use class folders or a list with labels, or another --metric.")
-    images = collected.layers[study.layer].top.image[study.neurons]
+    images = collected.layers[layer].top.image[neurons]
     return np.vectorize(lambda image: NO_LABEL if image == NO_IMAGE else collected.label_of[int(image)])(images)
 
 

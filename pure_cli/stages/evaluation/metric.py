@@ -37,6 +37,7 @@ class Metric:
         it runs the network
     figures : from its tables and the per-neuron values by their path to figures, each with the end of its file's name
     instead : for what another stage measures: does all of it
+    beside : fingerprints of what it is made from beside clusterings and the judge's embeddings
     version : raised when it comes to compute something else
     """
 
@@ -45,6 +46,7 @@ class Metric:
     options: tuple[str, ...] = ()
     figures: Callable[[list[dict[str, Any]], Callable[[str], np.ndarray]], Figures] = no_figures
     instead: Callable[[Store, EvaluateSettings, Progress], Outcome] | None = None
+    beside: Callable[[Study], dict[str, str]] | None = None
     version: int = 2
 
 
