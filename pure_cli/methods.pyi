@@ -226,7 +226,7 @@ class StageMethods:
         *,
         neurons: int | str | Sequence[int | str] | None = None,
         layer: str | Sequence[str] | None = None,
-        recipe: Literal["paper", "calibrated"] = "paper",
+        recipe: Literal["paper", "hidden", "calibrated"] | None = None,
         lower_layer: str | Sequence[str] | None = None,
         rule: str = "gradient-x-input",
         position: Literal["all", "max"] = "all",
@@ -247,8 +247,9 @@ class StageMethods:
         neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201. [default: all that the stage
             before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
-        recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
-            other options win. [default: paper]
+        recipe : paper: as published; hidden: circuits through the hidden layer of the last block, by sqrt-l2;
+            calibrated: lower layers, features and k that `pure calibrate` found best; other options win. [default:
+            paper for a preset and without such a layer, else hidden]
         lower_layer : Whose channels get the relevance, or a list of several. A function goes by its module:
             layer4.1:relu. [default: the preset's, or the stage before]
         rule : How relevance is computed. [default: gradient-x-input]
@@ -340,9 +341,9 @@ class StageMethods:
         *,
         neurons: int | str | Sequence[int | str] | None = None,
         layer: str | Sequence[str] | None = None,
-        recipe: Literal["paper", "calibrated"] = "paper",
+        recipe: Literal["paper", "hidden", "calibrated"] | None = None,
         features: str | Sequence[str] | None = None,
-        transform: str = "l1",
+        transform: str | None = None,
         k: int | str | Sequence[int | str] | None = None,
         sort: Literal["silhouette", "polysemantic", "neuron"] = "silhouette",
         force: bool = False,
@@ -357,11 +358,12 @@ class StageMethods:
         neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201. [default: all that the stage
             before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
-        recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
-            other options win. [default: paper]
-        features : pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation, or
-            embeddings such as clip, or a list of several. [default: pure]
-        transform : How relevances become features. [default: l1]
+        recipe : paper: as published; hidden: circuits through the hidden layer of the last block, by sqrt-l2;
+            calibrated: lower layers, features and k that `pure calibrate` found best; other options win. [default:
+            paper for a preset and without such a layer, else hidden]
+        features : usual, by the recipe; pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean,
+            lower-activation, or embeddings such as clip, or a list of several. [default: usual]
+        transform : How relevances become features. [default: that of the recipe, or l1]
         k : Virtual neurons for each neuron, as in 2 or 2,3,4; auto: as many as the evidence says, perhaps one.
             [default: 2]
         sort : silhouette, the clearest split first; polysemantic, with --k auto; or neuron. [default: silhouette]
@@ -388,7 +390,7 @@ class StageMethods:
         layer: str | Sequence[str] | None = None,
         features: str | None = None,
         k: int | str | None = None,
-        recipe: Literal["paper", "calibrated"] | None = None,
+        recipe: Literal["paper", "hidden", "calibrated"] | None = None,
         force: bool = False,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
@@ -399,7 +401,8 @@ class StageMethods:
         layer : Layers to work on, or a list of several. [default: all with virtual neurons]
         features : Of these features. [default: as it is]
         k : With this many virtual neurons, or auto. [default: as it is]
-        recipe : paper: pure features, k = 2; calibrated: the features that `pure calibrate` found best, k = auto.
+        recipe : paper: pure features, k = 2; hidden: pure-sqrt-l2 features, k = 2; calibrated: the features that
+            `pure calibrate` found best, k = auto.
         force : Start anew where the file of choices cannot be read.
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
@@ -421,9 +424,9 @@ class StageMethods:
         *,
         neurons: int | str | Sequence[int | str] | None = None,
         layer: str | Sequence[str] | None = None,
-        recipe: Literal["paper", "calibrated"] = "paper",
+        recipe: Literal["paper", "hidden", "calibrated"] | None = None,
         features: str | Sequence[str] | None = None,
-        transform: str = "l1",
+        transform: str | None = None,
         k: int | str | Sequence[int | str] | None = None,
         top: int | None = None,
         crop: Literal["crp", "activation", "none"] = "crp",
@@ -449,11 +452,12 @@ class StageMethods:
         neurons : Which neurons: 201,2,341 or 0-63 or all, or virtual neurons, 201.2; with their layer,
             layer4/201.2. [default: all that the stage before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
-        recipe : paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best;
-            other options win. [default: paper]
+        recipe : paper: as published; hidden: circuits through the hidden layer of the last block, by sqrt-l2;
+            calibrated: lower layers, features and k that `pure calibrate` found best; other options win. [default:
+            paper for a preset and without such a layer, else hidden]
         features : Whose clusters to show, or a list of several. [default: those that addresses mean, see `pure
             choose`]
-        transform : How relevances become features. [default: l1]
+        transform : How relevances become features. [default: that of the recipe, or l1]
         k : Which clusterings to show, as in 2 or 2,3. [default: that of the addresses; with --features, the
             smallest that splits]
         top : The N most clearly split neurons of a layer only, of those of --neurons.

@@ -14,6 +14,7 @@ from pure_cli.core.directions import Directions
 from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance
+from pure_cli.settings.shared import HIDDEN, PAPER
 from pure_cli.workspace import (
     Store,
     grow_array,
@@ -35,12 +36,14 @@ class CollectedLayer:
     Attributes
     ----------
     top : (C, n) image, value, position
-    lower_layers : where its neurons' activations are attributed to when the user names nothing
+    lower_layers : where its neurons' activations are attributed to by the paper's recipe
     shape : of the layer's output for one image, its channels first
     directions : what its neurons are, where they are no channels
     fires_above : scores above it are of images that excite a neuron
     twins : (T, 2) int64, data-set indices of references with equal scores that are one picture
     device : the kind of device that found them; "" where that is not known. They count on every device
+    hidden : the hidden layer of its last block; "" where none is known
+    of_preset : the lower layers are those of a preset, whose recipe stands in where none is named
     """
 
     top: TopImages
@@ -51,6 +54,8 @@ class CollectedLayer:
     fires_above: float = 0.0
     twins: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     device: str = ""
+    hidden: str = ""
+    of_preset: bool = False
 
     @cached_property
     def tied(self) -> np.ndarray:
@@ -60,6 +65,31 @@ class CollectedLayer:
     @property
     def neurons(self) -> int:
         return len(self.top.image)
+
+    @property
+    def recipe(self) -> str:
+        """The one that stands in where none is named."""
+        return HIDDEN if self.hidden and not self.of_preset else PAPER
+
+    @property
+    def usual_lower_layers(self) -> list[str]:
+        """Where activations are attributed to by it."""
+        return [self.hidden] if self.recipe == HIDDEN else self.lower_layers
+
+    def require_hidden(self, layer: str) -> str:
+        """The hidden layer of this layer's last block.
+
+        Raises
+        ------
+        PureError
+            None is known.
+        """
+        if not self.hidden:
+            raise PureError(
+                f"In '{layer}' pure finds no activation function that all of its neurons are made from, so there is no "
+                "hidden layer for --recipe hidden. Name a lower layer with --lower-layer, or take --recipe paper."
+            )
+        return self.hidden
 
     @property
     def n(self) -> int:
@@ -153,6 +183,8 @@ def read_collected(store: Store) -> Collected:
                 float(group.attrs.get("fires_above", 0.0)),
                 group["twins"][:] if "twins" in group else np.zeros((0, 2), np.int64),
                 str(group.attrs.get("device", "")),
+                str(group.attrs.get("hidden", "")),
+                bool(group.attrs.get("of_preset", False)),
             )
         images, damaged = file["images"], file["damaged"]
         return Collected(
@@ -222,6 +254,7 @@ def write_collected(store: Store, collected: Collected, seen: Iterable[Seen] | N
             if layer.device:
                 group.attrs["device"] = layer.device
             write_texts(group, "lower_layers", layer.lower_layers)
+            group.attrs.update({"hidden": layer.hidden, "of_preset": layer.of_preset})
             group.attrs["shape"] = layer.shape
             if layer.directions:
                 write_array(group, "directions/weight", layer.directions.weight)

@@ -12,8 +12,9 @@ def attribute(session: Session) -> None:
     Example: pure attribute --neurons 201,2,341
     """
     outcome = session.do("attribute")
-    pairs = outcome.details.get("pairs", 0)
-    session.report(outcome, f"{outcome.computed:,} neurons of {', '.join(outcome.layers)}, {pairs:,} references")
+    pairs, lower_layers = outcome.details.get("pairs", 0), outcome.details.get("lower_layers", [])
+    where = f"{', '.join(outcome.layers)} at {', '.join(lower_layers)}"
+    session.report(outcome, f"{outcome.computed:,} neurons of {where}, {pairs:,} references")
 
 
 COMMAND = Command(attribute, order=20, panel=STAGES, settings="pure_cli.settings.attribute:AttributeSettings")

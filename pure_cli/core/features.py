@@ -19,8 +19,9 @@ PURE = "pure"
 LOWER_ACTIVATION = "lower-activation"
 ACTIVATION_FEATURES = ("activation-max", "activation-mean")
 AT, JOINED = "@", "+"  # before the lower layer, and between several
-L1 = "l1"  # the paper's transform
+L1, SQRT_L2 = "l1", "sqrt-l2"  # the transform of the paper, and of circuits through a hidden layer
 PURE_KINDS = {PURE if transform == L1 else f"{PURE}-{transform}": transform for transform in TRANSFORMS}
+HIDDEN_KIND = f"{PURE}-{SQRT_L2}"
 KINDS = (*PURE_KINDS, *ACTIVATION_FEATURES, LOWER_ACTIVATION)
 
 

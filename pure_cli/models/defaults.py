@@ -17,11 +17,13 @@ from pure_cli.core.circuits import forward_to
 from pure_cli.core.hooks import FUNCTION
 from pure_cli.core.layout import channels_first
 from pure_cli.errors import PureError
-from pure_cli.models.layers import Layer, NoGradient, check_leads_to
+from pure_cli.models.layers import Layer, NoGradient, check_leads_to, is_activation
 
+MAP = 2  # axes of positions of a map
 HALVED = 4  # positions that a stride of two leaves one of
 ONE_PART = 0.9  # of the layers with weights: a child that holds more is not one part of the chain, but the chain
 _LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+LED_TO = 16  # excited neurons of a layer that its hidden layer has to lead to, evenly spread
 WHOLE = 0.5  # a child without positions that holds more is the network, and what it is in a wrapper
 
 
@@ -85,6 +87,41 @@ def lower_layer_of(model: nn.Module, image: torch.Tensor, layer: str, layers: li
             if lower in usable and not inside and mixes_channels(model, image, layer, lower):
                 return [lower]
     return []
+
+
+def hidden_layer_of(model: nn.Module, image: torch.Tensor, layer: str, layers: list[Layer]) -> str:
+    """The hidden layer of a layer's last block: what comes out of the last activation function inside of it that all of
+    its neurons are made from.
+
+    Parameters as of `default_layers`; of the image the shape alone counts, so that every data set has the same answer.
+    "" where there is none, and where the layer has no map: for tokens it was not measured whether circuits through it
+    are better ones.
+    """
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image)
+    order = [other.name for other in layers]
+    own = layers[order.index(layer)]
+    if len(own.extent) != MAP:
+        return ""
+    for found in reversed(layers[: order.index(layer)]):
+        inside = found.name.startswith((f"{layer}.", f"{layer}{FUNCTION}"))
+        usable = found.calls == 1 and found.shape and len(found.extent) == MAP
+        if inside and usable and is_activation(found) and prod(found.extent) >= prod(own.extent):
+            with suppress(PureError):
+                if mixes_channels(model, noise, layer, found.name) and _leads_to_all(model, noise, layer, found.name):
+                    return found.name
+    return ""
+
+
+def _leads_to_all(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> bool:
+    """Whether a lower layer leads to all neurons of a layer, and not to one branch of it."""
+    output, tensors = forward_to(model, image, layer, [lower])
+    maps = channels_first(output)[0].flatten(1)
+    excited = (maps.detach().amax(dim=1) > 0).nonzero()[:, 0]  # behind a ReLU, the others have no gradient
+    for place in torch.linspace(0, len(excited) - 1, min(LED_TO, len(excited))).long().tolist():
+        (gradient,) = torch.autograd.grad(maps[excited[place]].sum(), tensors[lower], retain_graph=True)
+        if not (gradient.abs() > 0).any():  # nor where it is no number
+            return False
+    return len(excited) > 0
 
 
 def _nearest(model: nn.Module, layer: str, order: list[str]) -> Iterator[str]:

@@ -258,6 +258,11 @@ def _function_named(name: str, model: nn.Module) -> str:
     return f"{function_of(name)}() in " + (f"'{module}'" if module else f"the forward() of {type(model).__name__}")
 
 
+def is_activation(found: Layer) -> bool:
+    """Whether a layer is what comes out of an activation function, element by element."""
+    return function_of(found.name) in ACTIVATION_FUNCTIONS or found.kind in ACTIVATION_MODULES
+
+
 def candidates(model: nn.Module, image: torch.Tensor, layer: str, lower: str) -> list[str]:
     """Lower layers worth trying for a layer, the highest first: those from `lower` up that lead to it.
 
@@ -275,8 +280,7 @@ def candidates(model: nn.Module, image: torch.Tensor, layer: str, lower: str) ->
     for found in reversed(there):
         own_call = is_function(found.name) and found.name.partition(FUNCTION)[0] == layer
         inside = own_call or (bool(parts) and found.name.startswith(parts[-1]))
-        activation = function_of(found.name) in ACTIVATION_FUNCTIONS or found.kind in ACTIVATION_MODULES
-        wanted = found.name == lower or found.name in parts or (inside and activation)
+        wanted = found.name == lower or found.name in parts or (inside and is_activation(found))
         if not wanted or found.calls > 1 or found.shape is None or len(found.shape) != len(shape):
             continue
         alike = (found.channels, *found.extent) == shape

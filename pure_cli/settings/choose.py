@@ -19,9 +19,10 @@ class ChooseSettings(Options):
     k: K | None = option(
         None, "With this many virtual neurons, or auto.", metavar="K", otherwise="as it is", python="int | str"
     )
-    recipe: Literal["paper", "calibrated"] | None = option(
+    recipe: Literal["paper", "hidden", "calibrated"] | None = option(
         None,
-        "paper: pure features, k = 2; calibrated: the features that `pure calibrate` found best, k = auto.",
+        "paper: pure features, k = 2; hidden: pure-sqrt-l2 features, k = 2; calibrated: the features that `pure "
+        "calibrate` found best, k = auto.",
         metavar="NAME",
     )
     force: bool = option(False, "Start anew where the file of choices cannot be read.")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
 
-from pure_cli.core.features import L1, PURE, with_transform
+from pure_cli.core.features import PURE, with_transform
 from pure_cli.core.neurons import parse_addresses
 from pure_cli.errors import PureError
 from pure_cli.registry import RULES, TRANSFORMS, Registry
@@ -18,10 +18,13 @@ from pure_cli.settings.option import RUNNING, option
 FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
 DEVICE = r"auto|cpu|mps|cuda(:\d+)?"
 AUTO = "auto"  # what is chosen by evidence: k for each neuron, lower layers and features by calibrate
+PAPER, HIDDEN, CALIBRATED = "paper", "hidden", "calibrated"  # recipes
+USUAL = "usual"  # features by the recipe that stands in where none is named
+RECIPES = (USUAL, PAPER, HIDDEN, AUTO)  # words that stand for kinds of features
 COMPILED = "_orig_mod."  # in names of layers, where torch.compile has wrapped a module
 FEATURES = (
-    "pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation, or embeddings such as "
-    "clip; repeat for several."
+    "usual, by the recipe; pure, pure@LOWER_LAYER (@A+B joins two), activation-max, activation-mean, lower-activation, "
+    "or embeddings such as clip; repeat for several."
 )
 OF_BEFORE = "all that the stage before did"
 ALL_THERE = "all that are there"
@@ -264,13 +267,14 @@ class OfVirtualNeurons(OfNeurons):
 
 
 class ByRecipe(Options):
-    """Settings of a stage for which there is a recipe of the paper, and one that was calibrated."""
+    """Settings of a stage for which there are recipes: the paper's, by the hidden layer, and a calibrated one."""
 
-    recipe: Literal["paper", "calibrated"] = option(
-        "paper",
-        "paper: as published; calibrated: lower layers, features and k that `pure calibrate` found best; other options "
-        "win.",
+    recipe: Literal["paper", "hidden", "calibrated"] | None = option(
+        None,
+        "paper: as published; hidden: circuits through the hidden layer of the last block, by sqrt-l2; calibrated: "
+        "lower layers, features and k that `pure calibrate` found best; other options win.",
         metavar="NAME",
+        otherwise="paper for a preset and without such a layer, else hidden",
     )
 
 
@@ -280,9 +284,14 @@ class OfFeatures(ByRecipe):
     The transform is said in the names of the features: what follows knows nothing else.
     """
 
-    features: list[str] = option([PURE], FEATURES, metavar="KIND")
-    transform: TransformName = option(
-        L1, "How relevances become features.", metavar="NAME", values=TRANSFORMS, listed=f"{TRANSFORMS.listed()}."
+    features: list[str] = option([USUAL], FEATURES, metavar="KIND")
+    transform: TransformName | None = option(
+        None,
+        "How relevances become features.",
+        metavar="NAME",
+        otherwise="that of the recipe, or l1",
+        values=TRANSFORMS,
+        listed=f"{TRANSFORMS.listed()}.",
     )
 
     _features = field_validator("features", mode="before")(as_list)
@@ -294,16 +303,19 @@ class OfFeatures(ByRecipe):
         if not isinstance(values, dict):
             return values
         usual: dict[str, Any] = {}
-        if values.get("recipe") == "calibrated":
+        recipe = values.get("recipe")
+        if recipe == CALIBRATED:
             usual = {"features": [AUTO], "k": [AUTO]}
-        elif values.get("sort") == "polysemantic":
-            usual = {"k": [AUTO]}
+        elif recipe in (PAPER, HIDDEN):
+            usual = {"features": [recipe]}
+        if values.get("sort") == "polysemantic":
+            usual = {"k": [AUTO], **usual}
         return {**usual, **values}
 
     @model_validator(mode="after")
     def _named(self) -> OfFeatures:
-        if self.transform != L1:
-            features = [with_transform(name, self.transform) for name in self.features or [PURE]]
-            object.__setattr__(self, "features", features)
-            object.__setattr__(self, "transform", L1)
+        if self.transform is not None:
+            names = [PURE if name in (USUAL, PAPER, HIDDEN) else name for name in self.features or [USUAL]]
+            object.__setattr__(self, "features", [with_transform(name, self.transform) for name in names])
+            object.__setattr__(self, "transform", None)
         return self

@@ -26,7 +26,7 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.settings.attribute import AttributeSettings
-from pure_cli.settings.shared import AUTO, FLOAT32
+from pure_cli.settings.shared import AUTO, FLOAT32, HIDDEN, PAPER
 from pure_cli.stages.inputs.freshness import attribute_provenance, read_earlier, require_unchanged
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.relevances.lower_layers import require_lower_layers
@@ -70,7 +70,9 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     jobs = [
         job for layer in layers for job in _jobs(store, layer, collected, before.get(layer), valid.get(layer), settings)
     ]
-    outcome = Outcome("attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0})
+    outcome = Outcome(
+        "attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0, "lower_layers": []}
+    )
     if jobs:
         network = open_network(collected, settings.device)
         tasks = [_task(job, store, network, collected, listing, settings) for job in jobs]
@@ -82,7 +84,8 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
             for pairs in _run(task, store, listing, outcome.notes):
                 done += pairs
                 progress(done, total)
-        outcome.details["pairs"] = total
+        lower_layers = list(dict.fromkeys(name for job in jobs for name in job.lower_layers))
+        outcome.details |= {"pairs": total, "lower_layers": lower_layers}
         outcome.notes += [
             f"The earlier relevances of '{layer}' were stale or made in another way, and were replaced."
             for layer in sorted({job.layer for job in jobs} & before.keys() - valid.keys())
@@ -98,7 +101,17 @@ def _earlier(store: Store, settings: AttributeSettings) -> dict[str, AttributedL
 
 
 def _chosen(store: Store, source: CollectedLayer, layer: str, settings: AttributeSettings) -> list[str] | None:
-    """The lower layers that were asked for; those of the calibration in place of the word auto."""
+    """The lower layers that were asked for; those of the calibration in place of the word auto.
+
+    Raises
+    ------
+    PureError
+        The layer is not calibrated, or has no hidden layer.
+    """
+    if settings.lower_layer is None and settings.recipe == PAPER:
+        return source.lower_layers
+    if settings.lower_layer is None and settings.recipe == HIDDEN:
+        return [source.require_hidden(layer)]
     if settings.lower_layer is None or AUTO not in settings.lower_layer:
         return settings.lower_layer
     calibrated = need_calibration(store, module_of(layer), source.provenance.made_from).lower_layers
@@ -116,7 +129,9 @@ def _jobs(
     """What is missing of a layer, where `before` is in the file and `there` is the part of it that is up to date."""
     source = collected.layers[layer]
     neurons = parse_neurons("all" if settings.neurons is None else settings.neurons, source.neurons, layer)
-    lower_layers = _chosen(store, source, layer, settings) or (before.lower_layers if before else source.lower_layers)
+    lower_layers = _chosen(store, source, layer, settings) or (
+        before.lower_layers if before else source.usual_lower_layers
+    )
     if not lower_layers:
         raise PureError(f"No layer is known to lie below '{layer}'. Name one with --lower-layer.")
     if settings.force:
@@ -178,7 +193,7 @@ def _unclear(network: Network, jobs: list[AttributionJob], collected: Collected,
     """What is not clear about lower layers that collect said nothing about."""
     from pure_cli.models.layers import list_layers, unclear
 
-    known = {lower for layer in collected.layers.values() for lower in layer.lower_layers}
+    known = {lower for layer in collected.layers.values() for lower in layer.usual_lower_layers}
     new = {lower for job in jobs for lower in job.lower_layers} - known
     return unclear(list_layers(network.model, network.inputs(first_image(listing, network))), new) if new else []
 

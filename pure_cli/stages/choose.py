@@ -9,7 +9,7 @@ from typing import Any
 from pure_cli.artifacts import Choice, Clustering, need_clusterings, need_layers, read_choices, write_choices
 from pure_cli.errors import PureError, UnreadableFile
 from pure_cli.settings.choose import ChooseSettings
-from pure_cli.stages.inputs.choice import PAPER, calibrated, chosen, in_words, there_are
+from pure_cli.stages.inputs.choice import BY_RECIPE, calibrated, chosen, in_words, there_are
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.workspace import Store
 
@@ -55,7 +55,7 @@ def _wanted(store: Store, settings: ChooseSettings, layer: str, clusterings: Map
     features: str | None = settings.features
     k: int | str | None = settings.k
     if settings.recipe is not None:
-        recipe = PAPER if settings.recipe == "paper" else calibrated(store, layer)
+        recipe = BY_RECIPE.get(settings.recipe) or calibrated(store, layer)
         if recipe is None:
             raise PureError(
                 f"'{layer}' is not calibrated in this workspace. Run `pure calibrate --layer {layer}` first."

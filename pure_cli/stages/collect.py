@@ -168,6 +168,8 @@ def _new_layer(
         fires_above=bound.fires_above if bound else 0.0,
         twins=same_pictures(top, inputs.listing, planned.network.preprocessing),
         device=planned.network.device.type,
+        hidden=found.hidden,
+        of_preset=found.of_preset,
     )
 
 

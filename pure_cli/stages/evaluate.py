@@ -8,14 +8,14 @@ import numpy as np
 
 from pure_cli.artifacts import NeuronRows, read_clusterings
 from pure_cli.config import fingerprint
-from pure_cli.core.features import ACTIVATION_FEATURES, PURE
+from pure_cli.core.features import ACTIVATION_FEATURES
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance
 from pure_cli.registry import METRICS
 from pure_cli.settings.cluster import ClusterSettings
 from pure_cli.settings.embed import EmbedSettings
 from pure_cli.settings.evaluate import EvaluateSettings
-from pure_cli.settings.shared import FLOAT32
+from pure_cli.settings.shared import FLOAT32, USUAL
 from pure_cli.stages.cluster import add_clusterings
 from pure_cli.stages.embed import add_embeddings
 from pure_cli.stages.embeddings.judges import is_embedder_name, kind_of, require_embeddings, warnings
@@ -46,7 +46,7 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
     sources, notes = Sources(store), []
     if settings.embed:
         notes += _embed(sources, settings, progress)
-    layers = sources.layers(settings.layer, PURE)
+    layers = sources.layers(settings.layer, USUAL)
     result_files = ResultFiles(store, settings.force)
     tables: list[dict[str, Any]] = []
     folders: list[str] = []
@@ -189,7 +189,7 @@ def _study(
 ) -> tuple[Study, list[str]]:
     """The neurons and clusterings to compare, and what of them is left out; clusterings that are not there are made."""
     notes: list[str] = []
-    features = [sources.named(layer, kind) for kind in settings.features or [PURE, *ACTIVATION_FEATURES]]
+    features = [sources.named(layer, kind) for kind in settings.features or [USUAL, *ACTIVATION_FEATURES]]
     needed = list(dict.fromkeys([*features, *([judge] if judge else [])]))
     neurons = _neurons_with_all(needed, sources, layer, settings, notes)
     if not settings.features:

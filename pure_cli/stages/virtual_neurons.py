@@ -15,7 +15,7 @@ from pure_cli.errors import PureError
 from pure_cli.settings.export import MembersSettings
 from pure_cli.stages.cluster import tables
 from pure_cli.stages.export import members
-from pure_cli.stages.inputs.choice import PAPER, chosen
+from pure_cli.stages.inputs.choice import K, chosen
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.views.notebook import Displayed
 from pure_cli.words import counted
@@ -77,10 +77,10 @@ class VirtualNeurons(Displayed, Collection[VirtualNeuron]):
 
     def __init__(self, store: Store, layer: str, features: str | None = None, k: int | str | None = None):
         clusterings = need_clusterings(store)
-        if features is None and k is None:
+        if features is None:
             choice = chosen(store, layer, clusterings)
-            features, k = choice.features, choice.k
-        features, k = features or PAPER.features, PAPER.k if k is None else k
+            features, k = choice.features, choice.k if k is None else k
+        k = K if k is None else k
         clustering = clusterings.get(clustering_path(layer, features, k))
         if clustering is None:
             raise PureError(

@@ -13,6 +13,7 @@ import numpy as np
 from sides import CIFAR, DEVICE, evaluation, own_workspace, references, resnet20
 
 from pure_cli import Workspace
+from pure_cli.settings.shared import PAPER
 
 
 def collect(shared: Path, work: Path, count: int) -> float:
@@ -25,9 +26,9 @@ def collect(shared: Path, work: Path, count: int) -> float:
 def attribute(shared: Path, work: Path, pairs: int) -> float:
     """After a first neuron, so that neither imports nor the first use of the network count."""
     workspace = own_workspace(shared, work, "resnet20", 100)
-    workspace.attribute(neurons=[0], device=DEVICE.type, force=True)
+    workspace.attribute(neurons=[0], recipe=PAPER, device=DEVICE.type, force=True)
     begin = time.perf_counter()
-    workspace.attribute(neurons=list(range(pairs // 100)), device=DEVICE.type, force=True)
+    workspace.attribute(neurons=list(range(pairs // 100)), recipe=PAPER, device=DEVICE.type, force=True)
     return time.perf_counter() - begin
 
 
@@ -36,7 +37,7 @@ def attribute_images(shared: Path, work: Path, count: int) -> float:
     workspace = Workspace(work / f"growth-{count}")
     workspace.collect(data=shared / CIFAR, limit=count, n=100, device=DEVICE.type, **resnet20(shared))
     begin = time.perf_counter()
-    workspace.attribute(device=DEVICE.type, force=True)
+    workspace.attribute(recipe=PAPER, device=DEVICE.type, force=True)
     return time.perf_counter() - begin
 
 
@@ -46,7 +47,7 @@ def store(shared: Path, work: Path) -> dict[str, float]:
     labels, sizes = {}, {}
     workspace = own_workspace(shared, work, "resnet20", 100)
     for kind in ("float32", "float16"):
-        workspace.attribute(device=DEVICE.type, store=kind, force=True)
+        workspace.attribute(recipe=PAPER, device=DEVICE.type, store=kind, force=True)
         workspace.cluster(k=[2, 3, 4, 5])
         with h5py.File(workspace.path / "attribute.h5") as file:
             sizes[kind] = file["layers/layer3/relevance/layer2"].id.get_storage_size()

@@ -123,7 +123,8 @@ def test_ms_equals_the_double_loop(study, measure):
         points, value = points[value > 0], value[value > 0]
         if len(value) < 2:
             continue
-        weight = (value - value.min()) / (value.max() - value.min())
+        spread = value.max() - value.min()
+        weight = (value - value.min()) / spread if spread else np.ones(len(value))
         unit = points / np.linalg.norm(points, axis=1, keepdims=True)
         above = below = 0.0
         for i in range(len(unit)):

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from pure_cli.artifacts import Choice, Clustering, Collected, clustering_path, read_calibrations, read_choices
+from pure_cli.artifacts import (
+    Choice,
+    Clustering,
+    Collected,
+    clustering_path,
+    read_calibrations,
+    read_choices,
+    read_collected,
+)
 from pure_cli.core.directions import module_of
-from pure_cli.core.features import PURE, Kind
+from pure_cli.core.features import HIDDEN_KIND, PURE, Kind
 from pure_cli.core.neurons import parse_addresses, parse_virtual, virtual_of
 from pure_cli.errors import PureError, unknown
 from pure_cli.models.spec import short_names
-from pure_cli.settings.shared import AUTO
+from pure_cli.settings.shared import AUTO, HIDDEN, PAPER
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.workspace import Store
 
-PAPER = Choice(PURE, 2)
+K = 2  # where no number is named
+BY_RECIPE = {PAPER: Choice(PURE, K), HIDDEN: Choice(HIDDEN_KIND, K)}
 
 
 def there_are(clusterings: Iterable[Clustering]) -> dict[str, list[Choice]]:
@@ -45,7 +54,7 @@ def chosen(store: Store, layer: str, clusterings: Mapping[str, Clustering]) -> C
     made = read_choices(store).get(layer)
     if made is None:
         found = calibrated(store, layer)
-        return found if found in there else min(there, key=_usual)
+        return found if found in there else min(there, key=_nearness(store, layer))
     if made not in there:
         raise PureError(
             f"The virtual neurons of '{layer}' that were chosen, {made}, are not there any more. "
@@ -103,10 +112,21 @@ def chosen_features(
     return source, clustering
 
 
-def _usual(choice: Choice) -> tuple[bool, bool, bool, int]:
-    """The paper's features first, and the smallest number that splits."""
-    number = choice.k if isinstance(choice.k, int) else 0
-    return choice.features != PURE, not number, number == 1, number
+def usual_choice(store: Store, layer: str) -> Choice:
+    """By the recipe that stands in where none is named."""
+    own = read_collected(store).layers.get(layer) if store.has("collect") else None
+    return BY_RECIPE[own.recipe if own else PAPER]
+
+
+def _nearness(store: Store, layer: str) -> Callable[[Choice], tuple[bool, bool, bool, bool, int]]:
+    """What comes first: the features of the usual recipe, the paper's, and the smallest number that splits."""
+    usual = usual_choice(store, layer).features
+
+    def order(choice: Choice) -> tuple[bool, bool, bool, bool, int]:
+        number = choice.k if isinstance(choice.k, int) else 0
+        return choice.features != usual, choice.features != PURE, not number, number == 1, number
+
+    return order
 
 
 def calibrated(store: Store, layer: str) -> Choice | None:

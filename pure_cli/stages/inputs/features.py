@@ -29,13 +29,13 @@ from pure_cli.artifacts import (
 )
 from pure_cli.core.assignment import Assigner
 from pure_cli.core.directions import module_of
-from pure_cli.core.features import AT, KINDS, LOWER_ACTIVATION, Kind, joined, transformed
+from pure_cli.core.features import AT, HIDDEN_KIND, KINDS, LOWER_ACTIVATION, PURE, Kind, joined, transformed
 from pure_cli.core.neurons import choose_neurons
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance, Status
-from pure_cli.settings.shared import AUTO, FLOAT32
+from pure_cli.settings.shared import AUTO, FLOAT32, HIDDEN, RECIPES, USUAL
 from pure_cli.stages.inputs.freshness import Inputs, attribute_provenance, inputs_now, read_earlier
 from pure_cli.stages.runtime.images import images_of
 from pure_cli.workspace import Store
@@ -196,7 +196,7 @@ class Sources:
         PureError
             Features of an unknown kind, or a layer that does not have them.
         """
-        if features == AUTO or not Kind.of(features).is_embedding:
+        if features in RECIPES or not Kind.of(features).is_embedding:
             return need_layers(requested, self.attributed, "attribute")
         there = {layer: None for layer, name in self.embedded if name == features}
         if not there:
@@ -208,18 +208,28 @@ class Sources:
         return need_layers(requested, there, f"embed --embedder {features}")
 
     def named(self, layer: str, features: str) -> str:
-        """The kind of features of a layer; the calibrated one in place of the word auto.
+        """The kind of features of a layer; in place of the word for a recipe (`RECIPES`) that of the recipe.
 
         Raises
         ------
         PureError
-            The layer is not calibrated.
+            The layer is not calibrated, or has no hidden layer.
         """
-        if features != AUTO:
+        if features not in RECIPES:
             return features
+        if features != AUTO:
+            return self._by_recipe(layer, features)
         return need_calibration(
             self.store, module_of(layer), self.collected.layers[layer].provenance.made_from
         ).features
+
+    def _by_recipe(self, layer: str, recipe: str) -> str:
+        """By the paper's recipe, by the hidden layer, or by the one of them that the first lower layer is of."""
+        own, (first, *_) = self.collected.layers[layer], self.attributed[layer].lower_layers
+        if recipe == USUAL:
+            return HIDDEN_KIND if [first] == own.usual_lower_layers and own.recipe == HIDDEN else PURE
+        base, lower = (HIDDEN_KIND, own.require_hidden(layer)) if recipe == HIDDEN else (PURE, own.lower_layers[0])
+        return base if lower == first else f"{base}{AT}{lower}"
 
     def features_of(self, layer: str, features: str, check: bool = True) -> FeatureSource:
         """One kind of features of a layer that `layers` has named.

@@ -164,7 +164,8 @@ def run(
 def _layer_under_test(
     store: Store, collected: Collected, layer: str, listing: Listing, settings: CalibrateSettings
 ) -> LayerUnderTest:
-    """The layer in its network, and the lower layers that are tried: the paper's, and those named or found above it."""
+    """The layer in its network, and the lower layers that are tried: those named or found above the paper's, the hidden
+    layer of the last block, and the paper's."""
     from pure_cli.models.ends import pre_activation
     from pure_cli.models.layers import candidates
 
@@ -175,7 +176,8 @@ def _layer_under_test(
     image = network.inputs(first_image(listing, network))
     before = pre_activation(network.model, image, layer)
     found = [name for name in candidates(network.model, image, layer, paper) if name != before]
-    every = list(dict.fromkeys([*(settings.lower_layer or found[: LAYERS - 1]), paper]))
+    hidden = [own.hidden] if own.hidden else []
+    every = list(dict.fromkeys([*(settings.lower_layer or found[: LAYERS - 1]), *hidden, paper]))
     require_sound(network, listing, [layer, *every])  # what is odd about it collect has said
     before = None if before in every else before  # nothing can be attributed to itself
     wanted = max(4, round(UNITS * settings.budget))

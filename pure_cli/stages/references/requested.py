@@ -99,12 +99,15 @@ class ResolvedLayer:
 
     Attributes
     ----------
-    lower_layers : the default ones
+    lower_layers : by the paper's recipe
+    hidden, of_preset : as of `pure_cli.artifacts.references.CollectedLayer`
     shape : of its neurons' activations for one image, the neurons first
     """
 
     lower_layers: list[str]
     shape: tuple[int, ...]
+    hidden: str = ""
+    of_preset: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ def resolve_layers(
     PureError
         No such layer, one without channels, or directions that do not fit it.
     """
-    from pure_cli.models.defaults import default_layers, lower_layer_of
+    from pure_cli.models.defaults import default_layers, hidden_layer_of, lower_layer_of
     from pure_cli.models.layers import check_layer, list_layers, unclear
 
     image = network.inputs(first_image(listing, network))
@@ -160,13 +163,14 @@ def resolve_layers(
     for name in names:
         module = module_of(name)
         layer = check_layer(module, there, network.model)
-        lower = preset_lower_layers(str(spec), module)
-        lower = lower or ([default_lower] if module == default and default_lower else [])
+        preset = preset_lower_layers(str(spec), module)
+        lower = preset or ([default_lower] if module == default and default_lower else [])
         neurons = (
             _directions_in(module, layer, directions.by_layer[name]) if name in directions.by_layer else layer.channels
         )
         lower = lower or lower_layer_of(network.model, image, module, there)
-        found[name] = ResolvedLayer(lower, (neurons, *layer.extent))
+        hidden = hidden_layer_of(network.model, image, module, there)
+        found[name] = ResolvedLayer(lower, (neurons, *layer.extent), hidden, bool(preset))
     used = [*map(module_of, names), *(name for layer in found.values() for name in layer.lower_layers)]
     return ResolvedLayers(found, default, unclear(there, used))
 
