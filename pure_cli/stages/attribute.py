@@ -193,7 +193,7 @@ def _unclear(network: Network, jobs: list[AttributionJob], collected: Collected,
     """What is not clear about lower layers that collect said nothing about."""
     from pure_cli.models.layers import list_layers, unclear
 
-    known = {lower for layer in collected.layers.values() for lower in layer.usual_lower_layers}
+    known = {lower for layer in collected.layers.values() for lower in layer.lower_layers}
     new = {lower for job in jobs for lower in job.lower_layers} - known
     return unclear(list_layers(network.model, network.inputs(first_image(listing, network))), new) if new else []
 

@@ -227,8 +227,9 @@ class Sources:
         """By the paper's recipe, by the hidden layer, or by the one of them that the first lower layer is of."""
         own, (first, *_) = self.collected.layers[layer], self.attributed[layer].lower_layers
         if recipe == USUAL:
-            return HIDDEN_KIND if [first] == own.usual_lower_layers and own.recipe == HIDDEN else PURE
-        base, lower = (HIDDEN_KIND, own.require_hidden(layer)) if recipe == HIDDEN else (PURE, own.lower_layers[0])
+            return HIDDEN_KIND if own.recipe == HIDDEN and first == own.hidden else PURE
+        paper = next(iter(own.lower_layers), first)
+        base, lower = (HIDDEN_KIND, own.require_hidden(layer)) if recipe == HIDDEN else (PURE, paper)
         return base if lower == first else f"{base}{AT}{lower}"
 
     def features_of(self, layer: str, features: str, check: bool = True) -> FeatureSource:
