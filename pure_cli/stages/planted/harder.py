@@ -151,13 +151,13 @@ def _looked_at(
 
 
 def harder_candidates(
-    test: LayerUnderTest, half: HalfRows, seen: UnitPass, facts: ImageFacts, generator: np.random.Generator
+    test: LayerUnderTest, half: HalfRows, seen: UnitPass, facts: ImageFacts, seed: Sequence[int]
 ) -> Iterator[Candidates]:
-    """Of all kinds that the user wants."""
-    kinds = test.settings.units or []
+    """Of all kinds that the user wants; the same ones of a kind whatever the others are."""
     makers = {FINER: _finer, ALIKE: _alike, TREE: _trees, CORRELATED: _correlated, JOINED: _joined}
-    for kind in kinds:
-        yield from makers[kind](test, half, seen, facts, generator)
+    for place, (kind, make) in enumerate(makers.items()):
+        if kind in (test.settings.units or ()):
+            yield from make(test, half, seen, facts, np.random.default_rng([*seed, place]))
 
 
 def _finer(

@@ -241,8 +241,8 @@ def _candidates(test: LayerUnderTest, half: _Half, seen: UnitPass, facts: ImageF
             directions, pairs = _pairs(highest, test.n, wanted, generator, relu=kind == MERGED)
             found.append(Candidates(kind, module, directions, pairs))
     if facts is not None:
-        own = np.random.default_rng([test.settings.seed, half.number, 1])  # so that the usual ones stay the same
-        found += harder_candidates(test, HalfRows(half.making, half.images), seen, facts, own)
+        where = HalfRows(half.making, half.images), seen, facts, (test.settings.seed, half.number)
+        found += harder_candidates(test, *where)
     return found
 
 
