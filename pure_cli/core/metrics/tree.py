@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pure_cli.core.metrics.agreement import NO_CLASS, adjusted_rand, agreement
+from pure_cli.core.metrics.agreement import NO_CLASS, TIE, adjusted_rand, agreement
 
 PERMUTATIONS = 50
 
@@ -73,7 +73,9 @@ def tree_agreement(labels: np.ndarray, right: Sequence[np.ndarray], seed: int) -
 
 
 def close_first(labels: np.ndarray, truth: np.ndarray, meanings: Sequence[int], branch: Sequence[int]) -> float:
-    """Whether a split in two leaves the close meanings together rather than another pair: 1 or 0; by chance 1 / 3.
+    """Whether a split in two leaves the close meanings together rather than another pair: 1, 0, or its share of a draw.
+
+    By chance it is a third.
 
     Parameters
     ----------
@@ -81,6 +83,7 @@ def close_first(labels: np.ndarray, truth: np.ndarray, meanings: Sequence[int], 
     truth, meanings, branch : as of `cuts`, three meanings of which two share a branch
     """
     alone = [(np.arange(3) == one).astype(int) for one in range(3)]
-    scores = [agreement(labels, cuts(truth, meanings, pairing.tolist())[0]).ari for pairing in alone]
+    scores = np.array([agreement(labels, cuts(truth, meanings, pairing.tolist())[0]).ari for pairing in alone])
     odd = next(i for i, own in enumerate(branch) if list(branch).count(own) == 1)
-    return float(int(np.argmax(scores)) == odd)
+    best = scores >= scores.max() - TIE
+    return float(best[odd] / best.sum())

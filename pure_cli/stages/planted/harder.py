@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 PARTS = 3  # of a class, for finer units
 NEAREST = 1 / 3  # of the pairs that look most alike, and of the triples with the clearest tree
+PIXELS, EMBEDDER = "pixels", "embedder"  # what is known of images without the network
 BRANCH = (0, 0, 1)  # of the three meanings of a tree; the first two are close
 
 
@@ -57,6 +58,11 @@ class ImageFacts:
     looks: np.ndarray
     vectors: np.ndarray | None
     part: np.ndarray | None
+
+    @property
+    def points(self) -> dict[str, np.ndarray]:
+        """All that is known of the images without the network: name to (N, D)."""
+        return {PIXELS: self.looks, **({} if self.vectors is None else {EMBEDDER: self.vectors})}
 
 
 @dataclass(frozen=True)

@@ -80,23 +80,23 @@ def _made_table(found: Benchmark) -> Table:
     every, rows = [*found.units.made, *found.units.without], []
     if all(one.kind in USUAL for one in every):
         return Table("planted-made", "", [], [])
+    names = next(list(one.alone) for one in every)
     for kind in KINDS:
         own = [one for one in every if one.kind == kind]
         for count in sorted({count for one in own for count in one.tried}):
-            pixels = _joined([one.pixels[one.count == count] for one in own if one.pixels is not None])
             parts = [part for one in own for part in one.parts if len(part) == count]
             made, tried = len(parts), sum(one.tried.get(count, 0) for one in own)
             row = {"units": kind, "meanings": count, "candidates": tried, "made": made, "left out": tried - made}
-            rows.append(row | interval("pixels alone", found.over(pixels, parts)))
+            for name in names:
+                values = [one.alone[name][one.count == count] for one in own if len(one.neuron)]
+                row |= interval(f"{name} alone", found.over(np.concatenate([np.empty(0), *values]), parts))
+            rows.append(row)
     note = (
         "Candidates whose references lack one of the meanings are left out. Pixels alone: adjusted Rand index of "
-        "clusters of the references' mean colours and edge strength, without a network; 95 % interval, of "
-        f"{FEWEST_VALUES} units or more."
+        "clusters of the references' mean colours and edge strength, embedder alone: of their vectors by the network "
+        f"that was held out; 95 % interval, of {FEWEST_VALUES} units or more."
     )
+    columns = [f"{name} alone" for name in names]
     return Table("planted-made", f"{found.layer}: units that were made, and left out", list(rows[0]), rows, note,
-                 intervals=ends("pixels alone"),
-                 shown=["units", "meanings", "candidates", "made", "left out", "pixels alone"])  # fmt: skip
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.empty(0), *parts])
+                 intervals=ends(*columns),
+                 shown=["units", "meanings", "candidates", "made", "left out", *columns])  # fmt: skip

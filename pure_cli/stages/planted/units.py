@@ -58,7 +58,8 @@ class UnitWorkspace:
     truth : (M, n) int, the meaning of each reference, or which of the parts made it one; -1 where it has none
     tried : number of meanings to the candidates that were looked at; those whose references lack a meaning are left out
     branch : of each part, where the meanings form a tree; close ones share one
-    pixels : (M,) float, adjusted Rand index of what colours and edges alone tell; None where it was not looked at
+    alone : "pixels" and "embedder" to (M,) float, adjusted Rand index of clusters of the references' colours and edges,
+        or of their vectors by the embedder; without what was not looked at
     """
 
     kind: str
@@ -70,7 +71,7 @@ class UnitWorkspace:
     truth: np.ndarray
     tried: Mapping[int, int] = field(default_factory=dict)
     branch: tuple[int, ...] | None = None
-    pixels: np.ndarray | None = None
+    alone: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def fewest(self) -> int:
@@ -335,10 +336,10 @@ def _qualified(
                 left[size] -= 1
         neurons, chosen = rows[np.array(good, np.int64)], [parts[place] for place in good]
         shown = own.image[good], truth[good], [len(part) for part in chosen]
-        pixels = None if facts is None else _by_pixels(test, half, *shown, facts)
+        alone = {} if facts is None else _without_network(test, half, *shown, facts)
         yield UnitWorkspace(
             candidates.kind, half.number, half.store, one.layer, neurons, chosen, truth[good], tried,
-            candidates.branch, pixels,
+            candidates.branch, alone,
         )  # fmt: skip
 
 
@@ -357,21 +358,23 @@ def _truth(
     return truth, list(parts)
 
 
-def _by_pixels(
+def _without_network(
     test: LayerUnderTest, half: _Half, images: np.ndarray, truth: np.ndarray, counts: Sequence[int], facts: ImageFacts
-) -> np.ndarray:
-    """(M,) adjusted Rand index of clusters of the references' colours and edges."""
+) -> dict[str, np.ndarray]:
+    """What is found of the meanings, (M,), by clusters of what is known of the references without the network."""
     from pure_cli.core.clusters import labels_of
     from pure_cli.core.kmeans import inner_products
     from pure_cli.core.metrics.agreement import agreement
 
-    found = np.full(len(truth), np.nan)
+    found = {name: np.full(len(truth), np.nan) for name in facts.points}
     for row, count in enumerate(counts):
-        points = facts.looks[np.searchsorted(facts.image, half.images[images[row]])]
-        if count > 1:
-            seeds = np.array([test.settings.seed])
-            (label,) = labels_of(inner_products(points)[None], [points], count, seeds)
-            found[row] = agreement(label, truth[row]).ari
+        if count == 1:
+            continue
+        own = np.searchsorted(facts.image, half.images[images[row]])
+        for name, points in facts.points.items():
+            seen = points[own].astype(np.float64)
+            (label,) = labels_of(inner_products(seen)[None], [seen], count, np.array([test.settings.seed]))
+            found[name][row] = agreement(label, truth[row]).ari
     return found
 
 
