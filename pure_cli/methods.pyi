@@ -174,6 +174,9 @@ class StageMethods:
         lower_layer: str | Sequence[str] | None = None,
         budget: float = 1.0,
         grouping: Path | str | None = None,
+        units: str | Sequence[str] | None = None,
+        embedder: str | None = None,
+        embedder_weights: Path | str | None = None,
         latex: bool = False,
         device: str = "auto",
         batch_size: int | None = None,
@@ -194,6 +197,13 @@ class StageMethods:
         budget : 1: 90 units of each kind and number of meanings; the time goes with it. [default: 1]
         grouping : A .csv file with a line class,group for each class: groups are the meanings. [default: the
             classes]
+        units : Harder ones beside the usual, which choose the recipe all the same, or a list of several. finer:
+            parts of a class, by --embedder; alike: two classes of like colours and edges; tree: three, of which two
+            are close; correlated: sums of two concepts; joined: sums of outputs, for the network's last layer.
+            [default: none]
+        embedder : A network held out, by which parts of classes and close classes are found for --units. [default:
+            the layer itself says which classes are close]
+        embedder_weights : Its local checkpoint. [default: downloaded]
         latex : Write the tables as LaTeX too.
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
             cuda:0,cuda:1. [default: auto, the fastest there is]

@@ -2,7 +2,8 @@
 
 A *learned union* fires for images of some classes: the weights of a logistic probe for "one of them". A *merged unit*
 is the ReLU of the sum of two channels before their own ReLU, a *sum* that of two channels after it, each scaled by how
-far the channel goes; what it fires for is known from which of the two is larger.
+far the channel goes; what it fires for is known from which of the two is larger. A *correlated* unit is the sum of two
+probes, the second of which is turned towards the first until their scores correlate as much as is wanted.
 """
 
 from __future__ import annotations
@@ -67,6 +68,54 @@ def pairs_of_channels(pairs: Sequence[tuple[int, ...]], reach: np.ndarray, relu:
     for row, pair in enumerate(pairs):
         weight[row, list(pair)] = 1 / reach[list(pair)]
     return Directions(weight, np.zeros(len(pairs), np.float32), relu)
+
+
+def correlated_with(
+    features: np.ndarray, probes: Directions, pairs: Sequence[tuple[int, ...]], correlation: float, n: int
+) -> tuple[Directions, Directions, Directions]:
+    """Sums of two concepts whose scores correlate: the first probe of a pair, and the second turned towards it.
+
+    Parameters
+    ----------
+    features : (N, C) float, mean activations of the layer over space
+    probes : for single concepts
+    pairs : rows of `probes`
+    correlation : Pearson's, of the two concepts' scores over the N images, 0 to below 1
+    n : of the highest scores, by whose mean each concept is divided
+
+    Returns
+    -------
+    sums, first, second : Directions
+        One for each pair; the sums are those of the other two.
+
+    Notes
+    -----
+    Chanin et al. 2026 (SynthSAEBench, arXiv 2602.14687) correlate whether features fire, by a Gaussian copula; here the
+    images are given, and it is the directions that make two scores correlate.
+    """
+    scores = features @ probes.weight.T + probes.bias
+    centre, spread = scores.mean(axis=0), scores.std(axis=0)
+    spread = np.where(spread > 0, spread, 1)
+    standard, weight, bias = (
+        (scores - centre) / spread,
+        probes.weight / spread[:, None],
+        (probes.bias - centre) / spread,
+    )
+    first, second = (np.array([pair[i] for pair in pairs]) for i in range(2))
+    own = (standard[:, first] * standard[:, second]).mean(axis=0)  # the correlation that they have
+    rest = np.sqrt(np.maximum(1 - own**2, np.finfo(np.float32).eps))
+    to_second = np.sqrt(1 - correlation**2) / rest
+    to_first = correlation - to_second * own
+    concepts = []
+    for by_first, by_second in ((np.ones(len(pairs)), np.zeros(len(pairs))), (to_first, to_second)):
+        values = by_first * standard[:, first] + by_second * standard[:, second]
+        reach = np.sort(values, axis=0)[-n:].mean(axis=0)
+        by_first, by_second = by_first / reach, by_second / reach
+        directions = by_first[:, None] * weight[first] + by_second[:, None] * weight[second]
+        offset = by_first * bias[first] + by_second * bias[second]
+        concepts.append(Directions(directions.astype(np.float32), offset.astype(np.float32)))
+    both = Directions(*(sum(getattr(one, part) for one in concepts) for part in ("weight", "bias")))
+    return both, concepts[0], concepts[1]
 
 
 def stacked(sets: Sequence[Directions]) -> Directions:

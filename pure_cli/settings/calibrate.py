@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import field_validator
 
+from pure_cli.registry import EMBEDDERS
 from pure_cli.settings.option import option
 from pure_cli.settings.shared import LayerName, Running, as_list, latex_option, layer_option, seed_option
 from pure_cli.settings.stage import Stage
+
+HARDER = ("finer", "alike", "tree", "correlated", "joined")  # kinds of units
 
 
 class CalibrateSettings(Running):
@@ -36,10 +40,37 @@ class CalibrateSettings(Running):
         metavar="FILE",
         otherwise="the classes",
     )
+    units: list[str] | None = option(
+        None,
+        "Harder ones beside the usual, which choose the recipe all the same; repeat for several. finer: parts of a "
+        "class, by --embedder; alike: two classes of like colours and edges; tree: three, of which two are close; "
+        "correlated: sums of two concepts; joined: sums of outputs, for the network's last layer.",
+        metavar="KIND",
+        values=HARDER,
+        otherwise="none",
+    )
+    embedder: str | None = option(
+        None,
+        "A network held out, by which parts of classes and close classes are found for --units.",
+        metavar="E",
+        values=EMBEDDERS,
+        otherwise="the layer itself says which classes are close",
+    )
+    embedder_weights: Path | None = option(None, "Its local checkpoint.", metavar="FILE", otherwise="downloaded")
     latex: bool = latex_option()
     seed: int = seed_option()
 
     _lists = field_validator("layer", "lower_layer", mode="before")(as_list)
+
+    @field_validator("units", mode="before")
+    @classmethod
+    def _known_kinds(cls, value: Any) -> Any:
+        """In one order, each once."""
+        named = as_list(value) or []
+        for name in named:
+            if name not in HARDER:
+                raise ValueError(f"there are no units '{name}', only {', '.join(HARDER)}")
+        return [name for name in HARDER if name in named] or None
 
 
 RETURNS = '``details["recipes"]`` has the recipe of each layer, ``details["tables"]`` the measurements.'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,14 @@ from pure_cli.stages.evaluation.study import Result
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.workspace import Store
 
-FREE = ("seed", "budget", "lower_layers", "grouping")  # in which a calibration may differ from the usual one
+FREE = (
+    "seed",
+    "budget",
+    "lower_layers",
+    "grouping",
+    "units",
+    "embedder",
+)  # in which a calibration may differ from the usual one
 RECIPE = "planted-recipe"  # the table of what is recommended
 VERSION = 5  # raised when the benchmark comes to measure, or to recommend, something else
 
@@ -108,9 +116,19 @@ def _provenance(
         "lower_layers": settings.lower_layer or [],
         "grouping": fingerprint(grouping),
         "version": VERSION,
+        **({"units": settings.units, "embedder": _identity(settings)} if settings.units else {}),
         **settings.arithmetic,
     }
     return Provenance(own, {"cluster": {}, "judge": "", "collect": references.passed_on("collect")})
+
+
+def _identity(settings: CalibrateSettings) -> dict[str, Any] | None:
+    """What decides the vectors of the embedder."""
+    from pure_cli.embedders.spec import parse_embedder
+
+    if settings.embedder is None:
+        return None
+    return parse_embedder(settings.embedder, weights=settings.embedder_weights).identity()
 
 
 def _tables_of_any_budget(
@@ -118,7 +136,7 @@ def _tables_of_any_budget(
 ) -> list[dict[str, Any]] | None:
     """The tables that are there, made from the same things in whatever settings a calibration may have."""
     before = result_files.settings(where)
-    if {**before, **{name: wanted.settings[name] for name in FREE}} != wanted.settings:
+    if _bound(before) != _bound(wanted.settings):
         return None
     tables = result_files.tables(where, Provenance(before, wanted.made_from))
     if tables is not None:
@@ -127,6 +145,11 @@ def _tables_of_any_budget(
             f"{before['seed']}; `pure calibrate` computes others."
         )
     return tables
+
+
+def _bound(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a calibration may not differ in."""
+    return {name: value for name, value in settings.items() if name not in FREE}
 
 
 def _measured(

@@ -7,7 +7,14 @@ import torch
 from pure_cli.core.circuits import Circuits
 from pure_cli.core.directions import Directions
 from pure_cli.core.replay import Replay, constant, shuffled
-from pure_cli.core.units import has_its_meanings, learned_unions, main_channels, pairs_of_channels, stacked
+from pure_cli.core.units import (
+    correlated_with,
+    has_its_meanings,
+    learned_unions,
+    main_channels,
+    pairs_of_channels,
+    stacked,
+)
 
 
 def test_learned_unions_fire_for_their_classes():
@@ -27,6 +34,23 @@ def test_pairs_are_scaled_by_how_far_each_channel_goes():
     found = pairs_of_channels([(0, 2), (1, 2)], np.array([2.0, 4.0, 5.0]), relu=True)
     np.testing.assert_allclose(found.weight, [[0.5, 0, 0.2], [0, 0.25, 0.2]])
     assert found.relu and not found.bias.any()
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.25, 0.75])
+def test_concepts_correlate_as_much_as_is_wanted(correlation):
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(500, 6)) @ generator.normal(size=(6, 6)) + 5
+    probes = Directions(generator.normal(size=(4, 6)), generator.normal(size=4))
+    pairs = [(0, 1), (2, 3), (0, 3)]
+    both, first, second = correlated_with(features, probes, pairs, correlation, 20)
+    one, other, total = (features @ each.weight.T + each.bias for each in (first, second, both))
+    for row, (a, b) in enumerate(pairs):
+        assert np.corrcoef(one[:, row], other[:, row])[0, 1] == pytest.approx(correlation, abs=1e-5)
+        assert np.corrcoef(one[:, row], features @ probes.weight[a])[0, 1] == pytest.approx(1)
+        assert np.corrcoef(other[:, row], features @ probes.weight[b])[0, 1] > 0
+    np.testing.assert_allclose(total, one + other, rtol=1e-4, atol=1e-4)
+    for values in (one, other):
+        np.testing.assert_allclose(np.sort(values, axis=0)[-20:].mean(axis=0), 1, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

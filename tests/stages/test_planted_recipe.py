@@ -11,11 +11,11 @@ from pure_cli.core.meanings import RULES
 from pure_cli.errors import PureError
 from pure_cli.stages.cluster import _refused_by
 from pure_cli.stages.inputs.features import RULE
-from pure_cli.stages.planted.benchmark import Benchmark
+from pure_cli.stages.planted.benchmark import UNTESTABLE, Benchmark
+from pure_cli.stages.planted.candidates import UNIONS
 from pure_cli.stages.planted.recipe import _folds, recipe
 from pure_cli.stages.planted.scores import CHECKS
-from pure_cli.stages.planted.tables import UNTESTABLE, _agreement_table
-from pure_cli.stages.planted.units import UNIONS
+from pure_cli.stages.planted.tables import _agreement_table
 
 PAPER, OTHER, THIRD = "pure@layer2", "activation-mean", "pure-sqrt-l2@layer3.0"
 CLASSES = [parts for count in (1, 2, 3) for parts in combinations(range(8), count)]

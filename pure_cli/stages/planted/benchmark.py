@@ -16,9 +16,10 @@ from pure_cli.errors import PureError, unknown
 from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.stages.inputs.freshness import require_unchanged
 from pure_cli.stages.outcome import Progress
+from pure_cli.stages.planted.candidates import LEVELS, MERGED, SUMS, UNIONS
 from pure_cli.stages.planted.scores import LEAKING, RecipeScores, Units, judged, kinds_for, leaks, score
 from pure_cli.stages.planted.specificity import specificities
-from pure_cli.stages.planted.units import HALVES, MERGED, SUMS, TRIES, UNIONS, LayerUnderTest, make_units
+from pure_cli.stages.planted.units import HALVES, TRIES, LayerUnderTest, make_units
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import open_network
 from pure_cli.stages.runtime.soundness import require_sound
@@ -33,6 +34,7 @@ JUDGED = 2  # kinds by relevance and of activations, beside the paper's, whose n
 LAYERS = 5  # lower layers that are tried at most
 NAMED = 4  # classes that a sentence names
 STEPS = 100  # of the progress
+UNTESTABLE = "not testable"  # for leaks; see Benchmark.testable
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,24 @@ class Benchmark:
         own = self.units.kind == kind
         return own if count is None else own & (self.units.count == count)
 
+    def fewest(self, kind: str) -> int:
+        """The least number of meanings above one that units of a kind have; 2 where there are none."""
+        counts = self.units.count[self.which(kind)]
+        return int(counts[counts > 1].min()) if (counts > 1).any() else 2
+
     def mean(self, values: np.ndarray, which: np.ndarray) -> Estimate:
         rows = np.flatnonzero(which)
-        return shared_mean(values[rows], [self.units.parts[row] for row in rows], self.seed)
+        return self.over(values[rows], [self.units.parts[row] for row in rows])
+
+    def over(self, values: np.ndarray, parts: Sequence[tuple[int, ...]]) -> Estimate:
+        """The mean over units, with its interval.
+
+        Parameters
+        ----------
+        values : (N,) float
+        parts : of each unit; those that share one are no two observations
+        """
+        return shared_mean(values, parts, self.seed)
 
     @property
     def without_labels(self) -> str:
@@ -94,7 +111,7 @@ class Benchmark:
 
     def leaks(self, features: str, kind: str = UNIONS) -> list[str]:
         """The checks that find a fifth of what the features find, where there should be nothing."""
-        own = self.mean(self.scores[features].ari, self.which(kind, 2)).mean
+        own = self.mean(self.scores[features].ari, self.which(kind, self.fewest(kind))).mean
         found = []
         for check in LEAKING:
             estimate = self.alone(self.leak.get((kind, features, check), np.empty(0)))
@@ -102,10 +119,14 @@ class Benchmark:
                 found.append(check)
         return found
 
+    def leaks_in_words(self, features: str, kind: str) -> str:
+        return ", ".join(self.leaks(features, kind)) or ("none found" if self.testable(features, kind) else UNTESTABLE)
+
 
 def source_of(units: Units) -> str:
     """The kind of units that judges without labels look at."""
-    return next(kind for kind in (UNIONS, MERGED, SUMS) if ((units.kind == kind) & (units.count == 2)).any())
+    usual = (kind for kind in (UNIONS, MERGED, SUMS) if ((units.kind == kind) & (units.count == 2)).any())
+    return next(usual, UNIONS)
 
 
 class _Steps:
@@ -192,14 +213,16 @@ def _units(test: LayerUnderTest, steps: _Steps) -> Units:
     PureError
         The images give none.
     """
-    drawn = HALVES * test.wanted_on_a_half * (4 + 2 * TRIES)  # unions and pairs, at most
-    made = make_units(test, steps.share(8, max(1, len(test.listing))), steps.share(27, drawn))
+    harder = len(test.settings.units or ()) * len(LEVELS)
+    drawn = HALVES * test.wanted_on_a_half * (4 + 2 * TRIES + harder)  # unions and pairs, at most
+    every = make_units(test, steps.share(8, max(1, len(test.listing))), steps.share(27, drawn))
+    made = [one for one in every if len(one.neuron)]
     if not made:
         raise PureError(
             f"The images give no units with known meanings for '{test.layer}': every class of a union, and every "
             f"channel of a pair, needs its share of {test.n} references. Collect with fewer (-n) or more images."
         )
-    return Units(made)
+    return Units(made, [one for one in every if not len(one.neuron)])
 
 
 def _scores(units: Units, kinds: Sequence[str], seed: int, steps: _Steps) -> dict[str, RecipeScores]:

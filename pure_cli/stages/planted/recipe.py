@@ -14,7 +14,7 @@ from pure_cli.core.metrics.statistics import Estimate
 from pure_cli.stages.evaluation.study import Table, number
 from pure_cli.stages.inputs.features import RULE
 from pure_cli.stages.planted.benchmark import Benchmark
-from pure_cli.stages.planted.units import UNIONS
+from pure_cli.stages.planted.candidates import UNIONS
 
 SPLIT_SINGLES = 0.05  # of the units with one meaning may be split
 FOLDS = 2

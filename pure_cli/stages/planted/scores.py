@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from pure_cli.artifacts import read_collected
-from pure_cli.core.clusters import labels_of, one_thread, split_all
+from pure_cli.core.clusters import VirtualNeurons, labels_of, one_thread, split_all
 from pure_cli.core.cores import cores
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import LOWER_ACTIVATION, Kind, joined, transformed
@@ -19,9 +19,11 @@ from pure_cli.core.kmeans import inner_products
 from pure_cli.core.meanings import KS, RULES, meanings
 from pure_cli.core.metrics.agreement import agreement
 from pure_cli.core.metrics.stability import bootstrap_stability
+from pure_cli.core.metrics.tree import close_first, cuts, tree_agreement
 from pure_cli.data.loader import batches
 from pure_cli.stages.inputs.features import Sources
-from pure_cli.stages.planted.units import UNIONS, UnitWorkspace
+from pure_cli.stages.planted.candidates import UNIONS, USUAL
+from pure_cli.stages.planted.units import UnitWorkspace
 from pure_cli.stages.runtime.images import first_image, images_of
 from pure_cli.stages.runtime.network import Network
 
@@ -31,6 +33,7 @@ CONSTANT, SHUFFLED, GRADIENT = "constant activations", "shuffled images", "gradi
 REMOVED, LABELS = "planted channels removed", "labels alone"
 CHECKS = (CONSTANT, SHUFFLED, GRADIENT, REMOVED, LABELS)
 LEAKING = (CONSTANT, SHUFFLED)  # in which nothing of the meanings should be left
+BRANCHES, BY_TREE, BY_CHANCE, CLOSE, FOUND = "branches", "tree", "tree by chance", "close together", "two or three"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class RecipeScores:
     stability : (U,) float, of the split in two between bootstrap samples
     polysemanticity, p : (U,) float; NaN where they were not computed
     k : rule to (U,) int, 0 where it was not computed
+    tree : measure to (U,) float, of units whose meanings form a tree; see `of_trees`
     """
 
     label: list[np.ndarray]
@@ -55,6 +59,7 @@ class RecipeScores:
     polysemanticity: np.ndarray
     p: np.ndarray
     k: dict[str, np.ndarray]
+    tree: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,11 @@ class Units:
     Attributes
     ----------
     made : by kind and half
+    without : those of which no candidate fires for all of its meanings
     """
 
     made: list[UnitWorkspace]
+    without: Sequence[UnitWorkspace] = ()
 
     @cached_property
     def kind(self) -> np.ndarray:
@@ -109,7 +116,41 @@ def score(units: Units, kind: str, seed: int) -> RecipeScores:
     stability, some = nothing.copy(), _some(units)
     with ThreadPoolExecutor(cores()) as pool, one_thread():
         stability[some] = list(pool.map(lambda row: bootstrap_stability(rows[row], 2, seed), some))
-    return RecipeScores(label, ari, nmi, silhouettes, stability, nothing, nothing, none)
+    return RecipeScores(
+        label, ari, nmi, silhouettes, stability, nothing, nothing, none, of_trees(units, splits, silhouettes, seed)
+    )
+
+
+def of_trees(
+    units: Units, splits: Sequence[Sequence[VirtualNeurons]], silhouettes: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """How well the splits of units whose meanings form a tree agree with it; empty where there are no such units.
+
+    Returns
+    -------
+    dict of (U,) float, NaN for other units
+        "branches": adjusted Rand index of the split in two with the branches. "tree": of the split with the largest
+        silhouette, with the better of both cuts, adjusted for chance; "tree by chance": the better of both for the same
+        labels dealt at random. "close together": the split in two leaves the close meanings together rather than
+        another pair, 1 or 0. "two or three": that is how many clusters have the largest silhouette, 1 or 0.
+    """
+    if all(one.branch is None for one in units.made):
+        return {}
+    found = {name: np.full(len(splits), np.nan) for name in (BRANCHES, BY_TREE, BY_CHANCE, CLOSE, FOUND)}
+    row = -1
+    for one in units.made:
+        for truth, parts in zip(one.truth, one.parts, strict=True):
+            row += 1
+            if one.branch is None:
+                continue
+            right, two = cuts(truth, parts, one.branch), splits[row][KS.index(2)].labels
+            best = int(np.nanargmax(silhouettes[row])) if np.isfinite(silhouettes[row]).any() else 0
+            by_tree = tree_agreement(splits[row][best].labels, right, seed)
+            found[BRANCHES][row] = agreement(two, right[0]).ari
+            found[BY_TREE][row], found[BY_CHANCE][row] = by_tree.score, by_tree.chance
+            found[CLOSE][row] = close_first(two, truth, parts, one.branch)
+            found[FOUND][row] = float(KS[best] in (2, 3))
+    return found
 
 
 def judged(units: Units, kind: str, own: RecipeScores, seed: int) -> RecipeScores:
@@ -127,11 +168,9 @@ def judged(units: Units, kind: str, own: RecipeScores, seed: int) -> RecipeScore
 
 
 def _some(units: Units) -> list[int]:
-    """A few units of each kind with two meanings."""
+    """A few units of each of the usual kinds with two meanings."""
     return [
-        row
-        for kind in dict.fromkeys(units.kind.tolist())
-        for row in np.flatnonzero((units.kind == kind) & (units.count == 2))[:STABLE].tolist()
+        row for kind in USUAL for row in np.flatnonzero((units.kind == kind) & (units.count == 2))[:STABLE].tolist()
     ]
 
 
@@ -144,7 +183,7 @@ def _rows(units: Units, kind: str) -> Any:
 def leaks(
     units: Units, kinds: Sequence[str], network: Network, most: int, seed: int, advance: Callable[[int], None]
 ) -> dict[tuple[str, str, str], np.ndarray]:
-    """Splits of units with two meanings by features that should know nothing of them.
+    """Splits of units with two meanings (else the fewest of their kind) by features that should know nothing.
 
     Parameters
     ----------
@@ -157,7 +196,7 @@ def leaks(
     found: dict[tuple[str, str, str], list[float]] = {}
     left: dict[str, int] = {}
     for made in units.made:
-        chosen = np.flatnonzero(made.count == 2)[: max(0, left.setdefault(made.kind, most))]
+        chosen = np.flatnonzero(made.count == made.fewest)[: max(0, left.setdefault(made.kind, most))]
         left[made.kind] -= len(chosen)
         bench = _Bench(made, network, kinds)
         for row, own in zip(chosen.tolist(), bench.rows(chosen), strict=True):
@@ -166,7 +205,8 @@ def leaks(
                 value = np.nan
                 if features is not None:
                     points = np.asarray(features, np.float64)
-                    (label,) = labels_of(inner_products(points)[None], [points], 2, np.array([seed]))
+                    seeds = np.array([seed])
+                    (label,) = labels_of(inner_products(points)[None], [points], made.fewest, seeds)
                     value = agreement(label, truth).ari
                 found.setdefault((made.kind, kind, check), []).append(value)
             advance(1)

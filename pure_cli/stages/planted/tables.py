@@ -12,14 +12,13 @@ from pure_cli.artifacts import Calibration
 from pure_cli.core.meanings import RULES
 from pure_cli.core.metrics.statistics import FEWEST_VALUES, Estimate, mean_and_error, shared_area
 from pure_cli.stages.evaluation.study import Result, Table, ends, finite, interval, number, spread
-from pure_cli.stages.planted.benchmark import Benchmark
+from pure_cli.stages.planted.benchmark import UNTESTABLE, Benchmark
+from pure_cli.stages.planted.candidates import ALIKE, FINER, JOINED, KINDS, MERGED, SUMS, UNIONS
+from pure_cli.stages.planted.harder_tables import AHEAD, tables_of_harder
 from pure_cli.stages.planted.recipe import WORDS, choose, recipe
 from pure_cli.stages.planted.scores import CHECKS
-from pure_cli.stages.planted.units import MERGED, SUMS, UNIONS
 
 FEWEST = 10  # units with two or three meanings that a recipe takes
-UNTESTABLE = "not testable"  # for leaks; see Benchmark.testable
-AHEAD = "against the paper's"  # a column
 SPECIFIC = "specificity"
 SPECIFIC_NOTE = (
     " Specificity, ± its error over {} units of two meanings: how much more of the activation is lost on a virtual "
@@ -40,6 +39,9 @@ def result(found: Benchmark) -> tuple[Result, Calibration | None]:
         (UNIONS, (2, 3), "learned unions of classes"),
         (MERGED, (2,), "merged units, the ReLU of the sum of two channels"),
         (SUMS, (2,), "sums of two channels, which leak by their nature"),
+        (FINER, (2, 3), "learned unions of parts of one class"),
+        (ALIKE, (2,), "learned unions of two classes that look alike"),
+        (JOINED, (2, 3), "sums of the network's outputs"),
     ):
         if found.which(kind).any():
             tables.append(_agreement_table(found, kind, counts, what, recommended))
@@ -47,7 +49,7 @@ def result(found: Benchmark) -> tuple[Result, Calibration | None]:
         main = next(i for i, table in enumerate(tables) if table.name == f"planted-{found.without_labels}")
         tables[main] = replace(tables[main], verdict=tables[0].verdict)
         tables[0] = replace(tables[0], verdict="")
-    tables += [_meanings_table(found), _rules_table(found)]
+    tables += [*tables_of_harder(found), _meanings_table(found), _rules_table(found)]
     tables += [_confusion_table(found, calibration)] if calibration else []
     tables += [_leak_table(found), _proxy_table(found)]
     return Result(_arrays(found), [_without_nan(table) for table in tables if table.rows]), calibration
@@ -81,7 +83,7 @@ def _agreement_table(
         row |= {SPECIFIC: finite(mean_and_error(found.specific.get(features, np.empty(0))))} if cut else {}
         leaks, testable = found.leaks(features, kind), found.testable(features, kind)
         row |= {"leak": bool(leaks) if leaks or testable else UNTESTABLE,
-                "leaks": ", ".join(leaks) or ("none found" if testable else UNTESTABLE)}  # fmt: skip
+                "leaks": found.leaks_in_words(features, kind)}  # fmt: skip
         rows.append(row)
     sizes = ", ".join(f"{int(found.which(kind, count).sum())} of {count} meanings" for count in counts)
     indices = [f"ARI, {count}" for count in counts]
@@ -170,7 +172,7 @@ def _confusion_table(found: Benchmark, calibration: Calibration) -> Table:
 
 def _leak_table(found: Benchmark) -> Table:
     rows = []
-    for kind in (UNIONS, MERGED, SUMS):
+    for kind in KINDS:
         for features in found.kinds:
             own = {check: found.leak.get((kind, features, check), np.empty(0)) for check in CHECKS}
             if not any(len(values) for values in own.values()):
@@ -181,10 +183,11 @@ def _leak_table(found: Benchmark) -> Table:
                 shown[check] = [estimate.mean, (estimate.high - estimate.low) / 2] if estimate.n else None
             rows.append({"units": kind, "features": features, **shown})
     note = (
-        "Adjusted Rand index with the known meanings, ± half of the 95 % interval, two meanings. Constant activations: "
-        "the backward pass begins as each image has it and runs through the mean activation of all; shuffled images: "
-        "through another image's. Both should find nothing. Gradient alone: each image's own backward pass, times the "
-        "mean activation: what the ReLUs above the lower layer tell. Planted channels removed: without the channels "
+        "Adjusted Rand index with the known meanings, ± half of the 95 % interval, two meanings (three of trees). "
+        "Constant activations: the backward pass begins as each image has it and runs through the mean activation of "
+        "all; shuffled images: through another image's. Both should find nothing. Gradient alone: each image's own "
+        "backward pass, times the mean activation: what the ReLUs above the lower layer tell. Planted channels "
+        "removed: without the channels "
         "that the unit is made of. Labels alone: clusters of the images' classes, without a network. Activations have "
         "nothing in the first two by their nature."
     )
@@ -203,6 +206,8 @@ def _proxy_table(found: Benchmark) -> Table:
 
     source = found.without_labels
     which = found.which(source, 2)
+    if not which.any():
+        return Table("planted-proxies", "", [], [])
     rows, truth, stable, alike = [], [], [], []
     for features in found.kinds:
         stability, agree = found.proxies(features, source)
@@ -240,4 +245,5 @@ def _arrays(found: Benchmark) -> dict[str, np.ndarray]:
         arrays |= {f"{features}/{name}": getattr(own, name) for name in
                    ("ari", "nmi", "silhouette", "stability", "polysemanticity", "p")}  # fmt: skip
         arrays |= {f"{features}/k/{rule}": values for rule, values in own.k.items()}
+        arrays |= {f"{features}/{name}": values for name, values in own.tree.items()}
     return arrays

@@ -7,9 +7,7 @@ attribute and cluster them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
-from math import comb
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +25,9 @@ from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.attribute import attribute
 from pure_cli.stages.collect import collect, remembered_options
+from pure_cli.stages.planted.candidates import KINDS, MERGED, SUMS, UNIONS, Candidates, drawn, frequent
 from pure_cli.stages.planted.dataset_pass import UnitPass, halves, outputs_of_images, pass_over_images
+from pure_cli.stages.planted.harder import HalfRows, ImageFacts, harder_candidates, image_facts
 from pure_cli.stages.references.given import Given, GivenOutputs
 from pure_cli.stages.runtime.network import Network
 from pure_cli.workspace import Store
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 
 FOLDER = "planted"  # in the workspace
 HALVES = 2
-UNIONS, MERGED, SUMS = "unions", "merged", "sums"
 SET = "units"  # the name of the directions in a module
-SCARCE = 2  # a class of a union has at least n / SCARCE images in each half
 TRIES = 3  # pairs of channels drawn for each unit that is wanted: not all fire for both
 
 
@@ -51,13 +49,17 @@ class UnitWorkspace:
 
     Attributes
     ----------
-    kind : "unions", "merged" or "sums"
+    kind : of `pure_cli.stages.planted.candidates.KINDS`
     half : whose images are their references, 0 or 1
     store : the half's workspace
     layer : theirs in it
     neuron : (M,) int64, those that fire for each of their meanings
-    parts : M times classes, or the two channels
-    truth : (M, n) int, the class of each reference, or which of the channels made it one
+    parts : M times the meanings, or the channels that are summed
+    truth : (M, n) int, the meaning of each reference, or which of the parts made it one; -1 where it has none
+    tried : number of meanings to the candidates that were looked at; those whose references lack a meaning are left out
+    branch : of each part, where the meanings form a tree; close ones share one
+    alone : "pixels" and "embedder" to (M,) float, adjusted Rand index of clusters of the references' colours and edges,
+        or of their vectors by the embedder; without what was not looked at
     """
 
     kind: str
@@ -67,6 +69,14 @@ class UnitWorkspace:
     neuron: np.ndarray
     parts: list[tuple[int, ...]]
     truth: np.ndarray
+    tried: Mapping[int, int] = field(default_factory=dict)
+    branch: tuple[int, ...] | None = None
+    alone: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def fewest(self) -> int:
+        """The least number of meanings above one; 0 where there is none."""
+        return int(min((count for count in self.count if count > 1), default=0))
 
     @property
     def count(self) -> np.ndarray:
@@ -146,26 +156,11 @@ class _Half:
 
 
 @dataclass(frozen=True)
-class _Candidates:
-    """Directions in a module that may be units of one kind.
-
-    Attributes
-    ----------
-    parts : of each, classes or the two channels
-    """
-
-    kind: str
-    module: str
-    directions: Directions
-    parts: list[tuple[int, ...]]
-
-
-@dataclass(frozen=True)
 class _UnitSet:
     """All candidates in one module: directions of one layer, so that one pass serves them all."""
 
     module: str
-    every: list[_Candidates]
+    every: list[Candidates]
 
     @property
     def layer(self) -> str:
@@ -177,11 +172,11 @@ class _UnitSet:
 
         return stacked([one.directions for one in self.every])
 
-    def rows_of(self, kind: str) -> np.ndarray:
-        """Neurons of the layer that are of a kind."""
-        return np.flatnonzero(
-            np.repeat([one.kind for one in self.every], [len(one.parts) for one in self.every]) == kind
-        )
+    def rows_of(self, candidates: Candidates) -> np.ndarray:
+        """Neurons of the layer that are some of the candidates."""
+        place = next(i for i, one in enumerate(self.every) if one is candidates)
+        before = sum(len(one.parts) for one in self.every[:place])
+        return np.arange(before, before + len(candidates.parts))
 
 
 def make_units(
@@ -197,24 +192,24 @@ def make_units(
         test.store.drop_partial(test.unfinished)
     where = test.network, test.listing, test.layer, test.before, test.settings
     seen = pass_over_images(*where, looked, test.store.partial(test.unfinished), test.key)
+    facts = image_facts(test, seen) if test.settings.units else None
     found: list[UnitWorkspace] = []
     for number, (making, finding) in enumerate(halves(seen, test.listing.labels, test.settings.seed)):
         half = _prepared_half(test, number, making, np.sort(seen.image[finding]))
-        sets = _sets(_candidates(test, half, seen))
+        sets = _sets(_candidates(test, half, seen, facts))
         _collect(test, half, sets, seen)
         for one in sets:
-            units = [made for made in _qualified(test, half, one, seen) if len(made.neuron)]
-            if units:
+            units = list(_qualified(test, half, one, seen, facts))
+            if any(len(made.neuron) for made in units):
                 _attribute(test, units)
             found += units
             tried(sum(len(candidates.parts) for candidates in one.every))
     seen.scratch.close()
     test.store.drop_partial(test.unfinished)
-    order = {kind: place for place, kind in enumerate((UNIONS, MERGED, SUMS))}
-    return sorted(found, key=lambda made: (made.half, order[made.kind]))
+    return sorted(found, key=lambda made: (made.half, KINDS.index(made.kind)))
 
 
-def _sets(every: list[_Candidates]) -> list[_UnitSet]:
+def _sets(every: list[Candidates]) -> list[_UnitSet]:
     """The candidates by module."""
     modules = dict.fromkeys(candidates.module for candidates in every)
     return [_UnitSet(module, [one for one in every if one.module == module]) for module in modules]
@@ -229,8 +224,9 @@ def _prepared_half(test: LayerUnderTest, number: int, making: np.ndarray, images
     return half
 
 
-def _candidates(test: LayerUnderTest, half: _Half, seen: UnitPass) -> list[_Candidates]:
-    """Unions of classes, and pairs of channels before and after the ReLU, as the other half of the images has them."""
+def _candidates(test: LayerUnderTest, half: _Half, seen: UnitPass, facts: ImageFacts | None) -> list[Candidates]:
+    """Unions of classes, and pairs of channels before and after the ReLU, as the other half of the images has them; and
+    harder ones where these are wanted."""
     generator = np.random.default_rng([test.settings.seed, half.number])
     labels, making, wanted = test.listing.labels, seen.image[half.making], test.wanted_on_a_half
     found = []
@@ -239,12 +235,15 @@ def _candidates(test: LayerUnderTest, half: _Half, seen: UnitPass) -> list[_Cand
         from pure_cli.core.units import learned_unions
 
         probes = learned_unions(seen.mean[half.making], labels[making], unions)
-        found.append(_Candidates(UNIONS, test.layer, probes, unions))
+        found.append(Candidates(UNIONS, test.layer, probes, unions, labels))
     for kind, module in ((MERGED, test.before), (SUMS, test.layer)):
         if module is not None and len(making) > test.n:
             highest = seen.highest[module][half.making]
             directions, pairs = _pairs(highest, test.n, wanted, generator, relu=kind == MERGED)
-            found.append(_Candidates(kind, module, directions, pairs))
+            found.append(Candidates(kind, module, directions, pairs))
+    if facts is not None:
+        where = HalfRows(half.making, half.images), seen, facts, (test.settings.seed, half.number)
+        found += harder_candidates(test, *where)
     return found
 
 
@@ -291,30 +290,14 @@ def _choose_unions(
     labels: np.ndarray, making: np.ndarray, finding: np.ndarray, n: int, wanted: int, generator: np.random.Generator
 ) -> list[tuple[int, ...]]:
     """Single classes, pairs and triples of those classes that have images enough."""
-    known = np.unique(labels[labels != UNKNOWN_LABEL])
-    enough = [
-        int(c) for c in known if min((labels[making] == c).sum(), (labels[finding] == c).sum()) >= max(2, n // SCARCE)
-    ]
+    enough = frequent(labels, making, finding, n)
     if len(enough) < 2:
         return []
     found: list[tuple[int, ...]] = []
     for size, count in ((1, wanted), (2, wanted), (3, 2 * wanted)):  # fewer of three fire for all
-        drawn = _drawn(enough, size, count, generator)
-        found += [union for union in drawn if not np.isin(labels[making], union).all()]  # else there is nothing to tell
+        every = drawn(enough, size, count, generator)
+        found += [union for union in every if not np.isin(labels[making], union).all()]  # else there is nothing to tell
     return found
-
-
-def _drawn(things: Sequence[int], size: int, count: int, generator: np.random.Generator) -> Iterator[tuple[int, ...]]:
-    """Different subsets of a size in random order, all where there are no more than `count`."""
-    if comb(len(things), size) <= 20 * count:
-        every = list(combinations(things, size))
-        chosen = generator.permutation(len(every))[:count]
-        yield from (every[i] for i in chosen.tolist())
-        return
-    seen: dict[tuple[int, ...], None] = {}
-    while len(seen) < count:
-        seen[tuple(sorted(generator.choice(things, size, replace=False).tolist()))] = None
-    yield from seen
 
 
 def _pairs(
@@ -325,43 +308,82 @@ def _pairs(
 
     reach = np.sort(highest, axis=0)[-n:].mean(axis=0)
     alive = np.flatnonzero(reach > 0).tolist()
-    pairs = list(_drawn(alive, 2, min(TRIES * wanted, len(alive) * (len(alive) - 1) // 2), generator))
+    pairs = list(drawn(alive, 2, min(TRIES * wanted, len(alive) * (len(alive) - 1) // 2), generator))
     return pairs_of_channels(pairs, np.where(reach > 0, reach, 1), relu), pairs
 
 
-def _qualified(test: LayerUnderTest, half: _Half, one: _UnitSet, seen: UnitPass) -> Iterator[UnitWorkspace]:
+def _qualified(
+    test: LayerUnderTest, half: _Half, one: _UnitSet, seen: UnitPass, facts: ImageFacts | None
+) -> Iterator[UnitWorkspace]:
     """For each kind in a set, the units all of whose meanings have their share of the references, as many for each
-    number of meanings as are wanted."""
+    number of meanings as are wanted; there may be none."""
     from pure_cli.core.units import has_its_meanings
 
     top = read_collected(half.store).layers[one.layer].top
     full = (top.image != NO_IMAGE).all(axis=1) & (top.value > 0).all(axis=1)
     for candidates in one.every:
-        rows, parts = one.rows_of(candidates.kind), candidates.parts
+        rows, parts = one.rows_of(candidates), candidates.parts
         own = TopImages(*(values[rows] for values in (top.value, top.image, top.position, top.mean)))
-        if candidates.kind == UNIONS:
-            labels = test.listing.labels[half.images[own.image.clip(min=0)]]
-            truth = np.where(own.image == NO_IMAGE, UNKNOWN_LABEL, labels)
-            meanings: list[Sequence[int]] = list(parts)
-        else:
-            values = _parts_at(test, half, candidates, own, seen)
-            truth, meanings = values.argmax(axis=-1), [(0, 1)] * len(parts)
-        left, good = dict.fromkeys((1, 2, 3), test.wanted_on_a_half), []
-        for place in np.flatnonzero(full[rows]).tolist():
+        truth, meanings = _truth(test, half, candidates, own, seen)
+        left, good, tried = dict.fromkeys((1, 2, 3), test.wanted_on_a_half), [], dict[int, int]()
+        for place in range(len(parts)):
             size = len(parts[place])
-            if left[size] and has_its_meanings(truth[place], meanings[place]):
+            if not left[size]:
+                continue
+            tried[size] = tried.get(size, 0) + 1
+            if full[rows[place]] and has_its_meanings(truth[place], meanings[place]):
                 good.append(place)
                 left[size] -= 1
         neurons, chosen = rows[np.array(good, np.int64)], [parts[place] for place in good]
-        yield UnitWorkspace(candidates.kind, half.number, half.store, one.layer, neurons, chosen, truth[good])
+        shown = own.image[good], truth[good], [len(part) for part in chosen]
+        alone = {} if facts is None else _without_network(test, half, *shown, facts)
+        yield UnitWorkspace(
+            candidates.kind, half.number, half.store, one.layer, neurons, chosen, truth[good], tried,
+            candidates.branch, alone,
+        )  # fmt: skip
 
 
-def _parts_at(test: LayerUnderTest, half: _Half, candidates: _Candidates, top: TopImages, seen: UnitPass) -> np.ndarray:
-    """(M, n, 2) what each of the two channels adds to a unit at its maximum in each reference."""
+def _truth(
+    test: LayerUnderTest, half: _Half, candidates: Candidates, top: TopImages, seen: UnitPass
+) -> tuple[np.ndarray, list[Sequence[int]]]:
+    """(M, n) the meaning of each reference, and the meanings of each unit."""
+    parts = candidates.parts
+    if candidates.labels is None:
+        return _parts_at(test, half, candidates, top, seen).argmax(axis=-1), [range(len(part)) for part in parts]
+    labels = candidates.labels[half.images[top.image.clip(min=0)]]
+    truth = np.where(top.image == NO_IMAGE, UNKNOWN_LABEL, labels)
+    if candidates.strays:
+        own = np.array([np.isin(one, part) for one, part in zip(truth, parts, strict=True)])
+        truth = np.where(own, truth, UNKNOWN_LABEL)
+    return truth, list(parts)
+
+
+def _without_network(
+    test: LayerUnderTest, half: _Half, images: np.ndarray, truth: np.ndarray, counts: Sequence[int], facts: ImageFacts
+) -> dict[str, np.ndarray]:
+    """What is found of the meanings, (M,), by clusters of what is known of the references without the network."""
+    from pure_cli.core.clusters import labels_of
+    from pure_cli.core.kmeans import inner_products
+    from pure_cli.core.metrics.agreement import agreement
+
+    found = {name: np.full(len(truth), np.nan) for name in facts.points}
+    for row, count in enumerate(counts):
+        if count == 1:
+            continue
+        own = np.searchsorted(facts.image, half.images[images[row]])
+        for name, points in facts.points.items():
+            seen = points[own].astype(np.float64)
+            (label,) = labels_of(inner_products(seen)[None], [seen], count, np.array([test.settings.seed]))
+            found[name][row] = agreement(label, truth[row]).ari
+    return found
+
+
+def _parts_at(test: LayerUnderTest, half: _Half, candidates: Candidates, top: TopImages, seen: UnitPass) -> np.ndarray:
+    """(M, n, P) what each of the parts adds to a unit at its maximum in each reference."""
     from pure_cli.core.layout import channels_first
 
-    weight, parts, module = candidates.directions.weight, np.array(candidates.parts), candidates.module
-    found = np.zeros((*top.image.shape, 2), np.float32)
+    weight, parts, module = candidates.directions.weight, np.array(candidates.parts, np.int64), candidates.module
+    found = np.zeros((*top.image.shape, parts.shape[-1]), np.float32)
     rows, slots = np.nonzero(top.image != NO_IMAGE)
     image = half.images[top.image[rows, slots]]
     order = np.argsort(image, kind="stable")
@@ -370,7 +392,13 @@ def _parts_at(test: LayerUnderTest, half: _Half, candidates: _Candidates, top: T
     for index, outputs in shown:
         flat = channels_first(outputs[module]).cpu().numpy()
         pairs = slice(np.searchsorted(image, index[0]), np.searchsorted(image, index[-1], side="right"))
-        row, slot, channels = rows[pairs], slots[pairs], parts[rows[pairs]]
+        row, slot = rows[pairs], slots[pairs]
         place, position = np.searchsorted(index, image[pairs]), top.position[row, slot].clip(min=0)
-        found[row, slot] = flat[place[:, None], channels, position[:, None]] * weight[row[:, None], channels]
+        if candidates.concepts is None:
+            channels = parts[row]
+            found[row, slot] = flat[place[:, None], channels, position[:, None]] * weight[row[:, None], channels]
+            continue
+        there = flat[place, :, position]
+        for part, one in enumerate(candidates.concepts):
+            found[row, slot, part] = (there * one.weight[row]).sum(axis=1) + one.bias[row]
     return found
