@@ -13,9 +13,8 @@ from pure_cli.stages.benchmarking.methods import Function, chosen
 from pure_cli.stages.benchmarking.opening import find_track, opened
 from pure_cli.stages.benchmarking.tables import tables
 from pure_cli.stages.outcome import Outcome, Progress, silent
-from pure_cli.stages.planted.benchmark import STEPS, Steps
 
-IMAGES_SHARE = 5  # hundredths of the time that the comparison of the images takes
+STEPS, IMAGES_SHARE = 100, 5  # of the progress, and of these for the comparison of the images
 
 
 def benchmark(settings: BenchmarkSettings, functions: Sequence[Function] = (), progress: Progress = silent) -> Outcome:
@@ -35,10 +34,10 @@ def benchmark(settings: BenchmarkSettings, functions: Sequence[Function] = (), p
     begin = time.perf_counter()
     track = find_track(settings.track)
     methods = chosen(track, settings.method or [], functions, settings.name, settings.builtin)
-    steps = Steps(progress)
-    with opened(settings, track, steps.share(IMAGES_SHARE, max(1, len(track.image)))) as bench:
-        found = measure(bench, methods, steps.share(STEPS - IMAGES_SHARE, len(track)))
-    progress(STEPS, STEPS)
+    with opened(settings, track, lambda done, total: progress(IMAGES_SHARE * done // total, STEPS)) as bench:
+        found = measure(
+            bench, methods, lambda done: progress(IMAGES_SHARE + (STEPS - IMAGES_SHARE) * done // len(track), STEPS)
+        )
     rows = leaderboard_rows(found, settings.link)
     if settings.row is not None:
         write_whole(settings.row, as_csv(rows))

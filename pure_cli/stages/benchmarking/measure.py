@@ -65,12 +65,12 @@ def asks_for_k(track: Track) -> np.ndarray:
     return np.isin(kinds, several)
 
 
-def measure(bench: OpenTrack, methods: Sequence[Method], advance: Callable[[int], None]) -> Measured:
+def measure(bench: OpenTrack, methods: Sequence[Method], progress: Callable[[int], None]) -> Measured:
     """Call every method on every unit, with each of the track's seeds.
 
     Parameters
     ----------
-    advance : called with how many more units are done
+    progress : called with how many units are done
 
     Raises
     ------
@@ -93,7 +93,7 @@ def measure(bench: OpenTrack, methods: Sequence[Method], advance: Callable[[int]
             if asked[unit]:
                 labels, _ = _called(method, own, track, None, track.seeds[0])
                 chosen[place, unit] = 0 if labels is None else labels.max() + 1
-        advance(1)
+        progress(unit + 1)
     return Measured(track, [Scores(*one) for one in zip(methods, ari, chosen, strict=True)])
 
 

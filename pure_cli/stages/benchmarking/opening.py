@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from pure_cli.models.spec import NO_WEIGHTS, parse_model
 from pure_cli.models.trust import trust
 from pure_cli.settings.benchmark import BenchmarkSettings
 from pure_cli.stages.benchmarking.references import OpenTrack
+from pure_cli.stages.outcome import Progress
 from pure_cli.stages.runtime.arithmetic import open_devices
 from pure_cli.stages.runtime.network import Network, workers_of
 from pure_cli.waiting import waiting_for
@@ -56,12 +57,12 @@ def find_track(text: str) -> Track:
 
 
 @contextmanager
-def opened(settings: BenchmarkSettings, track: Track, progress: Callable[[int], None]) -> Iterator[OpenTrack]:
+def opened(settings: BenchmarkSettings, track: Track, progress: Progress) -> Iterator[OpenTrack]:
     """A track with what it is about.
 
     Parameters
     ----------
-    progress : called with how many more images were compared
+    progress : called with how many images were compared, and how many there are
 
     Raises
     ------
@@ -115,16 +116,16 @@ def _listing(track: Track, data: Path | None, folder: Path) -> Listing:
     return list_images(folder)
 
 
-def _indices(
-    track: Track, listing: Listing, network: Network, workers: int, progress: Callable[[int], None]
-) -> np.ndarray:
+def _indices(track: Track, listing: Listing, network: Network, workers: int, progress: Progress) -> np.ndarray:
     """(I,) int64, where the images of a track are among some images: found by their pixels, in whatever order."""
     places: dict[int, int] = {}
+    done = 0
     for batch in batches(listing, listing.index, network.preprocessing, AT_ONCE, workers):
         digests = pixel_digests(batch.images.numpy()).tolist()
         for digest, index in zip(digests, batch.index.tolist(), strict=True):
             places.setdefault(digest, index)
-        progress(len(batch.index) + len(batch.damaged))
+        done += len(batch.index) + len(batch.damaged)
+        progress(done, len(listing))
     wanted = track.image.tolist()
     missing = sum(digest not in places for digest in wanted)
     if missing:
