@@ -219,6 +219,11 @@ def test_images_in_another_order_and_place_are_the_same(few, tmp_path):
     assert measured(few, "paper", data=tmp_path) == measured(few, "paper")
 
 
+def test_batches_change_nothing(few):
+    every = ["paper", "hidden-activations", "activation-max"]
+    assert measured(few, *every, batch_size=7) == measured(few, *every)
+
+
 def test_other_weights_are_refused_and_a_network_is_asked_for(few, tmp_path):
     with pytest.raises(PureError, match=r"^The weights of digits with none are not those of the track 'few'"):
         measured(few, "random", weights="none")

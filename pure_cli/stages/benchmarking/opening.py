@@ -24,6 +24,7 @@ from pure_cli.settings.benchmark import BenchmarkSettings
 from pure_cli.stages.benchmarking.references import OpenTrack
 from pure_cli.stages.outcome import Progress
 from pure_cli.stages.runtime.arithmetic import open_devices
+from pure_cli.stages.runtime.images import images_at_once
 from pure_cli.stages.runtime.network import Network, workers_of
 from pure_cli.waiting import waiting_for
 
@@ -76,7 +77,8 @@ def opened(settings: BenchmarkSettings, track: Track, progress: Progress) -> Ite
         waiting_for("comparing the images with those of the track")
         listing = _listing(track, given.get("data"), Path(folder))
         index = _indices(track, listing, network, workers_of(settings), progress)
-        yield OpenTrack(track, network, untrained, listing, index)
+        size = images_at_once(listing, network, settings.batch_size)
+        yield OpenTrack(track, network, untrained, listing, index, size)
 
 
 def _networks(track: Track, given: Mapping[str, Any], settings: BenchmarkSettings) -> tuple[Network, Network]:

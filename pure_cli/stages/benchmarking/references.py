@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,7 @@ class OpenTrack:
     untrained : the same with weights of a seed
     listing : images
     index : (I,) int64, data-set indices of the track's
+    batch_size : images at once
     """
 
     track: Track
@@ -49,6 +50,7 @@ class OpenTrack:
     untrained: Network
     listing: Listing
     index: np.ndarray
+    batch_size: int
 
 
 class UnitInputs:
@@ -67,6 +69,7 @@ class UnitInputs:
         self.paper, self.hidden = bench.track.paper, bench.track.hidden
         self.direction: Directions = bench.track.direction(unit)
         self._listing, self._index = bench.listing, bench.index[bench.track.reference[unit]]
+        self._batch_size = bench.batch_size
         self._found: dict[str, np.ndarray] = {}
 
     def _once(self, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
@@ -86,7 +89,11 @@ class UnitInputs:
 
     def activations(self) -> np.ndarray:
         """(n, C, …) float32, what the module gives."""
-        return self._once("activations", lambda: self._circuits([]).activation.float().cpu().numpy())
+
+        def read(circuits: Circuits) -> np.ndarray:
+            return circuits.activation.float().cpu().numpy()
+
+        return self._once("activations", lambda: self._from_circuits([], read))
 
     def relevances(self, lower_layer: str, rule: str) -> np.ndarray:
         """(n, D) float32, divided by their L1 norms."""
@@ -97,8 +104,11 @@ class UnitInputs:
             if rule not in RULES:
                 raise unknown("rule", rule, RULES)
             with in_force(rule, self.network.model):
-                circuits = self._circuits([lower_layer], rule)
-                return circuits.relevance(self._first(), last=True)[lower_layer].cpu().numpy()
+                return self._from_circuits(
+                    [lower_layer],
+                    lambda circuits: circuits.relevance(_first(circuits), last=True)[lower_layer].cpu().numpy(),
+                    rule,
+                )
 
         return self._once(f"{rule} {lower_layer}", compute)
 
@@ -111,24 +121,31 @@ class UnitInputs:
 
         def compute() -> np.ndarray:
             wanted = ImageFeatures({name: kind.lower_layers})
-            circuits = self._circuits(wanted.every_lower_layer)
-            found = wanted.relevances(circuits, self._first(), True) or wanted.activations(circuits)
-            return np.nan_to_num(found[name], posinf=0, neginf=0)
+
+            def read(circuits: Circuits) -> np.ndarray:
+                return (wanted.relevances(circuits, _first(circuits), True) or wanted.activations(circuits))[name]
+
+            return np.nan_to_num(self._from_circuits(wanted.every_lower_layer, read), posinf=0, neginf=0)
 
         return self._once(name, compute)
 
-    def _first(self) -> torch.Tensor:
-        """(n,) the direction, which is the only one."""
-        import torch
-
-        return torch.zeros(len(self._index), dtype=torch.int64, device=self.network.device)
-
-    def _circuits(self, lower_layers: list[str], rule: str = GRADIENT) -> Circuits:
+    def _from_circuits(
+        self, lower_layers: Sequence[str], read: Callable[[Circuits], np.ndarray], rule: str = GRADIENT
+    ) -> np.ndarray:
+        """What is read off the circuits of the references, as many at once as go."""
         from pure_cli.models.rules import circuits_for
 
         bound = self.network.bound_of(self.module, first_image(self._listing, self.network))
-        model, images = self.network.model, self.inputs()
-        return circuits_for(rule, model, images, self.module, lower_layers, self.direction, bound)
+        parts = self.inputs().split(self._batch_size)
+        where = self.module, list(lower_layers), self.direction, bound
+        return np.concatenate([read(circuits_for(rule, self.network.model, part, *where)) for part in parts])
+
+
+def _first(circuits: Circuits) -> torch.Tensor:
+    """(B,) the direction, which is the only one, for each image."""
+    import torch
+
+    return torch.zeros(len(circuits.images), dtype=torch.int64, device=circuits.images.device)
 
 
 class References:
