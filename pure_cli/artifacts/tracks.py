@@ -50,7 +50,7 @@ class Track:
     half : (U,) int, on which half of the images its references are; the unit was made on the other
     weights : module to (M, C) float32, the directions of its units in their order
     bias, relu : (U,) float32 and bool, of the directions
-    trees : unit to how its meanings lie together, as nested lists of them; units without one are left out
+    branch : unit to the branch of each of its parts, of units whose meanings form a tree; close ones share one
     """
 
     name: str
@@ -73,7 +73,7 @@ class Track:
     weights: Mapping[str, np.ndarray]
     bias: np.ndarray
     relu: np.ndarray
-    trees: Mapping[int, Any] = field(default_factory=dict)
+    branch: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -102,8 +102,8 @@ class Track:
     def _about(self) -> dict[str, Any]:
         texts = ("name", "model", "network", "state", "preprocessing", "layer", "paper", "hidden", "kind", "module")
         own = {name: getattr(self, name) for name in texts}
-        trees = {str(unit): tree for unit, tree in self.trees.items()}
-        return {**own, "parts": self.parts, "seeds": self.seeds, "trees": trees, "format": FORMAT}
+        branch = {str(unit): of_parts for unit, of_parts in self.branch.items()}
+        return {**own, "parts": self.parts, "seeds": self.seeds, "branch": branch, "format": FORMAT}
 
     @property
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -155,6 +155,6 @@ def read_track(path: Path) -> Track:
         raise PureError(f"{path} was written by a later version of pure. Install that one.")
     weights = {name.partition("/")[2]: values for name, values in arrays.items() if name.startswith(f"{WEIGHT}/")}
     about["parts"] = [tuple(part) for part in about["parts"]]
-    about["trees"] = {int(unit): tree for unit, tree in about["trees"].items()}
+    about["branch"] = {int(unit): tuple(of_parts) for unit, of_parts in about["branch"].items()}
     every: dict[str, Any] = {**about, **{name: arrays[name] for name in ARRAYS}, "weights": weights}
     return Track(**every)
