@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 
 from pure_cli import config
 from pure_cli.errors import PureError, unknown
-from pure_cli.methods import StageMethods
+from pure_cli.methods import PROGRESS, StageMethods, parameters_of  # type: ignore[attr-defined]  # not in the stub
 from pure_cli.registry import STAGES
+from pure_cli.settings.benchmark import BenchmarkSettings
 from pure_cli.settings.collect import SCORE_OPTIONS
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.views.notebook import Displayed
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pure_cli.artifacts import Circuit
-    from pure_cli.settings.benchmark import BenchmarkSettings
     from pure_cli.stages.benchmarking.references import References
     from pure_cli.stages.virtual_module import EditedNetwork, RewiredMaps, VirtualMaps
     from pure_cli.stages.virtual_neurons import VirtualNeuron, VirtualNeurons
@@ -401,8 +402,6 @@ def benchmark(
     ...     return references.split(references.features("activation-mean"))
     >>> pure_cli.benchmark(mine)  # doctest: +SKIP
     """
-    from pure_cli.settings.benchmark import BenchmarkSettings
-
     several = [method] if isinstance(method, str) or callable(method) else list(method or [])
     functions = [one for one in several if callable(one)]
     named = {"method": [one for one in several if not callable(one)] or None}
@@ -412,6 +411,17 @@ def benchmark(
         return measured(settings, functions, progress)
     with _bar("benchmark", "steps") if progress else nullcontext(silent) as update:
         return measured(settings, functions, update)
+
+
+def _signature() -> inspect.Signature:
+    """Of `benchmark`: the options of the command, the methods first."""
+    method, *options = sorted(parameters_of(BenchmarkSettings), key=lambda one: one.name != "method")
+    first = method.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    shown = inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=True, annotation=PROGRESS)
+    return inspect.Signature([first, *options, shown], return_annotation="Outcome")
+
+
+benchmark.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
 def measured(

@@ -1,5 +1,6 @@
 """The frozen benchmark: methods are held against the truth, and get nothing else than what they may look at."""
 
+import inspect
 import json
 import re
 import shutil
@@ -12,9 +13,12 @@ import pytest
 import pure_cli
 from pure_cli import PureError, Workspace
 from pure_cli.artifacts import Track, read_track, write_track
+from pure_cli.commands.common import HABITS
+from pure_cli.commands.usage import whole
 from pure_cli.core.circuits import Circuits
 from pure_cli.core.units import has_its_meanings
 from pure_cli.data.content import pixel_digests
+from pure_cli.registry import COMMANDS
 from pure_cli.stages.benchmarking import leaderboard
 from pure_cli.stages.benchmarking.measure import asks_for_k
 from pure_cli.stages.benchmarking.opening import find_track
@@ -226,7 +230,7 @@ def test_batches_change_nothing(few):
 
 
 def test_other_weights_are_refused_and_a_network_is_asked_for(few, tmp_path):
-    with pytest.raises(PureError, match=r"^The weights of digits with none are not those of the track 'few'"):
+    with pytest.raises(PureError, match=r"^The weights of digits with none \(hash \w{8}…\) are not those of .* 'few'"):
         measured(few, "random", weights="none")
     file = tmp_path / "theirs.npz"
     write_track(file, replace(few[0], model="", network="theirs.py:net"))
@@ -317,6 +321,13 @@ def test_the_page_of_the_leaderboard_is_that_of_the_file():
     assert page == leaderboard.page(rows), "run: make leaderboard"
     current = {(track, find_track(track).version) for track in ("digits", "resnet20-cifar10")}
     assert {(row["track"], row["version"]) for row in rows} >= current
+
+
+def test_the_call_in_python_has_the_options_of_the_command():
+    parameters = inspect.signature(pure_cli.benchmark).parameters
+    command = {option.name for option in whole("benchmark", COMMANDS["benchmark"]).params}
+    assert set(parameters) - {"progress"} == command - {*HABITS, "help"}
+    assert parameters["builtin"].default is True and parameters["track"].default == "digits"
 
 
 def test_rows_of_a_method_take_the_place_of_its_own(tmp_path):

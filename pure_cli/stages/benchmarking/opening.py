@@ -32,6 +32,7 @@ SHIPPED = Path(__file__).with_name("tracks")
 DIGITS = "digits"  # whose network and images come with the package
 AT_ONCE = 256  # images that are compared
 UNTRAINED_SEED = 0
+HASH = 8  # letters that a sentence has
 
 
 def tracks() -> dict[str, Path]:
@@ -94,11 +95,11 @@ def _networks(track: Track, given: Mapping[str, Any], settings: BenchmarkSetting
     spec, preprocessing = parse_model(asked["model"]), Preprocessing.from_dict(track.preprocessing)
     trust(spec)
     trained = load_model(spec, asked.get("weights"), 0, preprocessing.crop_size)
-    if state_fingerprint(trained) != track.state:
+    if (state := state_fingerprint(trained)) != track.state:
         weights = f" with {asked['weights']}" if asked.get("weights") else ""
         raise PureError(
-            f"The weights of {spec.short}{weights} are not those of the track '{track.name}', which is of "
-            f"{track.network}. Give these with --model and --weights."
+            f"The weights of {spec.short}{weights} (hash {state[:HASH]}…) are not those of the track '{track.name}', "
+            f"which is of {track.network} (hash {track.state[:HASH]}…). Give these with --model and --weights."
         )
     untrained = load_model(spec, NO_WEIGHTS, UNTRAINED_SEED, preprocessing.crop_size)
     device, *_ = open_devices(settings.device)
