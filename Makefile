@@ -8,7 +8,7 @@ JOBS ?= 2
 # Tests that lie together share what is made for them, and a process that is done takes over from the others.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: install demo test lint check stubs docs coverage mutation bench clean
+.PHONY: install demo test lint check stubs leaderboard docs coverage mutation bench clean
 
 install: $(READY)
 
@@ -34,6 +34,10 @@ check: test lint
 # pure_cli/methods.pyi: the methods of Workspace for editors, from the options that pure_cli/settings/ declares.
 stubs: install
 	$(BIN)/python -c 'from pathlib import Path; from pure_cli.methods import stub; Path("pure_cli/methods.pyi").write_text(stub(), encoding="utf-8")'
+
+# docs/leaderboard.md from benchmark/leaderboard.csv, to which it adds the rows of pure benchmark --row: ROWS=mine.csv.
+leaderboard: install
+	$(BIN)/python -m pure_cli.stages.benchmarking.leaderboard $(ROWS)
 
 # The pages of docs/ as a site in build/docs, with the reference of commands and Python; a link that leads nowhere fails.
 docs: install

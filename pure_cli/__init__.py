@@ -3,19 +3,24 @@
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["PureError", "PureFailure", "Workspace", "__version__"]
+__all__ = ["PureError", "PureFailure", "References", "Workspace", "__version__", "benchmark"]
 
 if TYPE_CHECKING:
-    from pure_cli.api import Workspace
+    from pure_cli.api import Workspace, benchmark
     from pure_cli.errors import PureError, PureFailure
+    from pure_cli.stages.benchmarking.references import References
 
 
 def __getattr__(name: str) -> Any:
     """Import the API on first use, so that ``import pure_cli`` (and ``pure --help``) stays light."""
-    if name == "Workspace":
-        from pure_cli.api import Workspace
+    if name in ("Workspace", "benchmark"):
+        from pure_cli import api
 
-        return Workspace
+        return getattr(api, name)
+    if name == "References":
+        from pure_cli.stages.benchmarking.references import References
+
+        return References
     if name in ("PureError", "PureFailure"):
         from pure_cli import errors
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 
 from pure_cli import config
 from pure_cli.errors import PureError, unknown
-from pure_cli.methods import StageMethods
+from pure_cli.methods import PROGRESS, StageMethods, parameters_of  # type: ignore[attr-defined]  # not in the stub
 from pure_cli.registry import STAGES
+from pure_cli.settings.benchmark import BenchmarkSettings
 from pure_cli.settings.collect import SCORE_OPTIONS
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.views.notebook import Displayed
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pure_cli.artifacts import Circuit
+    from pure_cli.stages.benchmarking.references import References
     from pure_cli.stages.virtual_module import EditedNetwork, RewiredMaps, VirtualMaps
     from pure_cli.stages.virtual_neurons import VirtualNeuron, VirtualNeurons
 
@@ -332,12 +335,7 @@ class Workspace(Displayed, StageMethods):
 
     def _shown(self, stage: str, options: Mapping[str, Any]) -> AbstractContextManager[Progress]:
         """Progress, where somebody looks on."""
-        from rich.console import Console
-
-        from pure_cli.views.progress import shown
-
-        unit = STAGES[stage].unit_with(options)
-        return shown(stage, unit, Console(stderr=True, highlight=False), elsewhere=False)
+        return _bar(stage, STAGES[stage].unit_with(options))
 
     def _run(self, stage: str, settings: Any, progress: Progress, function: Callable[..., Any] | None = None) -> Any:
         """A stage, or another function of its settings."""
@@ -371,3 +369,78 @@ class Workspace(Displayed, StageMethods):
         content : as `pure_cli.config.read_config` gives it
         """
         return [self.do(stage, config.stage_options(content, stage)) for stage in config.stages_of(content)]
+
+
+def benchmark(
+    method: str | Callable[[References], Any] | Sequence[str | Callable[[References], Any]] | None = None,
+    *,
+    progress: bool | Progress = True,
+    **options: Any,
+) -> Outcome:
+    """Hold methods that split neurons against frozen units whose meanings are known.
+
+    Parameters
+    ----------
+    method : functions from `References` to (n,) ints, ``FILE.py:FUNCTION``, or names of methods that come with pure
+    progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done, total)
+    options : those of ``pure benchmark``: builtin, track, model, weights, data, name, link, row, device, …
+
+    Returns
+    -------
+    Outcome
+        ``details["tables"]`` has a table for each kind of units, ``details["rows"]`` what the leaderboard has.
+
+    Raises
+    ------
+    PureError
+        No such track or method, other weights or images than the track's, or a method fails.
+
+    Examples
+    --------
+    >>> import pure_cli
+    >>> def mine(references):
+    ...     return references.split(references.features("activation-mean"))
+    >>> pure_cli.benchmark(mine)  # doctest: +SKIP
+    """
+    several = [method] if isinstance(method, str) or callable(method) else list(method or [])
+    functions = [one for one in several if callable(one)]
+    named = {"method": [one for one in several if not callable(one)] or None}
+    given = {name: value for name, value in {**options, **named}.items() if value is not None}
+    settings = config.make("benchmark", given, BenchmarkSettings)
+    if not isinstance(progress, bool):
+        return measured(settings, functions, progress)
+    with _bar("benchmark", "steps") if progress else nullcontext(silent) as update:
+        return measured(settings, functions, update)
+
+
+def _signature() -> inspect.Signature:
+    """Of `benchmark`: the options of the command, the methods first."""
+    method, *options = sorted(parameters_of(BenchmarkSettings), key=lambda one: one.name != "method")
+    first = method.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    shown = inspect.Parameter("progress", inspect.Parameter.KEYWORD_ONLY, default=True, annotation=PROGRESS)
+    return inspect.Signature([first, *options, shown], return_annotation="Outcome")
+
+
+benchmark.__signature__ = _signature()  # type: ignore[attr-defined]
+
+
+def measured(
+    settings: BenchmarkSettings, functions: Sequence[Callable[[References], Any]], progress: Progress
+) -> Outcome:
+    """What `benchmark` does, with its settings."""
+    from pure_cli.stages.benchmark import benchmark as run
+    from pure_cli.stages.runtime.arithmetic import arithmetic_of
+
+    with arithmetic_of(settings) as arithmetic:
+        outcome = run(settings, functions, progress)
+    outcome.notes += arithmetic.notes
+    return outcome
+
+
+def _bar(stage: str, unit: str) -> AbstractContextManager[Progress]:
+    """Progress, where somebody looks on."""
+    from rich.console import Console
+
+    from pure_cli.views.progress import shown
+
+    return shown(stage, unit, Console(stderr=True, highlight=False), elsewhere=False)

@@ -713,3 +713,59 @@ class StageMethods:
         PureError
             What is asked for cannot be: a sentence says why, and what to do.
         """
+
+    def freeze(
+        self,
+        *,
+        layer: str | None = None,
+        out: Path | str | None = None,
+        budget: float = 1.0,
+        grouping: Path | str | None = None,
+        method_seeds: int = 5,
+        device: str = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
+        workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Write the units with known meanings of a layer as a file: a track of `pure benchmark`.
+
+        The units are those of `pure calibrate`, with their references, and what they mean.
+
+        Parameters
+        ----------
+        layer : Whose units. [default: the only one that was collected]
+        out : A .npz file; its name is that of the track. [default: track.npz there]
+        budget : 1: 90 units of each kind and number of meanings. [default: 1]
+        grouping : A .csv file with a line class,group for each class: groups are the meanings. [default: the
+            classes]
+        method_seeds : Seeds with which a method will be called. [default: 5]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
+        workers : Processes that decode images. [default: one a core]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        seed : Seed of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["file"]`` has the file, ``details["version"]`` the letters that tell it from
+            others.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """

@@ -50,6 +50,7 @@ from pure_cli.artifacts.relevances import (
     read_relevances,
 )
 from pure_cli.artifacts.rows import NeuronRows, NewRows, add_rows, read_rows, read_rows_index
+from pure_cli.artifacts.tracks import Track, read_track, write_track
 
 __all__ = [
     "Assignment",
@@ -70,6 +71,7 @@ __all__ = [
     "NewRelevances",
     "NewRows",
     "Seen",
+    "Track",
     "add_relevances",
     "add_rows",
     "clustering_path",
@@ -91,6 +93,7 @@ __all__ = [
     "read_rows",
     "read_rows_index",
     "read_seen",
+    "read_track",
     "write_assignments",
     "write_calibration",
     "write_choices",
@@ -98,4 +101,5 @@ __all__ = [
     "write_clusterings",
     "write_collected",
     "write_evaluation",
+    "write_track",
 ]

@@ -38,8 +38,8 @@ def words(command: str, option) -> list[str]:
         return [option.secondary_opts[0] if option.secondary_opts else option.opts[0]]
     annotation = str(config.known_options(command)[option.name].kind)
     number = "int" in annotation or "float" in annotation
-    if command in ("edit", "export") and option.name == "out":
-        return [option.opts[0], "other.csv"]
+    if command in ("edit", "export", "freeze") and option.name == "out":
+        return [option.opts[0], "other.npz" if command == "freeze" else "other.csv"]
     return [option.opts[0], VALUES.get(option.name, "7" if number else "0" if option.name == "neurons" else "other")]
 
 
@@ -107,7 +107,9 @@ def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path,
 
     monkeypatch.setattr(api.Workspace, "_run", note)
     monkeypatch.setattr(api.Workspace, "virtual_neuron_tables", lambda *_, **__: [])
-    every = "\n".join(f"{stage}: {{}}" for stage in ("embed", "calibrate", "choose", "assign", "edit", "export"))
+    every = "\n".join(
+        f"{stage}: {{}}" for stage in ("embed", "calibrate", "choose", "assign", "edit", "export", "freeze")
+    )
     more = "evaluate: {metric: labels}\ndirections: {how: pca}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")
     answer = cli("run", "-c", tmp_path / "study.yaml", "-w", tmp_path / "w")

@@ -9,7 +9,7 @@ from pure_cli.data.listing import list_images
 from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.settings.shared import Running
 from pure_cli.stages.planted import dataset_pass
-from pure_cli.stages.planted.benchmark import _layer_under_test
+from pure_cli.stages.planted.benchmark import layer_under_test
 from pure_cli.stages.planted.dataset_pass import pass_over_images
 from pure_cli.stages.planted.units import make_units
 from pure_cli.stages.runtime.network import open_network
@@ -31,7 +31,7 @@ def units(workspace):
     store, settings = workspace.store, CalibrateSettings(budget=0.05, device="cpu", workers=0, force=True)
     own = read_collected(store)
     listing = list_images(own.origin["data"], own.origin["limit"])
-    test = _layer_under_test(store, own, "layer3", listing, settings)
+    test = layer_under_test(store, own, "layer3", listing, settings)
     made = make_units(test, lambda _: None, lambda _: None)
     tops = {(one.half, one.layer): read_collected(one.store).layers[one.layer].top for one in made}
     return made, tops, test

@@ -129,7 +129,7 @@ def source_of(units: Units) -> str:
     return next(usual, UNIONS)
 
 
-class _Steps:
+class Steps:
     """Progress in hundredths, of several works that take their parts of the time."""
 
     def __init__(self, progress: Progress):
@@ -166,10 +166,10 @@ def run(
     """
     collected = read_collected(store)
     whole = require_unchanged(store, collected, [layer])
-    test = _layer_under_test(store, collected, layer, grouped(whole, grouping), settings)
-    steps = _Steps(progress)
+    test = layer_under_test(store, collected, layer, grouped(whole, grouping), settings)
+    steps = Steps(progress)
     waiting_for("looking for units with known meanings")
-    units = _units(test, steps)
+    units = units_of(test, steps)
     kinds = kinds_for(test.lower_layers, collected.layers[layer].lower_layers[0])
     scores = _scores(units, kinds, settings.seed, steps)
     most = max(2, round(LEAK_UNITS * min(1.0, settings.budget)))
@@ -182,7 +182,7 @@ def run(
     return Benchmark(layer, units, kinds, scores, leak, specific, settings.seed, ungrouped(whole, grouping))
 
 
-def _layer_under_test(
+def layer_under_test(
     store: Store, collected: Collected, layer: str, listing: Listing, settings: CalibrateSettings
 ) -> LayerUnderTest:
     """The layer in its network, and the lower layers that are tried: those named or found above the paper's, the hidden
@@ -205,7 +205,7 @@ def _layer_under_test(
     return LayerUnderTest(store, collected, listing, network, layer, before, every, wanted, settings)
 
 
-def _units(test: LayerUnderTest, steps: _Steps) -> Units:
+def units_of(test: LayerUnderTest, steps: Steps) -> Units:
     """All units of the layer.
 
     Raises
@@ -225,7 +225,7 @@ def _units(test: LayerUnderTest, steps: _Steps) -> Units:
     return Units(made, [one for one in every if not len(one.neuron)])
 
 
-def _scores(units: Units, kinds: Sequence[str], seed: int, steps: _Steps) -> dict[str, RecipeScores]:
+def _scores(units: Units, kinds: Sequence[str], seed: int, steps: Steps) -> dict[str, RecipeScores]:
     """Of all kinds of features; of some the number of meanings is looked at too."""
     scores, advance = {}, steps.share(20, len(kinds))
     for kind in kinds:

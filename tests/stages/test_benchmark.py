@@ -1,0 +1,408 @@
+"""The frozen benchmark: methods are held against the truth, and get nothing else than what they may look at."""
+
+import inspect
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pure_cli
+from pure_cli import PureError, Workspace
+from pure_cli.artifacts import Track, read_track, write_track
+from pure_cli.commands.common import HABITS
+from pure_cli.commands.usage import whole
+from pure_cli.core.circuits import Circuits
+from pure_cli.core.units import has_its_meanings
+from pure_cli.data.content import pixel_digests
+from pure_cli.registry import COMMANDS
+from pure_cli.stages.benchmarking import leaderboard
+from pure_cli.stages.benchmarking.measure import asks_for_k
+from pure_cli.stages.benchmarking.opening import find_track
+
+ROOT = Path(__file__).parents[2]
+ALIKE = 0.98  # of the references, on another machine
+FEW = 4  # units of each kind and number of meanings
+CALM = {"device": "cpu", "workers": 0, "progress": False}
+
+
+def part_of(track: Track, units: np.ndarray) -> Track:
+    """A track with some of the units."""
+    kept = units.tolist()
+    module = [track.module[unit] for unit in kept]
+    directions = [track.direction(unit) for unit in kept]
+    weights = {name: np.concatenate([one.weight for one, own in zip(directions, module, strict=True) if own == name])
+               for name in dict.fromkeys(module)}  # fmt: skip
+    texts = {"kind": [track.kind[unit] for unit in kept], "module": module, "parts": [track.parts[i] for i in kept]}
+    arrays = {name: getattr(track, name)[units] for name in ("reference", "truth", "half", "bias", "relu")}
+    return replace(track, name="few", weights=weights, seeds=track.seeds[:2], **texts, **arrays)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Track:
+    return find_track("digits")
+
+
+@pytest.fixture(scope="module")
+def few(digits, tmp_path_factory) -> tuple[Track, str]:
+    """A few of the digits' units, and their file."""
+    keys = np.array([f"{kind} {count}" for kind, count in zip(digits.kind, digits.count, strict=True)])
+    units = np.sort(np.concatenate([np.flatnonzero(keys == key)[:FEW] for key in dict.fromkeys(keys.tolist())]))
+    file = tmp_path_factory.mktemp("track") / "few.npz"
+    write_track(file, part_of(digits, units))
+    return read_track(file), str(file)
+
+
+def measured(few, *methods, **options) -> dict[tuple[str, str, int], dict]:
+    """The rows of the leaderboard, by method, kind and number of meanings."""
+    outcome = pure_cli.benchmark(methods, track=few[1], builtin=False, **{**CALM, **options})
+    return {(row["method"], row["units"], row["meanings"]): row for row in outcome.details["rows"]}
+
+
+def knows_the_truth(track: Track):
+    """A method that looks the images up in the track, which no method may."""
+    names = {}
+    for unit in range(len(track)):
+        digests = track.image[track.reference[unit]].tolist()
+        names[f"unit {unit}"] = dict(zip(digests, track.truth[unit].tolist(), strict=True))
+
+    def truth(references):
+        own = names[references.unit]
+        return np.array([own[digest] for digest in pixel_digests(references.pixels).tolist()])
+
+    return truth
+
+
+def test_a_method_that_knows_the_truth_gets_one(few):
+    rows = measured(few, knows_the_truth(few[0]))
+    assert {(kind, count) for _, kind, count in rows} == {("unions", 1), ("unions", 2), ("unions", 3), ("merged", 2),
+                                                          ("sums", 2)}  # fmt: skip
+    for (_, _, count), row in rows.items():
+        assert row["ari"] == (1 if count > 1 else None)
+        assert row["noise"] == (0 if count > 1 else None)
+
+
+def test_the_order_of_the_references_says_nothing(few, tmp_path):
+    """Frozen one meaning after the other, where a method that counts along would get everything right."""
+    track = few[0]
+    order = np.argsort(track.truth, axis=1, kind="stable")
+    told = {name: np.take_along_axis(getattr(track, name), order, axis=1) for name in ("reference", "truth")}
+    write_track(tmp_path / "told.npz", replace(track, **told))
+
+    def one_after_the_other(references):
+        return np.arange(len(references)) * references.k // len(references) if references.k else None
+
+    rows = measured((None, str(tmp_path / "told.npz")), one_after_the_other, "random")
+    found = [row["ari"] for row in rows.values() if row["ari"] is not None]
+    assert len(found) == 8 and np.abs(found).max() < 0.1
+
+
+def test_a_method_is_called_with_every_seed_and_for_k_where_that_differs(few):
+    calls = []
+
+    def notes(references):
+        calls.append((references.unit, references.k, references.seed))
+        return None if references.k is None else np.arange(len(references)) % references.k
+
+    rows = measured(few, notes)
+    track, asked = few[0], asks_for_k(few[0])
+    assert asked.tolist() == [kind == "unions" for kind in track.kind]
+    expected = [
+        (f"unit {unit}", int(count), seed)
+        for unit, count in enumerate(track.count) for seed in track.seeds if count > 1
+    ]  # fmt: skip
+    expected += [(f"unit {unit}", None, track.seeds[0]) for unit in np.flatnonzero(asked)]
+    assert sorted(calls, key=str) == sorted(expected, key=str)
+    assert {row["k_right"] for row in rows.values()} == {None}, "None: it does not choose"
+
+
+def test_the_number_of_meanings_is_that_of_the_labels(few):
+    def always_two(references):
+        return np.arange(len(references)) % 2 * 7 - 3
+
+    rows = measured(few, always_two)
+    assert [rows["always_two", "unions", count]["k_right"] for count in (1, 2, 3)] == [0, 1, 0]
+    assert [rows["always_two", "unions", count]["mean_k"] for count in (1, 2, 3)] == [2, 2, 2]
+
+
+def test_no_reference_is_left_out_by_a_label_of_minus_one(few):
+    truth = knows_the_truth(few[0])
+
+    def sure_of_few(references):
+        labels = np.unique(truth(references), return_inverse=True)[1]
+        labels[len(labels) // 4 :] = -1
+        return labels
+
+    rows = measured(few, sure_of_few)
+    assert all(row["ari"] < 0.6 for row in rows.values() if row["ari"] is not None)
+
+
+def test_what_a_method_sees_is_what_it_computes_itself(few):
+    """Relevances by `Circuits` on the images that it was given, and features from the activations."""
+    seen = []
+
+    def looks(references):
+        circuits = Circuits(
+            references.model, references.images, references.layer, ["layer2"], neurons=_direction(references)
+        )
+        import torch
+
+        expected = circuits.relevance(torch.zeros(len(references), dtype=torch.int64))["layer2"].numpy()
+        np.testing.assert_allclose(references.relevances("layer2"), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(references.features("pure@layer2"), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(references.activations, circuits.activation.numpy(), rtol=1e-4, atol=1e-6)
+        mean = references.activations.clip(min=0).mean(axis=(2, 3))
+        np.testing.assert_allclose(references.features("activation-mean"), mean, rtol=1e-4, atol=1e-6)
+        assert references.lower_layers == {"paper": "layer2", "hidden": "layer3.0.relu1"}
+        assert not {"truth", "label", "labels", "parts", "kind"} & set(dir(references))
+        seen.append(references.unit)
+        return np.zeros(len(references), int)
+
+    measured(few, looks)
+    assert len(set(seen)) == len(few[0])
+
+
+def _direction(references):
+    from pure_cli.core.directions import Directions
+
+    return Directions(references.direction[None], np.array([references.bias], np.float32), references.relu)
+
+
+def test_no_image_is_a_reference_on_both_halves_and_the_truth_of_a_union_is_its_class(digits):
+    """Held against the images of the demo."""
+    from pure_cli.demo.images import read_digits
+
+    pixels = np.repeat(read_digits("all").pixels[:, None], 3, axis=1)
+    place = {digest: i for i, digest in enumerate(pixel_digests(pixels).tolist())}
+    assert all(digest in place for digest in digits.image.tolist())
+    halves = [{digest for row in digits.reference[digits.half == half] for digest in digits.image[row].tolist()}
+              for half in (0, 1)]  # fmt: skip
+    assert not halves[0] & halves[1], "no image is a reference on both halves"
+    labels = read_digits("all").labels
+    own = labels[[place[digest] for digest in digits.image.tolist()]]
+    np.testing.assert_array_equal(own, digits.label)
+    for unit in np.flatnonzero(np.array(digits.kind) == "unions"):
+        np.testing.assert_array_equal(digits.truth[unit], own[digits.reference[unit]])
+
+
+@pytest.mark.parametrize(
+    ("gives", "said"),
+    [
+        (lambda references: np.zeros(3, int), r"gave int64 of shape \(3,\); a whole number for each of the 50 ref"),
+        (lambda references: np.zeros(len(references)), r"gave float64 of shape \(50,\)"),
+        (lambda references: None, "gave None"),
+        (lambda references: 1 / 0, r"failed: ZeroDivisionError: division by zero\. See where with --debug\."),
+        (lambda references: references.features("pure@layre2"), r"layre2"),
+        (lambda references: references.features("pure"), "Name the lower layer"),
+        (lambda references: references.relevances("layer2", "lrp"), "Unknown rule 'lrp'"),
+    ],
+)
+def test_a_method_that_gives_no_labels_is_told_with_the_unit(few, gives, said):
+    gives.__name__ = "odd"
+    with pytest.raises(PureError, match=rf"^The method 'odd' on unit \d+ .*{said}"):
+        measured(few, gives)
+
+
+def test_other_images_are_refused(few, tmp_path):
+    from pure_cli.demo.images import write_digits
+
+    write_digits(tmp_path / "held-out", split="held-out")
+    with pytest.raises(PureError, match=r"of the 1,\d+ images of the track 'few' are not in .*held-out"):
+        measured(few, "random", data=tmp_path / "held-out")
+
+
+def test_images_in_another_order_and_place_are_the_same(few, tmp_path):
+    from pure_cli.demo.images import write_digits
+
+    write_digits(tmp_path / "images", split="all")
+    for i, file in enumerate(sorted((tmp_path / "images").rglob("*.png"), key=lambda path: path.name[::-1])):
+        file.rename(tmp_path / f"{i:05d}.png")
+    shutil.rmtree(tmp_path / "images")
+    assert measured(few, "paper", data=tmp_path) == measured(few, "paper")
+
+
+def test_batches_change_nothing(few):
+    every = ["paper", "hidden-activations", "activation-max"]
+    assert measured(few, *every, batch_size=7) == measured(few, *every)
+
+
+def test_other_weights_are_refused_and_a_network_is_asked_for(few, tmp_path):
+    with pytest.raises(PureError, match=r"^The weights of digits with none \(hash \w{8}…\) are not those of .* 'few'"):
+        measured(few, "random", weights="none")
+    file = tmp_path / "theirs.npz"
+    write_track(file, replace(few[0], model="", network="theirs.py:net"))
+    with pytest.raises(PureError, match=r"is of theirs\.py:net: give it with --model"):
+        pure_cli.benchmark("random", track=str(file), **CALM)
+    write_track(file, replace(few[0], model="digits", state="0" * 32))
+    with pytest.raises(PureError, match=r"weights of digits .* are not those of the track"):
+        pure_cli.benchmark("random", track=str(file), **CALM)
+
+
+def test_a_file_that_is_no_track_is_refused(tmp_path):
+    file = tmp_path / "x.npz"
+    for content in (b"", b"PK no archive"):
+        file.write_bytes(content)
+        with pytest.raises(PureError, match="is no track"):
+            read_track(file)
+    np.savez(file, a=np.zeros(3))
+    with pytest.raises(PureError, match="is no track"):
+        read_track(file)
+    with pytest.raises(PureError, match=r"Unknown track 'digit'\. Did you mean 'digits'"):
+        pure_cli.benchmark("random", track="digit", **CALM)
+
+
+@pytest.mark.parametrize("name", ["digits", "resnet20-cifar10"])
+def test_tracks_that_are_shipped_are_small_and_whole(name, tmp_path):
+    track = find_track(name)
+    file = Path(leaderboard.__file__).with_name("tracks") / f"{name}.npz"
+    assert file.stat().st_size < 300_000
+    assert track.name == name
+    write_track(tmp_path / "again.npz", track)
+    assert (tmp_path / "again.npz").read_bytes() == file.read_bytes()
+    assert read_track(tmp_path / "again.npz").version == track.version
+    assert track.reference.max() == len(track.image) - 1
+    for unit, parts in enumerate(track.parts):
+        meanings = parts if track.kind[unit] == "unions" else range(len(parts))
+        assert has_its_meanings(track.truth[unit], meanings)
+
+
+def test_trees_of_meanings_are_kept(few, tmp_path):
+    write_track(tmp_path / "t.npz", replace(few[0], branch={3: (0, 0, 1)}))
+    assert read_track(tmp_path / "t.npz").branch == {3: (0, 0, 1)}
+    assert read_track(tmp_path / "t.npz").version != few[0].version
+
+
+@pytest.mark.slow
+def test_the_digits_frozen_again_are_the_same(digits, tmp_path):
+    """As docs/benchmark.md says it: the same bytes here, nearly the same on a machine that rounds otherwise."""
+    from pure_cli.demo.images import write_digits
+
+    write_digits(tmp_path / "digits", split="all")
+    workspace = Workspace(tmp_path / "w")
+    workspace.collect(model="digits", data=tmp_path / "digits", references=50, device="cpu", workers=0)
+    for name in ("a", "b"):
+        found = workspace.freeze(out=tmp_path / name / "digits.npz", budget=0.35, device="cpu", workers=0, force=True)
+    assert (tmp_path / "a" / "digits.npz").read_bytes() == (tmp_path / "b" / "digits.npz").read_bytes()
+    again = read_track(tmp_path / "a" / "digits.npz")
+    assert found.details["version"] == again.version
+    for name in ("name", "model", "state", "preprocessing", "layer", "kind", "module", "parts", "seeds"):
+        assert getattr(again, name) == getattr(digits, name)
+    for name in ("half", "relu"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(digits, name))
+    assert (again.image[again.reference] == digits.image[digits.reference]).mean() > ALIKE
+    assert (again.truth == digits.truth).mean() > ALIKE
+    for module, weight in digits.weights.items():
+        np.testing.assert_allclose(again.weights[module], weight, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_leaderboard_has_what_is_measured_on_the_digits(digits):
+    """Within rounding, and what another machine may do to a single reference."""
+    names = ["paper", "hidden", "activation-mean", "untrained-hidden", "random"]
+    rows = pure_cli.benchmark(names, builtin=False, **CALM).details["rows"]
+    there = {tuple(row[name] for name in ("method", "units", "meanings")): row
+             for row in leaderboard.read_leaderboard(ROOT / leaderboard.FILE)
+             if (row["track"], row["version"]) == ("digits", digits.version)}  # fmt: skip
+    assert len(rows) == len(names) * 5
+    for row in rows:
+        own = there[row["method"], row["units"], str(row["meanings"])]
+        for name, near in (("ari", 0.02), ("k_right", 0.11)):  # one unit in ten may be judged otherwise
+            assert (own[name] == "") == (row[name] is None)
+            if row[name] is not None:
+                assert float(own[name]) == pytest.approx(row[name], abs=near)
+
+
+def test_the_page_of_the_leaderboard_is_that_of_the_file():
+    rows = leaderboard.read_leaderboard(ROOT / leaderboard.FILE)
+    page = (ROOT / leaderboard.PAGE).read_text(encoding="utf-8")
+    assert page == leaderboard.page(rows), "run: make leaderboard"
+    current = {(track, find_track(track).version) for track in ("digits", "resnet20-cifar10")}
+    assert {(row["track"], row["version"]) for row in rows} >= current
+
+
+def test_the_call_in_python_has_the_options_of_the_command():
+    parameters = inspect.signature(pure_cli.benchmark).parameters
+    command = {option.name for option in whole("benchmark", COMMANDS["benchmark"]).params}
+    assert set(parameters) - {"progress"} == command - {*HABITS, "help"}
+    assert parameters["builtin"].default is True and parameters["track"].default == "digits"
+
+
+def test_rows_of_a_method_take_the_place_of_its_own(tmp_path):
+    row = dict.fromkeys(leaderboard.COLUMNS, "")
+    old = [{**row, "track": "t", "version": "v", "method": method, "ari": "0.1"} for method in ("a", "b")]
+    new = [{**old[1], "ari": "0.2"}, {**old[1], "method": "c|d", "link": "https://x.org", "ari": "0.3"}]
+    found = leaderboard.added(old, new)
+    assert [(one["method"], one["ari"]) for one in found] == [("a", "0.1"), ("b", "0.2"), ("c|d", "0.3")]
+    assert "| [c\\|d](https://x.org) | 0.300 |" in leaderboard.page(found)
+    (tmp_path / "rows.csv").write_text(leaderboard.as_csv(found))
+    assert leaderboard.read_leaderboard(tmp_path / "rows.csv") == found
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(PureError, match="is no leaderboard"):
+        leaderboard.read_leaderboard(tmp_path / "rows.csv")
+
+
+METHODS = """
+import numpy as np
+
+def mine(references):
+    return references.split(references.activations.max(axis=(2, 3)))
+"""
+
+
+def test_a_method_of_a_file_stands_beside_the_others_and_writes_its_row(few, cli, tmp_path):
+    (tmp_path / "methods.py").write_text(METHODS)
+    row = tmp_path / "mine.csv"
+    words = [
+        "benchmark",
+        "--track",
+        few[1],
+        "--device",
+        "cpu",
+        "--workers",
+        0,
+        "--no-builtin",
+        "--method",
+        "activation-max",
+    ]
+    words += ["--method", f"{tmp_path}/methods.py:mine"]
+    answer = cli(*words, "--json", "--row", row, "--name", "Mine", "--link", "https://example.org")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    unions = next(table for table in found["tables"] if table["name"] == "benchmark-unions")
+    assert [one["method"] for one in unions["rows"]] == ["Mine", "activation-max"]
+    assert unions["verdict"].startswith("'Mine' on unions: ")
+    mine, theirs = unions["rows"]
+    assert mine["ARI, 2"] == theirs["ARI, 2"] and mine["ARI, 2 low"] <= mine["ARI, 2"] <= mine["ARI, 2 high"]
+    rows = leaderboard.read_leaderboard(row)
+    assert {one["link"] for one in rows if one["method"] == "Mine"} == {"https://example.org"}
+    assert {one["link"] for one in rows if one["method"] != "Mine"} == {""}
+    for more, said in (
+        (["--method", f"{tmp_path}/methods.py:mien"], "Unknown function in"),
+        (["--method", f"{tmp_path}/other.py:mine"], "does not exist"),
+        (["--method", "papers"], "Did you mean 'paper'"),
+        (["--name", "paper"], "Two methods are called 'paper'"),
+    ):
+        answer = cli(*words, *(["--method", "paper"] if "--name" in more else []), *more)
+        assert answer.code == 2 and said in answer.err
+
+
+def test_the_example_of_the_docs_finds_meanings(few):
+    text = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    namespace: dict = {}
+    exec(re.search(r"```python\n# mine.py\n(.*?)```", text, re.DOTALL)[1], namespace)
+    rows = measured(few, namespace["split"])
+    assert rows["split", "unions", 2]["ari"] > 0.5
+    assert "98 in `layer3`" in text and len(find_track("digits")) == 98
+
+
+def test_a_workspace_with_several_layers_wants_one_named(tmp_path, images, model_file, tiny_weights):
+    workspace = Workspace(tmp_path / "w")
+    workspace.collect(
+        model=f"{model_file}:tiny", weights=tiny_weights, data=images, layer=["layer2", "layer3"], references=4,
+        device="cpu", workers=0,
+    )  # fmt: skip
+    with pytest.raises(PureError, match=r"A track is of one layer: name it with --layer \(layer2, layer3\)"):
+        workspace.freeze(device="cpu", workers=0)
