@@ -67,8 +67,8 @@ def sample_size(n: int, edges: Sequence[float]) -> int:
     return int(np.clip(np.ceil(SPARE * n * 100 / narrowest), LEAST_SAMPLE, MOST_SAMPLE))
 
 
-def sample_ranks(index: np.ndarray, seed: int) -> np.ndarray:
-    """An order of images that has nothing to do with what is in them: those with the highest ranks make the sample.
+def sample_hash(index: np.ndarray, seed: int) -> np.ndarray:
+    """An order of images that has nothing to do with what is in them: those with the highest numbers make the sample.
 
     Parameters
     ----------
@@ -76,18 +76,19 @@ def sample_ranks(index: np.ndarray, seed: int) -> np.ndarray:
 
     Returns
     -------
-    int64 of the same shape, not negative; the same for all neurons, so that their samples have images in common
+    int64 of the same shape, different for different indices; the same for all neurons, so that their
+    samples have images in common
     """
     mixed = scrambled(scrambled(index) ^ scrambled(np.array([seed], np.int64)))
-    return (mixed >> np.uint64(1)).view(np.int64)
+    return (mixed ^ np.uint64(1 << 63)).view(np.int64)
 
 
 def cut(sample: TopImages, band: Band, n: int) -> tuple[TopImages, Edges]:
-    """The references in a band: n of the sample's images there, those that come first in it.
+    """The references in a band: n of the sample's images there, those with the highest `sample_hash`.
 
     Parameters
     ----------
-    sample : (C, m), in the order of their ranks
+    sample : (C, m), in the order of their hashes
     n : references of a neuron
 
     Returns

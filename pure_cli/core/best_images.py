@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from pure_cli.core.bands import sample_ranks
+from pure_cli.core.bands import sample_hash
 from pure_cli.core.references import NO_IMAGE, NO_POSITION, TopImages, scrambled
 
 _LOW = 1 << 32  # what lies below the value in a rank
@@ -29,15 +29,17 @@ class BestImages:
     def __init__(self, top: TopImages, device: torch.device, may_look: bool | None = None):
         self._device = device
         self._may_look = device.type == "cpu" if may_look is None else may_look
-        arrays = top.value, top.image, top.position, top.mean
-        self._parts = self._ranked(*(torch.from_numpy(array).to(device, copy=True) for array in arrays))
+        arrays = top.value, top.image, top.position, top.mean, self._hashed(top.image)
+        value, image, position, mean, hashed = (torch.from_numpy(array).to(device, copy=True) for array in arrays)
+        self._parts = [self._rank(value, mean, hashed), hashed, value, image, position, mean]
 
-    def _ranked(
-        self, value: torch.Tensor, image: torch.Tensor, position: torch.Tensor, mean: torch.Tensor
-    ) -> list[torch.Tensor]:
-        """What competes: ranks, what decides between equal ones, and the parts of `TopImages`, (C, n) each."""
-        hashed = torch.from_numpy(_hashed(image.cpu().numpy())).to(self._device)
-        return [_rank(value, mean), hashed, value, image, position, mean]
+    def _hashed(self, image: np.ndarray) -> np.ndarray:
+        """By what images with equal ranks are ordered: int64 of the shape of `image`."""
+        return _hashed(image)
+
+    def _rank(self, value: torch.Tensor, mean: torch.Tensor, hashed: torch.Tensor) -> torch.Tensor:
+        """What images compete with: int64, `NOTHING` where there is none."""
+        return _rank(value, mean)
 
     def add(self, values: torch.Tensor, positions: torch.Tensor, images: torch.Tensor, means: torch.Tensor) -> None:
         """Let a batch of images compete.
@@ -99,13 +101,13 @@ class BestImages:
 
 
 class SampledImages(BestImages):
-    """A sample of the images that excite each neuron: those with the highest `sample_ranks`, whatever their scores.
+    """A sample of the images that excite each neuron: those with the highest `sample_hash`, whatever their scores.
 
     It is uniform, and the same in any order of images and merges.
 
     Parameters
     ----------
-    top : what was found before, in the order of the ranks
+    top : what was found before, in the order of these
     seed : of the sample
     above : by neuron or for all, scores above it are of images that excite a neuron
     """
@@ -117,21 +119,22 @@ class SampledImages(BestImages):
         self._waiting: list[list[torch.Tensor]] = []
         super().__init__(top, device, may_look)
 
-    def _ranked(
-        self, value: torch.Tensor, image: torch.Tensor, position: torch.Tensor, mean: torch.Tensor
-    ) -> list[torch.Tensor]:
-        ranks = torch.from_numpy(sample_ranks(image.cpu().numpy().clip(min=0), self._seed)).to(self._device)
-        return [ranks.masked_fill(image == NO_IMAGE, NOTHING), image, value, image, position, mean]
+    def _hashed(self, image: np.ndarray) -> np.ndarray:
+        return sample_hash(image.clip(min=0), self._seed)
+
+    def _rank(self, value: torch.Tensor, mean: torch.Tensor, hashed: torch.Tensor) -> torch.Tensor:
+        return (hashed >> 1).masked_fill(value == -torch.inf, NOTHING)
 
     def add(self, values: torch.Tensor, positions: torch.Tensor, images: torch.Tensor, means: torch.Tensor) -> None:
-        """As of the best images, with `with_ranks`; as many as there are places for wait for each other."""
+        """As of the best images, with `with_sample_hashes`; as many as there are places for wait for each other."""
         value = values.T.float()
         none = ~(value > self._above) | ~value.isfinite()
-        image, rank = (one.expand(value.shape) for one in images)
-        image, rank = image.masked_fill(none, NO_IMAGE), rank.masked_fill(none, NOTHING)
+        value = value.masked_fill(none, -torch.inf)
+        image, hashed = (one.expand(value.shape) for one in images)
+        image, rank = image.masked_fill(none, NO_IMAGE), self._rank(value, means, hashed)
         mean = means.T.float().nan_to_num(nan=0.0).masked_fill(none, 0.0)
         position = positions.T.int().masked_fill(none, NO_POSITION)
-        self._waiting.append([rank, image, value.masked_fill(none, -torch.inf), image, position, mean])
+        self._waiting.append([rank, hashed, value, image, position, mean])
         if sum(parts[0].shape[1] for parts in self._waiting) >= self._parts[0].shape[1]:
             self._settle()
 
@@ -152,9 +155,9 @@ class SampledImages(BestImages):
             self._waiting = []
 
 
-def with_ranks(images: np.ndarray, seed: int, device: torch.device) -> torch.Tensor:
-    """Data-set indices (B,), and their ranks in a sample: (2, B) int64 on the device."""
-    return torch.from_numpy(np.stack([images, sample_ranks(images, seed)])).to(device, non_blocking=True)
+def with_sample_hashes(images: np.ndarray, seed: int, device: torch.device) -> torch.Tensor:
+    """Data-set indices (B,), and by what they are drawn: (2, B) int64 on the device."""
+    return torch.from_numpy(np.stack([images, sample_hash(images, seed)])).to(device, non_blocking=True)
 
 
 def with_hashes(images: np.ndarray, device: torch.device) -> torch.Tensor:

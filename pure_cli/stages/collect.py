@@ -176,7 +176,7 @@ def _refuse_bands(requested: list[str]) -> None:
     """
     if named := next((name for name in requested if BAND in name), None):
         raise PureError(
-            f"'{named}' is a band. `pure collect --layer {without_band(named)} --quantiles LIST` makes bands of a layer."
+            f"'{named}' is a band. `pure collect --layer {without_band(named)} --quantiles LIST` makes some."
         )
 
 

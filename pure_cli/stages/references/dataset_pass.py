@@ -201,10 +201,10 @@ class _Found:
         """
         import torch
 
-        from pure_cli.core.best_images import with_hashes, with_ranks
+        from pure_cli.core.best_images import with_hashes, with_sample_hashes
 
         images = with_hashes(index, self._device)
-        ranks = with_ranks(index, self._seed, self._device) if self._sample else None
+        drawn_by = with_sample_hashes(index, self._seed, self._device) if self._sample else None
         broken = torch.zeros(len(index), dtype=torch.bool, device=self._device)
         for name, parts in scored.items():
             values, positions, means = (part.detach().to(self._device) for part in parts)
@@ -212,8 +212,8 @@ class _Found:
             broken |= unusable.any(dim=1)
             values, channels = values.masked_fill(unusable, torch.nan), values.shape[1]
             self._has(name, channels, self._n).add(values, positions, images, means)
-            if ranks is not None:
-                self._has(sample_of(name), channels, self._sample).add(values, positions, ranks, means)
+            if drawn_by is not None:
+                self._has(sample_of(name), channels, self._sample).add(values, positions, drawn_by, means)
         count, first = self._broken
         first_here = (images[0] * (broken & (broken.cumsum(0) == 1))).sum()
         first = torch.where((first == NO_IMAGE) & broken.any(), first_here, first)
