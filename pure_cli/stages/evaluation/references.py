@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pure_cli.config import fingerprint
 from pure_cli.core.bands import BAND, without_band
-from pure_cli.core.clusters import labels_of, one_thread
-from pure_cli.core.kmeans import inner_products
+from pure_cli.core.clusters import one_thread, virtual_neurons
 from pure_cli.core.metrics.agreement import NO_CLASS, agreement
 from pure_cli.core.metrics.stability import bootstrap_stability
 from pure_cli.core.metrics.statistics import mean_and_error
@@ -26,6 +26,22 @@ CHANCE, CLASSES = "chance", "classes"
 SHUFFLES = 20  # of the labels
 ENOUGH = 0.8  # adjusted Rand index of a split with that of all references, from which on it counts as the same
 TOP = "top"  # in place of a band
+
+
+@dataclass(frozen=True)
+class _References:
+    """Those of one neuron that excite it.
+
+    Attributes
+    ----------
+    points : (n, D) features
+    classes : (n,) of their images
+    order : (n,) of which the first ones stand for fewer references: the strongest first, and in a band any
+    """
+
+    points: np.ndarray
+    classes: np.ndarray
+    order: np.ndarray
 
 
 def compute(study: Study) -> Result:
@@ -45,7 +61,7 @@ def compute(study: Study) -> Result:
         found = {k: np.full((len(study.neurons), len(own), 5), np.nan) for k in study.ks}
         for i, references in zip(place, _references(study, layer, features, study.neurons[place]), strict=True):
             for k in study.ks:
-                found[k][i] = _measured(*references, k, own, study.seed)
+                found[k][i] = _measured(references, k, own, study.seed)
                 study.progress(done := done + 1, total)
         for k in study.ks:
             if layer == study.layer:
@@ -75,11 +91,8 @@ def _has(study: Study, layer: str, features: str) -> bool:
         return False
 
 
-def _references(
-    study: Study, layer: str, features: str, neurons: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Which references excite each neuron (n,), their features (n, D) and classes (n,), in an order of which the first
-    ones stand for fewer references: the strongest, and in a band any."""
+def _references(study: Study, layer: str, features: str, neurons: np.ndarray) -> Iterator[_References]:
+    """Those of some neurons, one after another."""
     sources = study.sources
     labelled = (sources.collected.image_label != NO_LABEL).any()
     shape = sources.collected.layers[layer].top.image[neurons].shape
@@ -87,28 +100,30 @@ def _references(
     rows = sources.features_of(layer, features).rows(neurons)
     with one_thread():
         for neuron, own, points in zip(neurons.tolist(), classes, rows, strict=True):
-            order = np.arange(len(own))
+            known = sources.excites(layer, neuron)
+            order = np.arange(known.sum())
             if BAND in layer:
                 order = np.random.default_rng([study.seed, neuron]).permutation(order)
-            yield sources.excites(layer, neuron)[order], points[order], own[order]
+            yield _References(points[known], own[known], order)
 
 
-def _measured(
-    excites: np.ndarray, points: np.ndarray, classes: np.ndarray, k: int, counts: list[int], seed: int
-) -> np.ndarray:
+def _measured(references: _References, k: int, counts: list[int], seed: int) -> np.ndarray:
     """(len(counts), 5): how stable, alike, near the labels, near them by chance, and of how many classes."""
     found = np.full((len(counts), 5), np.nan)
-    whole = _split(points[excites], k, seed)
-    shuffled = np.random.default_rng(seed)
+    there = len(references.points)
+    if there <= k:
+        return found
+    whole, shuffled = _split(references.points, k, seed), np.random.default_rng(seed)
     for row, n in enumerate(counts):
-        own = np.flatnonzero(excites[:n])
-        if len(own) <= k or (row and excites[:n].sum() == excites[: counts[row - 1]].sum()):
+        if n > there and n != counts[-1]:
             continue
-        labels, kinds = _split(points[own], k, seed), classes[own]
+        own = np.sort(references.order[:n])
+        points, kinds = references.points[own], references.classes[own]
+        labels = whole if len(own) == there else _split(points, k, seed)
         chance = [agreement(labels, shuffled.permutation(kinds)).ari for _ in range(SHUFFLES)]
         found[row] = (
-            bootstrap_stability(points[own], k, seed),
-            agreement(labels, whole[: len(own)]).ari,
+            bootstrap_stability(points, k, seed),
+            agreement(labels, whole[own]).ari,
             agreement(labels, kinds).ari,
             np.mean(chance),
             len(np.unique(kinds[kinds != NO_CLASS])) or np.nan,
@@ -117,10 +132,7 @@ def _measured(
 
 
 def _split(points: np.ndarray, k: int, seed: int) -> np.ndarray:
-    if len(points) <= k:
-        return np.arange(len(points))
-    split: np.ndarray = labels_of(inner_products(points)[None], [points], k, np.array([seed]))[0]
-    return split
+    return virtual_neurons(points, np.ones(len(points), bool), k, seed).labels
 
 
 def _rows(
