@@ -19,6 +19,7 @@ class StageMethods:
         layer: str | Sequence[str] | None = None,
         references: int = 100,
         limit: int | None = None,
+        quantiles: int | Sequence[float] | None = None,
         directions: Path | str | None = None,
         directions_relu: bool = False,
         directions_part: Literal["decoder", "encoder"] | None = None,
@@ -59,6 +60,9 @@ class StageMethods:
         layer : Where the neurons are, or a list of several. [default: the preset's, or the last stage]
         references : Reference images for each neuron. [default: 100]
         limit : Use N images only, spread evenly over the data.
+        quantiles : Beside them, as many of each band of a neuron's activation: 5 makes five bands of equally many
+            images, and 50,90,99 bands between these percentiles of the images that excite it; layer4#80-100 names
+            one.
         directions : Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch
             checkpoint; a row each, probes, or a sparse autoencoder's decoder.
         directions_relu : Negative activations of the directions count as zero.

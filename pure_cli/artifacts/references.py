@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from pure_cli.core.bands import BAND, Edges, without_band, without_bands
 from pure_cli.core.directions import Directions
 from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.errors import PureError, unknown
@@ -44,6 +45,7 @@ class CollectedLayer:
     device : the kind of device that found them; "" where that is not known. They count on every device
     hidden : the hidden layer of its last block; "" where none is known
     of_preset : the lower layers are those of a preset, whose recipe stands in where none is named
+    edges : of a band, where it lies; None where the references are those that excite a neuron most
     """
 
     top: TopImages
@@ -56,6 +58,7 @@ class CollectedLayer:
     device: str = ""
     hidden: str = ""
     of_preset: bool = False
+    edges: Edges | None = None
 
     @cached_property
     def tied(self) -> np.ndarray:
@@ -155,6 +158,7 @@ class Collected:
 
     def layer(self, name: str) -> CollectedLayer:
         if name not in self.layers:
+            _need_band(name, self.layers)
             hint = "Run `pure collect --layer` with it to add it." if self.layers else ""
             raise unknown("layer in this workspace", name, self.layers, hint)
         return self.layers[name]
@@ -185,6 +189,7 @@ def read_collected(store: Store) -> Collected:
                 str(group.attrs.get("device", "")),
                 str(group.attrs.get("hidden", "")),
                 bool(group.attrs.get("of_preset", False)),
+                _edges(group),
             )
         images, damaged = file["images"], file["damaged"]
         return Collected(
@@ -216,6 +221,13 @@ def _top(group: h5py.Group) -> TopImages:
     value, image = group["value"][:], group["image"][:]
     mean = group["mean"][:] if "mean" in group else np.full(value.shape, np.nan, np.float32)
     return TopImages(value, image, group["position"][:], mean)
+
+
+def _edges(group: h5py.Group) -> Edges | None:
+    if "band" not in group:
+        return None
+    own = group["band"]
+    return Edges(own["edge"][:], own["sampled"][:], int(own.attrs["sample"]))
 
 
 def _directions(group: h5py.Group) -> Directions | None:
@@ -261,6 +273,10 @@ def write_collected(store: Store, collected: Collected, seen: Iterable[Seen] | N
                 write_array(group, "directions/bias", layer.directions.bias)
                 write_texts(group, "directions/name", list(layer.directions.names))
                 group["directions"].attrs["relu"] = layer.directions.relu
+            if layer.edges:
+                write_array(group, "band/edge", layer.edges.value)
+                write_array(group, "band/sampled", layer.edges.sampled)
+                group["band"].attrs["sample"] = layer.edges.sample
             write_provenance(group, layer.provenance)
         write_array(file, "images/index", collected.image_index)
         write_texts(file, "images/path", collected.image_path)
@@ -284,8 +300,14 @@ def _write_seen(file: h5py.File, parts: Iterable[Seen]) -> None:
             append(getattr(part, name))
 
 
-def need_layers(requested: list[str] | None, there: Mapping[str, Any], command: str) -> list[str]:
-    """The layers that were asked for, all that are there where none was.
+def need_layers(
+    requested: list[str] | None, there: Mapping[str, Any], command: str, bands_too: bool = True
+) -> list[str]:
+    """The layers that were asked for, all that are there where none was; ``layer4#`` asks for all bands of layer4.
+
+    Parameters
+    ----------
+    bands_too : where none was asked for
 
     Raises
     ------
@@ -294,7 +316,31 @@ def need_layers(requested: list[str] | None, there: Mapping[str, Any], command: 
     """
     if not there:
         raise PureError(f"The workspace holds no layer yet. Run `pure {command}` first.")
-    for name in requested or ():
+    bands: dict[str, list[str]] = {}
+    for name in there:
+        if BAND in name:
+            bands.setdefault(without_band(name) + BAND, []).append(name)
+    requested = [one for name in requested or () for one in bands.get(name, [name])]
+    for name in requested:
         if name not in there:
+            _need_band(name, there)
             raise unknown("layer in this workspace", name, there, f"Run `pure {command} --layer {name}` to add it.")
-    return list(requested or there)
+    return list(dict.fromkeys(requested)) or (list(there) if bands_too else without_bands(there)) or list(there)
+
+
+def _need_band(name: str, there: Iterable[str]) -> None:
+    """
+    Raises
+    ------
+    PureError
+        It is the name of a band, and there is no such band.
+    """
+    if BAND not in name:
+        return
+    own = [other for other in there if BAND in other and without_band(other) == without_band(name)]
+    if own:
+        raise unknown("band", name, own)
+    raise PureError(
+        f"There are no bands of '{without_band(name)}' here, and '{name}' is none of them. "
+        "`pure collect --quantiles 5` makes five, and `pure attribute --layer` with their names goes on from them."
+    )

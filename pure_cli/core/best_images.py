@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from pure_cli.core.bands import sample_hash
 from pure_cli.core.references import NO_IMAGE, NO_POSITION, TopImages, scrambled
 
 _LOW = 1 << 32  # what lies below the value in a rank
@@ -28,9 +29,17 @@ class BestImages:
     def __init__(self, top: TopImages, device: torch.device, may_look: bool | None = None):
         self._device = device
         self._may_look = device.type == "cpu" if may_look is None else may_look
-        arrays = top.value, top.image, top.position, top.mean, _hashed(top.image)
+        arrays = top.value, top.image, top.position, top.mean, self._hashed(top.image)
         value, image, position, mean, hashed = (torch.from_numpy(array).to(device, copy=True) for array in arrays)
-        self._parts = [_rank(value, mean), hashed, value, image, position, mean]
+        self._parts = [self._rank(value, mean, hashed), hashed, value, image, position, mean]
+
+    def _hashed(self, image: np.ndarray) -> np.ndarray:
+        """By what images with equal ranks are ordered: int64 of the shape of `image`."""
+        return _hashed(image)
+
+    def _rank(self, value: torch.Tensor, mean: torch.Tensor, hashed: torch.Tensor) -> torch.Tensor:
+        """What images compete with: int64, `NOTHING` where there is none."""
+        return _rank(value, mean)
 
     def add(self, values: torch.Tensor, positions: torch.Tensor, images: torch.Tensor, means: torch.Tensor) -> None:
         """Let a batch of images compete.
@@ -91,11 +100,64 @@ class BestImages:
             whole[channels] = part
 
 
-def merged(one: TopImages, other: TopImages) -> TopImages:
-    """The best images of two parts of the data, none of which is in both."""
-    best = BestImages(one, torch.device("cpu"))
-    best.merge(BestImages(other, torch.device("cpu")))
-    return best.top()
+class SampledImages(BestImages):
+    """A sample of the images that excite each neuron: those with the highest `sample_hash`, whatever their scores.
+
+    It is uniform, and the same in any order of images and merges.
+
+    Parameters
+    ----------
+    top : what was found before, in the order of these
+    seed : of the sample
+    above : by neuron or for all, scores above it are of images that excite a neuron
+    """
+
+    def __init__(
+        self, top: TopImages, device: torch.device, seed: int, above: float = 0.0, may_look: bool | None = None
+    ):
+        self._seed, self._above = seed, above
+        self._waiting: list[list[torch.Tensor]] = []
+        super().__init__(top, device, may_look)
+
+    def _hashed(self, image: np.ndarray) -> np.ndarray:
+        return sample_hash(image.clip(min=0), self._seed)
+
+    def _rank(self, value: torch.Tensor, mean: torch.Tensor, hashed: torch.Tensor) -> torch.Tensor:
+        return (hashed >> 1).masked_fill(value == -torch.inf, NOTHING)
+
+    def add(self, values: torch.Tensor, positions: torch.Tensor, images: torch.Tensor, means: torch.Tensor) -> None:
+        """As of the best images, with `with_sample_hashes`; as many as there are places for wait for each other."""
+        value = values.T.float()
+        none = ~(value > self._above) | ~value.isfinite()
+        value = value.masked_fill(none, -torch.inf)
+        image, hashed = (one.expand(value.shape) for one in images)
+        image, rank = image.masked_fill(none, NO_IMAGE), self._rank(value, means, hashed)
+        mean = means.T.float().nan_to_num(nan=0.0).masked_fill(none, 0.0)
+        position = positions.T.int().masked_fill(none, NO_POSITION)
+        self._waiting.append([rank, hashed, value, image, position, mean])
+        if sum(parts[0].shape[1] for parts in self._waiting) >= self._parts[0].shape[1]:
+            self._settle()
+
+    def merge(self, other: BestImages) -> None:
+        assert isinstance(other, SampledImages), "samples go with samples"
+        self._settle()
+        other._settle()
+        super().merge(other)
+
+    def top(self) -> TopImages:
+        self._settle()
+        return super().top()
+
+    def _settle(self) -> None:
+        """Let those that wait compete."""
+        if self._waiting:
+            self._compete([torch.cat(parts, dim=1) for parts in zip(*self._waiting, strict=True)])
+            self._waiting = []
+
+
+def with_sample_hashes(images: np.ndarray, seed: int, device: torch.device) -> torch.Tensor:
+    """Data-set indices (B,), and by what they are drawn: (2, B) int64 on the device."""
+    return torch.from_numpy(np.stack([images, sample_hash(images, seed)])).to(device, non_blocking=True)
 
 
 def with_hashes(images: np.ndarray, device: torch.device) -> torch.Tensor:

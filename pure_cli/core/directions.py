@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pure_cli.core.bands import without_band
 from pure_cli.core.layout import channels_first, like_activation
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ AT = "@"  # in the name of a layer of directions: NAME@MODULE
 
 
 def module_of(layer: str) -> str:
-    """The module that a layer's neurons are read from: the layer itself, or what its directions lie in."""
-    return layer.rpartition(AT)[2]
+    """The module that a layer's neurons are read from: the layer itself, or what its directions or its band lie in."""
+    return without_band(layer).rpartition(AT)[2]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ SCORE_OPTIONS = ("by", "pool", "rule", "target")  # how images are ranked
 PREPROCESSING = "Preprocessing (default: what the model was trained with)"
 NEURONS = "Other neurons than the channels of a layer"
 RANKING = "Which images come first (default: those with the highest activation)"
+BANDS = "References beyond those that come first"
+MOST_BANDS, NARROWEST = 100, 1  # bands, and percentiles between the edges of one
 SCALE = "On the scale 0 to 1."
 
 
@@ -66,6 +69,14 @@ class CollectSettings(Running):
     )
     references: int = option(100, "Reference images for each neuron.", "-n", "--references", metavar="N", ge=1)
     limit: int | None = limit_option()
+    quantiles: list[float] | None = option(
+        None,
+        "Beside them, as many of each band of a neuron's activation: 5 makes five bands of equally many images, and "
+        "50,90,99 bands between these percentiles of the images that excite it; layer4#80-100 names one.",
+        metavar="LIST",
+        panel=BANDS,
+        python="int | Sequence[float]",
+    )
     directions: Path | None = option(
         None,
         "Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch checkpoint; a "
@@ -127,7 +138,7 @@ class CollectSettings(Running):
     strict: bool = option(False, "Stop at the first image that cannot be read.", panel=RUNNING)
     seed: int = seed_option()
 
-    _lists = field_validator("layer", "channels_axis", mode="before")(as_list)
+    _lists = field_validator("layer", "channels_axis", "quantiles", mode="before")(as_list)
     _mean_std = field_validator("mean", "std", mode="before")(_as_colours)
 
     @model_validator(mode="after")
@@ -143,6 +154,27 @@ class CollectSettings(Running):
         if value is not None and any(part.rpartition("=")[2] not in ("first", "last") for part in value):
             raise ValueError("each must be first or last, or LAYER=first or LAYER=last")
         return value
+
+    @field_validator("quantiles")
+    @classmethod
+    def _ascending(cls, value: list[float] | None) -> list[float] | None:
+        """Percentiles from 0 to 100, in place of a number of bands too."""
+        if value is None:
+            return None
+        if len(value) == 1:
+            (count,) = value
+            if count not in range(2, MOST_BANDS + 1):
+                raise ValueError(f"a number of bands is 2 to {MOST_BANDS}; percentiles are at least two, as in 50,90")
+            value = [round(100 * place / count, 2) for place in range(int(count) + 1)]
+        edges = [0.0, *(edge for edge in value if edge not in (0, 100)), 100.0]
+        if not all(low + NARROWEST <= high for low, high in pairwise(edges)):
+            raise ValueError(f"percentiles ascend from 0 to 100, and no band is narrower than {NARROWEST}")
+        return edges
+
+    @property
+    def edges(self) -> list[float]:
+        """Percentiles between which the bands lie; none where there are no bands."""
+        return self.quantiles or []
 
     @property
     def channels(self) -> dict[str, str]:

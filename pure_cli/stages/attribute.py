@@ -59,7 +59,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     if settings.data_type != FLOAT32 and settings.rule != GRADIENT_X_INPUT:
         raise PureError(f"--precision {settings.precision} is for {GRADIENT_X_INPUT}; other rules need float32.")
     collected = read_collected(store)
-    layers = need_layers(settings.layer, collected.layers, "collect")
+    layers = need_layers(settings.layer, collected.layers, "collect", bands_too=False)
     listing = require_unchanged(store, collected, layers)
     before = _earlier(store, settings)
     valid = {

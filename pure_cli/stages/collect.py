@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import Collected, CollectedLayer, read_collected, write_collected
+from pure_cli.core.bands import BAND, without_band, without_bands
 from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import in_parts, values_at
+from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
 from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.inputs.freshness import seen_now
 from pure_cli.stages.outcome import Outcome, Progress, silent
-from pure_cli.stages.references.dataset_pass import check_damage, damage_notes, not_finite_notes, run_dataset_pass
+from pure_cli.stages.references.bands import RequestedBands
+from pure_cli.stages.references.dataset_pass import (
+    check_damage,
+    damage_notes,
+    not_finite_notes,
+    run_dataset_pass,
+    sample_of,
+)
 from pure_cli.stages.references.earlier import EarlierReferences, earlier_references
 from pure_cli.stages.references.given import Given, GivenOutputs
 from pure_cli.stages.references.inputs import CollectInputs, collect_inputs, open_model
@@ -61,9 +70,10 @@ def collect(
     if settings.force:
         store.drop_partial("collect")
     requested = list(dict.fromkeys(settings.layer or earlier.default_layers))
+    _refuse_bands(requested)
     named = named_directions(settings, requested, earlier.collected, given.directions if given else {})
     requested = [named.layer(name) for name in requested]
-    if requested and not settings.force and all(earlier.has(name, named) for name in requested):
+    if requested and not settings.force and all(earlier.has(name, named, inputs.bands) for name in requested):
         outcome = _up_to_date(inputs, earlier, requested)
     else:
         planned = _planned_pass(inputs, earlier, requested, named, given.outputs if given else None)
@@ -119,7 +129,7 @@ def _planned_pass(
     resolved = resolve_layers(network, listing, inputs.spec, requested, directions, settings.channels)
     own = {name: directions.by_layer[name] for name in resolved.layers if name in directions.by_layer}
     network = replace(network, directions=own)
-    layers = [name for name in resolved.layers if settings.force or not earlier.has(name, directions)]
+    layers = [name for name in resolved.layers if settings.force or not earlier.has(name, directions, inputs.bands)]
     sound = require_sound(network, listing, layers)
     scores = LayerScores(network, layers, settings, listing, outputs)
     return _PlannedPass(network, origin, directions, resolved, layers, scores, sound)
@@ -129,7 +139,7 @@ def _collected(planned: _PlannedPass, inputs: CollectInputs, earlier: EarlierRef
     """Run the pass, and write what it finds beside the references that still count."""
     store, listing, network, layers = inputs.store, inputs.listing, planned.network, planned.layers
     directions = [planned.directions.settings(name) for name in layers]
-    key = [inputs.made_from, listing.times_fingerprint, layers, directions, inputs.how]
+    key = [inputs.made_from, listing.times_fingerprint, layers, directions, inputs.how, *inputs.bands.key]
     state = run_dataset_pass(store, network, listing, inputs.settings, planned.scores, key, progress)
 
     waiting_for("writing the references")
@@ -139,18 +149,35 @@ def _collected(planned: _PlannedPass, inputs: CollectInputs, earlier: EarlierRef
     origin = {**planned.origin, "data": inputs.place["data"], "images": images}
     origin["default_layer"] = planned.resolved.default
     new = {name: _new_layer(name, state, planned, inputs, made_from) for name in layers}
-    others = {name: own for name, own in earlier.still_valid(made_from, inputs.how).items() if name not in new}
+    in_bands = _in_bands(new, state, inputs.bands)
+    valid = earlier.still_valid(made_from, inputs.how)
+    others = {
+        name: own for name, own in valid.items() if name not in new and not (in_bands and without_band(name) in new)
+    }
     compare_device({name: own.device for name, own in others.items()})
     seen = seen_now(listing, state.content())
-    write_collected(store, _whole(origin, {**others, **new}, listing, damaged), seen)
+    write_collected(store, _whole(origin, {**others, **new, **in_bands}, listing, damaged), seen)
     store.drop_partial("collect")
 
-    notes = [*listing.notes, *earlier.replaced_notes(made_from, inputs.how, layers), *planned.notes]
+    notes = [*listing.notes, *earlier.replaced_notes(made_from, inputs.how, [*layers, *in_bands]), *planned.notes]
     notes += [*planned.scores.notes, *planned.resolved.unclear, *damage_notes(damaged), *tie_notes(new, listing)]
     notes += [inputs.trust_note] if inputs.trust_note else []
     notes += [*inputs.weights_notes(), *network.notes, *not_finite]
     details = {"damaged": len(damaged), "images": images}
     return Outcome("collect", layers, len(listing), "images", notes, details=details)
+
+
+def _refuse_bands(requested: list[str]) -> None:
+    """
+    Raises
+    ------
+    PureError
+        Bands are named as layers.
+    """
+    if named := next((name for name in requested if BAND in name), None):
+        raise PureError(
+            f"'{named}' is a band. `pure collect --layer {without_band(named)} --quantiles LIST` makes some."
+        )
 
 
 def _new_layer(
@@ -171,6 +198,15 @@ def _new_layer(
         hidden=found.hidden,
         of_preset=found.of_preset,
     )
+
+
+def _in_bands(new: dict[str, CollectedLayer], state: Checkpoint, bands: RequestedBands) -> dict[str, CollectedLayer]:
+    """The references of these layers in the bands that were requested."""
+    if not bands.edges:
+        return {}
+    return {
+        band: own for name, layer in new.items() for band, own in bands.layers(name, layer, state.tops[sample_of(name)])
+    }
 
 
 def _ranked_by(bound: "Bound | None") -> dict[str, Any]:
@@ -220,4 +256,5 @@ def remembered_options(store: Store) -> dict[str, Any]:
     axes = [f"{layer}={axis}" if layer else axis for layer, axis in origin.get("channels_axis", {}).items()]
     channels = {"channels_axis": axes} if axes else {}
     channels |= {"precision": origin["precision"]} if "precision" in origin else {}
-    return {**kept, **requested, **channels, **origin.get("score", {}), "layer": list(collected.layers)}
+    layers = without_bands(collected.layers)
+    return {**kept, **requested, **channels, **origin.get("score", {}), "layer": layers}

@@ -89,7 +89,7 @@ def embed(store: Store, settings: EmbedSettings, progress: Progress = silent) ->
 def add_embeddings(sources: Sources, settings: EmbedSettings, progress: Progress = silent) -> Outcome:
     """As `embed`, for what is read of a workspace."""
     begin, store = time.perf_counter(), sources.store
-    layers = need_layers(settings.layer, sources.collected.layers, "collect")
+    layers = need_layers(settings.layer, sources.collected.layers, "collect", bands_too=False)
     sources.listing(layers)
     wanted = {(layer, text): choose(text, settings, sources, layer) for layer in layers for text in settings.embedder}
     jobs = [job for (layer, _), chosen in wanted.items() for job in _jobs(layer, chosen, sources, settings)]

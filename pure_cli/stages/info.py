@@ -342,6 +342,8 @@ def _references(layer: CollectedLayer) -> str:
     own = layer.provenance.settings
     score = own.get("score", {})
     what = f"{layer.neurons} neurons × {own['n']} references"
+    if band := own.get("band"):
+        what += f" between percentiles {band[0]:g} and {band[1]:g} of activation"
     what += f", by {score.get('by', 'activation')} ({score['pool']} over space)" if score else ""
     if ranked := own.get("ranked_by"):
         what += f", by what goes into {ranked['function']}"

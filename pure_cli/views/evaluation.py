@@ -166,6 +166,8 @@ def lines_over_k(
     across: str = "virtual neurons of each neuron (k)",
     names: Mapping[str, str] | None = None,
     note: str = "",
+    log: bool = False,
+    ticks: Sequence[str] = (),
 ) -> Figure:
     """Measures against k: a line for each kind of features.
 
@@ -178,6 +180,8 @@ def lines_over_k(
     across : in words, what "k" is
     names : in words, what measures are; else their own names stand beside the axis
     note : below everything, what a reader has to know
+    log : "k" grows by factors
+    ticks : names of what "k" numbers from 0 on; none where it is a number itself
     """
     rows = [row for row in rows if row["k"] is not None]
     kinds = list(dict.fromkeys(row["features"] for row in rows))
@@ -200,16 +204,22 @@ def lines_over_k(
             elif chance:
                 _draw_chance(axes, rows, measure)
                 handles["chance"] = Line2D([], [], color=NO_VIRTUAL_NEURON, lw=1.5)
-        ks = sorted({row["k"] for row in rows})
         panels[-1].set_xlabel(across)
-        panels[-1].set_xticks(ks)
-        if ks:
-            beside = 0.35 * min([1.0, *np.diff(ks)])
-            panels[-1].set_xlim(ks[0] - beside, ks[-1] + beside)
+        _mark_ks(panels[-1], sorted({row["k"] for row in rows}), log, ticks)
         last = {name: handles.pop(name) for name in ("chance",) if name in handles}
         _legend(figure, handles | last, columns)
         _say_below(figure, below)
     return figure
+
+
+def _mark_ks(axes: Axes, ks: Sequence[int], log: bool, ticks: Sequence[str]) -> None:
+    if log:
+        axes.set_xscale("log")
+        axes.minorticks_off()
+    axes.set_xticks(ks, list(ticks) or [f"{k:g}" for k in ks])
+    if ks and not log:
+        beside = 0.35 * min([1.0, *np.diff(ks)])
+        axes.set_xlim(ks[0] - beside, ks[-1] + beside)
 
 
 def _say_below(figure: Figure, lines: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pure_cli.core.bands import BAND
 from pure_cli.core.directions import module_of
 from pure_cli.core.metrics.monosemanticity import monosemanticity
 from pure_cli.core.metrics.purity import by_chance, entropies, purities
@@ -44,9 +45,11 @@ class _Units:
 
 
 def rivals_of(study: Study) -> list[str]:
-    """The layers of directions that lie in the same module as the study's layer, and it itself first."""
+    """The layers of directions that lie in the module of the study's layer, in the same band, and it itself first."""
     module, others = module_of(study.layer), study.sources.collected.layers
-    return [study.layer, *(name for name in others if module_of(name) == module and name != study.layer)]
+    own = study.layer.partition(BAND)[2]
+    alike = [name for name in others if module_of(name) == module and name.partition(BAND)[2] == own]
+    return [study.layer, *(name for name in alike if name != study.layer)]
 
 
 def compute(study: Study) -> Result:

@@ -15,6 +15,7 @@ from pure_cli.artifacts import (
     read_choices,
     read_collected,
 )
+from pure_cli.core.bands import without_bands
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import HIDDEN_KIND, PURE, Kind
 from pure_cli.core.neurons import parse_addresses, parse_virtual, virtual_of
@@ -189,7 +190,7 @@ def named_neurons(
         One is of another model, names no layer where there are several, or a neuron that the layer does not have.
     """
     require_model(collected, text)
-    meant = meant or collected.layers
+    meant = without_bands(meant or collected.layers) or meant or collected.layers
     layers = {address.layer for address in parse_addresses(text)} or {""}
     if layers == {""} and len(meant) == 1:
         layers = set(meant)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.config import fingerprint
+from pure_cli.core.bands import BAND, sample_size, without_band
 from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, PureFailure
@@ -58,7 +59,7 @@ def run_dataset_pass(
     check_damage(state.damaged, listing, settings)
     progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
     loaded = _loaded(network, listing, settings, scores, state)
-    lanes = [_Lane(one, _Found(settings.references, one.device)) for one in scores.replicas()]
+    lanes = [_Lane(one, _Found(settings, one)) for one in scores.replicas()]
     lanes[0].found.go_on(state)
     with ExitStack() as contexts, _saved_when_it_fails(state, lanes):
         for lane in lanes:
@@ -103,14 +104,12 @@ class _Lane:
 
 def _gather(lanes: list[_Lane], state: Checkpoint) -> None:
     """Note down what all devices have found; waits for them."""
-    from pure_cli.core.best_images import merged
-
     first, *others = (lane.found for lane in lanes)
     state.tops, state.nan_images, state.nan_image = first.whole()
     for other in others:
         tops, count, image = other.whole()
         for name, top in tops.items():
-            state.tops[name] = merged(state.tops[name], top) if name in state.tops else top
+            state.tops[name] = first.merged(name, state.tops[name], top) if name in state.tops else top
         state.nan_images += count
         state.nan_image = min((one for one in (state.nan_image, image) if one != NO_IMAGE), default=NO_IMAGE)
 
@@ -136,21 +135,27 @@ def _begun(store: Store, key: list[Any], batch_size: int, may_differ: bool) -> C
     return state
 
 
+def sample_of(layer: str) -> str:
+    """What the sample of a layer's images goes by while the pass goes on."""
+    return f"{layer}{BAND}"
+
+
 class _Found:
     """What one device has found; it leaves the device when a checkpoint is made.
 
     Parameters
     ----------
-    n : references of a neuron
-    device : of the network
+    settings : of collect
+    scores : of the device
     """
 
-    def __init__(self, n: int, device: torch.device):
+    def __init__(self, settings: CollectSettings, scores: LayerScores):
         import torch
 
         # MPS sorts no integers of 64 bits
-        self._device = device if device.type == "cuda" else torch.device("cpu")
-        self._n = n
+        self._device = scores.device if scores.device.type == "cuda" else torch.device("cpu")
+        self._n, self._seed, self._bounds = settings.references, settings.seed, scores.bounds
+        self._sample = sample_size(self._n, settings.edges) if settings.edges else 0
         self._best: dict[str, BestImages] = {}
         # how many images gave numbers that are not finite, and the first of them
         self._broken = torch.tensor([0, NO_IMAGE], device=self._device)
@@ -160,13 +165,32 @@ class _Found:
         import torch
 
         for name, top in state.tops.items():
-            self._begin(name, top)
+            self._best[name] = self._made(name, top, self._device)
         self._broken = torch.tensor([state.nan_images, state.nan_image], device=self._device)
 
-    def _begin(self, name: str, top: TopImages) -> None:
-        from pure_cli.core.best_images import BestImages
+    def merged(self, name: str, one: TopImages, other: TopImages) -> TopImages:
+        """What two devices have found, none of whose images is the other's."""
+        import torch
 
-        self._best[name] = BestImages(top, self._device)
+        cpu = torch.device("cpu")
+        best = self._made(name, one, cpu)
+        best.merge(self._made(name, other, cpu))
+        return best.top()
+
+    def _made(self, name: str, top: TopImages, device: torch.device) -> BestImages:
+        """The best images of a layer, or its sample."""
+        from pure_cli.core.best_images import BestImages, SampledImages
+
+        if name != sample_of(without_band(name)):
+            return BestImages(top, device)
+        bound = self._bounds.get(without_band(name))
+        return SampledImages(top, device, self._seed, bound.fires_above if bound else 0.0)
+
+    def _has(self, name: str, channels: int, n: int) -> BestImages:
+        """The best images of a layer, or its sample, none of which may be there yet."""
+        if name not in self._best:
+            self._best[name] = self._made(name, TopImages.empty(channels, n), self._device)
+        return self._best[name]
 
     def add(self, scored: Scored, index: np.ndarray) -> None:
         """Let a batch of images compete for the best of every neuron, where their scores are finite.
@@ -177,17 +201,19 @@ class _Found:
         """
         import torch
 
-        from pure_cli.core.best_images import with_hashes
+        from pure_cli.core.best_images import with_hashes, with_sample_hashes
 
         images = with_hashes(index, self._device)
+        drawn_by = with_sample_hashes(index, self._seed, self._device) if self._sample else None
         broken = torch.zeros(len(index), dtype=torch.bool, device=self._device)
         for name, parts in scored.items():
             values, positions, means = (part.detach().to(self._device) for part in parts)
             unusable = ~values.isfinite()
             broken |= unusable.any(dim=1)
-            if name not in self._best:
-                self._begin(name, TopImages.empty(values.shape[1], self._n))
-            self._best[name].add(values.masked_fill(unusable, torch.nan), positions, images, means)
+            values, channels = values.masked_fill(unusable, torch.nan), values.shape[1]
+            self._has(name, channels, self._n).add(values, positions, images, means)
+            if drawn_by is not None:
+                self._has(sample_of(name), channels, self._sample).add(values, positions, drawn_by, means)
         count, first = self._broken
         first_here = (images[0] * (broken & (broken.cumsum(0) == 1))).sum()
         first = torch.where((first == NO_IMAGE) & broken.any(), first_here, first)

@@ -14,6 +14,7 @@ from pure_cli.errors import PureError
 from pure_cli.models.spec import ModelSpec
 from pure_cli.provenance import changes
 from pure_cli.stages.inputs.freshness import ImageChanges, find_image_changes, seen_now
+from pure_cli.stages.references.bands import RequestedBands
 from pure_cli.stages.references.inputs import CollectInputs
 from pure_cli.stages.references.requested import RequestedDirections
 
@@ -38,8 +39,11 @@ class EarlierReferences:
         """The layer that stands in when none is named, where the references that count tell it."""
         return [self.collected.origin["default_layer"]] if self.collected and self.valid else []
 
-    def has(self, name: str, directions: RequestedDirections) -> bool:
-        """The references of a layer are there, of the same directions."""
+    def has(self, name: str, directions: RequestedDirections, bands: RequestedBands) -> bool:
+        """The references of a layer are there, of the same directions, and in all bands."""
+        return self._has(name, directions) and bands.are_there(name, self.valid.get)
+
+    def _has(self, name: str, directions: RequestedDirections) -> bool:
         if name not in self.valid:
             return False
         own = self.valid[name].provenance.settings

@@ -8,6 +8,7 @@ from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.models.trust import trust
 from pure_cli.settings.collect import SCORE_OPTIONS, CollectSettings
+from pure_cli.stages.references.bands import RequestedBands
 from pure_cli.stages.runtime.arithmetic import open_devices
 from pure_cli.stages.runtime.images import images_of, place_of
 from pure_cli.stages.runtime.network import Network
@@ -36,6 +37,11 @@ class CollectInputs:
     made_from: dict[str, Any]
     how: dict[str, Any]
     trust_note: str | None
+
+    @property
+    def bands(self) -> RequestedBands:
+        """The bands beside those that come first."""
+        return RequestedBands.of(self.settings)
 
     @property
     def place(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pure_cli.core.bands import without_bands
 from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.errors import PureError
 from pure_cli.files import NO_ARCHIVE, disk_errors, read_archive, write_whole
@@ -34,7 +35,7 @@ class Checkpoint:
 
     Attributes
     ----------
-    tops : layer to its best images so far
+    tops : layer to its best images so far, and to a sample of them where there are to be bands
     damaged : (index, path, reason) of images that could not be read
     next_chunk : chunks of images that are done
     nan_images : how many images gave activations that are not finite numbers
@@ -68,7 +69,7 @@ class Checkpoint:
     def layers(store: Store) -> set[str]:
         """The layers of an unfinished pass, whatever it was made from."""
         with suppress(PureError), _place(store).read(STATE) as file:
-            return set(file["layers"])
+            return set(without_bands(file["layers"]))
         return set()
 
     @staticmethod
