@@ -9,7 +9,13 @@ from sklearn.metrics import adjusted_rand_score
 
 from pure_cli.core.clusters import virtual_neurons
 from pure_cli.core.kmeans import inner_products
-from pure_cli.core.metrics.stability import _centred, bootstrap_stability, seed_stability
+from pure_cli.core.metrics.stability import (
+    _centred,
+    best_overlaps,
+    bootstrap_stability,
+    cluster_overlaps,
+    seed_stability,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -103,3 +109,26 @@ def test_references_go_to_the_nearest_that_was_drawn_where_each_is_a_cluster():
 def test_one_sample_and_two_references_are_enough():
     assert bootstrap_stability(cloud(1, apart=30), 2, 0, samples=1) == 1
     assert seed_stability(cloud(6, 2), 2, [0, 1]) == (1, 1)
+
+
+def test_overlap_of_clusters_is_that_of_a_plain_loop_over_bootstrap_samples():
+    generator = np.random.default_rng(3)
+    points = np.concatenate([generator.normal(size=(14, 4)), generator.normal(0.9, 1, size=(6, 4))])
+    labels = KMeans(2, n_init=10, random_state=0).fit_predict(points)
+    draws, jaccard = np.random.default_rng(0), np.zeros((20, 2))
+    for sample in range(20):
+        chosen = draws.integers(0, 20, 20)
+        again = KMeans(2, n_init=10, random_state=0).fit(points[chosen]).predict(points)
+        for own in (0, 1):
+            both = [((labels == own) & (again == c)).sum() / ((labels == own) | (again == c)).sum() for c in (0, 1)]
+            jaccard[sample, own] = max(both)
+    found = cluster_overlaps(points, labels, 2, 0)
+    np.testing.assert_allclose(found, jaccard.mean(axis=0), atol=1e-12)
+    assert 0.3 < found.min() < found.max() < 1
+    assert np.isnan(cluster_overlaps(points, np.zeros(20, int), 2, 0)[1])
+
+
+def test_overlap_with_other_units_is_the_best_jaccard_index():
+    others = np.array([[1, 2, 3, 4], [3, 4, 5, -1]])
+    found = best_overlaps([np.array([3, 4]), np.array([1, 2, 3, 4]), np.array([9]), np.array([], int)], others)
+    np.testing.assert_allclose(found, [2 / 3, 1, 0, np.nan])

@@ -3,8 +3,13 @@
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from pure_cli import Workspace
+from pure_cli.artifacts import read_activations
+from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.runtime.images import read_images
+from pure_cli.stages.runtime.network import open_network
 
 N = 8
 
@@ -40,7 +45,12 @@ def test_rows_have_the_purity_of_a_plain_loop_over_as_many_units(workspace):
     rows = {row["units"]: row for row in found["rows"]}
     assert list(rows) == ["neurons", "pca-5@layer3", "random-20@layer3", "virtual neurons (activation-mean, k = 2)",
                           "neurons dealt at random (k = 2)"]  # fmt: skip
-    assert "5 units of each" in found["title"] and found["columns"][-1] == "entropy"
+    assert "5 units of each" in found["title"] and found["columns"][4:] == [
+        "above chance",
+        "entropy",
+        "stability",
+        "specificity",
+    ]
     classes = labels_of(workspace, "pca-5@layer3")
     expected = [np.bincount(row[excited]).max() / excited.sum() for row, excited in classes]
     assert rows["pca-5@layer3"]["purity"][0] == pytest.approx(np.mean(expected))
@@ -64,6 +74,7 @@ def test_embeddings_that_are_there_judge_too(workspace):
     workspace.embed(layer="layer3", embedder="pixels", crop="none", workers=0)
     _, found = table(workspace)
     by = {row["units"]: row["ms"] for row in found["rows"]}
+    assert -1 <= {row["units"]: row["clarity"] for row in found["rows"]}["neurons"][0] <= 1
     assert by["neurons"][0] is not None and by["pca-5@layer3"][0] is None
     before = workspace.evaluate(metric="ms", layer="layer3", features="activation-mean", k=2).details["tables"][0][
         "rows"
@@ -91,3 +102,66 @@ def test_units_within_two_errors_are_not_told_apart(other, near):
 
     rows = [{"units": "a", "above chance": (0.6, 0.05)}, {"units": "b", "above chance": other}]
     assert _near(rows, 0) == near
+
+
+def test_directions_found_again_with_another_seed_have_a_stability(workspace):
+    before = {row["units"]: row["stability"][0] for row in table(workspace)[1]["rows"]}
+    assert before["neurons"] is None and before["random-20@layer3"] is None
+    assert 0 < before["virtual neurons (activation-mean, k = 2)"] <= 1
+    path = workspace.path / "random-again.safetensors"
+    workspace.directions("random", m=20, seed=1, out=path, workers=0)
+    workspace.collect(layer="layer3", directions=path, workers=0)
+    after = {row["units"]: row["stability"][0] for row in table(workspace)[1]["rows"]}
+    assert 0 < after["random-20@layer3"] < 1 and after["neurons"] is None
+
+
+def test_specificity_is_what_a_plain_loop_loses_of_own_images_and_not_of_others(workspace, tiny):
+    """Half of the positive relevance is cut, by every second reference; the others' images tell what it costs."""
+    from pure_cli.core.metrics.causal import circuit_channels
+    from pure_cli.stages.evaluation.unit_scores import IMAGES, OTHERS
+
+    table(workspace)
+    with h5py.File(workspace.path / "evaluate.h5") as file:
+        (group,) = (file[name] for name in names_in(file) if name.endswith("units/layer3"))
+        units, expected = group["unit"][:], group["specificity"][:]
+    references, source = workspace.references("layer3"), Sources(workspace.store)
+    (lower,) = source.attributed["layer3"].lower_layers
+    relevance = dict(zip(source.attributed["layer3"].neuron.tolist(),
+                         source.features_of("layer3", "pure").rows(np.arange(12)), strict=True))  # fmt: skip
+    network, listing = open_network(source.collected, "cpu"), source.listing(["layer3"])
+    mean = torch.from_numpy(read_activations(workspace.store, "layer3", f"lower/{lower}").mean(axis=0))
+
+    def scores(images, cut=None):
+        def silence(module, inputs, output):
+            output = output.clone()
+            output[:, cut] = mean[cut][:, None, None]
+            return output
+
+        hooks = [tiny.layer3.register_forward_hook(lambda module, inputs, output: seen.append(output))]
+        hooks += [] if cut is None else [tiny.get_submodule(lower).register_forward_hook(silence)]
+        seen = []
+        with torch.no_grad():
+            tiny(network.inputs(read_images(network, listing, images, 0)))
+        for hook in hooks:
+            hook.remove()
+        return seen[0].amax(dim=(2, 3)).clamp(min=0).numpy()
+
+    own = {c: np.flatnonzero(references["value"][c] > 0) for c in units.tolist()}
+    image = {c: references["image"][c][own[c][1::2][:IMAGES]] for c in own}
+    found = []
+    for place, c in enumerate(units.tolist()):
+        cut = torch.from_numpy(circuit_channels(relevance[c][own[c][::2]].mean(axis=0), 0.5))
+        steps = [turn * len(units) // (OTHERS + 1) for turn in range(OTHERS + 1)]
+        lost = []
+        for other in (int(units[(place + step) % len(units)]) for step in steps):
+            before, after = scores(image[other])[:, other], scores(image[other], cut)[:, other]
+            lost.append(np.mean(1 - after / before))
+        found.append(lost[0] - np.mean(lost[1:]))
+    np.testing.assert_allclose(expected, found, rtol=1e-3, atol=1e-5)
+    assert np.ptp(expected) > 0.01
+
+
+def names_in(group):
+    names = []
+    group.visit(names.append)
+    return names

@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pure_cli.core.bands import BAND
 from pure_cli.core.directions import module_of
-from pure_cli.core.metrics.monosemanticity import monosemanticity
 from pure_cli.core.metrics.purity import by_chance, entropies, purities
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation.labels import classes_of
 from pure_cli.stages.evaluation.metric import Metric
 from pure_cli.stages.evaluation.study import Result, Study, Table, Virtual, finite, highest, number, virtual_neurons
+from pure_cli.stages.evaluation.unit_scores import IMAGES, MOST_UNITS, Units, by_embeddings, specificities, stabilities
 from pure_cli.words import counted, listed
 
 LEAST = 2  # references of a unit, to say anything of it
 SHUFFLES = 20  # of the labels
 LEAD = 2  # standard errors of a difference, below which units are not told apart
 JUDGE = "clip"
-
-
-@dataclass(frozen=True)
-class _Units:
-    """Units of one kind.
-
-    Attributes
-    ----------
-    name : for the table
-    path : in ``evaluate.h5``
-    layer : that has their references
-    row : (U,) int64, the neuron of `layer` that each is or is a part of
-    members : (U, n) bool, which of its references
-    """
-
-    name: str
-    path: str
-    layer: str
-    row: np.ndarray
-    members: np.ndarray
+MEASURES = ("purity", "above chance", "entropy", "ms", "clarity", "stability", "specificity")
+STABILITY = (
+    " stability: of the references of a unit or of the one most like it when units are found again, the share of both: "
+    "virtual neurons in bootstrap samples, directions with another --seed where these are collected."
+)
+SPECIFICITY = (
+    f" specificity: how much more is lost, without half of a unit's circuit, of its activation on {IMAGES} images held "
+    "out from the circuit than of other units of the line on theirs; of at most "
+    f"{MOST_UNITS} units."
+)
 
 
 def rivals_of(study: Study) -> list[str]:
@@ -61,22 +50,25 @@ def compute(study: Study) -> Result:
         The images have no labels. References of a layer are stale.
     """
     kinds = [units for units in _all(study) if len(units.row)]
-    count = min((len(units.row) for units in kinds), default=0)
-    judge = _judge(study)
+    count, judge = min((len(units.row) for units in kinds), default=0), _judge(study)
+    drawn = [
+        units.some(np.sort(np.random.default_rng(study.seed).permutation(len(units.row))[:count])) for units in kinds
+    ]
+    specificity = specificities(study, drawn)
     result, rows = Result(arrays={"neuron": study.neurons}), []
-    for done, units in enumerate(kinds, 1):
-        drawn = np.sort(np.random.default_rng(study.seed).permutation(len(units.row))[:count])
-        found, chance = _measured(study, units, drawn, judge)
+    for done, (units, all_of_kind) in enumerate(zip(drawn, kinds, strict=True), 1):
+        found, chance = _measured(study, units, judge)
+        found["specificity"] = specificity[units.path]
         result.arrays |= {f"{units.path}/{name.replace(' ', '-')}": values for name, values in found.items()}
-        row: dict[str, Any] = {"units": units.name, "there": len(units.row)}
-        row |= {name: finite(mean_and_error(found[name])) for name in ("purity", "above chance", "entropy", "ms")}
+        row: dict[str, Any] = {"units": units.name, "there": len(all_of_kind.row)}
+        row |= {name: finite(mean_and_error(found[name])) for name in MEASURES}
         rows.append({**row, "chance": number(chance)})
         study.progress(done, len(kinds))
     result.tables.append(_table(study, rows, count, judge))
     return result
 
 
-def _all(study: Study) -> Iterator[_Units]:
+def _all(study: Study) -> Iterator[Units]:
     """Every kind of units: those that are collected, and virtual neurons by each kind of features and k."""
     sources = study.sources
     for layer in rivals_of(study):
@@ -85,17 +77,18 @@ def _all(study: Study) -> Iterator[_Units]:
         members = np.stack([sources.excites(layer, int(c)) for c in neurons])
         enough = members.sum(axis=1) >= LEAST
         name = layer if layer != study.layer or layer != module_of(layer) else "neurons"
-        yield _Units(name, f"units/{layer}", layer, neurons[enough], members[enough])
+        yield Units(name, f"units/{layer}", layer, neurons[enough], members[enough])
     for features in study.features:
         for k in study.ks:
             virtual = virtual_neurons(study, features, k)
             enough = virtual.size >= LEAST
             name = f"virtual neurons ({features}, k = {k})"
-            yield _Units(name, f"{features}/k{k}", study.layer, virtual.neuron[enough], virtual.members[enough])
+            row, members, part = (values[enough] for values in (virtual.neuron, virtual.members, virtual.cluster))
+            yield Units(name, f"{features}/k{k}", study.layer, row, members, part, features, k)
     for k in study.ks:
         virtual = virtual_neurons(study, study.features[0], k)
         enough, dealt = virtual.size >= LEAST, _dealt(virtual, study.seed)
-        yield _Units(
+        yield Units(
             f"neurons dealt at random (k = {k})", f"dealt/k{k}", study.layer, virtual.neuron[enough], dealt[enough]
         )
 
@@ -111,29 +104,13 @@ def _dealt(virtual: Virtual, seed: int) -> np.ndarray:
     return members
 
 
-def _measured(study: Study, units: _Units, chosen: np.ndarray, judge: str) -> tuple[dict[str, np.ndarray], float]:
-    """Values (V,) of some of the units by name, and the mean purity where labels say nothing."""
-    row, members = units.row[chosen], units.members[chosen]
-    classes = np.where(members, classes_of(study.sources, units.layer, row), -1)
-    chance = by_chance(classes, SHUFFLES, study.seed)
-    purity = purities(classes)
-    found = {"unit": row, "purity": purity, "above chance": purity - chance, "entropy": entropies(classes)}
-    return {**found, "ms": _ms(study, units.layer, row, members, judge)}, mean_and_error(chance)[0]
-
-
-def _ms(study: Study, layer: str, row: np.ndarray, members: np.ndarray, judge: str) -> np.ndarray:
-    """(V,) MonoSemanticity of units; NaN where their references have no embeddings."""
-    found, sources = np.full(len(row), np.nan), study.sources
-    if not judge or (layer, judge) not in sources.embedded:
-        return found
-    source = sources.features_of(layer, judge)
-    known = np.flatnonzero(np.isin(row, source.neuron))
-    values = sources.collected.layers[layer].top.value
-    neurons, place = np.unique(row[known], return_inverse=True)
-    for i, points in enumerate(source.rows(neurons)):
-        for unit in known[place == i]:
-            found[unit] = monosemanticity(points[members[unit]], values[neurons[i]][members[unit]])
-    return found
+def _measured(study: Study, units: Units, judge: str) -> tuple[dict[str, np.ndarray], float]:
+    """Values (U,) of units by name, and the mean purity where labels say nothing."""
+    classes = np.where(units.members, classes_of(study.sources, units.layer, units.row), -1)
+    chance, purity = by_chance(classes, SHUFFLES, study.seed), purities(classes)
+    found = {"unit": units.row, "purity": purity, "above chance": purity - chance, "entropy": entropies(classes)}
+    found |= {**by_embeddings(study, units, judge), "stability": stabilities(study, units)}
+    return found, mean_and_error(chance)[0]
 
 
 def _judge(study: Study) -> str:
@@ -144,7 +121,8 @@ def _judge(study: Study) -> str:
 
 def _table(study: Study, rows: list[dict[str, Any]], count: int, judge: str) -> Table:
     smallest = min(rows, key=lambda row: row["there"])["units"] if rows else "no kind"
-    columns = ["units", "there", "purity", "chance", "above chance", "entropy", *(["ms"] if judge else [])]
+    there = [name for name in MEASURES if any(row[name][0] is not None for row in rows)]
+    columns = ["units", "there", "purity", "chance", *[name for name in there if name != "purity"]]
     best = highest(rows, "above chance")
     title = f"{study.layer}: neurons, virtual neurons and directions side by side, {counted(count, 'unit')} of each"
     note = (
@@ -153,7 +131,9 @@ def _table(study: Study, rows: list[dict[str, Any]], count: int, judge: str) -> 
         "fewer references are purer by chance, so compare what is above it. dealt at random: the references of each "
         "neuron in parts as large as its virtual neurons. entropy: of the classes, in bits."
     )
-    note += f" ms: MonoSemanticity by {judge}." if judge else ""
+    note += f" ms, clarity: MonoSemanticity and mean cosine similarity by {judge}." if "ms" in there else ""
+    note += STABILITY if "stability" in there else ""
+    note += SPECIFICITY if "specificity" in there else ""
     note += f" *: the purest above chance, where it leads by {LEAD} standard errors of the difference."
     return Table("rivals", title, columns, rows, note, _verdict(study, rows, best), None if _near(rows, best) else best)
 
@@ -193,4 +173,4 @@ def made_from(study: Study) -> dict[str, str]:
     return found | {f"{judge} {name}": rows.provenance.fingerprint for name, rows in embedded.items() if rows}
 
 
-METRIC = Metric(compute, beside=made_from)
+METRIC = Metric(compute, options=("ablation", "precision"), beside=made_from, version=3)

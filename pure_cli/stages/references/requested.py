@@ -1,6 +1,6 @@
 """Which layers and neurons a run of collect is about."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -172,7 +172,21 @@ def resolve_layers(
         hidden = hidden_layer_of(network.model, image, module, there)
         found[name] = ResolvedLayer(lower, (neurons, *layer.extent), hidden, bool(preset))
     used = [*map(module_of, names), *(name for layer in found.values() for name in layer.lower_layers)]
-    return ResolvedLayers(found, default, unclear(there, used))
+    channels = [name for name in names if name not in directions.by_layer]
+    return ResolvedLayers(found, default, [*unclear(there, used), *_basis_notes(network, image, there, channels)])
+
+
+def _basis_notes(network: Network, image: "torch.Tensor", there: "list[Layer]", names: list[str]) -> Iterator[str]:
+    """What to know of layers whose neurons are no more than other directions."""
+    from pure_cli.models.basis import nearest_basis, without_basis
+
+    for name in without_basis(network.model, image, names):
+        other = nearest_basis(network.model, image, name, there)
+        yield (
+            f"The channels of '{name}' are no privileged basis: nothing acts on them one by one, so a neuron there may "
+            "mean no more than any other direction does."
+            + (f" Those of '{other}' are one: pure collect --layer {other}." if other else "")
+        )
 
 
 def _with_axes(
