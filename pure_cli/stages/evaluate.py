@@ -51,12 +51,13 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
     tables: list[dict[str, Any]] = []
     folders: list[str] = []
     studies: dict[tuple[str, str], Study] = {}
+    reseeds: dict[tuple[Any, ...], dict[int, np.ndarray]] = {}
     outcome = Outcome("evaluate", layers, 0, "metrics")
     for layer in layers:
         for name in settings.metric:
             metric, judge = _metric(name, settings, sources, layer)
             if (layer, judge) not in studies:
-                studies[layer, judge], remarks = _study(sources, layer, judge, settings, progress)
+                studies[layer, judge], remarks = _study(sources, layer, judge, settings, progress, reseeds)
                 notes += remarks
             own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
             where = ResultKey(layer, own_name, _run(settings, metric))
@@ -185,21 +186,19 @@ def _metric(name: str, settings: EvaluateSettings, sources: Sources, layer: str)
 
 
 def _study(
-    sources: Sources, layer: str, judge: str, settings: EvaluateSettings, progress: Progress
+    sources: Sources,
+    layer: str,
+    judge: str,
+    settings: EvaluateSettings,
+    progress: Progress,
+    reseeds: dict[tuple[Any, ...], dict[int, np.ndarray]],
 ) -> tuple[Study, list[str]]:
     """The neurons and clusterings to compare, and what of them is left out; clusterings that are not there are made."""
     notes: list[str] = []
     features = [sources.named(layer, kind) for kind in settings.features or [USUAL, *ACTIVATION_FEATURES]]
     needed = list(dict.fromkeys([*features, *([judge] if judge else [])]))
     neurons = _neurons_with_all(needed, sources, layer, settings, notes)
-    if not settings.features:
-        complete, rest = _complete(sources, layer, neurons)
-        features += complete
-        if rest:
-            notes.append(
-                f"Not compared on '{layer}', since they are stale or lack some of the neurons: {', '.join(rest)}. "
-                "Run `pure embed` for them, or choose with --features."
-            )
+    features += [] if settings.features else _complete(sources, layer, neurons, notes)
     if judge:
         notes += warnings(judge, sources.embedded[layer, judge].recipe, sources.collected.origin)
     ks = _possible(settings.k, sources, layer)
@@ -221,6 +220,7 @@ def _study(
         settings,
         read_clusterings(sources.store),
         progress,
+        reseeds=reseeds,
     )
     return study, notes
 
@@ -256,8 +256,8 @@ def _neurons_with_all(
     return neurons
 
 
-def _complete(sources: Sources, layer: str, neurons: np.ndarray) -> tuple[list[str], list[str]]:
-    """The embeddings that all of the neurons have, and those that some lack or that are stale."""
+def _complete(sources: Sources, layer: str, neurons: np.ndarray, notes: list[str]) -> list[str]:
+    """The embeddings that all of the neurons have; a note says which some lack or are stale."""
     complete: list[str] = []
     rest: list[str] = []
     for kind in sources.embeddings(layer):
@@ -265,7 +265,12 @@ def _complete(sources: Sources, layer: str, neurons: np.ndarray) -> tuple[list[s
         with suppress(PureError):
             there = sources.features_of(layer, kind).neuron
         (complete if np.isin(neurons, there).all() else rest).append(kind)
-    return complete, rest
+    if rest:
+        notes.append(
+            f"Not compared on '{layer}', since they are stale or lack some of the neurons: {', '.join(rest)}. "
+            "Run `pure embed` for them, or choose with --features."
+        )
+    return complete
 
 
 def _possible(ks: list[int], sources: Sources, layer: str) -> list[int]:
