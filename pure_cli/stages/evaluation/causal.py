@@ -60,10 +60,13 @@ def compute(study: Study) -> Result:
     curves = Table(
         "causal-curves", f"{study.layer}: what is lost, by the share of the circuit that is cut out",
         ["features", "k", "share", *COLUMNS], _curves(rows), "The columns are those of the table before.",
+        headline=SPECIFIC,
     )  # fmt: skip
     verdict = _verdict(study, rows, best, differences)
     result.tables += [
-        Table("causal", title, columns, rows, _note(surgery), verdict, best, shown=shown, bold=marked),
+        Table(
+            "causal", title, columns, rows, _note(surgery), verdict, best, shown=shown, bold=marked, headline=SPECIFIC
+        ),
         *differences,
         curves,
     ]

@@ -85,6 +85,7 @@ def _table(study: Study, rows: list[dict[str, Any]], scores: Mapping[str, Scores
         best=highest(rows, "ari"),
         shown=["features", "k", "ari", "ari noise", "purity", "purity by chance"],
         bold=bold(scores, rows, study.seed),
+        headline="ari",
         beside=["purity noise", "nmi noise", "ari by chance"],
     )
 

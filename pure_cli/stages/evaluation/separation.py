@@ -97,7 +97,9 @@ def _table(
     title = f"{study.layer}: distances of {study.judge_in_words()}, {neurons}"
     best, marked = highest(rows, COLUMNS[-1], study.judge), bold(scores, rows, study.seed, study.judge)
     beside = [f"{column} {NOISE}" for column in COLUMNS[:2]]
-    return Table(f"separation-{name}", title, columns, rows, note, best=best, bold=marked, beside=beside)
+    return Table(
+        f"separation-{name}", title, columns, rows, note, best=best, bold=marked, beside=beside, headline=COLUMNS[-1]
+    )
 
 
 def _scores(values: Sequence[np.ndarray], turns: Sequence[np.ndarray]) -> dict[str, Scores]:

@@ -108,6 +108,7 @@ class Table:
     shown : columns that are read first, and also others that `columns` lacks; the last ones stand where there is room
     bold : by column, the rows whose figures are printed bold; None where the row that is marked is
     beside : columns that only the CSV has
+    headline : the column that the figures of controls stand beside; "" for the first one with errors
     """
 
     name: str
@@ -121,6 +122,7 @@ class Table:
     shown: list[str] = field(default_factory=list)
     bold: dict[str, list[int]] | None = None
     beside: list[str] = field(default_factory=list)
+    headline: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return {one.name: getattr(self, one.name) for one in fields(self)}
