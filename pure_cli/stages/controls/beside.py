@@ -141,9 +141,9 @@ def _verdict(rows: list[dict[str, Any]], best: int | None, headline: str, beside
     found = {name: pair for name in beside if (pair := rows[best].get(f"{headline} {name}")) and pair[0] is not None}
     if not found:
         return ""
-    said = listed([f"{name} {mean:.3g}" for name, (mean, _) in found.items()])
+    said = listed([f"{name} {mean:.2g}" for name, (mean, _) in found.items()])
     near = [name for name, (mean, error) in found.items() if own[0] - mean <= LEAD * np.hypot(own[1] or 0, error or 0)]
-    said = f"There the controls have: {said}"
+    said = f"Controls there: {said}"
     return (
         f"{said}; it is not ahead of {listed(near)} by two standard errors, and may say nothing of learning."
         if near
