@@ -193,18 +193,8 @@ def lines_over_k(
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
         for measure, axes in zip(measures, panels, strict=True):
-            _plain(axes)
             axes.set_ylabel(f"{(names or SHORT).get(measure, measure)}{what}")
-            axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-            handles |= _draw_agreement(axes, rows, kinds, measure)
-            if not np.isfinite(_values(rows, measure)[:, 0]).any():
-                axes.set_yticks([])
-                _say_nothing(axes)
-                continue
-            if chance:
-                _draw_chance(axes, rows, measure)
-                handles["chance"] = Line2D([], [], color=NO_VIRTUAL_NEURON, lw=1.5)
-            handles |= _draw_controls(axes, rows, measure, controls)
+            handles |= _draw_panel(axes, rows, kinds, measure, chance, controls)
         ks = sorted({row["k"] for row in rows})
         panels[-1].set_xlabel(across)
         panels[-1].set_xticks(ks)
@@ -216,6 +206,28 @@ def lines_over_k(
         _legend(figure, handles | last, columns)
         _say_below(figure, below)
     return figure
+
+
+def _draw_panel(
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    kinds: Sequence[str],
+    measure: str,
+    chance: bool,
+    controls: Sequence[str],
+) -> dict[str, Artist | Container]:
+    """One measure against k; what stands in the legend."""
+    _plain(axes)
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    handles = _draw_agreement(axes, rows, kinds, measure)
+    if not np.isfinite(_values(rows, measure)[:, 0]).any():
+        axes.set_yticks([])
+        _say_nothing(axes)
+        return handles
+    if chance:
+        _draw_chance(axes, rows, measure)
+        handles["chance"] = Line2D([], [], color=NO_VIRTUAL_NEURON, lw=1.5)
+    return handles | _draw_controls(axes, rows, measure, controls)
 
 
 def _say_below(figure: Figure, lines: Sequence[str]) -> None:

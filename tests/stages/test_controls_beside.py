@@ -17,11 +17,12 @@ BOTH = ["untrained", "shuffled"]
 HOW = {"metric": ["labels", "ms"], "judge": "pixels+none", "k": "2,3", "neurons": "0-9", "workers": 0}
 
 
-def start(folder, model_file, images, weights, **more):
+def start(folder, model_file, images, weights, judged=True):
     made = Workspace(folder)
-    made.collect(model=f"{model_file}:tiny", weights=weights, data=images, n=12, workers=0, layer=LAYER, **more)
+    made.collect(model=f"{model_file}:tiny", weights=weights, data=images, n=12, workers=0, layer=LAYER)
     made.attribute(workers=0, lower_layer=["layer2", "layer3.0.conv1"])
-    made.embed(embedder="pixels", workers=0, crop="none")
+    if judged:
+        made.embed(embedder="pixels", workers=0, crop="none")
     return made
 
 
@@ -105,25 +106,26 @@ def test_info_names_controls_and_what_stands_beside_them(workspace, tables):
 
 
 def test_other_weights_of_the_network_make_controls_anew(tmp_path, model_file, images, tiny_weights):
-    workspace = start(tmp_path / "w", model_file, images, tiny_weights)
-    how = {**HOW, "metric": ["labels"], "controls": ["shuffled"]}
+    workspace = start(tmp_path / "w", model_file, images, tiny_weights, judged=False)
+    how = {"metric": ["labels"], "k": 2, "features": "pure", "workers": 0, "controls": ["shuffled"]}
     before = workspace.evaluate(**how).details["tables"][0]["rows"]
-    state = {name: values * 1.5 if values.ndim > 1 else values for name, values in read_weights(tiny_weights).items()}
-    torch.save(dict(reversed([(name, values.flip(0)) for name, values in state.items()])), tmp_path / "other.pth")
+    torch.save(
+        {name: values.flip(0) if values.ndim else values for name, values in read_weights(tiny_weights).items()},
+        tmp_path / "other.pth",
+    )
     workspace.collect(weights=tmp_path / "other.pth", workers=0)
     assert any(
         "other weights" in (one["stale"] or "") for one in workspace.info()["results"] if one["stage"] == "control"
     )
-    workspace.attribute(workers=0, lower_layer=["layer2", "layer3.0.conv1"])
-    workspace.embed(embedder="pixels", workers=0, crop="none")
+    workspace.attribute(workers=0)
     after = workspace.evaluate(**how).details["tables"][0]["rows"]
     assert [row["ari shuffled"] for row in before] != [row["ari shuffled"] for row in after]
     assert all(one["stale"] is None for one in workspace.info()["results"])
 
 
 def test_a_control_of_an_untrained_network_needs_another_seed(tmp_path, model_file, images):
-    workspace = start(tmp_path / "w", model_file, images, "none")
-    how = {**HOW, "metric": ["labels"]}
+    workspace = start(tmp_path / "w", model_file, images, "none", judged=False)
+    how = {"metric": ["labels"], "k": 2, "features": "pure", "workers": 0}
     same = workspace.evaluate(**how, controls=["untrained"])
     assert any("untrained:1 has other weights" in note for note in same.notes)
     assert not any("controls" in table for table in same.details["tables"])
@@ -136,7 +138,9 @@ def test_a_network_that_was_handed_over_is_drawn_anew_by_its_modules(tmp_path, t
     workspace = Workspace(tmp_path / "w", model=tiny)
     workspace.collect(data=images, n=12, workers=0, layer=LAYER)
     workspace.attribute(workers=0, lower_layer="layer2")
-    found = workspace.evaluate(**{**HOW, "metric": ["labels"]}, controls="untrained").details["tables"][0]
+    found = workspace.evaluate(metric="labels", features="pure", k=2, workers=0, controls="untrained").details[
+        "tables"
+    ][0]
     assert "drawn by each module of the trained network" in found["note"]
     assert any(row["ari untrained"] != row["ari"] for row in found["rows"])
     own = read_collected(Workspace(tmp_path / "w" / "controls" / "untrained").store)
