@@ -580,6 +580,7 @@ class StageMethods:
         sample: int = 0,
         ablation: Literal["mean", "zero", "resampled"] = "mean",
         between: str | None = None,
+        controls: str | Sequence[str] | None = None,
         embed: bool = False,
         latex: bool = False,
         device: str = "auto",
@@ -609,6 +610,8 @@ class StageMethods:
         ablation : causal, faithfulness: lower channels that are cut out get their mean over references, zero, or
             the maps that they have for another image. [default: mean]
         between : outputs: two classes by name or number, as in 4,9; who decides between them, on their images.
+        controls : Networks to hold the figures against, measured the same way and kept in the workspace: untrained,
+            fresh weights; shuffled, the weights within layers; untrained:1 has another seed; repeat.
         embed : Make the embeddings that are missing on the way.
         latex : Write the tables as LaTeX too.
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:

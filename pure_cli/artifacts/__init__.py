@@ -29,7 +29,7 @@ from pure_cli.artifacts.clusterings import (
     read_clusterings,
     write_clusterings,
 )
-from pure_cli.artifacts.evaluations import read_evaluations, write_evaluation
+from pure_cli.artifacts.evaluations import read_evaluation_values, read_evaluations, write_evaluation
 from pure_cli.artifacts.references import (
     Collected,
     CollectedLayer,
@@ -87,6 +87,7 @@ __all__ = [
     "read_circuits",
     "read_clusterings",
     "read_collected",
+    "read_evaluation_values",
     "read_evaluations",
     "read_norms",
     "read_relevances",

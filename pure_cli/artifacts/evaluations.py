@@ -17,6 +17,19 @@ def read_evaluations(store: Store) -> dict[str, Provenance]:
         return _evaluations(file)
 
 
+def read_evaluation_values(store: Store, key: str) -> dict[str, np.ndarray]:
+    """The values of one metric by their path in its group, ``METRIC/LAYER/RUN``."""
+    found: dict[str, np.ndarray] = {}
+
+    def add(path: str, node: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(node, h5py.Dataset):
+            found[path] = node[()]
+
+    with store.read("evaluate") as file:
+        file[key].visititems(add)
+    return found
+
+
 def write_evaluation(
     store: Store,
     key: str,

@@ -36,6 +36,12 @@ def inner_products(points: np.ndarray) -> np.ndarray:
     return centred @ centred.T
 
 
+def centred(products: np.ndarray) -> np.ndarray:
+    """Inner products (..., n, n) about the mean of the points, from those about another point."""
+    rows = products.mean(axis=-1, keepdims=True)
+    return products - rows - rows.swapaxes(-1, -2) + rows.mean(axis=-2, keepdims=True)
+
+
 def squared_distances(products: np.ndarray) -> np.ndarray:
     """Squared Euclidean distance between any two points.
 

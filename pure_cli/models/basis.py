@@ -6,7 +6,7 @@ block, could be turned in any way without a change of the network (Elhage et al.
 Transformer Residual Stream).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import prod
@@ -115,7 +115,7 @@ def without_basis(model: nn.Module, image: torch.Tensor, names: Iterable[str]) -
         if name in wanted:
             seen[name] = output
 
-    def of_module(name: str):  # type: ignore[no-untyped-def]
+    def of_module(name: str) -> Callable[[nn.Module, object, object], None]:
         def show(module: nn.Module, inputs: object, output: object) -> None:
             if (tensor := main_tensor(output)) is not None:
                 seen[name] = tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import field_validator
@@ -22,6 +23,8 @@ from pure_cli.settings.stage import Stage
 
 MEASURING = "How it is measured"
 MEAN, ZERO = "mean", "zero"  # ways of cutting channels out
+UNTRAINED, SHUFFLED = "untrained", "shuffled"  # networks that figures are held against
+CONTROL = re.compile(rf"({UNTRAINED}|{SHUFFLED})(?::(\d+))?")
 
 
 class EvaluateSettings(Running, OfNeurons):
@@ -69,6 +72,16 @@ class EvaluateSettings(Running, OfNeurons):
         metavar="A,B",
         panel=MEASURING,
     )
+    controls: list[str] = option(
+        [],
+        "Networks to hold the figures against, measured the same way and kept in the workspace: untrained, fresh "
+        "weights; shuffled, the weights within layers; untrained:1 has another seed; repeat.",
+        "--controls",
+        "--control",
+        metavar="C",
+        values=(UNTRAINED, SHUFFLED),
+        panel=MEASURING,
+    )
     embed: bool = option(False, "Make the embeddings that are missing on the way.")
     latex: bool = latex_option()
     seed: int = seed_option()
@@ -81,7 +94,17 @@ class EvaluateSettings(Running, OfNeurons):
             raise ValueError("takes two classes, as in cat,dog")
         return text
 
-    _lists = field_validator("metric", "features", mode="before")(as_list)
+    @field_validator("controls")
+    @classmethod
+    def _are_controls(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if not CONTROL.fullmatch(name):
+                raise ValueError(
+                    f"input should be {UNTRAINED} or {SHUFFLED}, with a seed as in {UNTRAINED}:1 or without"
+                )
+        return list(dict.fromkeys(names))
+
+    _lists = field_validator("metric", "features", "controls", mode="before")(as_list)
     _ks = field_validator("k", mode="before")(k_as_list)
     _k = field_validator("k")(sorted_k)
 

@@ -19,6 +19,7 @@ from pure_cli.settings.shared import FLOAT32, USUAL
 from pure_cli.stages.cluster import add_clusterings
 from pure_cli.stages.embed import add_embeddings
 from pure_cli.stages.embeddings.judges import is_embedder_name, kind_of, require_embeddings, warnings
+from pure_cli.stages.evaluation.measured import Measured
 from pure_cli.stages.evaluation.result_files import ALL, SEPARATION, ResultFiles, ResultKey, publish
 from pure_cli.stages.evaluation.study import Study
 from pure_cli.stages.inputs.features import Sources
@@ -43,41 +44,51 @@ def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = sile
     elsewhere = [name for name in settings.metric if name in METRICS and METRICS[name].instead]
     if elsewhere:
         return _with_other_stages(store, settings, elsewhere, progress)
-    sources, notes = Sources(store), []
-    if settings.embed:
-        notes += _embed(sources, settings, progress)
-    layers = sources.layers(settings.layer, USUAL)
-    result_files = ResultFiles(store, settings.force)
-    tables: list[dict[str, Any]] = []
-    folders: list[str] = []
-    studies: dict[tuple[str, str], Study] = {}
-    outcome = Outcome("evaluate", layers, 0, "metrics")
-    for layer in layers:
-        for name in settings.metric:
-            metric, judge = _metric(name, settings, sources, layer)
-            if (layer, judge) not in studies:
-                studies[layer, judge], remarks = _study(sources, layer, judge, settings, progress)
-                notes += remarks
-            own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
-            where = ResultKey(layer, own_name, _run(settings, metric))
-            found, anew = _tables(metric, studies[layer, judge], where, result_files, settings)
-            if anew:
-                notes += studies[layer, judge].notes
-                outcome.computed += 1
-            publish(store.root, where, metric, found, result_files, settings.latex, anew)
-            tables += [{"metric": name, "layer": layer, **table} for table in found]
-            folders.append(str(store.root / where.folder))
+    done, notes = _measure(store, settings, progress)
+    if settings.controls:
+        from pure_cli.stages.controls.beside import with_controls
+
+        done = with_controls(store, settings, done, _measure, progress, notes)
+    layers = list(dict.fromkeys(one.where.layer for one in done))
+    outcome = Outcome("evaluate", layers, sum(one.anew for one in done), "metrics")
     outcome.notes = list(dict.fromkeys(notes))
+    tables = [{"metric": one.name, "layer": one.where.layer, **table} for one in done for table in one.tables]
+    folders = [str(store.root / one.where.folder) for one in done]
     outcome.details = {"tables": tables, "folders": list(dict.fromkeys(folders))}
     outcome.seconds = time.perf_counter() - begin
     return outcome
 
 
+def _measure(store: Store, settings: EvaluateSettings, progress: Progress) -> tuple[list[Measured], list[str]]:
+    """All metrics of all layers, written; and what the user should know."""
+    sources, notes = Sources(store), list[str]()
+    if settings.embed:
+        notes += _embed(sources, settings, progress)
+    result_files = ResultFiles(store, settings.force)
+    studies: dict[tuple[str, str], Study] = {}
+    reseeds: dict[tuple[Any, ...], dict[int, np.ndarray]] = {}
+    done = []
+    for layer in sources.layers(settings.layer, USUAL):
+        for name in settings.metric:
+            metric, judge = _metric(name, settings, sources, layer)
+            if (layer, judge) not in studies:
+                studies[layer, judge], remarks = _study(sources, layer, judge, settings, progress, reseeds)
+                notes += remarks
+            study = studies[layer, judge]
+            own_name = judge if metric == SEPARATION else f"{name}-by-{judge}" if judge else name
+            where, provenance = ResultKey(layer, own_name, _run(settings, metric)), _provenance(metric, study, settings)
+            found, anew = _tables(metric, study, where, result_files, provenance)
+            if anew:
+                notes += study.notes
+            publish(store.root, where, metric, found, result_files, settings.latex, anew)
+            done.append(Measured(name, metric, study, where, found, provenance, anew))
+    return done, notes
+
+
 def _tables(
-    metric: str, study: Study, where: ResultKey, result_files: ResultFiles, settings: EvaluateSettings
+    metric: str, study: Study, where: ResultKey, result_files: ResultFiles, provenance: Provenance
 ) -> tuple[list[dict[str, Any]], bool]:
     """The tables of a metric, and whether it was measured anew, since there were none of the same things."""
-    provenance = _provenance(metric, study, settings)
     there = result_files.tables(where, provenance)
     if there is not None:
         return there, False
@@ -185,21 +196,19 @@ def _metric(name: str, settings: EvaluateSettings, sources: Sources, layer: str)
 
 
 def _study(
-    sources: Sources, layer: str, judge: str, settings: EvaluateSettings, progress: Progress
+    sources: Sources,
+    layer: str,
+    judge: str,
+    settings: EvaluateSettings,
+    progress: Progress,
+    reseeds: dict[tuple[Any, ...], dict[int, np.ndarray]],
 ) -> tuple[Study, list[str]]:
     """The neurons and clusterings to compare, and what of them is left out; clusterings that are not there are made."""
     notes: list[str] = []
     features = [sources.named(layer, kind) for kind in settings.features or [USUAL, *ACTIVATION_FEATURES]]
     needed = list(dict.fromkeys([*features, *([judge] if judge else [])]))
     neurons = _neurons_with_all(needed, sources, layer, settings, notes)
-    if not settings.features:
-        complete, rest = _complete(sources, layer, neurons)
-        features += complete
-        if rest:
-            notes.append(
-                f"Not compared on '{layer}', since they are stale or lack some of the neurons: {', '.join(rest)}. "
-                "Run `pure embed` for them, or choose with --features."
-            )
+    features += [] if settings.features else _complete(sources, layer, neurons, notes)
     if judge:
         notes += warnings(judge, sources.embedded[layer, judge].recipe, sources.collected.origin)
     ks = _possible(settings.k, sources, layer)
@@ -221,6 +230,7 @@ def _study(
         settings,
         read_clusterings(sources.store),
         progress,
+        reseeds=reseeds,
     )
     return study, notes
 
@@ -256,8 +266,8 @@ def _neurons_with_all(
     return neurons
 
 
-def _complete(sources: Sources, layer: str, neurons: np.ndarray) -> tuple[list[str], list[str]]:
-    """The embeddings that all of the neurons have, and those that some lack or that are stale."""
+def _complete(sources: Sources, layer: str, neurons: np.ndarray, notes: list[str]) -> list[str]:
+    """The embeddings that all of the neurons have; a note says which some lack or are stale."""
     complete: list[str] = []
     rest: list[str] = []
     for kind in sources.embeddings(layer):
@@ -265,7 +275,12 @@ def _complete(sources: Sources, layer: str, neurons: np.ndarray) -> tuple[list[s
         with suppress(PureError):
             there = sources.features_of(layer, kind).neuron
         (complete if np.isin(neurons, there).all() else rest).append(kind)
-    return complete, rest
+    if rest:
+        notes.append(
+            f"Not compared on '{layer}', since they are stale or lack some of the neurons: {', '.join(rest)}. "
+            "Run `pure embed` for them, or choose with --features."
+        )
+    return complete
 
 
 def _possible(ks: list[int], sources: Sources, layer: str) -> list[int]:

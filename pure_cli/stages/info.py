@@ -20,6 +20,7 @@ from pure_cli.artifacts import (
 from pure_cli.errors import PureError
 from pure_cli.provenance import UP_TO_DATE, Provenance, Status
 from pure_cli.settings.shared import FLOAT32
+from pure_cli.stages.controls.network import Control, controls_of
 from pure_cli.stages.embeddings.judges import weights_of
 from pure_cli.stages.evaluation.result_files import ALL, PLANTED
 from pure_cli.stages.inputs.choice import chosen, how_chosen, there_are
@@ -168,6 +169,7 @@ class _Inventory:
         yield from self._of_assign()
         yield from self._of_evaluate()
         yield from self._of_render()
+        yield from self._of_controls()
 
     @cached_property
     def _clustered(self) -> dict[str, Clustering]:
@@ -283,7 +285,19 @@ class _Inventory:
             what = f"{name}, {counted(len(own['neurons']), 'neuron')}, k = {', '.join(map(str, own['k']))}"
             what += _rough(provenance)
             what = what if run == ALL else f"{what} ({run})"
-            yield Result("evaluate", own["layer"], what, self._of_values(own["layer"], own["judge"], provenance))
+            status = _first_stale(
+                self._of_values(own["layer"], own["judge"], provenance), self._beside(provenance.made_from)
+            )
+            yield Result("evaluate", own["layer"], what, status)
+
+    def _beside(self, made_from: dict[str, Any]) -> Status:
+        """Whether the controls that results stand beside are what they were."""
+        for name, there in made_from.get("controls", {}).items():
+            own = Control.of(name).store(self._store)
+            now = read_evaluations(own).get(there["key"]) if own.has("evaluate") else None
+            if now is None or now.fingerprint != there["fingerprint"]:
+                return Status(f"the control '{name}' changed")
+        return UP_TO_DATE
 
     def _of_units(self, layer: str, provenance: Provenance) -> Status:
         status = self._references.get(layer, GONE)
@@ -303,6 +317,23 @@ class _Inventory:
         if judge and (rows is None or rows.provenance.fingerprint != provenance.made_from["judge"]):
             return Status(f"the {judge} embeddings changed")
         return UP_TO_DATE
+
+    def _of_controls(self) -> Iterator[Result]:
+        """Controls, each a workspace of its own, and whether they are of the network that there is."""
+        for folder, record in controls_of(self._store).items():
+            own, name = Store(folder), folder.name.replace("-", ":")
+            try:
+                found = list(_Inventory(own, read_collected(own), False).results()) if own.has("collect") else []
+            except PureError as error:
+                self.problems.append(str(error))
+                continue
+            for layer in dict.fromkeys(one.layer for one in found):
+                made = [one for one in found if one.layer == layer]
+                metrics = dict.fromkeys(one.what.split(",")[0] for one in made if one.stage == "evaluate")
+                status = next((one.status for one in made if not one.status.up_to_date), UP_TO_DATE)
+                if record["of"]["state"] != self._collected.origin["state"]:
+                    status = Status("it is of other weights")
+                yield Result("control", layer, f"{name}: {', '.join(metrics) or 'nothing measured yet'}", status)
 
     def _of_render(self) -> Iterator[Result]:
         for result, _ in self._of_figures(FIGURES, "figures"):

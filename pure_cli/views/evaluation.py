@@ -6,7 +6,7 @@ and lie on their side where they have not.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import blended_transform_factory
 
+from pure_cli.settings.evaluate import CONTROL
 from pure_cli.views.style import (
     EMPTY,
     FAINT_INK,
@@ -51,6 +52,7 @@ NAMES_WIDTH = 1.2  # of names beside bars that lie
 LINES = 3  # of a name below a bar
 INTRA, INTER = PALETTE[0], PALETTE[4]  # dark and light: they stay apart without colour too
 MARKERS = "osD^vPX*"
+CONTROL_LINES = ("--", ":", "-.")
 SHORT = {"ari": "ARI", "nmi": "NMI"}
 TICKS = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10])
 LEAST_SPREAD = 1e-3  # of the largest value; less cannot be read from bars
@@ -173,7 +175,7 @@ def lines_over_k(
 
     Parameters
     ----------
-    rows : "features", "k", and each measure as (mean, error)
+    rows : "features", "k", and each measure as (mean, error); that of a control as "MEASURE CONTROL"
     measures : names of columns, a panel for each
     what : behind their names beside the axis
     chance : draw in grey what chance gives, the number "MEASURE by chance", zero where there is none
@@ -186,7 +188,8 @@ def lines_over_k(
     rows = [row for row in rows if row["k"] is not None]
     kinds = list(dict.fromkeys(row["features"] for row in rows))
     columns = 2 if all(text_width(name, SMALL_SIZE) < WIDTH / 2 - 0.4 for name in kinds) else 1
-    legend_height = LINE * -(-(len(kinds) + chance) // columns)
+    controls = _controls_in(rows, measures)
+    legend_height = LINE * -(-(len(kinds) + chance + len(controls)) // columns)
     below = wrapped(note, SMALL_SIZE, WIDTH - 0.1) if note else []
     handles: dict[str, Artist | Container] = {}
     with style():
@@ -194,19 +197,12 @@ def lines_over_k(
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         panels = figure.subplots(len(measures), sharex=True, squeeze=False)[:, 0]
         for measure, axes in zip(measures, panels, strict=True):
-            _plain(axes)
             axes.set_ylabel(f"{(names or SHORT).get(measure, measure)}{what}")
-            axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-            handles |= _draw_agreement(axes, rows, kinds, measure)
-            if not np.isfinite(_values(rows, measure)[:, 0]).any():
-                axes.set_yticks([])
-                _say_nothing(axes)
-            elif chance:
-                _draw_chance(axes, rows, measure)
-                handles["chance"] = Line2D([], [], color=NO_VIRTUAL_NEURON, lw=1.5)
+            handles |= _draw_panel(axes, rows, kinds, measure, chance, controls)
         panels[-1].set_xlabel(across)
         _mark_ks(panels[-1], sorted({row["k"] for row in rows}), log, ticks)
-        last = {name: handles.pop(name) for name in ("chance",) if name in handles}
+        behind = ("chance", *(f"{name}, the highest" for name in controls))
+        last = {name: handles.pop(name) for name in behind if name in handles}
         _legend(figure, handles | last, columns)
         _say_below(figure, below)
     return figure
@@ -220,6 +216,28 @@ def _mark_ks(axes: Axes, ks: Sequence[int], log: bool, ticks: Sequence[str]) -> 
     if ks and not log:
         beside = 0.35 * min([1.0, *np.diff(ks)])
         axes.set_xlim(ks[0] - beside, ks[-1] + beside)
+
+
+def _draw_panel(
+    axes: Axes,
+    rows: Sequence[Mapping[str, Any]],
+    kinds: Sequence[str],
+    measure: str,
+    chance: bool,
+    controls: Sequence[str],
+) -> dict[str, Artist | Container]:
+    """One measure against k; what stands in the legend."""
+    _plain(axes)
+    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    handles = _draw_agreement(axes, rows, kinds, measure)
+    if not np.isfinite(_values(rows, measure)[:, 0]).any():
+        axes.set_yticks([])
+        _say_nothing(axes)
+        return handles
+    if chance:
+        _draw_chance(axes, rows, measure)
+        handles["chance"] = Line2D([], [], color=NO_VIRTUAL_NEURON, lw=1.5)
+    return handles | _draw_controls(axes, rows, measure, controls)
 
 
 def _say_below(figure: Figure, lines: Sequence[str]) -> None:
@@ -479,6 +497,26 @@ def _draw_chance(axes: Axes, rows: Sequence[Mapping[str, Any]], measure: str) ->
         around = [ks[0] - 1, *ks, ks[-1] + 1]  # beyond the panel on both sides
         low, high = [low[0], *low, low[-1]], [high[0], *high, high[-1]]
         axes.fill_between(around, low, high, color=NO_VIRTUAL_NEURON, lw=1.2, zorder=1)
+
+
+def _controls_in(rows: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> list[str]:
+    """The controls that rows have figures of."""
+    behind = [name.removeprefix(f"{measure} ") for row in rows for measure in measures for name in row]
+    return [name for name in dict.fromkeys(behind) if CONTROL.fullmatch(name)]
+
+
+def _draw_controls(
+    axes: Axes, rows: Sequence[Mapping[str, Any]], measure: str, controls: Sequence[str]
+) -> dict[str, Artist | Container]:
+    """A grey line for each control: at every k the highest of all kinds of features."""
+    handles: dict[str, Artist | Container] = {}
+    ks = sorted({row["k"] for row in rows})
+    for name, look in zip(controls, islice(cycle(CONTROL_LINES), len(controls)), strict=True):
+        each = [_values([row for row in rows if row["k"] == k], f"{measure} {name}")[:, 0] for k in ks]
+        known = [(k, np.nanmax(own)) for k, own in zip(ks, each, strict=True) if np.isfinite(own).any()]
+        if known:
+            (handles[f"{name}, the highest"],) = axes.plot(*zip(*known, strict=True), color=FAINT_INK, ls=look, lw=1)
+    return handles
 
 
 # ---------------------------------------------------------------------------------------------- the overview

@@ -56,6 +56,10 @@ TAKEN_FOR_OPTIONS = ("[", "*")  # after \\ and \midrule
 NOT_IN_LABELS = re.compile(r"[^\w:.+/@-]", re.ASCII)
 
 
+Line = list[tuple[str, bool]]
+"""Parts of a line of the terminal, and which of them are bold."""
+
+
 class Interval(NamedTuple):
     """A value with the ends of its confidence interval."""
 
@@ -90,15 +94,16 @@ def as_csv(table: Mapping[str, Any]) -> str:
     ----------
     table : of `pure_cli.stages.evaluation.study.Table.as_dict`
     """
-    pairs = {name for name in table["columns"] if any(_is_pair(value) for value in _column(table, name))}
-    header = [part for name in table["columns"] for part in ([name, f"{name} error"] if name in pairs else [name])]
+    columns = [*table["columns"], *table.get("beside", ())]
+    pairs = {name for name in columns if any(_is_pair(value) for value in _column(table, name))}
+    header = [part for name in columns for part in ([name, f"{name} error"] if name in pairs else [name])]
     header = [name.translate(ASCII_MINUS) for name in header]
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(header)
     for row in table["rows"]:
         cells: list[Any] = []
-        for name in table["columns"]:
+        for name in columns:
             value = row.get(name)
             if name in pairs:
                 cells += value if _is_pair(value) else (value, None)
@@ -118,7 +123,11 @@ def as_latex(table: Mapping[str, Any]) -> str:
     columns = _columns(table)
     cells = {name: _column(table, name) for name in columns}
     decimals = {name: _decimals(values) for name, values in cells.items()}
-    rows = [[_latex_cell(cells[name][i], decimals[name]) for name in columns] for i in range(len(table["rows"]))]
+    marked = table.get("bold") or {}
+    rows = [
+        [_latex_cell(cells[name][i], decimals[name], i in marked.get(name, ())) for name in columns]
+        for i in range(len(table["rows"]))
+    ]
     alignment = "".join("l" if _is_text(table, name) else "r" for name in columns)
     lines = [
         r"\begin{table}  % \usepackage{booktabs}",
@@ -145,7 +154,7 @@ def as_rich(table: Mapping[str, Any], compact: bool = False, styles: Sequence[st
     ----------
     table : as of `as_csv`
     compact : only the columns that are read first
-    styles : of rich, for each row; bold for the best where there are none
+    styles : of rich, for each row; where there are none, bold for the cells in "bold", or for the best row without such
     """
     return Terminal(table, compact, styles)
 
@@ -170,10 +179,13 @@ class Terminal:
             yield Text()
         if self.table["title"]:
             yield Text(printable(self.table["title"]), style="bold")
-        styles = self.styles or ["bold" if i == self.table.get("best") else "" for i in range(len(self.table["rows"]))]
+        best = self.table.get("best") if self.table.get("bold") is None else None
+        styles = self.styles or ["bold" if i == best else "" for i in range(len(self.table["rows"]))]
         for line, row in _lines(self.table, _columns(self.table, self.compact), options.max_width, self.compact):
             style = "bold" if row is None else styles[row]
-            yield Text(line, style=style, overflow="fold", no_wrap=True)
+            yield Text.assemble(
+                *((part, "bold" if bold else "") for part, bold in line), style=style, overflow="fold", no_wrap=True
+            )
         if self.table["note"]:
             yield Text(printable(self.table["note"]), style="dim")
         if self.table["title"] or self.table["note"]:
@@ -191,11 +203,13 @@ class _Column:
     ----------
     cells : of every row
     is_text : on the left, and broken between words
+    bold : rows whose cells are bold
     """
 
     head: str
     cells: list[str]
     is_text: bool
+    bold: Sequence[int] = ()
 
     @property
     def most(self) -> int:
@@ -222,29 +236,41 @@ class _Column:
 
 def _lines(
     table: Mapping[str, Any], names: Sequence[str], room: int, compact: bool
-) -> Iterator[tuple[str, int | None]]:
+) -> Iterator[tuple[Line, int | None]]:
     """The lines of a table, none of them wider than the room, with the row of each; None for the heads."""
     lead, rest, lead_width = _laid_out(table, names, room, compact)
     before = lead_width + GAP if lead_width and rest else lead_width or INDENT
     widths = _widths(rest, room - before - GAP * (len(rest) - 1))
     before = max(0, min(before, room - sum(widths) - GAP * (len(widths) - 1)))
 
-    def row(name: str, cells: Sequence[str], head: bool) -> Iterator[str]:
+    def row(name: str, cells: Sequence[str], place: int | None) -> Iterator[Line]:
+        head = place is None
         parts = [column.wrapped(text, width) for column, text, width in zip(rest, cells, widths, strict=True)]
         first = _wrapped(name, lead_width) if head and lead_width else [name]
         if not (lead_width and all(_width(line) <= lead_width for line in first)):
-            yield from _wrapped(name, room)  # on a line of its own
+            yield from ([(line, False)] for line in _wrapped(name, room))  # on a line of its own
             first = []
         height = max(map(len, (first, *parts)))
         for line in range(height):
             at = [line - (height - len(part)) if head else line for part in (first, *parts)]  # heads stand at the foot
             texts = [part[i] if 0 <= i < len(part) else "" for part, i in zip((first, *parts), at, strict=True)]
             shown = map(_padded, texts[1:], widths, [column.is_text for column in rest])
-            yield (_padded(texts[0], lead_width, lead.is_text).ljust(before) + (" " * GAP).join(shown)).rstrip()
+            cells_shown = [(text, place in column.bold) for text, column in zip(shown, rest, strict=True)]
+            yield _one_line(_padded(texts[0], lead_width, lead.is_text).ljust(before), cells_shown)
 
-    yield from ((line, None) for line in row(lead.head, [column.head for column in rest], True))
+    yield from ((line, None) for line in row(lead.head, [column.head for column in rest], None))
     for i, name in enumerate(lead.cells):
-        yield from ((line, i) for line in row(name, [column.cells[i] for column in rest], False))
+        yield from ((line, i) for line in row(name, [column.cells[i] for column in rest], i))
+
+
+def _one_line(name: str, cells: Sequence[tuple[str, bool]]) -> Line:
+    """Name and cells of a row, without spaces behind them."""
+    line = [(name, False)]
+    for place, (text, bold) in enumerate(cells):
+        line += [(" " * GAP * (place > 0), False), (text, bold)]
+    while len(line) > 1 and not line[-1][0].strip():
+        line.pop()
+    return [*line[:-1], (line[-1][0].rstrip(), line[-1][1])]
 
 
 def _laid_out(
@@ -277,7 +303,8 @@ def _in_words(table: Mapping[str, Any], name: str, digits: int) -> _Column:
     decimals = _decimals(values)
     if digits < DIGITS:
         decimals = max(min(digits, decimals), _decimals(values, digits))
-    return _Column(printable(name), [printable(_shown(value, decimals)) for value in values], _is_text(table, name))
+    cells, bold = [printable(_shown(value, decimals)) for value in values], (table.get("bold") or {}).get(name, ())
+    return _Column(printable(name), cells, _is_text(table, name), bold)
 
 
 def _leading(table: Mapping[str, Any], names: Sequence[str]) -> int:
@@ -423,8 +450,11 @@ def _number(number: float, decimals: int, tiny: bool) -> str:
     return text if float(text) else text.lstrip("-")  # no negative zero
 
 
-def _latex_cell(value: Any, decimals: int) -> str:
+def _latex_cell(value: Any, decimals: int, bold: bool = False) -> str:
     text = _shown(value, decimals)
+    if bold and text != DASH:
+        plain = _latex_cell(value, decimals)
+        return rf"$\mathbf{{{plain[1:-1]}}}$" if plain.startswith("$") else rf"\textbf{{{plain}}}"
     if isinstance(value, str) or text == DASH:
         text = _escaped(text)
         return f"{{{text[0]}}}{text[1:]}" if text.startswith(TAKEN_FOR_OPTIONS) else text

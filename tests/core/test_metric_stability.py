@@ -8,14 +8,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from pure_cli.core.clusters import virtual_neurons
-from pure_cli.core.kmeans import inner_products
-from pure_cli.core.metrics.stability import (
-    _centred,
-    best_overlaps,
-    bootstrap_stability,
-    cluster_overlaps,
-    seed_stability,
-)
+from pure_cli.core.kmeans import centred, inner_products
+from pure_cli.core.metrics.stability import best_overlaps, bootstrap_stability, cluster_overlaps, seed_stability
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -91,7 +85,7 @@ def test_wrong_arguments_are_refused():
 def test_inner_products_of_samples_are_about_the_mean_of_each():
     points = cloud(5, 20, apart=3) + 7
     drawn = np.random.default_rng(0).integers(0, 20, (4, 20))
-    found = _centred(inner_products(points)[drawn[:, :, None], drawn[:, None]])
+    found = centred(inner_products(points)[drawn[:, :, None], drawn[:, None]])
     np.testing.assert_allclose(found, [inner_products(points[own]) for own in drawn], atol=1e-10)
 
 

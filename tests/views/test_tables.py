@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -174,3 +175,29 @@ def test_texts_are_broken_before_numbers():
 @pytest.mark.parametrize("write", [as_csv, as_latex, lambda table: printed(table, 40)])
 def test_an_empty_table_is_still_a_table(write):
     assert "features" in write({**TABLE, "rows": [], "note": ""})
+
+
+def test_only_figures_that_are_told_apart_are_bold():
+    rows = [
+        {"features": name, "k": 2, "ari": [mean, 0.01], "nmi": 0.5} for name, mean in (("pure", 0.2), ("clip", 0.4))
+    ]
+    table = {"title": "", "name": "t", "columns": ["features", "k", "ari", "nmi"], "rows": rows, "note": "", "best": 1}
+
+    def bold_parts(**more):
+        console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system="standard", highlight=False)
+        console.print(as_rich({**table, **more}))
+        lines = console.file.getvalue().splitlines()[1:]
+        return [part for line in lines for part in re.findall("\x1b\\[1m(.*?)\x1b\\[0m", line)]
+
+    assert bold_parts(bold={"ari": [1]}) == ["0.400 ± 0.010"]
+    assert bold_parts(bold={"ari": [0, 1], "nmi": [0]}) == ["0.200 ± 0.010", "0.500", "0.400 ± 0.010"]
+    assert bold_parts(bold={"ari": []}) == []
+    assert bold_parts(bold=None) == ["clip *    2  0.400 ± 0.010  0.500"]  # tables that tell nothing apart
+    latex = as_latex({**table, "bold": {"ari": [1], "features": [1]}})
+    assert r"\textbf{clip} & 2 & $\mathbf{0.400 \pm 0.010}$ & 0.500" in latex
+    assert r"pure & 2 & $0.200 \pm 0.010$ & 0.500" in latex
+
+
+def test_columns_of_the_csv_alone_stand_behind_the_others():
+    table = {"columns": ["k"], "beside": ["ari untrained"], "rows": [{"k": 2, "ari untrained": [0.5, None]}]}
+    assert as_csv(table).splitlines() == ["k,ari untrained,ari untrained error", "2,0.5,"]

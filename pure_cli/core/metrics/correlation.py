@@ -66,27 +66,51 @@ def correlation(
             "expected features, judge and present of the same neurons, "
             f"got {len(features)}, {len(judge)} and {len(present)}"
         )
+    turns = [np.asarray(own)[None] for own in present]
+    (values,), (counts,) = correlations(features, judge, turns, seed, subsets, first)
+    known = ~np.isnan(values)
+    return Correlation(*mean_and_error(values), values[known], int(counts[known].sum()), int((~known).sum()))
+
+
+def correlations(
+    features: Sequence[np.ndarray] | np.ndarray,
+    judge: Sequence[np.ndarray] | np.ndarray,
+    present: Sequence[np.ndarray] | np.ndarray,
+    seed: int,
+    subsets: int = SUBSETS,
+    first: int = FIRST,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`correlation` for several choices of references at once, with the same subsets of neurons.
+
+    Parameters
+    ----------
+    present : N times (T, n) bool, references to use: those of the first choice, and parts of them
+
+    Returns
+    -------
+    values, pairs
+        Each (T, S): r of each subset, NaN where it has none, and the pairs of references in it.
+    """
     subsets = min(subsets, len(features))
     size = len(features) // subsets if subsets else 0
     order = np.random.default_rng(seed).permutation(len(features))[: subsets * size].reshape(subsets, size)
-    values, pairs = [], 0
-    for subset in order.tolist():
-        pooled = [_distances(features[c][:first], judge[c][:first], present[c][:first]) for c in subset]
-        x, y = np.concatenate(pooled, axis=1)
-        r = pearson(x, y)
-        if not np.isnan(r):
-            values.append(r)
-            pairs += len(x)
-    found = np.array(values, np.float64)
-    return Correlation(*mean_and_error(found), found, pairs, subsets - len(found))
+    choices = len(present[0]) if len(present) else 1
+    values, pairs = np.full((choices, subsets), np.nan), np.zeros((choices, subsets), np.int64)
+    for place, subset in enumerate(order.tolist()):
+        pooled = [_distances(features[c][:first], judge[c][:first], present[c][:, :first]) for c in subset]
+        for choice, parts in enumerate(zip(*pooled, strict=True)):
+            x, y = np.concatenate(parts, axis=1)
+            values[choice, place], pairs[choice, place] = pearson(x, y), len(x)
+    return values, pairs
 
 
-def _distances(features: np.ndarray, judge: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """(2, pairs) float64, the distances of one neuron's references in both spaces."""
-    there = np.flatnonzero(present)
-    pair = np.triu_indices(len(there), 1)
-    both = np.stack([pairwise_distances(space[there])[pair] for space in (features, judge)])
-    return both[:, (both > 0).all(axis=0)]
+def _distances(features: np.ndarray, judge: np.ndarray, present: np.ndarray) -> list[np.ndarray]:
+    """(2, pairs) float64 for each choice, the distances of one neuron's references in both spaces."""
+    there = np.flatnonzero(present[0])
+    one, other = np.triu_indices(len(there), 1)
+    both = np.stack([pairwise_distances(space[there])[one, other] for space in (features, judge)])
+    apart = (both > 0).all(axis=0)
+    return [both[:, apart & own[there][one] & own[there][other]] for own in present]
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float:

@@ -66,6 +66,31 @@ def monosemanticity_of_all(embeddings: np.ndarray, activations: np.ndarray) -> n
     return np.where(known, np.clip(similarity / np.where(known, pairs, 1), -1, 1), np.nan)
 
 
+def monosemanticity_of_parts(products: np.ndarray, activations: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """MonoSemanticity score of parts of one neuron's images; see `monosemanticity_of_all`.
+
+    Parameters
+    ----------
+    products : (n, n) float64, cosine similarities of the images
+    activations : (n,) float
+    members : (P, n) bool, the images of each part
+
+    Returns
+    -------
+    (P,) float64
+        The same numbers as by the embeddings of each part, but for rounding.
+    """
+    values = np.where(members, activations, np.nan)
+    some = members.any(axis=1)
+    low, high = np.zeros((2, len(members), 1))
+    low[some, 0], high[some, 0] = np.nanmin(values[some], axis=1), np.nanmax(values[some], axis=1)
+    weights = np.where(high > low, (activations - low) / np.where(high > low, high - low, 1), 1.0) * members
+    pairs = np.square(weights.sum(axis=1)) - np.square(weights).sum(axis=1)
+    known = pairs > LEAST * np.square(weights.sum(axis=1))
+    similarity = ((weights @ products) * weights).sum(axis=1) - np.square(weights) @ np.diag(products)
+    return np.where(known, np.clip(similarity / np.where(known, pairs, 1), -1, 1), np.nan)
+
+
 def _scaled(activations: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """Activations (b, C) between 0 and 1; 1 for a neuron whose activations are all equal."""
     constant = high == low

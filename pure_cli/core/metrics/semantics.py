@@ -50,6 +50,23 @@ def clarity(embeddings: np.ndarray) -> float:
     return float(np.clip(pairs / (n * (n - 1)), -1 / (n - 1), 1))
 
 
+def clarity_of_parts(products: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """`clarity` of parts of one neuron's references.
+
+    Parameters
+    ----------
+    products : (n, n) float64, cosine similarities of the references
+    members : (P, n) bool, the references of each part
+
+    Returns
+    -------
+    (P,) float64
+    """
+    weights, count = members.astype(np.float64), members.sum(axis=1)
+    pairs = ((weights @ products) * weights).sum(axis=1) - weights @ np.diag(products)
+    return np.where(count > 1, pairs / np.where(count > 1, count * (count - 1), 1), np.nan)
+
+
 def redundancy(concepts: np.ndarray) -> np.ndarray:
     """How alike each neuron is to the neuron most like it.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pure_cli.core.clusters import labels_of
-from pure_cli.core.kmeans import inner_products
+from pure_cli.core.kmeans import centred, inner_products
 from pure_cli.core.metrics.agreement import adjusted_rand, agreement, contingency
 
 SAMPLES = 20  # of the bootstrap
@@ -26,8 +26,8 @@ class SeedStability(NamedTuple):
     kept: float
 
 
-def bootstrap_stability(points: np.ndarray, k: int, seed: int, samples: int = SAMPLES) -> float:
-    """Agreement of the virtual neurons of all references with those of bootstrap samples.
+def bootstrap_agreements(points: np.ndarray, k: int, seed: int, samples: int = SAMPLES) -> np.ndarray:
+    """Agreement of the virtual neurons of all references with those of each of some bootstrap samples.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ def bootstrap_stability(points: np.ndarray, k: int, seed: int, samples: int = SA
 
     Returns
     -------
-    float
-        Mean adjusted Rand index, -0.5 to 1. NaN for fewer than two references; 1 where all are equal and for k = 1,
-        where there is nothing to disagree on.
+    (samples,) float64
+        Adjusted Rand index, -0.5 to 1. NaN for fewer than two references; 1 where all are equal and for k = 1, where
+        there is nothing to disagree on.
 
     Notes
     -----
@@ -52,10 +52,15 @@ def bootstrap_stability(points: np.ndarray, k: int, seed: int, samples: int = SA
         raise ValueError(f"expected at least one sample, got {samples}")
     n = len(points)
     if n < 2:
-        return np.nan
+        return np.full(samples, np.nan)
     products = inner_products(points)
     whole = labels_of(products[None], [points], min(k, n), np.array([seed]))[0]
-    return float(adjusted_rand(_split_again(points, products, k, seed, samples), whole).mean())
+    return adjusted_rand(_split_again(points, products, k, seed, samples), whole)
+
+
+def bootstrap_stability(points: np.ndarray, k: int, seed: int, samples: int = SAMPLES) -> float:
+    """The mean of `bootstrap_agreements`."""
+    return float(bootstrap_agreements(points, k, seed, samples).mean())
 
 
 def cluster_overlaps(points: np.ndarray, labels: np.ndarray, k: int, seed: int, samples: int = SAMPLES) -> np.ndarray:
@@ -118,7 +123,7 @@ def _split_again(points: np.ndarray, products: np.ndarray, k: int, seed: int, sa
     generator = np.random.default_rng(seed)
     drawn = np.stack([generator.integers(0, n, n) for _ in range(samples)])
     labels = labels_of(
-        _centred(products[drawn[:, :, None], drawn[:, None]]), [points[own] for own in drawn], k, np.full(samples, seed)
+        centred(products[drawn[:, :, None], drawn[:, None]]), [points[own] for own in drawn], k, np.full(samples, seed)
     )
     weights = np.zeros((samples, k, n))  # of the points in the centroids of each sample
     np.add.at(weights, (np.arange(samples)[:, None], labels, drawn), 1)
@@ -159,12 +164,6 @@ def seed_stability(points: np.ndarray, k: int, seeds: Sequence[int]) -> SeedStab
     pairs = list(combinations(splits, 2))
     ari = np.mean([agreement(one, other).ari for one, other in pairs])
     return SeedStability(float(ari), float(np.mean([_kept(one, other) for one, other in pairs])))
-
-
-def _centred(products: np.ndarray) -> np.ndarray:
-    """Inner products (…, n, n) about the mean of the points, from those about another point."""
-    rows = products.mean(axis=-1, keepdims=True)
-    return products - rows - rows.swapaxes(-1, -2) + rows.mean(axis=-2, keepdims=True)
 
 
 def _kept(one: np.ndarray, other: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from pure_cli.core.metrics.causal import circuit_channels, random_channels
 from pure_cli.core.metrics.statistics import mean_and_error, paired_difference
 from pure_cli.stages.evaluation.held_out import MOST, Case, Trial, drops, scores_of
 from pure_cli.stages.evaluation.metric import Figures, Metric
+from pure_cli.stages.evaluation.noise import UNMEASURED, Scores, bold
 from pure_cli.stages.evaluation.study import Result, Study, Table, ahead_and_behind, compared, finite, highest, number
 from pure_cli.stages.evaluation.surgery import Surgery, open_surgery
 
@@ -52,17 +53,20 @@ def compute(study: Study) -> Result:
         specific[features, k] = found[:, SHARES.index(SHOWN), COLUMNS.index(SPECIFIC)]
     known = np.any([np.isfinite(values) for values in specific.values()], axis=0)
     differences = compared(study, specific, "causal-differences", f"{study.layer}: how specific, paired over neurons")
-    best = highest(rows, SPECIFIC)
+    best, marked = highest(rows, SPECIFIC), bold({SPECIFIC: Scores(list(specific.values()))}, rows, study.seed)
     title = f"{study.layer}: what is lost with half of a circuit, {study.neurons_in_words(known)}"
     shown = ["features", "k", *COLUMNS]
     columns = [*shown, *ENDS]
     curves = Table(
         "causal-curves", f"{study.layer}: what is lost, by the share of the circuit that is cut out",
         ["features", "k", "share", *COLUMNS], _curves(rows), "The columns are those of the table before.",
+        headline=SPECIFIC,
     )  # fmt: skip
     verdict = _verdict(study, rows, best, differences)
     result.tables += [
-        Table("causal", title, columns, rows, _note(surgery), verdict, best, shown=shown),
+        Table(
+            "causal", title, columns, rows, _note(surgery), verdict, best, shown=shown, bold=marked, headline=SPECIFIC
+        ),
         *differences,
         curves,
     ]
@@ -97,7 +101,8 @@ def _note(surgery: Surgery) -> str:
         f"virtual neuron's positive relevance at {', '.join(surgery.lower_layers)} {surgery.how_in_words()}; on up to "
         f"{MOST} images of each virtual neuron, held out from the clustering (halves). siblings: on the images of the "
         "other virtual neurons. specificity: own − siblings. at random: the specificity of channels drawn at random "
-        "that carry as much. *: the most specific."
+        "that carry as much. *: the most specific. "
+        f"{UNMEASURED}"
     )
 
 

@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.core.metrics.correlation import correlation
+from pure_cli.core.metrics.correlation import correlations
+from pure_cli.core.metrics.statistics import mean_and_error
+from pure_cli.core.reseeds import KEPT, TURNS
 from pure_cli.stages.evaluation import published
 from pure_cli.stages.evaluation.metric import Figures, Metric
+from pure_cli.stages.evaluation.noise import BOLD, Scores, add_noise, bold, kept_in_turns
 from pure_cli.stages.evaluation.study import Result, Study, Table, finite, highest
 from pure_cli.words import counted
 
@@ -15,26 +18,31 @@ from pure_cli.words import counted
 def compute(study: Study) -> Result:
     """Correlation of every kind of features with the judge."""
     result = Result()
-    judge, excites = list(study.rows(study.judge)), list(study.excites())
+    judge, excites = list(study.rows(study.judge)), study.excites()
+    choices = np.concatenate([excites[:, None], kept_in_turns(study)], axis=1)  # (N, 1 + T, n)
     kinds = [features for features in study.features if features != study.judge]
-    columns, rows = ["features", "r", "subsets"], []
+    columns, rows = ["features", "r", "r noise", "subsets"], []
+    values, turns = [], []
     same = published.same_setting(study)
     for done, features in enumerate(kinds, 1):
-        found = correlation(list(study.rows(features)), judge, excites, study.seed)
-        result.arrays[f"{features}/r"] = np.asarray(found.values)
-        row = {
-            "features": features,
-            "r": finite((found.mean, found.error)),
-            "subsets": len(found.values),
-        }
+        (found, *again), _ = correlations(list(study.rows(features)), judge, list(choices), study.seed)
+        result.arrays[f"{features}/r"] = known = found[~np.isnan(found)]
+        result.arrays[f"{features}/r-reseeded"] = np.stack(again)
+        values.append(found)
+        turns.append(np.stack(again))
+        row = {"features": features, "r": finite(mean_and_error(known)), "subsets": len(known)}
         if same:
             row["published"] = published.CORRELATION.get(features)
         rows.append(row)
         study.progress(done, len(kinds))
     note = (
         "Pearson r of pairwise distances within neurons; mean ± error over disjoint subsets of equally many neurons, "
-        "as in the paper: what does not fill the last subset is left out, and so is a subset without two distances."
+        "as in the paper: what does not fill the last subset is left out, and so is a subset without two distances. "
+        f"noise: what the figure moves by with other references (deviation over {TURNS} draws of {KEPT:.0%} of them, "
+        "scaled to new ones)."
     )
+    scores = {"r": Scores(values, turns)}
+    add_noise(rows, scores)
     if same:
         columns.append("published")
         note += published.NOTE
@@ -42,10 +50,9 @@ def compute(study: Study) -> Result:
     title = f"{study.layer}: correlation with distances of {study.judge_in_words()}, {neurons}"
     best = highest(rows, "r")
     shown = [name for name in columns if name != "subsets"]
-    note += " *: the highest."
-    result.tables.append(
-        Table("correlation", title, columns, rows, note, _verdict(study, rows, best), best, shown=shown)
-    )
+    note += f" *: the highest. {BOLD.replace('over neurons', 'over subsets')}"
+    verdict, marked = _verdict(study, rows, best), bold(scores, rows, study.seed)
+    result.tables.append(Table("correlation", title, columns, rows, note, verdict, best, shown=shown, bold=marked))
     return result
 
 
@@ -63,4 +70,4 @@ def figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) -
     yield "bars", correlation_bars(tables[0]["rows"], tables[0]["judge"])
 
 
-METRIC = Metric(compute, judged=True, figures=figures)
+METRIC = Metric(compute, judged=True, figures=figures, version=3)

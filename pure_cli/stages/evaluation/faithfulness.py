@@ -16,6 +16,7 @@ from pure_cli.core.selection import evenly_spread
 from pure_cli.errors import PureError
 from pure_cli.registry import RULES
 from pure_cli.stages.evaluation.metric import Metric
+from pure_cli.stages.evaluation.noise import UNMEASURED, Scores, bold
 from pure_cli.stages.evaluation.study import Result, Study, Table, finite, highest, number, spread
 from pure_cli.stages.evaluation.surgery import Surgery, open_surgery
 from pure_cli.stages.runtime.batches import AdaptiveBatches
@@ -81,12 +82,14 @@ def _result(
 ) -> Result:
     looked_at = study.neurons[np.unique(cases.row)] if len(cases.row) else study.neurons[:0]
     result, rows = Result(arrays={"neuron": looked_at, "effect": effects, "image": cases.image}), []
+    of_rows = []
     result.arrays["case-neuron"] = cases.neuron
     for name, values in predicted.items():
         each = np.array([pearson(a, b) for a, b in zip(values, effects, strict=True)])
         found = np.array([_mean(each[cases.row == row]) for row in np.unique(cases.row)])
         estimate = paired_difference(found, np.zeros_like(found), study.seed)
         result.arrays[f"{name}/r"] = found
+        of_rows.append(found)
         low, high = number(estimate.low), number(estimate.high)
         rows.append({"relevance by": name, "r": finite(mean_and_error(found)), "r low": low, "r high": high})
     title = (
@@ -94,8 +97,9 @@ def _result(
         f"them, {counted(len(looked_at), 'neuron')}"
     )
     columns, best = ["relevance by", *spread("r")], highest(rows, "r")
-    note, verdict = _note(surgery, left_out), _verdict(study, rows)
-    table = Table("faithfulness", title, columns, rows, note, verdict, best)
+    note, verdict = f"{_note(surgery, left_out)} {UNMEASURED}", _verdict(study, rows)
+    marked = bold({"r": Scores(of_rows)}, rows, study.seed)
+    table = Table("faithfulness", title, columns, rows, note, verdict, best, bold=marked)
     result.tables.append(table)
     return result
 

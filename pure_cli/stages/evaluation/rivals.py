@@ -135,7 +135,8 @@ def _table(study: Study, rows: list[dict[str, Any]], count: int, judge: str) -> 
     note += STABILITY if "stability" in there else ""
     note += SPECIFICITY if "specificity" in there else ""
     note += f" *: the purest above chance, where it leads by {LEAD} standard errors of the difference."
-    return Table("rivals", title, columns, rows, note, _verdict(study, rows, best), None if _near(rows, best) else best)
+    verdict, marked = _verdict(study, rows, best), None if _near(rows, best) else best
+    return Table("rivals", title, columns, rows, note, verdict, marked, headline="above chance")
 
 
 def _near(rows: list[dict[str, Any]], best: int | None) -> list[str]:

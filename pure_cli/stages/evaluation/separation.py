@@ -10,15 +10,16 @@ from pure_cli.core.metrics.separation import pairwise_distances, separations
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation import published
 from pure_cli.stages.evaluation.metric import Figures, Metric
+from pure_cli.stages.evaluation.noise import BOLD, NOISE, SAYS, Scores, add_noise, bold, reseeded
 from pure_cli.stages.evaluation.study import Result, Study, Table, ahead_and_behind, compared, finite, highest
 from pure_cli.words import counted
 
 PUBLISHED = ["published intra", "published inter"]
+COLUMNS = ("intra", "inter", "inter − intra")
 
 
 def compute(study: Study) -> Result:
     """Intra and inter distance for every kind of features and k."""
-    result = Result()
     count = len(study.neurons)
     values = {(features, k): np.full((count, 2), np.nan) for features in study.features for k in study.ks}
     overall = np.full(count, np.nan)
@@ -26,45 +27,60 @@ def compute(study: Study) -> Result:
     own = values.get(judges, np.full((count, 2), np.nan))
     split = {**values, judges: own}
     labels = {key: study.labels(*key) for key in split}
-    all_labels = np.stack([labels[key] for key in split], axis=1)  # (N, keys, n)
+    of_turns = [turn for key in values for turn in reseeded(study, *key)]
+    all_labels = np.stack([*labels.values(), *of_turns], axis=1)  # (N, splits, n)
+    again = np.full((count, len(of_turns), 2), np.nan)
     for i, points in enumerate(study.rows(study.judge)):
         intra, inter, of_all = separations(pairwise_distances(points), all_labels[i])
-        for column, found in enumerate(split.values()):
-            found[i] = intra[column], inter[column]
+        for place, found in enumerate(split.values()):
+            found[i] = intra[place], inter[place]
+        again[i] = np.stack([intra, inter], axis=1)[len(split) :]
         overall[i] = of_all[0]
         study.progress(i + 1, count)
-    result.arrays["neuron"], result.arrays["overall"] = study.neurons, overall
-    for (features, k), found in values.items():
-        result.arrays[f"{features}/k{k}/intra"], result.arrays[f"{features}/k{k}/inter"] = found.T
-    table = _table(study, values, overall, np.ones(count, bool), "all", study.neurons_in_words(np.isfinite(overall)))
+    turns = dict(zip(values, np.split(again.transpose(1, 0, 2), len(values)), strict=True))  # (T, N, 2)
+    result = Result(_arrays(study, overall, values, turns))
+    whole = study.neurons_in_words(np.isfinite(overall))
+    table = _table(study, values, turns, overall, np.ones(count, bool), "all", whole)
     gaps = {key: found[:, 1] - found[:, 0] for key, found in values.items()}
     title = f"{study.layer}: inter − intra of {study.judge_in_words()}, compared neuron by neuron"
     differences = compared(study, gaps, "separation-differences", title)
     result.tables += [replace(table, verdict=_verdict(study, table, differences)), *differences]
-    result.tables += _polysemantic(study, values, own[:, 1] - own[:, 0], overall)
+    result.tables += _polysemantic(study, values, turns, own[:, 1] - own[:, 0], overall)
     return result
+
+
+def _arrays(
+    study: Study,
+    overall: np.ndarray,
+    values: dict[tuple[str, int], np.ndarray],
+    turns: dict[tuple[str, int], np.ndarray],
+) -> dict[str, np.ndarray]:
+    """For ``evaluate.h5``."""
+    found = {"neuron": study.neurons, "overall": overall}
+    for (features, k), own in values.items():
+        for place, column in enumerate(COLUMNS[:2]):
+            path = f"{features}/k{k}/{column}"
+            found[path], found[f"{path}-reseeded"] = own[:, place], turns[features, k][:, :, place]
+    return found
 
 
 def _table(
     study: Study,
     values: dict[tuple[str, int], np.ndarray],
+    turns: dict[tuple[str, int], np.ndarray],
     overall: np.ndarray,
     which: np.ndarray,
     name: str,
     neurons: str,
 ) -> Table:
-    columns = ["features", "k", "intra", "inter", "inter − intra"]
+    columns = ["features", "k", *COLUMNS, f"{COLUMNS[-1]} {NOISE}"]
     same = name == "all" and published.K in study.ks and published.same_setting(study)
     rows = []
     for (features, k), of_all in values.items():
         found = of_all[which]
-        row: dict[str, Any] = {
-            "features": features,
-            "k": k,
-            "intra": finite(mean_and_error(found[:, 0])),
-            "inter": finite(mean_and_error(found[:, 1])),
-            "inter − intra": finite(mean_and_error(found[:, 1] - found[:, 0])),
-        }
+        row: dict[str, Any] = {"features": features, "k": k}
+        of_columns = (found[:, 0], found[:, 1], found[:, 1] - found[:, 0])
+        row |= {name: finite(mean_and_error(own)) for name, own in zip(COLUMNS, of_columns, strict=True)}
         if same:
             theirs = published.SEPARATION.get(features, (None, None)) if k == published.K else (None, None)
             row |= dict(zip(PUBLISHED, theirs, strict=True))
@@ -72,12 +88,27 @@ def _table(
     random = finite(mean_and_error(overall[which]))
     last: dict[str, Any] = {"features": "random", "k": None, "intra": random, "inter": random, "inter − intra": None}
     rows.append({**last, **dict.fromkeys(PUBLISHED, published.RANDOM)} if same else last)
-    note = "Intra: lower is better; inter: higher is better; mean ± standard error over neurons. *: the widest gap."
+    scores = _scores([found[which] for found in values.values()], [found[:, which] for found in turns.values()])
+    add_noise(rows, scores)
+    note = f"Intra: lower is better; inter: higher is better; random: dealt at random. {SAYS} *: the widest gap. {BOLD}"
     if same:
         columns += PUBLISHED
         note += published.NOTE
     title = f"{study.layer}: distances of {study.judge_in_words()}, {neurons}"
-    return Table(f"separation-{name}", title, columns, rows, note, best=highest(rows, "inter − intra", study.judge))
+    best, marked = highest(rows, COLUMNS[-1], study.judge), bold(scores, rows, study.seed, study.judge)
+    beside = [f"{column} {NOISE}" for column in COLUMNS[:2]]
+    return Table(
+        f"separation-{name}", title, columns, rows, note, best=best, bold=marked, beside=beside, headline=COLUMNS[-1]
+    )
+
+
+def _scores(values: Sequence[np.ndarray], turns: Sequence[np.ndarray]) -> dict[str, Scores]:
+    """By column, from intra and inter distances (N, 2), and (T, N, 2) of turns."""
+    intra, inter, gap = (
+        ([part(own) for own in values], [part(own) for own in turns])
+        for part in (lambda own: own[..., 0], lambda own: own[..., 1], lambda own: own[..., 1] - own[..., 0])
+    )
+    return dict(zip(COLUMNS, (Scores(*intra, lower=True), Scores(*inter), Scores(*gap)), strict=True))
 
 
 def _verdict(study: Study, table: Table, differences: Sequence[Table]) -> str:
@@ -91,7 +122,11 @@ def _verdict(study: Study, table: Table, differences: Sequence[Table]) -> str:
 
 
 def _polysemantic(
-    study: Study, values: dict[tuple[str, int], np.ndarray], gap: np.ndarray, overall: np.ndarray
+    study: Study,
+    values: dict[tuple[str, int], np.ndarray],
+    turns: dict[tuple[str, int], np.ndarray],
+    gap: np.ndarray,
+    overall: np.ndarray,
 ) -> list[Table]:
     """The same for the neurons that the judge's own clustering splits most clearly."""
     if not np.isfinite(overall).any():
@@ -106,7 +141,7 @@ def _polysemantic(
     neurons = f"{counted(int(which.sum()), 'neuron')} that the judge itself splits by more than {threshold:.3g}{why}"
     if not which.any() and np.isfinite(gap).any():
         neurons += f"; the largest gap is {np.nanmax(gap):.3g},"
-    return [_table(study, values, overall, which, "polysemantic", f"{neurons} at k = {min(study.ks)}")]
+    return [_table(study, values, turns, overall, which, "polysemantic", f"{neurons} at k = {min(study.ks)}")]
 
 
 def figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) -> Figures:
@@ -122,4 +157,4 @@ def figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) -
     yield f"overview-{first}-k{k}", overview(arrays("neuron"), arrays("overall"), gap, judge, first, k)
 
 
-METRIC = Metric(compute, judged=True, options=("polysemantic",), figures=figures)
+METRIC = Metric(compute, judged=True, options=("polysemantic",), figures=figures, version=3)

@@ -33,6 +33,7 @@ class Study:
     sample : images of the whole data set to look at too, where a metric can
     how : networks are run, and channels cut out
     notes : gets what the user should know
+    reseeds : what `pure_cli.stages.evaluation.noise.reseeded` has made, for studies of other judges too
     """
 
     sources: Sources
@@ -48,6 +49,7 @@ class Study:
     clusterings: dict[str, Clustering]
     progress: Progress
     notes: list[str] = field(default_factory=list)
+    reseeds: dict[tuple[Any, ...], dict[int, np.ndarray]] = field(default_factory=dict)
 
     def clustering(self, features: str, k: int) -> Clustering:
         return self.clusterings[clustering_path(self.layer, features, k)]
@@ -104,6 +106,9 @@ class Table:
     best : place of the row that is marked
     intervals : by column, the two columns with the ends of its confidence interval
     shown : columns that are read first, and also others that `columns` lacks; the last ones stand where there is room
+    bold : by column, the rows whose figures are printed bold; None where the row that is marked is
+    beside : columns that only the CSV has
+    headline : the column that the figures of controls stand beside; "" for the first one with errors
     """
 
     name: str
@@ -115,6 +120,9 @@ class Table:
     best: int | None = None
     intervals: dict[str, tuple[str, str]] = field(default_factory=dict)
     shown: list[str] = field(default_factory=list)
+    bold: dict[str, list[int]] | None = None
+    beside: list[str] = field(default_factory=list)
+    headline: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return {one.name: getattr(self, one.name) for one in fields(self)}
