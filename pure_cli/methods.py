@@ -110,6 +110,7 @@ def stub() -> str:
         '"""The methods of `Workspace` that do a stage each. Written by ``make stubs``."""',
         "",
         "from collections.abc import Callable, Sequence",
+        "from os import PathLike",
         "from pathlib import Path",
         "from typing import Any, Literal",
         "",

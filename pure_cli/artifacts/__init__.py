@@ -29,6 +29,15 @@ from pure_cli.artifacts.clusterings import (
     read_clusterings,
     write_clusterings,
 )
+from pure_cli.artifacts.comparisons import (
+    Apart,
+    Block,
+    Comparison,
+    Similarities,
+    read_comparison,
+    read_comparisons,
+    write_comparison,
+)
 from pure_cli.artifacts.evaluations import read_evaluations, write_evaluation
 from pure_cli.artifacts.references import (
     Collected,
@@ -52,8 +61,10 @@ from pure_cli.artifacts.relevances import (
 from pure_cli.artifacts.rows import NeuronRows, NewRows, add_rows, read_rows, read_rows_index
 
 __all__ = [
+    "Apart",
     "Assignment",
     "AttributedLayer",
+    "Block",
     "Calibration",
     "ChannelImage",
     "Choice",
@@ -64,12 +75,14 @@ __all__ = [
     "Clustering",
     "Collected",
     "CollectedLayer",
+    "Comparison",
     "Explained",
     "NeuronCircuits",
     "NeuronRows",
     "NewRelevances",
     "NewRows",
     "Seen",
+    "Similarities",
     "add_relevances",
     "add_rows",
     "clustering_path",
@@ -85,6 +98,8 @@ __all__ = [
     "read_circuits",
     "read_clusterings",
     "read_collected",
+    "read_comparison",
+    "read_comparisons",
     "read_evaluations",
     "read_norms",
     "read_relevances",
@@ -97,5 +112,6 @@ __all__ = [
     "write_circuits",
     "write_clusterings",
     "write_collected",
+    "write_comparison",
     "write_evaluation",
 ]
