@@ -113,6 +113,11 @@ class Comparison:
     provenance: Provenance
 
 
+def block_order(kinds: tuple[str, str]) -> tuple[bool, tuple[str, str]]:
+    """Like with like first, and neurons first."""
+    return kinds[0] != kinds[1], kinds
+
+
 def read_comparisons(store: Store) -> dict[str, Provenance]:
     """What the comparisons that are there depend on, by key; none where there is no file."""
     if not store.has(FILE):
@@ -177,4 +182,5 @@ def _read(group: h5py.Group) -> Similarities:
     a, b = (whole(Apart, apart[side]) if side in apart else None for side in "ab")
     arrays = {name: group[name][:] for name in ("unit_a", "unit_b", "matrix")}
     by = group.name.rpartition("/")[2]
-    return Similarities(by=by, way=read_texts(group["way"])[0], **arrays, blocks=blocks, apart=(a, b))
+    ordered = {kinds: blocks[kinds] for kinds in sorted(blocks, key=block_order)}
+    return Similarities(by=by, way=read_texts(group["way"])[0], **arrays, blocks=ordered, apart=(a, b))

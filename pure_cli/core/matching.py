@@ -136,7 +136,7 @@ class Cosine:
     def matrix(self, order: np.ndarray | None = None) -> np.ndarray:
         """As of `Likeness`."""
         weights = self.weights if order is None else _dealt(self.weights, order)
-        return self.a @ unit_vectors(weights @ self.vectors).astype(np.float32).T
+        return (self.a @ unit_vectors(weights @ self.vectors).astype(np.float32).T).clip(-1, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +164,7 @@ class Correlation:
 
     def matrix(self, order: np.ndarray | None = None) -> np.ndarray:
         """As of `Likeness`."""
-        return self.a @ (self.b if order is None else self.b[:, order]).T
+        return (self.a @ (self.b if order is None else self.b[:, order]).T).clip(-1, 1)
 
 
 def _standardised(rows: np.ndarray) -> np.ndarray:

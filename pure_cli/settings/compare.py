@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import field_validator
 
@@ -64,6 +65,12 @@ class CompareSettings(Running, OfVirtualNeurons):
     seed: int = seed_option()
 
     _lists = field_validator("other_layer", "by", mode="before")(as_list)
+
+    @field_validator("other", mode="before")
+    @classmethod
+    def _place(cls, value: Any) -> Any:
+        """A `Workspace` stands for its folder."""
+        return fspath(value) if isinstance(value, PathLike) else value
 
 
 RETURNS = (

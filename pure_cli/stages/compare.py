@@ -178,7 +178,7 @@ def _computed(task: ComparisonTask, settings: CompareSettings, progress: Progres
     about: dict[str, Any] = {"notes": notes}
     for side in task.sides:
         model = parse_model(side.sources.collected.origin["model"]).short
-        about[side.name] = {"workspace": str(side.sources.store.root), "model": model, "layer": side.layer}
+        about[side.name] = {"workspace": str(side.sources.store.root.absolute()), "model": model, "layer": side.layer}
     return Comparison(found, about, task.provenance)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from pure_cli.views.style import (
     FAINT_INK,
@@ -27,6 +28,7 @@ BAR = 0.08  # width of the colour bar
 HISTOGRAM = 3.55  # where it begins
 CELLS = 200  # of the matrix at most, each way
 BINS = 30
+ABOVE = 8  # times the number of units, how high histograms reach: room for the legend
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,21 +87,15 @@ def _matrix(figure: Figure, panel: Panel, bottom: float, height: float) -> None:
     axes = _axes(figure, LEFT, bottom + BOTTOM, SQUARE, SQUARE, height)
     rows, columns = panel.matrix.shape
     image = axes.imshow(_smaller(panel.matrix), cmap="Blues", aspect="auto", interpolation="nearest",
-                        vmin=min(0.0, float(panel.matrix.min())), extent=(0, columns, rows, 0))  # fmt: skip
+                        vmin=max(0.0, float(panel.matrix.min())), extent=(0, columns, rows, 0))  # fmt: skip
     axes.set_title(f"{panel.units}, pairs first", size=SIZE, color=INK, loc="left", pad=4)
     axes.set_xlabel("in B", size=SIZE, color=INK, labelpad=2)
     axes.set_ylabel("in A", size=SIZE, color=INK, labelpad=2)
     side = _axes(figure, LEFT + SQUARE + 0.1, bottom + BOTTOM, BAR, SQUARE, height)
     bar = figure.colorbar(image, cax=side)
     bar.outline.set_linewidth(0.5)  # type: ignore[operator]
-    bar.locator = _few_ticks()
+    bar.locator = MaxNLocator(4)
     bar.update_ticks()
-
-
-def _few_ticks():  # type: ignore[no-untyped-def]
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(4)
 
 
 def _smaller(matrix: np.ndarray) -> np.ndarray:
@@ -128,8 +124,9 @@ def _histograms(figure: Figure, panel: Panel, bottom: float, height: float) -> N
         axes.set_title(told, size=SIZE, color=INK, loc="left", pad=4)
         axes.set_ylabel("units", size=SMALL_SIZE, color=INK, labelpad=2)
         axes.set_yscale("symlog", linthresh=1)
-        axes.set_yticks([0, 1, 10, 100] if len(best) <= 1000 else [0, 1, 10, 100, 1000], minor=False)
-        axes.set_yticklabels(["0", "1", "10", "100"] if len(best) <= 1000 else ["0", "1", "10", "100", "1000"])
+        ticks = [0, *(10**power for power in range(len(str(len(best)))))]
+        axes.set_yticks(ticks, labels=list(map(str, ticks)))
+        axes.set_ylim(0, len(best) * ABOVE)
         axes.minorticks_off()
         axes.set_xlim(edges[0], edges[-1])
         if number:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pure_cli.artifacts import Apart, Block, Similarities
+from pure_cli.artifacts import Apart, Block, Similarities, block_order
 from pure_cli.core.matching import ASSIGNED, Likeness, contrasts, dealt_within, one_to_one
 from pure_cli.data.labels import UNKNOWN_LABEL
 from pure_cli.errors import PureError
@@ -45,7 +45,7 @@ def similarities(
     likeness = measure.likeness(units)
     matrix = likeness.matrix()
     kinds = [[kind for kind in KINDS if len(own.places(kind))] for own in units]
-    chance = _Chance(likeness, units, [(a, b) for a in kinds[0] for b in kinds[1]])
+    chance = _Chance(likeness, units, sorted(((a, b) for a in kinds[0] for b in kinds[1]), key=block_order))
     count = settings.shuffles
     everywhere = chance.highest(np.zeros(len(likeness.columns), np.int64), settings.seed, count, done)
     label = common.label[likeness.columns]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,8 @@ def _layers(comparison: Comparison) -> tuple[str, str]:
 
 def title_of(comparison: Comparison) -> str:
     """Which layers are compared."""
-    parts = [f"{name}: {own['layer']} of {own['model']}" for name, own in _named(comparison)]
-    return ", ".join(parts)
-
-
-def _named(comparison: Comparison) -> Iterator[tuple[str, dict[str, Any]]]:
-    return ((name, comparison.about[name]) for name in NAMES)
+    parts = [(name, comparison.about[name]) for name in NAMES]
+    return ", ".join(f"{name}: {own['layer']} of {own['model']} ({Path(own['workspace']).name})" for name, own in parts)
 
 
 # --------------------------------------------------------------------------------------------------- means and counts
@@ -60,10 +57,10 @@ def _summary(comparison: Comparison) -> dict[str, Any]:
         "name": SUMMARY,
         "title": title_of(comparison),
         "columns": [
-            "by", "units", "number", "best", "chance", "matched", "within classes", "beyond classes", "mutual",
+            "by", "of", "in", "units", "best", "chance", "matched", "within classes", "beyond classes", "mutual",
             "one to one", "chance of that",
         ],
-        "shown": ["by", "units", "number", "best", "chance", "matched", "beyond classes"],
+        "shown": ["by", "of", "in", "units", "best", "chance", "matched", "beyond classes"],
         "rows": rows,
         "note": (
             f"{ways}. best: similarity with the most similar unit, on average; chance: the highest of as many where "
@@ -81,8 +78,9 @@ def _summary_row(own: Similarities, kinds: tuple[str, str], side: int) -> dict[s
     mutual = other.best[matches.best] == np.arange(len(matches.best))
     row: dict[str, Any] = {
         "by": own.by,
-        "units": f"{kinds[side]} of {NAMES[side]} in {kinds[1 - side]} of {NAMES[1 - side]}",
-        "number": len(matches.best),
+        "of": f"{NAMES[side]} {kinds[side]}",
+        "in": f"{NAMES[1 - side]} {kinds[1 - side]}",
+        "units": len(matches.best),
         "best": float(matches.similarity.mean()),
         "chance": float(matches.chance.mean()),
         "matched": int(matches.found.sum()),
@@ -99,18 +97,20 @@ def _summary_row(own: Similarities, kinds: tuple[str, str], side: int) -> dict[s
 
 
 def _verdict(comparison: Comparison) -> str:
-    """Of the first measure and kind of units, both ways."""
-    own = next(iter(comparison.similarities.values()))
+    """Of the first kind of units, both ways."""
+    return ". ".join(map(_told, comparison.similarities.values())) + "."
+
+
+def _told(own: Similarities) -> str:
     kinds = next(iter(own.blocks))
-    told = []
-    for side in (0, 1):
-        matches = own.matches(kinds, side)
-        what = counted(len(matches.best), WORDS[kinds[side]])
-        told.append(f"{int(matches.found.sum()):,} of the {what} of {NAMES[side]} have a match in {NAMES[1 - side]}")
-    matches = own.matches(kinds, 0)
+    a, b = (own.matches(kinds, side) for side in (0, 1))
+    parts = [
+        f"{int(one.found.sum()):,} of {counted(len(one.best), WORDS[kinds[side]])} of {NAMES[side]}"
+        for side, one in enumerate((a, b))
+    ]
     return (
-        f"By {own.by}, {' and '.join(told)}: similarity {matches.similarity.mean():.3g} on average, and "
-        f"{matches.chance.mean():.3g} by chance."
+        f"By {own.by}, {parts[0]} have a match in B (similarity {a.similarity.mean():.3g} on average, "
+        f"{a.chance.mean():.3g} by chance), and {parts[1]} in A"
     )
 
 
