@@ -713,10 +713,8 @@ class StageMethods:
         layer: str | Sequence[str] | None = None,
         other_layer: str | Sequence[str] | None = None,
         units: Literal["neurons", "virtual", "both"] | None = None,
-        by: Literal["images", "embeddings", "activations"]
-        | Sequence[Literal["images", "embeddings", "activations"]]
-        | None = None,
-        embedder: str | None = None,
+        by: Literal["images", "embeddings", "activations"] | Sequence[Literal["images", "embeddings", "activations"]] | None = None,
+        embedder: str | Sequence[str] | None = None,
         correlation: Literal["pearson", "spearman"] = "pearson",
         sample: int | None = None,
         shuffles: int = 100,
@@ -736,14 +734,13 @@ class StageMethods:
         Parameters
         ----------
         other : The other workspace.
-        neurons : Which neurons of A, with their virtual neurons: 201,2,341 or layer4/201. [default: all that the
-            stage before did]
+        neurons : Which neurons of A, with their virtual neurons: 201,2,341 or layer4/201. [default: all]
         layer : Layers of A, or a list of several. [default: those that both have]
         other_layer : Layers of B: one for each of A's, or one for all. [default: those of A]
         units : What is matched. [default: both where both workspaces have virtual neurons, or neurons]
         by : What similarity is: images, the Jaccard index of the references; embeddings, the cosine of their means;
             activations, the correlation, or a list of several. [default: images, and what else is there]
-        embedder : Which embeddings, where there are several kinds. [default: the first that both have]
+        embedder : Which embeddings; of several, the first that both have. [default: any]
         correlation : Of activations. [default: pearson]
         sample : Run both networks on N of the common images, spread evenly, for --by activations. [default: what is
             stored of activations]

@@ -50,14 +50,12 @@ class Members:
 
 
 class Likeness(Protocol):
-    """How alike units of A and B are, over columns that are images, or references of units of B.
+    """How alike units of A and B are, over columns that are images, or references of units of B."""
 
-    Attributes
-    ----------
-    columns : (Q,) int64, which image each of B's columns is of
-    """
-
-    columns: np.ndarray
+    @property
+    def columns(self) -> np.ndarray:
+        """(Q,) int64, which image each of B's columns is of."""
+        ...
 
     def matrix(self, order: np.ndarray | None = None) -> np.ndarray:
         """(N, M) float32 of all units of A and B; with `order` (Q,), B's columns are dealt out anew in this order."""

@@ -47,8 +47,8 @@ class CompareSettings(Running, OfVirtualNeurons):
         metavar="NAME",
         otherwise="images, and what else is there",
     )
-    embedder: str | None = option(
-        None, "Which embeddings, where there are several kinds.", metavar="KIND", otherwise="the first that both have"
+    embedder: list[str] | None = option(
+        None, "Which embeddings; of several, the first that both have.", metavar="KIND", otherwise="any"
     )
     correlation: Literal["pearson", "spearman"] = option("pearson", "Of activations.", metavar="NAME")
     sample: int | None = option(
@@ -64,7 +64,7 @@ class CompareSettings(Running, OfVirtualNeurons):
     )
     seed: int = seed_option()
 
-    _lists = field_validator("other_layer", "by", mode="before")(as_list)
+    _lists = field_validator("other_layer", "by", "embedder", mode="before")(as_list)
 
     @field_validator("other", mode="before")
     @classmethod

@@ -138,15 +138,17 @@ def _task(sources: tuple[Sources, Sources], layer: str, other: str, settings: Co
     a, b = (side_of(i, sources[i], name, VIRTUAL in kinds) for i, name in enumerate((layer, other)))
     sides = a, b
     embedder = shared_embedder(sides, settings.embedder)
-    names = list(settings.by or [IMAGES, *([EMBEDDINGS] if embedder else []), ACTIVATIONS])
+    names: list[str] = [IMAGES, *([EMBEDDINGS] if embedder else []), ACTIVATIONS]
+    if settings.by:
+        names = list(dict.fromkeys(settings.by))
     if EMBEDDINGS in names and not embedder:
         raise PureError("A and B have no embeddings by the same embedder. Run `pure embed` in both, then compare.")
     how = settings.model_dump(mode="json", include={"neurons", "correlation", "sample", "shuffles", "seed"})
-    own = {**how, "layer": layer, "other_layer": other, "units": kinds, "by": names, "embedder": embedder}
-    own |= settings.arithmetic
+    how |= {"layer": layer, "other_layer": other, "units": kinds, "by": names, "embedder": embedder}
+    how |= settings.arithmetic
     made_from = dict(zip(NAMES, used_files(sides, settings, names, embedder), strict=True))
     key = _key(layer, sources[1].store.root, other)
-    return ComparisonTask(sides, kinds, names, embedder, key, Provenance(own, made_from))
+    return ComparisonTask(sides, kinds, names, embedder, key, Provenance(how, made_from))
 
 
 def _key(layer: str, other: Path, other_layer: str) -> str:

@@ -93,7 +93,7 @@ def _matrix(figure: Figure, panel: Panel, bottom: float, height: float) -> None:
     axes.set_ylabel("in A", size=SIZE, color=INK, labelpad=2)
     side = _axes(figure, LEFT + SQUARE + 0.1, bottom + BOTTOM, BAR, SQUARE, height)
     bar = figure.colorbar(image, cax=side)
-    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.5)
     bar.locator = MaxNLocator(4)
     bar.update_ticks()
 
@@ -110,7 +110,7 @@ def _smaller(matrix: np.ndarray) -> np.ndarray:
 
 def _histograms(figure: Figure, panel: Panel, bottom: float, height: float) -> None:
     ends = [end for values in (*panel.best, *panel.chance) for end in (values.min(), values.max())]
-    edges = np.linspace(min(ends), max(ends) + 1e-9, BINS + 1)
+    edges = np.linspace(min(ends), max(ends) + 1e-9, BINS + 1).tolist()
     gap, high = 0.25, (SQUARE - 0.25) / 2
     for number, (best, chance, limit) in enumerate(zip(panel.best, panel.chance, panel.limit, strict=True)):
         of, among = ("A", "B") if number == 0 else ("B", "A")

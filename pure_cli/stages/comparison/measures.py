@@ -24,16 +24,17 @@ FEWEST = 3  # images, for a correlation
 
 
 class Measure(Protocol):
-    """What similarity is by.
+    """What similarity is by."""
 
-    Attributes
-    ----------
-    name : as of ``--by``
-    way : what it is in full, for titles
-    """
+    @property
+    def name(self) -> str:
+        """As of ``--by``."""
+        ...
 
-    name: str
-    way: str
+    @property
+    def way(self) -> str:
+        """What it is in full, for titles."""
+        ...
 
     def covered(self, units: UnitPair) -> UnitPair:
         """Those of the units of A and B that it says something of."""
@@ -168,26 +169,27 @@ class ByActivations:
 # --------------------------------------------------------------------------------------- what is there of each
 
 
-def shared_embedder(sides: Sides, wanted: str | None) -> str | None:
-    """The kind of embeddings that both have by the same embedder, of the same part of images; None where there is none.
+def shared_embedder(sides: Sides, wanted: list[str] | None) -> str | None:
+    """The first kind of embeddings that both have by the same embedder, of the same part of images; None where there
+    is none.
 
     Raises
     ------
     PureError
-        The one that is named is not there, or differs.
+        None of those that are named.
     """
     a, b = (side.sources.embeddings(side.layer) for side in sides)
-    for kind in [wanted] if wanted else a:
+    for kind in wanted or a:
         if kind in a and kind in b and _embedder(a[kind]) == _embedder(b[kind]):
             return kind
-    if wanted and wanted in a and wanted in b:
+    for kind in wanted or ():
+        lacking = " and ".join(side.name for side, there in zip(sides, (a, b), strict=True) if kind not in there)
+        if lacking:
+            raise PureError(f"There are no {kind} embeddings in {lacking}. Run `pure embed --embedder {kind}` there.")
         raise PureError(
-            f"The {wanted} embeddings of A and B are by other networks or of other crops. Run `pure embed` in both "
-            "with the same options."
+            f"The {kind} embeddings of A and B are by other networks or of other crops. Run `pure embed` in both with "
+            "the same options."
         )
-    if wanted:
-        lacking = " and ".join(side.name for side, there in zip(sides, (a, b), strict=True) if wanted not in there)
-        raise PureError(f"{lacking} has no {wanted} embeddings. Run `pure embed --embedder {wanted}` there first.")
     return None
 
 

@@ -55,15 +55,15 @@ def similarities(
     else:
         done(count)
     blocks = {}
-    for pair in chance.pairs:
-        a, b = chance.places[pair]
-        paired = one_to_one(matrix[np.ix_(a, b)])
-        none = np.zeros((0, len(a)), np.float32), np.zeros((0, len(b)), np.float32)
-        within = classes[pair][:2] if classes else none
-        blocks[pair] = Block(a, b, *everywhere[pair][:2], *within, *paired, everywhere[pair][2])
+    for pair, (places_a, places_b) in chance.places.items():
+        shuffled_a, shuffled_b, paired = everywhere[pair]
+        none = np.zeros((0, len(places_a)), np.float32), np.zeros((0, len(places_b)), np.float32)
+        classes_a, classes_b = classes[pair][:2] if classes else none
+        pair_a, pair_b = one_to_one(matrix[np.ix_(places_a, places_b)])
+        blocks[pair] = Block(places_a, places_b, shuffled_a, shuffled_b, classes_a, classes_b, pair_a, pair_b, paired)
     apart = [_apart(measure, units, side, matrix if side == 0 else matrix.T, settings, done) for side in (0, 1)]
-    a, b = units
-    return Similarities(measure.name, measure.way, a.identity, b.identity, matrix, blocks, (apart[0], apart[1]))
+    unit_a, unit_b = (own.identity for own in units)
+    return Similarities(measure.name, measure.way, unit_a, unit_b, matrix, blocks, (apart[0], apart[1]))
 
 
 class _Chance:
@@ -89,7 +89,7 @@ class _Chance:
         groups : (Q,) columns of the same number are shuffled among themselves
         """
         random = np.random.default_rng([seed, len(groups)])
-        found = {
+        found: dict[tuple[str, str], tuple[np.ndarray, np.ndarray, list[float]]] = {
             pair: (np.empty((count, len(a)), np.float32), np.empty((count, len(b)), np.float32), [])
             for pair, (a, b) in self.places.items()
         }
@@ -99,7 +99,7 @@ class _Chance:
                 part, (of_a, of_b, paired) = matrix[np.ix_(a, b)], found[pair]
                 of_a[shuffle], of_b[shuffle] = part.max(axis=1), part.max(axis=0)
                 if shuffle < ASSIGNED and pair[0] == pair[1]:
-                    paired.append(part[one_to_one(part)].mean())
+                    paired.append(float(part[one_to_one(part)].mean()))
             done(1)
         return {pair: (a, b, np.array(paired, np.float32)) for pair, (a, b, paired) in found.items()}
 
