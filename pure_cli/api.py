@@ -70,6 +70,9 @@ class Workspace(Displayed, StageMethods):
     def path(self) -> Path:
         return self.store.root
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     def list_layers(self, **options: Any) -> dict[str, Any]:
         """The layers of a model, with the options of ``pure collect``; needs neither images nor weights.
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Progress = bool | Callable[[int, int], None]
 PROGRESS = "bool | Callable[[int, int], None]"
 TELLS = "progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done, total)"
+LONGEST = 120  # letters of a line, as of ruff's settings
 WIDTH = 108  # characters
 RAISES = "Raises\n------\nPureError\n    What is asked for cannot be: a sentence says why, and what to do."
 
@@ -110,6 +111,7 @@ def stub() -> str:
         '"""The methods of `Workspace` that do a stage each. Written by ``make stubs``."""',
         "",
         "from collections.abc import Callable, Sequence",
+        "from os import PathLike",
         "from pathlib import Path",
         "from typing import Any, Literal",
         "",
@@ -131,7 +133,8 @@ def stub() -> str:
                 starred = True
             text = parameter.name if parameter.name == "self" else f"{parameter.name}: {parameter.annotation}"
             usual = "" if parameter.default is inspect.Parameter.empty else f" = {_literal(parameter.default)}"
-            lines.append(f"        {text}{usual},")
+            line = f"        {text}{usual},"
+            lines.append(line if len(line) <= LONGEST else line.replace(" | ", "\n        | "))
         lines.append(f"    ) -> {signature.return_annotation}:")
         lines += [f"        {line}".rstrip() for line in f'"""{_docstring(name, listing=False)}\n"""'.split("\n")]
         lines.append("")

@@ -1,6 +1,7 @@
 """The methods of `Workspace` that do a stage each. Written by ``make stubs``."""
 
 from collections.abc import Callable, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -714,6 +715,75 @@ class StageMethods:
         -------
         Outcome
             What was done. ``details["file"]`` has the file, ``details["columns"]`` its columns.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def compare(
+        self,
+        other: PathLike[str] | str,
+        *,
+        neurons: int | str | Sequence[int | str] | None = None,
+        layer: str | Sequence[str] | None = None,
+        other_layer: str | Sequence[str] | None = None,
+        units: Literal["neurons", "virtual", "both"] | None = None,
+        by: Literal["images", "embeddings", "activations"]
+        | Sequence[Literal["images", "embeddings", "activations"]]
+        | None = None,
+        embedder: str | Sequence[str] | None = None,
+        correlation: Literal["pearson", "spearman"] = "pearson",
+        sample: int | None = None,
+        shuffles: int = 100,
+        out: Path | str | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
+        workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Match the neurons and virtual neurons of this workspace, A, with those of another, B, on the same images.
+
+        Parameters
+        ----------
+        other : The other workspace.
+        neurons : Which neurons of A, with their virtual neurons: 201,2,341 or layer4/201. [default: all]
+        layer : Layers of A, or a list of several. [default: those that both have]
+        other_layer : Layers of B: one for each of A's, or one for all. [default: those of A]
+        units : What is matched. [default: both where both workspaces have virtual neurons, or neurons]
+        by : What similarity is: images, the Jaccard index of the references; embeddings, the cosine of their means;
+            activations, the correlation, or a list of several. [default: images, and what else is there]
+        embedder : Which embeddings; of several, the first that both have. [default: any]
+        correlation : Of activations. [default: pearson]
+        sample : Run both networks on N of the common images, spread evenly, for --by activations. [default: what is
+            stored of activations]
+        shuffles : How often chance is tried. [default: 100]
+        out : Folder of tables and figures. [default: one in compare/ of A]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
+        workers : Processes that decode images. [default: one a core]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        seed : Seed of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["tables"]`` has means and counts, neurons that fall apart, and all matches;
+            ``details["folders"]`` where these and figures are.
 
         Raises
         ------

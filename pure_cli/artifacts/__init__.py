@@ -29,6 +29,16 @@ from pure_cli.artifacts.clusterings import (
     read_clusterings,
     write_clusterings,
 )
+from pure_cli.artifacts.comparisons import (
+    Apart,
+    Block,
+    Comparison,
+    Similarities,
+    block_order,
+    read_comparison,
+    read_comparisons,
+    write_comparison,
+)
 from pure_cli.artifacts.evaluations import read_evaluation_values, read_evaluations, write_evaluation
 from pure_cli.artifacts.references import (
     Collected,
@@ -53,8 +63,10 @@ from pure_cli.artifacts.rows import NeuronRows, NewRows, add_rows, read_rows, re
 from pure_cli.artifacts.tracks import Track, read_track, write_track
 
 __all__ = [
+    "Apart",
     "Assignment",
     "AttributedLayer",
+    "Block",
     "Calibration",
     "ChannelImage",
     "Choice",
@@ -65,15 +77,18 @@ __all__ = [
     "Clustering",
     "Collected",
     "CollectedLayer",
+    "Comparison",
     "Explained",
     "NeuronCircuits",
     "NeuronRows",
     "NewRelevances",
     "NewRows",
     "Seen",
+    "Similarities",
     "Track",
     "add_relevances",
     "add_rows",
+    "block_order",
     "clustering_path",
     "lower_width",
     "need_calibration",
@@ -87,6 +102,8 @@ __all__ = [
     "read_circuits",
     "read_clusterings",
     "read_collected",
+    "read_comparison",
+    "read_comparisons",
     "read_evaluation_values",
     "read_evaluations",
     "read_norms",
@@ -101,6 +118,7 @@ __all__ = [
     "write_circuits",
     "write_clusterings",
     "write_collected",
+    "write_comparison",
     "write_evaluation",
     "write_track",
 ]

@@ -8,7 +8,7 @@ from inspect import Parameter
 from typing import Any
 
 from pure_cli.commands.common import Session, reports_errors
-from pure_cli.commands.options import declared, habits
+from pure_cli.commands.options import declared, habits, is_argument
 
 # Panels of `pure --help`
 FIRST, STAGES, WHOLE, BEYOND = "First", "Stages, one after the other", "All of it", "Beyond the paper"
@@ -22,7 +22,8 @@ class Command:
 
     Attributes
     ----------
-    run : called with the `Session`, and with options of its own as typer's parameters; its docstring is the help
+    run : called with the `Session`, and with options of its own as typer's parameters, of which arguments come before
+        those of the settings; its docstring is the help
     order : in the list of commands, which is that of the work: collect is 10, evaluate 50, info 80
     panel : of that list
     settings : whose options it has, as ``module:Class``
@@ -53,7 +54,9 @@ class Command:
         guarded: Any = reports_errors(call)
         guarded.__name__, guarded.__doc__ = self.run.__name__, self.run.__doc__
         general = [parameter for parameter in habits() if parameter.name not in (*self.without, *own)]
-        parameters = [*self._declared(), *own.values(), *general]
+        first = [parameter for parameter in own.values() if is_argument(parameter)]
+        rest = [parameter for parameter in own.values() if not is_argument(parameter)]
+        parameters = [*first, *self._declared(), *rest, *general]
         guarded.__signature__ = inspect.Signature(parameters)
         guarded.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return guarded

@@ -55,6 +55,11 @@ def declared(settings: "type[Options]") -> Iterator[Parameter]:
         yield Parameter(option.name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info])
 
 
+def is_argument(parameter: Parameter) -> bool:
+    """It stands on the command line without a name."""
+    return any(isinstance(one, typer.models.ArgumentInfo) for one in getattr(parameter.annotation, "__metadata__", ()))
+
+
 def _kind(option: "Option") -> Any:
     """The type of an option on the command line: text, but for switches and numbers."""
     if option.switch:

@@ -10,7 +10,12 @@ from pure_cli.settings.shared import OnDevice
 from pure_cli.stages.outcome import Outcome
 
 NOT_FOR_STAGES = {*HABITS, "list_layers", "help"}  # what is shown, and where
-BASE = {"collect": {"model": "m.py:f", "data": "."}, "directions": {"how": "pca"}, "evaluate": {"metric": "labels"}}
+BASE = {
+    "collect": {"model": "m.py:f", "data": "."},
+    "directions": {"how": "pca"},
+    "evaluate": {"metric": "labels"},
+    "compare": {"other": "b"},
+}
 TOGETHER = {
     "rule": ["--by", "relevance"], "target": ["--by", "relevance"], "sort": ["--k", "auto"],
     "depth": ["--circuit", "201.2"], "through": ["--circuit", "201.2"],
@@ -20,8 +25,10 @@ VALUES = {
     "by": "relevance", "position": "max", "precision": "tf32", "store": "float16", "recipe": "calibrated",
     "transform": "sqrt-l2", "sort": "polysemantic", "crop": "none", "format": "pdf", "interpolation": "nearest",
     "how": "nmf", "device": "cpu", "channels_axis": "last", "directions_part": "encoder", "ablation": "zero",
-    "between": "a,b", "sparsity": "batch-topk",
+    "between": "a,b", "sparsity": "batch-topk", "units": "tree", "correlation": "spearman", "shuffles": "30",
+    "other": "c", "controls": "untrained",
 }  # fmt: skip
+OF_COMPARE = {"by": "images", "units": "neurons"}  # what is "by" something else elsewhere
 COMMANDS = {name: whole(name, registry.COMMANDS[name]) for name in config.stage_names()}
 EVERY = [(name, option.name) for name, command in COMMANDS.items() for option in command.params]
 
@@ -40,7 +47,8 @@ def words(command: str, option) -> list[str]:
     number = "int" in annotation or "float" in annotation
     if command in ("edit", "export", "freeze") and option.name == "out":
         return [option.opts[0], "other.npz" if command == "freeze" else "other.csv"]
-    return [option.opts[0], VALUES.get(option.name, "7" if number else "0" if option.name == "neurons" else "other")]
+    values = VALUES | OF_COMPARE if command == "compare" else VALUES
+    return [option.opts[0], values.get(option.name, "7" if number else "0" if option.name == "neurons" else "another")]
 
 
 @pytest.fixture
@@ -58,10 +66,12 @@ def gets(cli, monkeypatch, tmp_path):
         needed: list[str] = []
         for name, value in BASE.get(command, {}).items():
             option = next(one for one in COMMANDS[command].params if one.name == name)
-            if not set(option.opts) & set(more) and not (option.param_type_name == "argument" and "nmf" in more):
+            if not set(option.opts) & set(more) and not (option.param_type_name == "argument" and VALUES[name] in more):
                 needed += [value] if option.param_type_name == "argument" else [option.opts[0], value]
         found.clear()
-        answer = cli(command, "-w", tmp_path / "w", *needed, *more)
+        workspace = next(one for one in COMMANDS[command].params if one.name == "workspace")
+        named = [] if workspace.param_type_name == "argument" else ["-w"]
+        answer = cli(command, *named, tmp_path / "w", *needed, *more)
         assert found, answer.err
         return found[0]
 
@@ -110,7 +120,7 @@ def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path,
     every = "\n".join(
         f"{stage}: {{}}" for stage in ("embed", "calibrate", "choose", "assign", "edit", "export", "freeze")
     )
-    more = "evaluate: {metric: labels}\ndirections: {how: pca}"
+    more = "evaluate: {metric: labels}\ndirections: {how: pca}\ncompare: {other: b}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")
     answer = cli("run", "-c", tmp_path / "study.yaml", "-w", tmp_path / "w")
     assert answer.code == 0, answer.err

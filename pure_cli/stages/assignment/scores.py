@@ -43,7 +43,7 @@ def scores_of_all(
     """
     from pure_cli.data.loader import batches
 
-    settings = _as_collected(sources, listing)
+    settings = as_collected(sources, listing)
     scores = LayerScores(network, [layer], settings, listing)
     size = images_at_once(listing, network, how.batch_size)
     about = {"neurons": neurons.tolist(), "batch_size": size, "step": "scores", "pool": settings.pooled}
@@ -70,7 +70,7 @@ def scores_of_all(
     return found
 
 
-def _as_collected(sources: Sources, listing: Listing) -> CollectSettings:
+def as_collected(sources: Sources, listing: Listing) -> CollectSettings:
     """Activations, pooled over space as those of the references are, where these are ranked by activation."""
     origin = sources.collected.origin
     own = origin.get("score", {})
