@@ -48,7 +48,9 @@ def read_templates(chosen: Sequence[str] = ("photo",)) -> tuple[str, ...]:
             )
         found.update(dict.fromkeys(TEMPLATES[text]() if text in TEMPLATES else (text,)))
     if not found:
-        raise PureError(f"No template was given. Give one like 'a photo of a {GAP}.', or one of: {', '.join(TEMPLATES)}.")
+        raise PureError(
+            f"No template was given. Give one like 'a photo of a {GAP}.', or one of: {', '.join(TEMPLATES)}."
+        )
     return tuple(found)
 
 
