@@ -67,8 +67,7 @@ def read_concepts(source: str | Path) -> tuple[Concepts, list[str]]:
         raise PureError(f"{file} names no concepts. Write one to a line.")
     notes = []
     if again:
-        verb = "names a concept" if again == 1 else "name concepts"
-        notes.append(f"{counted(again, 'line')} of {file.name} {verb} that stands there already, and adds none.")
+        notes.append(f"{file.name} names {counted(again, 'concept')} again; each counts once, with all its texts.")
     return concepts, notes
 
 

@@ -63,7 +63,7 @@ def _content(config: Path) -> dict[str, Any]:
     described = content.get("model_cfg", content) if isinstance(content, dict) else None
     if not isinstance(described, dict) or not all(key in described for key in NEEDED):
         raise PureError(
-            f"{config} describes no CLIP network. It needs {', '.join(NEEDED)}, as the files of open_clip's model_configs "
-            "and the open_clip_config.json of the Hugging Face hub have them."
+            f"{config} describes no CLIP network. It needs {', '.join(NEEDED)}, as open_clip's model_configs and an "
+            "open_clip_config.json from the Hugging Face hub have them."
         )
     return content

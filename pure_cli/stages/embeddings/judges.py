@@ -22,8 +22,11 @@ from pure_cli.stages.runtime.images import first_image, place_of
 from pure_cli.stages.runtime.network import Network
 
 if TYPE_CHECKING:
+    import torch
+
     from pure_cli.embedders.load import Embedder
     from pure_cli.embedders.spec import EmbedderSpec
+    from pure_cli.embedders.texts import TextTower
 
 DEFAULT_CROP = "crp"
 CROPS = ("activation", WHOLE)  # those that are said in the name of embeddings
@@ -164,13 +167,33 @@ def open_judge(sources: Sources, layer: str, kind: str, network: Network) -> Emb
         It is not what it was when it made them.
     """
     from pure_cli.embedders.load import load_embedder
+
+    return load_embedder(_spec_of(sources, layer, kind), network.device, short_side(sources, layer, network))
+
+
+def open_texts(sources: Sources, layer: str, kind: str, device: torch.device) -> TextTower:
+    """The text tower of the network that made the embeddings that are there, with the same weights.
+
+    Raises
+    ------
+    PureError
+        It has none, or is not what it was when it made them.
+    """
+    from pure_cli.embedders.texts import load_text_tower
+
+    return load_text_tower(_spec_of(sources, layer, kind), device)
+
+
+def _spec_of(sources: Sources, layer: str, kind: str) -> EmbedderSpec:
+    """The embedder of embeddings that are there, if it is still what it was."""
     from pure_cli.embedders.spec import parse_embedder
 
+    require_embeddings(sources, layer, kind)
     there = sources.embedded[layer, kind]
     spec = parse_embedder(**there.recipe)
     require_trusted(spec.model)
     require_same(layer, Chosen(spec, kind, there.provenance.settings["crop"], there.recipe), there)
-    return load_embedder(spec, network.device, short_side(sources, layer, network))
+    return spec
 
 
 def short_side(sources: Sources, layer: str, network: Network) -> int:
@@ -255,7 +278,8 @@ def _known(sources: Sources, layer: str, crop: str) -> dict[str, dict[str, Any]]
 
 
 def _found_again(text: str, known: Mapping[str, Mapping[str, Any]]) -> str:
-    """``FILE.py:FUNCTION`` or ``clip:FILE.json`` with the place that the workspace knows, where the file is not where the name says."""
+    """``FILE.py:FUNCTION`` or ``clip:FILE.json`` with the place that the workspace knows, where the file is not where
+    the name says."""
     from pure_cli.embedders.spec import named_file
 
     before, file, behind = named_file(text)
