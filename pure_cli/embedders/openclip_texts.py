@@ -65,10 +65,11 @@ def is_causal(model: nn.Module) -> bool:
 @contextmanager
 def _shortened(model: nn.Module, length: int) -> Iterator[None]:
     """The text tower with a context of some tokens; only where it is causal."""
-    if not is_causal(model) or length >= len(model.positional_embedding):
+    if not is_causal(model):
         yield
         return
     positions, mask = model.positional_embedding, model.attn_mask
+    assert isinstance(positions, nn.Parameter) and isinstance(mask, torch.Tensor)
     try:
         model.positional_embedding = nn.Parameter(positions[:length], requires_grad=False)
         model.attn_mask = mask[:length, :length]

@@ -85,7 +85,7 @@ def test_texts_for_embeddings_that_are_not_there_or_of_other_weights_are_refused
     assert open_texts(sources, layer, kind, torch.device("cpu")).context == 40
     with pytest.raises(PureError, match=r"has no clip embeddings of .*pure embed --embedder clip"):
         open_texts(sources, layer, "clip", torch.device("cpu"))
-    assert workspace.embed(embedder="clip-image:own.json", crop="none", neurons="0").count == 0  # known by its name
+    assert workspace.embed(embedder="clip-image:own.json", crop="none", neurons="0").up_to_date  # known by its name
     own.write_text(own.read_text() + "\n")
     with pytest.raises(PureError, match=r"another version of .*own\.json"):
         open_texts(sources, layer, kind, torch.device("cpu"))

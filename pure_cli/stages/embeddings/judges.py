@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 DEFAULT_CROP = "crp"
 CROPS = ("activation", WHOLE)  # those that are said in the name of embeddings
 UNTRAINED = "untrained weights"
+BESIDE = "the weights beside its configuration"
 OF_THE_FUNCTION = "the weights that its function makes"
 
 
@@ -226,6 +227,8 @@ def weights_of(recipe: Mapping[str, Any]) -> str:
         return UNTRAINED
     if weights is not None:
         return f"weights {Path(weights).name}"
+    if text.endswith(".json"):
+        return BESIDE
     return OF_THE_FUNCTION if ".py:" in text else "pretrained weights"
 
 
