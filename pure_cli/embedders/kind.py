@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -34,6 +34,25 @@ class Network(NamedTuple):
     size: int
 
 
+class TextNetwork(NamedTuple):
+    """The text tower of an embedder, built.
+
+    Attributes
+    ----------
+    model : in eval mode, on the CPU
+    vectors : of the model and tokens (B, L) to (B, E), of their own length, in the space of the image vectors
+    tokenize : of texts and a number of tokens L to (B, L) int64; longer texts are cut
+    context : tokens that the model takes, at most
+    causal : what fills a row behind the end of its text may be left out
+    """
+
+    model: nn.Module
+    vectors: Callable[[nn.Module, torch.Tensor], torch.Tensor]
+    tokenize: Callable[[list[str], int], torch.Tensor]
+    context: int
+    causal: bool
+
+
 def as_it_is(spec: EmbedderSpec) -> EmbedderSpec:
     return spec
 
@@ -54,6 +73,9 @@ class EmbedderKind:
     checked : the embedder as it is meant, or a PureError; nothing is built yet
     library : of `pure_cli.models`, where its networks are from one of another name
     no_judge : why its embeddings say nothing of a split, if they do not ("sees colour and no meaning")
+    no_judges : the same of single networks, by name
+    load_texts : the text tower of the same network, whose vectors can be compared with those of images; None where
+        there is none
     """
 
     load: Callable[[EmbedderSpec, int], Network]
@@ -64,3 +86,5 @@ class EmbedderKind:
     checked: Callable[[EmbedderSpec], EmbedderSpec] = as_it_is
     library: str = ""
     no_judge: str = ""
+    no_judges: Mapping[str, str] = field(default_factory=dict)
+    load_texts: Callable[[EmbedderSpec], TextNetwork] | None = None

@@ -12,6 +12,7 @@ from torch import nn
 
 from pure_cli.core.circuits import activations
 from pure_cli.core.layout import channels_first
+from pure_cli.embedders import openclip_config
 from pure_cli.embedders.checkpoints import does_not_fit, existing, no_download
 from pure_cli.embedders.spec import EmbedderSpec
 from pure_cli.errors import PureError, first_line, unknown
@@ -45,10 +46,10 @@ def load_clip(spec: EmbedderSpec) -> tuple[nn.Module, Callable[..., torch.Tensor
     description = _description(spec)
     path = _checkpoint(spec, description)
     try:
-        with _silent_log(), torch.random.fork_rng(devices=[]):
+        with silent_log(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = open_clip.create_model(
-                spec.architecture,
+                openclip_config.name_of(spec),
                 pretrained=str(path) if path else None,
                 precision="fp32",
                 # The tags know that they were trained with QuickGELU, the architectures do not.
@@ -113,6 +114,8 @@ def token_tower(model: nn.Module, spec: EmbedderSpec) -> nn.Module:
 
 def _description(spec: EmbedderSpec) -> dict[str, Any]:
     """What open_clip knows of a tag: from where to get it, QuickGELU or not, preprocessing; empty without a tag."""
+    if spec.config:
+        return openclip_config.preprocessing(spec.config)
     architectures = open_clip.list_models()
     if spec.architecture not in architectures:
         raise unknown("open_clip architecture", spec.architecture, architectures)
@@ -135,10 +138,15 @@ def _checkpoint(spec: EmbedderSpec, description: dict[str, Any]) -> Path | None:
     """The file with the weights, downloaded where it has to be; None for none."""
     if spec.weights is not None:
         path = None if str(spec.weights) == NO_WEIGHTS else existing(spec.weights)
+    elif spec.config:
+        raise PureError(
+            f"There are no weights beside {spec.config} ({spec.config.with_suffix('.safetensors').name}). "
+            "Pass a checkpoint with --embedder-weights FILE."
+        )
     else:
         url = _url(description)
         try:
-            with _silent_log(), impatient(url):
+            with silent_log(), impatient(url):
                 path = Path(open_clip.download_pretrained(description))
         except Exception as error:  # the hub raises errors of many packages when it cannot be reached
             raise no_download(spec, url, error) from None
@@ -165,7 +173,7 @@ def _is_torchscript(path: Path) -> bool:
 
 
 @contextmanager
-def _silent_log() -> Iterator[None]:
+def silent_log() -> Iterator[None]:
     """Without open_clip's messages, which go to the root logger and would give it a handler where it has none."""
     root, silent = logging.getLogger(), logging.NullHandler()
     before = logging.root.manager.disable

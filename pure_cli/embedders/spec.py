@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pure_cli.embedders.kind import LAYER, SIZE, WEIGHTS, EmbedderKind
 from pure_cli.errors import PureError, unknown
-from pure_cli.models.spec import ModelSpec, parse_model, source_fingerprint, weights_fingerprint
+from pure_cli.models.spec import ModelSpec, file_fingerprint, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.registry import EMBEDDERS
 
 FILE = "file"  # the kind that is told by a name with .py in it
@@ -25,6 +25,7 @@ class EmbedderSpec:
     layer : the module whose output, pooled over space, is the embedding; None for the embedder's own output
     size : side of its input in pixels; None for the embedder's own
     weights : a checkpoint, "none" for a seeded initialisation, or None for the pretrained weights of the name
+    config : the file that describes a CLIP network, where it is from one
     """
 
     kind: str
@@ -33,6 +34,7 @@ class EmbedderSpec:
     layer: str | None = None
     size: int | None = None
     weights: Path | str | None = None
+    config: Path | None = None
 
     def __str__(self) -> str:
         """The name as the user gives it."""
@@ -78,11 +80,33 @@ class EmbedderSpec:
         return {
             "kind": self.kind,
             "name": self.name,
-            "source": source_fingerprint(self.model) if self.file else None,
+            "source": self._source(),
             "layer": self.layer,
             "size": self.size,
             "weights": weights_fingerprint(self.weights) if WEIGHTS in EMBEDDERS[self.kind].takes else None,
         }
+
+    def _source(self) -> str | None:
+        if self.config:
+            return file_fingerprint(self.config)
+        return source_fingerprint(self.model) if self.file else None
+
+
+class NamedFile(NamedTuple):
+    """A name that has a file in it, in three parts; "" each where it has none."""
+
+    before: str
+    file: str
+    behind: str
+
+
+def named_file(text: str) -> NamedFile:
+    """The file in ``FILE.py:FUNCTION`` and ``clip:FILE.json``, with what stands before and behind it."""
+    kind, _, rest = text.partition(":")
+    if rest.endswith(".json") and kind in EMBEDDERS:
+        return NamedFile(f"{kind}:", rest, "")
+    file, dot_py, function = text.partition(".py:")
+    return NamedFile("", f"{file}.py", f":{function}") if dot_py else NamedFile("", "", "")
 
 
 def parse_embedder(
@@ -94,7 +118,8 @@ def parse_embedder(
     ----------
     text : of a form of one of the kinds: ``clip``, ``clip:ARCH/TAG``, ``clip:ARCH``, the same with ``clip-image``,
         ``dinov2``, ``dinov2:NAME`` (a timm vision transformer, read as DINOv2 is), ``timm:NAME``, ``torchvision:NAME``,
-        ``FILE.py:FUNCTION`` (these three also with ``:LAYER`` behind), ``pixels``, …
+        ``FILE.py:FUNCTION`` (these three also with ``:LAYER`` behind), ``pixels``, …; ``clip:FILE.json`` for a CLIP
+        network that the file describes
     layer : the module to read, of those kinds that take one
     weights : a checkpoint, or "none" for a seeded initialisation
     size : side of the embedder's input in pixels
@@ -121,7 +146,7 @@ def parse_embedder(
 
 def kind_of_name(text: str) -> str | None:
     """The kind of embedders that a name is one of; None where there is none such."""
-    if ".py" in text:
+    if ".py" in text and not named_file(text).before:
         return FILE
     kind, colon, network = text.partition(":")
     if kind not in EMBEDDERS:

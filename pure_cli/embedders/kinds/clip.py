@@ -1,6 +1,6 @@
 """CLIP's tokens, the paper's judge, also as clip:ARCH/TAG."""
 
-from pure_cli.embedders.clip_names import CLIP, checked
+from pure_cli.embedders.clip_names import CLIP, NO_JUDGES, checked
 from pure_cli.embedders.kind import EmbedderKind, Network
 from pure_cli.embedders.spec import EmbedderSpec
 
@@ -12,4 +12,4 @@ def load(spec: EmbedderSpec, fallback_size: int) -> Network:
     return Network(openclip.token_tower(model, spec), openclip.mean_token, transform, size)
 
 
-EMBEDDER = EmbedderKind(load, ("clip", "clip:ARCH/TAG"), alone=CLIP, named=True, checked=checked)
+EMBEDDER = EmbedderKind(load, ("clip", "clip:ARCH/TAG"), alone=CLIP, named=True, checked=checked, no_judges=NO_JUDGES)

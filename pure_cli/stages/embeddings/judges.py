@@ -22,12 +22,16 @@ from pure_cli.stages.runtime.images import first_image, place_of
 from pure_cli.stages.runtime.network import Network
 
 if TYPE_CHECKING:
+    import torch
+
     from pure_cli.embedders.load import Embedder
     from pure_cli.embedders.spec import EmbedderSpec
+    from pure_cli.embedders.texts import TextTower
 
 DEFAULT_CROP = "crp"
 CROPS = ("activation", WHOLE)  # those that are said in the name of embeddings
 UNTRAINED = "untrained weights"
+BESIDE = "the weights beside its configuration"
 OF_THE_FUNCTION = "the weights that its function makes"
 
 
@@ -63,19 +67,19 @@ def choose(text: str, settings: EmbedSettings, sources: Sources, layer: str) -> 
     PureError
         No such embedder, or a file of it that is gone.
     """
-    from pure_cli.embedders.spec import parse_embedder
+    from pure_cli.embedders.spec import named_file, parse_embedder
 
     text, suffix = _split_crop(text)
     crop = suffix or settings.crop
     known = _known(sources, layer, crop)
-    names_file = ".py:" in text and Path(text.partition(".py:")[0] + ".py").expanduser().is_file()
+    before, file, behind = named_file(text)
+    names_file = bool(file) and Path(file).expanduser().is_file()
     weights, remembered = settings.embedder_weights, False
-    label = Path(text).name if ".py:" in text else text
+    label = before + Path(file).name + behind if file else text
     if label in known and not settings.embedder_layer and not settings.embedder_size:
         recipe, remembered = dict(known[label]), weights is None
-        file = text.partition(".py:")[0] + ".py"
         if names_file:
-            recipe["text"] = _absolute(file) + ":" + recipe["text"].rpartition(":")[2]
+            recipe["text"] = before + _absolute(file) + named_file(recipe["text"]).behind
             remembered = False
     else:
         recipe = _recipe(_found_again(text, known), settings)
@@ -144,7 +148,7 @@ def require_same(layer: str, chosen: Chosen, there: NeuronRows) -> None:
     if before["weights"] != now["weights"]:
         why = f"are by other weights ({weights_of(there.recipe)}, not {weights_of(chosen.recipe)})"
     elif before["source"] != now["source"]:
-        why = f"are by another version of {chosen.spec.file}"
+        why = f"are by another version of {chosen.spec.file or chosen.spec.config}"
     else:
         why = "were made in another way"
     weights = chosen.recipe["weights"]
@@ -164,13 +168,33 @@ def open_judge(sources: Sources, layer: str, kind: str, network: Network) -> Emb
         It is not what it was when it made them.
     """
     from pure_cli.embedders.load import load_embedder
+
+    return load_embedder(_spec_of(sources, layer, kind), network.device, short_side(sources, layer, network))
+
+
+def open_texts(sources: Sources, layer: str, kind: str, device: torch.device) -> TextTower:
+    """The text tower of the network that made the embeddings that are there, with the same weights.
+
+    Raises
+    ------
+    PureError
+        It has none, or is not what it was when it made them.
+    """
+    from pure_cli.embedders.texts import load_text_tower
+
+    return load_text_tower(_spec_of(sources, layer, kind), device)
+
+
+def _spec_of(sources: Sources, layer: str, kind: str) -> EmbedderSpec:
+    """The embedder of embeddings that are there, if it is still what it was."""
     from pure_cli.embedders.spec import parse_embedder
 
+    require_embeddings(sources, layer, kind)
     there = sources.embedded[layer, kind]
     spec = parse_embedder(**there.recipe)
     require_trusted(spec.model)
     require_same(layer, Chosen(spec, kind, there.provenance.settings["crop"], there.recipe), there)
-    return load_embedder(spec, network.device, short_side(sources, layer, network))
+    return spec
 
 
 def short_side(sources: Sources, layer: str, network: Network) -> int:
@@ -203,6 +227,8 @@ def weights_of(recipe: Mapping[str, Any]) -> str:
         return UNTRAINED
     if weights is not None:
         return f"weights {Path(weights).name}"
+    if text.endswith(".json"):
+        return BESIDE
     return OF_THE_FUNCTION if ".py:" in text else "pretrained weights"
 
 
@@ -214,8 +240,8 @@ def warnings(kind: str, recipe: Mapping[str, Any], origin: Mapping[str, Any]) ->
     origin : of the references
     """
     own = _kind_named(recipe["text"])
-    if own and own.no_judge:
-        yield f"{kind} {own.no_judge}."
+    if own and (reason := own.no_judge or own.no_judges.get(recipe["text"].partition(":")[2])):
+        yield f"{kind} {reason}."
     elif weights_of(recipe) == UNTRAINED:
         yield f"{kind} has untrained weights: what it says of a split means nothing."
     elif weights_of(recipe) == OF_THE_FUNCTION:
@@ -255,13 +281,19 @@ def _known(sources: Sources, layer: str, crop: str) -> dict[str, dict[str, Any]]
 
 
 def _found_again(text: str, known: Mapping[str, Mapping[str, Any]]) -> str:
-    """``FILE.py:FUNCTION`` with the place that the workspace knows, where the file is not where the name says."""
-    file, dot_py, rest = text.partition(".py:")
-    if not dot_py or Path(f"{file}.py").expanduser().is_file():
+    """``FILE.py:FUNCTION`` or ``clip:FILE.json`` with the place that the workspace knows, where the file is not where
+    the name says."""
+    from pure_cli.embedders.spec import named_file
+
+    before, file, behind = named_file(text)
+    if not file or Path(file).expanduser().is_file():
         return text
-    places = [recipe["text"] for recipe in known.values() if ".py:" in recipe["text"]]
-    ours = f"{Path(file).name}.py:{rest.partition(':')[0]}"
-    return next((place for place in places if Path(place).name == ours), text)
+    ours = before, Path(file).name, behind.split(":")[:2]
+    for recipe in known.values():
+        other_before, other, other_behind = named_file(recipe["text"])
+        if (other_before, Path(other).name, other_behind.split(":")) == ours:
+            return recipe["text"]
+    return text
 
 
 def _absolute(text: str) -> str:
@@ -269,5 +301,8 @@ def _absolute(text: str) -> str:
 
 
 def _recipe(text: str, settings: EmbedSettings) -> dict[str, Any]:
-    text = _absolute(text) if ".py:" in text else text
+    from pure_cli.embedders.spec import named_file
+
+    before, file, behind = named_file(text)
+    text = before + _absolute(file) + behind if file else text
     return {"text": text, "layer": settings.embedder_layer, "weights": None, "size": settings.embedder_size}

@@ -1,0 +1,110 @@
+"""The tiny CLIP that comes with the package: a real one, of digits, whose answers are known."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from pure_cli import Workspace
+from pure_cli.concepts import read_templates
+from pure_cli.demo.images import read_digits, write_digits
+from pure_cli.demo.train_clip import CONFIG, DIGITS, accuracy, class_folders, digits, fresh, train
+from pure_cli.embedders.load import load_embedder
+from pure_cli.embedders.spec import parse_embedder
+from pure_cli.embedders.texts import concept_vectors, load_text_tower
+from pure_cli.errors import PureError
+from pure_cli.stages.embeddings.judges import open_texts
+from pure_cli.stages.inputs.features import Sources
+
+NAME = "clip-image:demo-digits"
+WEIGHTS = CONFIG.with_suffix(".safetensors")
+ONE_IMAGE = 1 / 500
+
+
+@pytest.fixture(scope="module")
+def tower():
+    return load_text_tower(parse_embedder(NAME), torch.device("cpu"))
+
+
+def test_it_is_small():
+    assert WEIGHTS.stat().st_size < 300_000
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def test_the_nearest_digit_word_is_right_for_held_out_digits_as_often_as_the_weights_state(tower):
+    embedder = load_embedder(parse_embedder(NAME), torch.device("cpu"), 32)
+    data = read_digits("held-out")
+    colour = np.repeat(data.pixels[..., None], 3, axis=-1)
+    images = unit(embedder.embed(torch.stack([embedder.preprocess(image) for image in colour])).numpy())
+    right = {}
+    for template in ("a photo of a {}.", "{}", "a sketch of the {}"):  # the last was no caption
+        names = concept_vectors(tower, [(name,) for name in DIGITS], [template])
+        right[template] = float(np.mean((images @ names.T).argmax(axis=1) == data.labels))
+    assert min(right.values()) > 0.95, right
+    with safe_open(WEIGHTS, "pt") as opened:
+        stated = float(opened.metadata()["zero_shot_accuracy"])
+    assert right["a photo of a {}."] == pytest.approx(stated, abs=3 * ONE_IMAGE)  # which is of two sentences
+
+
+def test_embedded_references_of_a_workspace_are_nearest_to_the_words_of_their_digits(tmp_path):
+    write_digits(tmp_path / "digits", split="held-out")
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.collect(model="digits", data=tmp_path / "digits", references=10)
+    outcome = workspace.embed(embedder=NAME, crop="none", neurons="0-3")
+    assert any("handwritten digits and knows nothing else" in note for note in outcome.notes)
+
+    sources = Sources(workspace.store)
+    ((layer, kind),) = sources.embedded
+    assert kind == f"{NAME}+none"
+    features = sources.features_of(layer, kind)
+    images = unit(np.stack(list(features.rows(features.neuron))))  # (N, n, E)
+    tower = open_texts(sources, layer, kind, torch.device("cpu"))
+    words = concept_vectors(tower, [(name,) for name in DIGITS], read_templates())
+    nearest = (images @ words.T).argmax(axis=-1)
+    label_of = sources.collected.label_of
+    labels = [[label_of[image] for image in row] for row in sources.collected.layers[layer].top.image[:4].tolist()]
+    assert images.shape == (4, 10, 32)
+    assert len(np.unique(labels)) > 2
+    assert np.mean(nearest == np.array(labels)) > 0.9
+
+
+def test_texts_for_embeddings_that_are_not_there_or_of_other_weights_are_refused(tmp_path):
+    write_digits(tmp_path / "digits", split="held-out")
+    own = tmp_path / "own.json"
+    own.write_text(CONFIG.read_text().replace("letters.txt.gz", str(CONFIG.parent / "letters.txt.gz")))
+    own.with_suffix(".safetensors").write_bytes(WEIGHTS.read_bytes())
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.collect(model="digits", data=tmp_path / "digits", references=4, limit=50)
+    workspace.embed(embedder=f"clip-image:{own}", crop="none", neurons="0")
+    sources = Sources(workspace.store)
+    ((layer, kind),) = sources.embedded
+    assert kind == "clip-image:own.json+none"
+    assert open_texts(sources, layer, kind, torch.device("cpu")).context == 40
+    with pytest.raises(PureError, match=r"has no clip embeddings of .*pure embed --embedder clip"):
+        open_texts(sources, layer, "clip", torch.device("cpu"))
+    assert workspace.embed(embedder="clip-image:own.json", crop="none", neurons="0").up_to_date  # known by its name
+    own.write_text(own.read_text() + "\n")
+    with pytest.raises(PureError, match=r"another version of .*own\.json"):
+        open_texts(sources, layer, kind, torch.device("cpu"))
+
+
+def test_training_is_the_same_each_time_and_beats_chance_within_a_few_steps(tmp_path):
+    pictures, concepts = digits("train")
+    small = type(pictures)(pictures.pixels[:192], pictures.labels[:192])
+    states = []
+    for _ in range(2):
+        clip = fresh(CONFIG)
+        train(clip, small, concepts, epochs=1)
+        states.append(clip.model.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert 0 <= accuracy(clip, small, concepts) <= 1
+
+
+def test_class_folders_are_read_with_their_names(images):
+    pictures, concepts = class_folders(images)
+    assert pictures.pixels.shape == (60, 3, 32, 32)
+    assert concepts.names == tuple(sorted(folder.name for folder in images.iterdir() if folder.is_dir()))
+    assert np.bincount(pictures.labels).tolist() == [20, 20, 20]
