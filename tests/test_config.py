@@ -50,7 +50,7 @@ def test_a_number_with_zeros_in_front_is_that_neuron():
         ("quiet: true", "'quiet' in .* is an option of the command line alone: leave it out, and pass --quiet"),
         ("collect: {list-layers: yes}", "pass --list-layers"),
         ("n: 3\nreferences: 4", "says 'n' twice, the second time as 'references'"),
-        ("colour: true", "Unknown key in .* 'colour'. There is: "),
+        ("zzzz: true", "Unknown key in .* 'zzzz'. There is: "),
         ("modle: x", "Did you mean 'model'"),
     ],
 )
