@@ -175,13 +175,13 @@ class StageMethods:
     def calibrate(
         self,
         *,
-        layer: str | Sequence[str] | None = None,
-        lower_layer: str | Sequence[str] | None = None,
         budget: float = 1.0,
         grouping: Path | str | None = None,
         units: str | Sequence[str] | None = None,
         embedder: str | None = None,
         embedder_weights: Path | str | None = None,
+        layer: str | Sequence[str] | None = None,
+        lower_layer: str | Sequence[str] | None = None,
         latex: bool = False,
         device: str = "auto",
         batch_size: int | None = None,
@@ -197,18 +197,17 @@ class StageMethods:
 
         Parameters
         ----------
-        layer : Layers to work on, or a list of several. [default: all that the stage before did]
-        lower_layer : To be tried beside the paper's, or a list of several. [default: the parts of the layer]
         budget : 1: 90 units of each kind and number of meanings; the time goes with it. [default: 1]
         grouping : A .csv file with a line class,group for each class: groups are the meanings. [default: the
             classes]
-        units : Harder ones beside the usual, which choose the recipe all the same, or a list of several. finer:
-            parts of a class, by --embedder; alike: two classes of like colours and edges; tree: three, of which two
-            are close; correlated: sums of two concepts; joined: sums of outputs, for the network's last layer.
-            [default: none]
+        units : Harder ones beside the usual, which alone choose a recipe, or a list of several. finer: parts of a
+            class, by --embedder; alike: two classes of like colours and edges; tree: three, of which two are close;
+            correlated: sums of two concepts; joined: sums of outputs, for the network's last layer. [default: none]
         embedder : A network held out, by which parts of classes and close classes are found for --units. [default:
             the layer itself says which classes are close]
         embedder_weights : Its local checkpoint. [default: downloaded]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
+        lower_layer : To be tried beside the paper's, or a list of several. [default: the parts of the layer]
         latex : Write the tables as LaTeX too.
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
             cuda:0,cuda:1. [default: auto, the fastest there is]
@@ -794,10 +793,13 @@ class StageMethods:
     def freeze(
         self,
         *,
-        layer: str | None = None,
-        out: Path | str | None = None,
         budget: float = 1.0,
         grouping: Path | str | None = None,
+        units: str | Sequence[str] | None = None,
+        embedder: str | None = None,
+        embedder_weights: Path | str | None = None,
+        layer: str | None = None,
+        out: Path | str | None = None,
         method_seeds: int = 5,
         device: str = "auto",
         batch_size: int | None = None,
@@ -815,11 +817,17 @@ class StageMethods:
 
         Parameters
         ----------
-        layer : Whose units. [default: the only one that was collected]
-        out : A .npz file; its name is that of the track. [default: track.npz there]
-        budget : 1: 90 units of each kind and number of meanings. [default: 1]
+        budget : 1: 90 units of each kind and number of meanings; the time goes with it. [default: 1]
         grouping : A .csv file with a line class,group for each class: groups are the meanings. [default: the
             classes]
+        units : Harder ones beside the usual, which alone choose a recipe, or a list of several. finer: parts of a
+            class, by --embedder; alike: two classes of like colours and edges; tree: three, of which two are close;
+            correlated: sums of two concepts; joined: sums of outputs, for the network's last layer. [default: none]
+        embedder : A network held out, by which parts of classes and close classes are found for --units. [default:
+            the layer itself says which classes are close]
+        embedder_weights : Its local checkpoint. [default: downloaded]
+        layer : Whose units. [default: the only one that was collected]
+        out : A .npz file; its name is that of the track. [default: track.npz there]
         method_seeds : Seeds with which a method will be called. [default: 5]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
             cuda:0,cuda:1. [default: auto, the fastest there is]

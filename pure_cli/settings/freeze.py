@@ -7,11 +7,12 @@ from pathlib import Path
 from pydantic import field_validator
 
 from pure_cli.settings.option import option
-from pure_cli.settings.shared import LayerName, Running, ends_in, seed_option
+from pure_cli.settings.planted import PlantedSettings
+from pure_cli.settings.shared import LayerName, ends_in, seed_option
 from pure_cli.settings.stage import Stage
 
 
-class FreezeSettings(Running):
+class FreezeSettings(PlantedSettings):
     """Write the units with known meanings of a layer as a file: a track of `pure benchmark`.
 
     The units are those of `pure calibrate`, with their references, and what they mean.
@@ -20,21 +21,6 @@ class FreezeSettings(Running):
     layer: LayerName | None = option(None, "Whose units.", metavar="LAYER", otherwise="the only one that was collected")
     out: Path | None = option(
         None, "A .npz file; its name is that of the track.", "--out", "-o", metavar="FILE", otherwise="track.npz there"
-    )
-    budget: float = option(
-        1.0,
-        "1: 90 units of each kind and number of meanings.",
-        metavar="X",
-        otherwise="1",
-        gt=0,
-        le=100,
-        allow_inf_nan=False,
-    )
-    grouping: Path | None = option(
-        None,
-        "A .csv file with a line class,group for each class: groups are the meanings.",
-        metavar="FILE",
-        otherwise="the classes",
     )
     method_seeds: int = option(5, "Seeds with which a method will be called.", metavar="N", ge=1)
     seed: int = seed_option()

@@ -43,7 +43,8 @@ def freeze(store: Store, settings: FreezeSettings, progress: Progress = silent) 
     own = collected.layers[layer]
     paper = own.lower_layers[:1]
     how = CalibrateSettings(
-        layer=[layer], lower_layer=[own.hidden] if own.hidden else paper, budget=settings.budget, seed=settings.seed,
+        layer=[layer], lower_layer=[own.hidden] if own.hidden else paper, budget=settings.budget, units=settings.units,
+        embedder=settings.embedder, embedder_weights=settings.embedder_weights, seed=settings.seed,
         force=settings.force, **settings.running,
     )  # fmt: skip
     grouping = read_grouping(settings.grouping) if settings.grouping else {}
@@ -103,7 +104,13 @@ def _track(name: str, layer: str, collected: Collected, units: Units, network: N
         weights={module: np.concatenate(parts) for module, parts in weights.items()},
         bias=np.concatenate(bias),
         relu=np.concatenate(relu),
+        branch={unit: own for unit, own in enumerate(_branches(units)) if own is not None},
     )
+
+
+def _branches(units: Units) -> list[tuple[int, ...] | None]:
+    """Of each unit, the branches of the tree that its meanings form."""
+    return [made.branch for made in units.made for _ in made.neuron]
 
 
 def _references(made: UnitWorkspace, network: Network) -> tuple[np.ndarray, np.ndarray]:

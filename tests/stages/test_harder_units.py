@@ -1,15 +1,17 @@
 """Harder units with known meanings: what they are made of, and that the usual ones stay as they are."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pure_cli import Workspace
-from pure_cli.artifacts import read_collected
+from pure_cli.artifacts import read_collected, read_track
 from pure_cli.data.listing import list_images
 from pure_cli.errors import PureError
 from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.stages.calibrate import _provenance
-from pure_cli.stages.planted.benchmark import _layer_under_test
+from pure_cli.stages.planted.benchmark import layer_under_test
 from pure_cli.stages.planted.candidates import LEVELS, USUAL
 from pure_cli.stages.planted.harder import BRANCH, PARTS, clearest_trees
 from pure_cli.stages.planted.units import make_units
@@ -30,7 +32,7 @@ def made(workspace, **more):
     store, own = workspace.store, read_collected(workspace.store)
     settings = CalibrateSettings(budget=0.2, device="cpu", workers=0, force=True, **more)
     listing = list_images(own.origin["data"], own.origin["limit"])
-    test = _layer_under_test(store, own, "layer3", listing, settings)
+    test = layer_under_test(store, own, "layer3", listing, settings)
     return make_units(test, lambda _: None, lambda _: None), test, listing
 
 
@@ -161,3 +163,12 @@ def _last_layer(workspace, list_layers):
     network = open_network(own, "cpu")
     listing = list_images(own.origin["data"], own.origin["limit"])
     return [layer.name for layer in list_layers(network.model, network.inputs(first_image(listing, network)))][-1]
+
+
+def test_harder_units_are_frozen_with_their_trees(collected, tmp_path):
+    options = {"units": ["tree", "correlated"], "budget": 0.2, "workers": 0, "device": "cpu"}
+    outcome = collected.freeze(out=tmp_path / "hard.npz", **options)
+    track = read_track(Path(outcome.details["file"]))
+    trees = [unit for unit, kind in enumerate(track.kind) if kind == "tree"]
+    assert trees and set(track.branch) == set(trees) and all(len(set(own)) == 2 for own in track.branch.values())
+    assert {"unions", "correlated-0"} <= set(track.kind)
