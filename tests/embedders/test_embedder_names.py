@@ -19,6 +19,7 @@ from pure_cli.models.spec import file_fingerprint
         ("clip-image", "clip-image", "ViT-B-32/openai", "clip-image"),
         ("clip:ViT-L-14/laion2b_s32b_b82k", "clip", "ViT-L-14/laion2b_s32b_b82k", "clip:ViT-L-14:laion2b_s32b_b82k"),
         ("clip-image:RN50", "clip-image", "RN50", "clip-image:RN50"),
+        ("clip-image:demo-digits", "clip-image", "demo-digits", "clip-image:demo-digits"),
         ("dinov2", "dinov2", "vit_base_patch14_dinov2", "dinov2"),
         (
             "dinov2:vit_small_patch14_dinov2",
@@ -40,6 +41,22 @@ def test_a_label_of_a_file_names_file_function_layer_and_size(model_file):
     spec = parse_embedder(f"{model_file}:tiny", layer="layer3", size=48)
     assert spec.label == "tiny_model.py:tiny:layer3:48px"
     assert str(spec) == f"{model_file}:tiny"
+
+
+def test_a_clip_network_of_a_file_is_known_by_its_name_and_content_wherever_it_is(tmp_path):
+    folder = tmp_path / "my.python"  # and no Python file
+    folder.mkdir()
+    before = []
+    for file in (folder / "mine.json", tmp_path / "mine.json"):
+        file.write_text("{}")
+        file.with_suffix(".safetensors").write_bytes(b"one")
+        spec = parse_embedder(f"clip-image:{file}")
+        assert (spec.label, spec.config) == ("clip-image:mine.json", file)
+        before.append(spec.identity())
+    assert before[0] == before[1]
+    assert before[0]["weights"] == file_fingerprint(file.with_suffix(".safetensors"))
+    file.with_suffix(".safetensors").write_bytes(b"two")
+    assert parse_embedder(f"clip-image:{file}").identity() != before[0]
 
 
 def test_labels_hold_no_slash_and_no_at_sign(tmp_path):
@@ -91,6 +108,8 @@ def test_an_identity_says_when_the_weights_are_not_there(tmp_path):
         ("clip:", {}, "Unknown embedder 'clip:'"),
         ("timm:", {}, "Did you mean 'timm:NAME'"),
         ("clip:ViT-B-33/openai", {}, "Unknown open_clip architecture 'ViT-B-33'. Did you mean 'ViT-B-32'"),
+        ("clip-image:demo-digit", {}, "Did you mean 'demo-digits'"),
+        ("clip-image:nowhere.json", {}, "The configuration nowhere.json does not exist"),
         ("nowhere.py:net", {}, "nowhere.py does not exist"),
         ("clip", {"layer": "layer3"}, "takes no layer"),
         ("dinov2", {"layer": "blocks.3"}, "use timm:vit_base_patch14_dinov2"),
