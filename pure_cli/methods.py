@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Progress = bool | Callable[[int, int], None]
 PROGRESS = "bool | Callable[[int, int], None]"
 TELLS = "progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done, total)"
-LONGEST = 120  # letters of a line, as of ruff's settings
 WIDTH = 108  # characters
 RAISES = "Raises\n------\nPureError\n    What is asked for cannot be: a sentence says why, and what to do."
 
@@ -133,8 +132,7 @@ def stub() -> str:
                 starred = True
             text = parameter.name if parameter.name == "self" else f"{parameter.name}: {parameter.annotation}"
             usual = "" if parameter.default is inspect.Parameter.empty else f" = {_literal(parameter.default)}"
-            line = f"        {text}{usual},"
-            lines.append(line if len(line) <= LONGEST else line.replace(" | ", "\n        | "))
+            lines.append(f"        {text}{usual},")
         lines.append(f"    ) -> {signature.return_annotation}:")
         lines += [f"        {line}".rstrip() for line in f'"""{_docstring(name, listing=False)}\n"""'.split("\n")]
         lines.append("")

@@ -729,9 +729,7 @@ class StageMethods:
         layer: str | Sequence[str] | None = None,
         other_layer: str | Sequence[str] | None = None,
         units: Literal["neurons", "virtual", "both"] | None = None,
-        by: Literal["images", "embeddings", "activations"]
-        | Sequence[Literal["images", "embeddings", "activations"]]
-        | None = None,
+        by: str | Sequence[str] | None = None,
         embedder: str | Sequence[str] | None = None,
         correlation: Literal["pearson", "spearman"] = "pearson",
         sample: int | None = None,

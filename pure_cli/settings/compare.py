@@ -46,6 +46,7 @@ class CompareSettings(Running, OfVirtualNeurons):
         "activations, the correlation; repeat for several.",
         metavar="NAME",
         otherwise="images, and what else is there",
+        python="str | Sequence[str]",
     )
     embedder: list[str] | None = option(
         None, "Which embeddings; of several, the first that both have.", metavar="KIND", otherwise="any"
