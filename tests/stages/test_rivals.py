@@ -82,20 +82,6 @@ def test_embeddings_that_are_there_judge_too(workspace):
     assert by["neurons"][0] == pytest.approx(before["references"][0], abs=0.2)  # of the units drawn
 
 
-def test_dealt_at_random_each_part_is_as_large_and_siblings_share_nothing():
-    from pure_cli.stages.evaluation.rivals import _dealt
-    from pure_cli.stages.evaluation.study import Virtual
-
-    labels = np.array([[0, 0, 0, 1, 1, -1], [0, 1, 1, 0, 0, 1]])
-    members = np.stack([row == k for row in labels for k in (0, 1)])
-    virtual = Virtual(np.array([3, 3, 8, 8]), np.array([0, 1] * 2), members.sum(1), np.array([0, 0, 1, 1]), members)
-    drawn = [_dealt(virtual, seed) for seed in range(20)]
-    for dealt in drawn:
-        assert (dealt.sum(axis=1) == members.sum(axis=1)).all()
-        assert (dealt[::2] + dealt[1::2] == members[::2] + members[1::2]).all() and not (dealt[::2] & dealt[1::2]).any()
-    assert len({dealt.tobytes() for dealt in drawn}) > 10
-
-
 @pytest.mark.parametrize(("other", "near"), [((0.5, 0.1), ["b"]), ((0.1, 0.1), []), ((None, None), [])])
 def test_units_within_two_errors_are_not_told_apart(other, near):
     from pure_cli.stages.evaluation.rivals import _near

@@ -13,7 +13,8 @@ from pure_cli.core.metrics.purity import by_chance, entropies, purities
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation.labels import classes_of
 from pure_cli.stages.evaluation.metric import Metric
-from pure_cli.stages.evaluation.study import Result, Study, Table, Virtual, finite, highest, number, virtual_neurons
+from pure_cli.stages.evaluation.noise import dealt
+from pure_cli.stages.evaluation.study import Result, Study, Table, finite, highest, number, virtual_neurons
 from pure_cli.stages.evaluation.unit_scores import IMAGES, MOST_UNITS, Units, by_embeddings, specificities, stabilities
 from pure_cli.words import counted, listed
 
@@ -87,21 +88,10 @@ def _all(study: Study) -> Iterator[Units]:
             yield Units(name, f"{features}/k{k}", study.layer, row, members, part, features, k)
     for k in study.ks:
         virtual = virtual_neurons(study, study.features[0], k)
-        enough, dealt = virtual.size >= LEAST, _dealt(virtual, study.seed)
-        yield Units(
-            f"neurons dealt at random (k = {k})", f"dealt/k{k}", study.layer, virtual.neuron[enough], dealt[enough]
-        )
-
-
-def _dealt(virtual: Virtual, seed: int) -> np.ndarray:
-    """(V, n) bool, the references of each neuron dealt to its virtual neurons at random, as many to each as it has."""
-    members = virtual.members.copy()
-    for neuron in np.unique(virtual.neuron):
-        own = np.flatnonzero(virtual.neuron == neuron)
-        known = np.flatnonzero(members[own].any(axis=0))
-        order = np.random.default_rng([seed, int(neuron)]).permutation(known)
-        members[np.ix_(own, known)] = virtual.members[np.ix_(own, order)]
-    return members
+        enough, labels = virtual.size >= LEAST, dealt(study, study.features[0], k)[0]
+        members = labels[virtual.row] == virtual.cluster[:, None]
+        row = virtual.neuron[enough]
+        yield Units(f"neurons dealt at random (k = {k})", f"dealt/k{k}", study.layer, row, members[enough])
 
 
 def _measured(study: Study, units: Units, judge: str) -> tuple[dict[str, np.ndarray], float]:
