@@ -102,6 +102,8 @@ WAYS = {
     "assign": lambda study, **more: study.assign(neurons=0, per_quantile=1, figures=0, **more),
     "evaluate": lambda study, **more: study.evaluate(metric="outputs", neurons=0, k=2, **more),
     "edit": lambda study, **more: study.effects(silence="upper/0.1", limit=4, **more),
+    "compare": lambda study, **more: study.compare(study, layer="upper", by="activations", sample=4, **more),
+    "freeze": lambda study, **more: study.freeze(budget=0.05, **more),
 }
 
 
