@@ -69,9 +69,7 @@ class Store:
             There is none.
         """
         if not self.root.exists():
-            raise PureError(
-                f"There is no workspace {self.root}. Run `pure collect` first, or name another with --workspace."
-            )
+            raise PureError(f"There is no workspace {self.root}. Run `pure collect` first, or name another one.")
         if not self.root.is_dir():
             raise PureError(NO_FOLDER.format(self.root))
 
