@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from pure_cli.artifacts import Collected, Track, need_layers, read_collected, write_track
+from pure_cli.core.bands import BAND, without_band, without_bands
 from pure_cli.core.directions import AT, module_of
 from pure_cli.data.content import pixel_digests
 from pure_cli.data.listing import UNKNOWN_LABEL
@@ -60,7 +61,10 @@ def freeze(store: Store, settings: FreezeSettings, progress: Progress = silent) 
 
 def _layer(collected: Collected, requested: str | None) -> str:
     """The layer whose units are frozen."""
-    own = {name: layer for name, layer in collected.layers.items() if layer.directions is None}
+    if requested is not None and BAND in requested:
+        raise PureError(f"'{requested}' is a band. Name its layer: --layer {without_band(requested)}.")
+    own = {name: collected.layers[name] for name in without_bands(collected.layers)}
+    own = {name: layer for name, layer in own.items() if layer.directions is None}
     if requested is not None and AT in requested:
         raise PureError(f"'{requested}' is a layer of directions. Name the layer that they lie in with --layer.")
     if requested is None and len(own) > 1:
