@@ -164,6 +164,11 @@ class Collected:
         return self.layers[name]
 
     @cached_property
+    def channel_layers(self) -> dict[str, CollectedLayer]:
+        """Those whose neurons are channels, and which are no bands."""
+        return {name: self.layers[name] for name in without_bands(self.layers) if self.layers[name].directions is None}
+
+    @cached_property
     def label_of(self) -> dict[int, int]:
         return dict(zip(self.image_index.tolist(), self.image_label.tolist(), strict=True))
 

@@ -6,16 +6,17 @@ block, could be turned in any way without a change of the network (Elhage et al.
 Transformer Residual Stream).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 
 import torch
 from torch import nn
 
 from pure_cli.core.forward import run
-from pure_cli.core.hooks import Call, function_of, functions, main_tensor
+from pure_cli.core.hooks import Call, function_of, functions, hooked
 from pure_cli.errors import PureError
 from pure_cli.models.layers import ACTIVATION_FUNCTIONS, Layer, check_leads_to, is_activation
 
@@ -110,26 +111,9 @@ def without_basis(model: nn.Module, image: torch.Tensor, names: Iterable[str]) -
     """
     wanted, seen, followed = list(dict.fromkeys(names)), dict[str, torch.Tensor](), _Followed()
 
-    def of_function(name: str, output: torch.Tensor, call: Call) -> None:
-        followed.note(name, output, call)
-        if name in wanted:
-            seen[name] = output
-
-    def of_module(name: str) -> Callable[[nn.Module, object, object], None]:
-        def show(module: nn.Module, inputs: object, output: object) -> None:
-            if (tensor := main_tensor(output)) is not None:
-                seen[name] = tensor
-
-        return show
-
-    modules = dict(model.named_modules())
-    hooks = [modules[name].register_forward_hook(of_module(name)) for name in wanted if name in modules]
-    try:
-        with torch.no_grad(), functions(model, of_function):
-            given = run(model, image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    hooks = {name: partial(seen.__setitem__, name) for name in wanted}
+    with torch.no_grad(), hooked(model, hooks), functions(model, followed.note):
+        given = run(model, image)
     followed.mark_read([id(part) for part in (given if isinstance(given, list | tuple) else [given])])
     has_one = followed.own | followed.read
     return [name for name in wanted if name in seen and id(seen[name]) not in has_one]

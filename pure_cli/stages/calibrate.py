@@ -19,7 +19,7 @@ from pure_cli.artifacts import (
     write_calibration,
 )
 from pure_cli.config import fingerprint
-from pure_cli.core.bands import BAND, without_band, without_bands
+from pure_cli.core.bands import BAND, without_band
 from pure_cli.core.directions import AT, module_of
 from pure_cli.errors import PureError, UnreadableFile, first_line
 from pure_cli.provenance import Provenance
@@ -100,9 +100,7 @@ def _layers(collected: Collected, settings: CalibrateSettings) -> list[str]:
         )
     if bands := [name for name in settings.layer or () if BAND in name]:
         raise PureError(f"'{bands[0]}' is a band. Calibrate its layer: --layer {without_band(bands[0])}.")
-    channels = [name for name, layer in collected.layers.items() if layer.directions is None]
-    own = {name: collected.layers[name] for name in without_bands(channels)}
-    return need_layers(settings.layer, own, "collect")
+    return need_layers(settings.layer, collected.channel_layers, "collect")
 
 
 def _provenance(

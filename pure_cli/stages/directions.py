@@ -13,7 +13,7 @@ import numpy as np
 
 from pure_cli.artifacts import Collected, read_collected
 from pure_cli.config import fingerprint
-from pure_cli.core.bands import BAND, without_band, without_bands
+from pure_cli.core.bands import BAND, without_band
 from pure_cli.core.directions import AT, module_of
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
@@ -81,7 +81,7 @@ def directions(store: Store, settings: DirectionsSettings, progress: Progress = 
 
 def _layers(collected: Collected, settings: DirectionsSettings) -> list[str]:
     """The layers that were asked for, or those of the workspace whose neurons are channels."""
-    names = list(dict.fromkeys(settings.layer or [name for name in without_bands(collected.layers) if AT not in name]))
+    names = list(dict.fromkeys(settings.layer or collected.channel_layers))
     names = names or list(dict.fromkeys(module_of(name) for name in collected.layers))
     if band := next((name for name in names if BAND in name), None):
         raise PureError(f"'{band}' is a band. Name its layer: {without_band(band)}.")

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from pure_cli.artifacts import Collected, Track, need_layers, read_collected, write_track
-from pure_cli.core.bands import BAND, without_band, without_bands
+from pure_cli.core.bands import BAND, without_band
 from pure_cli.core.directions import AT, module_of
 from pure_cli.data.content import pixel_digests
 from pure_cli.data.listing import UNKNOWN_LABEL
@@ -63,10 +63,9 @@ def _layer(collected: Collected, requested: str | None) -> str:
     """The layer whose units are frozen."""
     if requested is not None and BAND in requested:
         raise PureError(f"'{requested}' is a band. Name its layer: --layer {without_band(requested)}.")
-    own = {name: collected.layers[name] for name in without_bands(collected.layers)}
-    own = {name: layer for name, layer in own.items() if layer.directions is None}
     if requested is not None and AT in requested:
         raise PureError(f"'{requested}' is a layer of directions. Name the layer that they lie in with --layer.")
+    own = collected.channel_layers
     if requested is None and len(own) > 1:
         raise PureError(f"A track is of one layer: name it with --layer ({', '.join(own)}).")
     (layer,) = need_layers(None if requested is None else [requested], own, "collect")

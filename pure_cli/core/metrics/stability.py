@@ -8,6 +8,7 @@ import numpy as np
 
 from pure_cli.core.clusters import labels_of
 from pure_cli.core.kmeans import centred, inner_products
+from pure_cli.core.matching import one_to_one
 from pure_cli.core.metrics.agreement import adjusted_rand, agreement, contingency
 
 SAMPLES = 20  # of the bootstrap
@@ -167,7 +168,5 @@ def seed_stability(points: np.ndarray, k: int, seeds: Sequence[int]) -> SeedStab
 
 
 def _kept(one: np.ndarray, other: np.ndarray) -> float:
-    from scipy.optimize import linear_sum_assignment  # takes a quarter of a second to import
-
     table = contingency(one, other)
-    return float(table[linear_sum_assignment(table, maximize=True)].sum() / len(one))
+    return float(table[one_to_one(table)].sum() / len(one))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ from pure_cli.core.metrics.stability import best_overlaps, cluster_overlaps
 from pure_cli.stages.evaluation.study import Study
 from pure_cli.stages.evaluation.surgery import Surgery, surgery_on
 from pure_cli.stages.inputs.features import FeatureSource
-from pure_cli.stages.runtime.network import open_network
+from pure_cli.stages.runtime.network import Network, open_network
 
 if TYPE_CHECKING:
     import torch
@@ -59,9 +59,7 @@ class Units:
     def some(self, chosen: np.ndarray) -> Units:
         """Those at some places."""
         part = None if self.part is None else self.part[chosen]
-        return Units(
-            self.name, self.path, self.layer, self.row[chosen], self.members[chosen], part, self.features, self.k
-        )
+        return replace(self, row=self.row[chosen], members=self.members[chosen], part=part)
 
 
 def by_embeddings(study: Study, units: Units, judge: str) -> dict[str, np.ndarray]:
@@ -143,12 +141,14 @@ def specificities(study: Study, every: Sequence[Units]) -> dict[str, np.ndarray]
     """
     found = {units.path: np.full(len(units.row), np.nan) for units in every}
     where = _where(study)
+    able = [units for units in every if where and _has_relevances(study, units.layer, where)]
+    if not able:
+        return found
+    network = open_network(study.sources.collected, study.how.device)
     surgeries: dict[str, Surgery] = {}
-    for units in every:
-        if not where or not _has_relevances(study, units.layer, where):
-            continue
+    for units in able:
         if units.layer not in surgeries:
-            surgeries[units.layer] = _surgery(study, units.layer, where)
+            surgeries[units.layer] = _surgery(study, network, units.layer, where)
         found[units.path] = _specificity(study, units, surgeries[units.layer])
     return found
 
@@ -167,8 +167,7 @@ def _has_relevances(study: Study, layer: str, where: str) -> bool:
     return attributed is not None and set(Kind.of(f"{PURE}{where}").lower_layers) <= set(attributed.lower_layers)
 
 
-def _surgery(study: Study, layer: str, where: str) -> Surgery:
-    network = open_network(study.sources.collected, study.how.device)
+def _surgery(study: Study, network: Network, layer: str, where: str) -> Surgery:
     source = study.sources.features_of(layer, f"{PURE}{where}")
     listing = study.sources.listing([layer])
     return surgery_on(network, study.sources, listing, source, study.how, study.seed, study.notes)
