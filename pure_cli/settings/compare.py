@@ -13,7 +13,6 @@ from pure_cli.settings.shared import NEURONS_IN_PYTHON, LayerName, OfVirtualNeur
 from pure_cli.settings.stage import Stage
 
 IMAGES, EMBEDDINGS, ACTIVATIONS = "images", "embeddings", "activations"  # what similarity is by
-NEURONS, VIRTUAL, BOTH = "neurons", "virtual", "both"
 FEWEST = 20  # shuffles, for a quantile of 95 %
 
 

@@ -28,6 +28,7 @@ FEATURES = (
 )
 OF_BEFORE = "all that the stage before did"
 ALL_THERE = "all that are there"
+NEURONS, VIRTUAL, BOTH = "neurons", "virtual", "both"  # units of a layer
 K = int | Literal["auto"]
 K_IN_PYTHON = "int | str | Sequence[int | str]"
 NEURONS_IN_PYTHON = "int | str | Sequence[int | str]"

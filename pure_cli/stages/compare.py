@@ -13,7 +13,8 @@ from pure_cli.config import fingerprint
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.provenance import Provenance
-from pure_cli.settings.compare import ACTIVATIONS, BOTH, EMBEDDINGS, IMAGES, NEURONS, VIRTUAL, CompareSettings
+from pure_cli.settings.compare import ACTIVATIONS, EMBEDDINGS, IMAGES, CompareSettings
+from pure_cli.settings.shared import BOTH, NEURONS, VIRTUAL
 from pure_cli.stages.comparison.files import write_files
 from pure_cli.stages.comparison.images import CommonImages, common_images
 from pure_cli.stages.comparison.measures import (
@@ -26,9 +27,9 @@ from pure_cli.stages.comparison.measures import (
     stored_activations,
     used_files,
 )
+from pure_cli.stages.comparison.sides import NAMES, side_of, sides_have_virtual
 from pure_cli.stages.comparison.similarities import similarities, steps_of
 from pure_cli.stages.comparison.tables import tables_of
-from pure_cli.stages.comparison.units import NAMES, side_of, sides_have_virtual
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.stages.outcome import Outcome, Progress, silent

@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pure_cli.core.features import Kind
 from pure_cli.errors import PureError
-from pure_cli.settings.compare import VIRTUAL, CompareSettings
-from pure_cli.stages.assignment.reader import CircuitReader
-from pure_cli.stages.assignment.scores import as_collected
+from pure_cli.settings.compare import CompareSettings
+from pure_cli.stages.assignment.unit_activations import ActivationPass
 from pure_cli.stages.comparison.images import CommonImages
 from pure_cli.stages.comparison.measures import FEWEST, Activations, ByActivations, Sides, UnitPair, way_of
-from pure_cli.stages.comparison.units import Side, Units
-from pure_cli.stages.references.dataset_pass import damage_notes
-from pure_cli.stages.runtime.images import first_image, images_at_once
-from pure_cli.stages.runtime.network import Network, open_network, workers_of
-from pure_cli.stages.runtime.soundness import require_sound
-
-if TYPE_CHECKING:
-    import torch
+from pure_cli.stages.comparison.sides import Side
+from pure_cli.stages.inputs.units import Units
+from pure_cli.stages.runtime.network import open_network
 
 WHERE = "run on both networks"
 
@@ -46,8 +37,7 @@ def sampled_activations(
     count = min(settings.sample, common.count)
     images = np.arange(count) * common.count // count
     runs = [
-        _Run(side, own, common, images, settings).activations(notes, done)
-        for side, own in zip(sides, units, strict=True)
+        _activations(side, own, common, images, settings, notes, done) for side, own in zip(sides, units, strict=True)
     ]
     readable = np.isfinite(runs[0].value).all(axis=0) & np.isfinite(runs[1].value).all(axis=0)
     if readable.sum() < FEWEST:
@@ -60,71 +50,25 @@ def sampled_activations(
     return ByActivations(way, (a, b), images[readable], settings.correlation == "spearman")
 
 
-@dataclass(frozen=True)
-class _Run:
-    """A pass of one network over images, by their numbers among the common ones."""
-
-    side: Side
-    units: Units
-    common: CommonImages
-    images: np.ndarray
-    settings: CompareSettings
-
-    def activations(self, notes: list[str], done: Callable[[int], None]) -> Activations:
-        """As of `Activations`, NaN on images that cannot be read."""
-        from pure_cli.data.loader import batches
-        from pure_cli.stages.references.scores import LayerScores
-
-        side, listing = self.side, self.common.listings[self.side.number]
-        network = open_network(side.sources.collected, self.settings.device)
-        first_image(listing, network)
-        reader = self._reader(network, notes)
-        scores = LayerScores(network, [side.layer], as_collected(side.sources, listing), listing)
-        neurons = np.unique(self.units.neuron[self.units.row])
-        value = np.full((len(neurons), len(self.images)), np.nan, np.float32)
-        share = None if reader is None else np.zeros((*value.shape, self._most), np.float32)
-        index, damaged, start = self.common.index[side.number][self.images], [], 0
-        size = images_at_once(listing, network, self.settings.batch_size)
-        with scores:
-            for batch in batches(listing, index, network.preprocessing, size, workers_of(self.settings)):
-                stop = start + len(batch.index) + len(batch.damaged)
-                own = start + np.flatnonzero(np.isin(index[start:stop], batch.index))
-                damaged += [(one.index, one.path, one.reason) for one in batch.damaged]
-                if len(own):
-                    scored, *_ = scores.score(batch)[side.layer]
-                    value[:, own] = scored.cpu().numpy()[:, neurons].T
-                    if reader is not None and share is not None:
-                        self._share(reader, network.inputs(batch.images), neurons, share, own)
-                done(stop - start)
-                start = stop
-        notes += damage_notes(damaged)
-        return Activations(neurons, value, share)
-
-    @property
-    def _most(self) -> int:
-        """Virtual neurons that a neuron has at most."""
-        return int(self.units.part.max(initial=0)) + 1
-
-    def _reader(self, network: Network, notes: list[str]) -> CircuitReader | None:
-        """What tells virtual neurons apart; None where none are matched."""
-        side, listing = self.side, self.common.listings[self.side.number]
-        if side.source is None or side.clustering is None or not len(self.units.places(VIRTUAL)):
-            return None
-        if Kind.of(side.source.features).is_embedding:
-            raise PureError(
-                f"The virtual neurons of {side.name} are by embeddings, which say nothing of other images. Choose "
-                "others with `pure choose --features`, or take --units neurons."
-            )
-        notes += require_sound(network, listing, [side.layer, *side.source.lower_layers])
-        network.bound_of(side.layer, first_image(listing, network))
-        return CircuitReader.of(side.sources, side.source, side.clustering, network)
-
-    def _share(
-        self, reader: CircuitReader, inputs: torch.Tensor, neurons: np.ndarray, share: np.ndarray, own: np.ndarray
-    ) -> None:
-        """Fill in the shares of virtual neurons of a batch; neurons without any keep zeros."""
-        clustered = np.flatnonzero(np.isin(neurons, reader.clustering.neuron))
-        found = reader.shares(inputs, neurons[clustered].tolist())
-        for row in clustered.tolist():
-            values = found[int(neurons[row])].cpu().numpy()[:, :-1]
-            share[row, own, : values.shape[1]] = values
+def _activations(
+    side: Side,
+    units: Units,
+    common: CommonImages,
+    images: np.ndarray,
+    settings: CompareSettings,
+    notes: list[str],
+    done: Callable[[int], None],
+) -> Activations:
+    """Of one network on images, by their numbers among the common ones; NaN on those that cannot be read."""
+    listing, index = common.listings[side.number], common.index[side.number][images]
+    run = ActivationPass(side.sources, side.layer, units, side.source, side.clustering, listing, settings)
+    network = open_network(side.sources.collected, settings.device)
+    value = np.full((len(run.neurons), len(images)), np.nan, np.float32)
+    share: np.ndarray | None = None
+    for batch in run.batches(network, index, notes):
+        value[:, batch.own] = batch.value.T
+        if batch.share is not None:
+            share = np.zeros((*value.shape, run.most), np.float32) if share is None else share
+            share[:, batch.own] = batch.share.swapaxes(0, 1)
+        done(batch.stop - batch.start)
+    return Activations(run.neurons, value, share)

@@ -13,10 +13,12 @@ from pure_cli.artifacts.rows import NeuronRows
 from pure_cli.core.matching import Correlation, Cosine, Likeness, Overlap
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
-from pure_cli.settings.compare import ACTIVATIONS, EMBEDDINGS, IMAGES, NEURONS, CompareSettings
+from pure_cli.settings.compare import ACTIVATIONS, EMBEDDINGS, IMAGES, CompareSettings
+from pure_cli.settings.shared import NEURONS
 from pure_cli.stages.comparison.images import CommonImages
-from pure_cli.stages.comparison.units import WHOLE, Side, Units
+from pure_cli.stages.comparison.sides import Side
 from pure_cli.stages.inputs.features import EMBEDDING
+from pure_cli.stages.inputs.units import WHOLE, Units
 
 Sides = tuple[Side, Side]
 UnitPair = tuple[Units, Units]

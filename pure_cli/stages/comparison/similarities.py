@@ -10,10 +10,12 @@ from pure_cli.artifacts import Apart, Block, Similarities, block_order
 from pure_cli.core.matching import ASSIGNED, Likeness, contrasts, dealt_within, one_to_one
 from pure_cli.data.labels import UNKNOWN_LABEL
 from pure_cli.errors import PureError
-from pure_cli.settings.compare import NEURONS, VIRTUAL, CompareSettings
+from pure_cli.settings.compare import CompareSettings
+from pure_cli.settings.shared import NEURONS, VIRTUAL
 from pure_cli.stages.comparison.images import CommonImages
 from pure_cli.stages.comparison.measures import Measure, UnitPair
-from pure_cli.stages.comparison.units import NAMES, WHOLE
+from pure_cli.stages.comparison.sides import NAMES
+from pure_cli.stages.inputs.units import WHOLE
 
 KINDS = (NEURONS, VIRTUAL)
 Done = Callable[[int], None]

@@ -10,8 +10,9 @@ import numpy as np
 
 from pure_cli.artifacts import Comparison, Similarities
 from pure_cli.core.matching import LEVEL, Matches
-from pure_cli.settings.compare import NEURONS
-from pure_cli.stages.comparison.units import NAMES, WHOLE
+from pure_cli.settings.shared import NEURONS
+from pure_cli.stages.comparison.sides import NAMES
+from pure_cli.stages.inputs.units import WHOLE
 from pure_cli.words import counted
 
 SUMMARY, APART, MATCHES = "compare", "apart", "matches"

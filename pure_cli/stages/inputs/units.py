@@ -1,90 +1,45 @@
-"""The two sides of a comparison, and their units: neurons and virtual neurons with their references."""
+"""The units of a layer: its neurons and virtual neurons, with their references."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from pure_cli.artifacts import Clustering, read_clusterings
+from pure_cli.artifacts import Clustering, CollectedLayer
 from pure_cli.core.matching import Members
-from pure_cli.core.neurons import choose_neurons
 from pure_cli.core.references import NO_IMAGE
-from pure_cli.errors import PureError
-from pure_cli.settings.compare import NEURONS, VIRTUAL
-from pure_cli.stages.comparison.images import CommonImages
-from pure_cli.stages.inputs.choice import chosen_features, there_are
-from pure_cli.stages.inputs.features import FeatureSource, Sources
+from pure_cli.settings.shared import NEURONS, VIRTUAL
 
 WHOLE = -1  # in place of the number of a virtual neuron: the neuron itself
-NAMES = ("A", "B")
 
 
-@dataclass(frozen=True, eq=False)
-class Side:
-    """A layer of one of the two workspaces.
+def units_of(
+    own: CollectedLayer,
+    clustering: Clustering | None,
+    neurons: np.ndarray,
+    kinds: list[str],
+    numbers: Callable[[np.ndarray], np.ndarray] | None = None,
+    n: int | None = None,
+) -> Units:
+    """The units of some kinds that have references which excite them.
 
-    Attributes
+    Parameters
     ----------
-    number : 0 for A, 1 for B
-    source, clustering : of the virtual neurons that addresses mean; None where there are none, or none are matched
+    clustering : of the virtual neurons; None where none are wanted
+    neurons : (N,) int64, ascending
+    numbers : from data-set indices to those by which images go, -1 for images that are left out
+    n : how many references of each neuron count, the first ones
     """
-
-    number: int
-    sources: Sources
-    layer: str
-    source: FeatureSource | None
-    clustering: Clustering | None
-
-    @property
-    def name(self) -> str:
-        return NAMES[self.number]
-
-    def units(self, common: CommonImages, kinds: list[str], neurons: str | None, n: int) -> Units:
-        """The units of some kinds that have references among the common images.
-
-        Parameters
-        ----------
-        neurons : as of ``--neurons``
-        n : how many references of each neuron count, the first ones
-        """
-        own = self.sources.collected.layers[self.layer]
-        everyone = np.arange(own.neurons)
-        chosen = choose_neurons(neurons, everyone, own.neurons, self.layer, "references", "pure collect", True)
-        image = common.numbers(self.number, own.top.image[chosen, :n])
-        excites = (own.top.image[chosen, :n] != NO_IMAGE) & (own.top.value[chosen, :n] > own.fires_above)
-        label = np.full(image.shape, -1, np.int64)
-        if self.clustering is not None:
-            _, there, places = np.intersect1d(chosen, self.clustering.neuron, return_indices=True)
-            label[there] = self.clustering.label[places, :n]
-        image = np.where(excites, image, NO_IMAGE)
-        return Units.of(chosen, image, np.where(image == NO_IMAGE, -1, label), kinds)
-
-
-def sides_have_virtual(sources: tuple[Sources, Sources], layers: tuple[str, str]) -> bool:
-    """Both layers have virtual neurons."""
-    pairs = zip(sources, layers, strict=True)
-    return all(layer in there_are(read_clusterings(own.store).values()) for own, layer in pairs)
-
-
-def side_of(number: int, sources: Sources, layer: str, virtual: bool) -> Side:
-    """A side, with its virtual neurons where they are matched.
-
-    Raises
-    ------
-    PureError
-        It has none, or stale ones.
-    """
-    if not virtual:
-        return Side(number, sources, layer, None, None)
-    clusterings = read_clusterings(sources.store)
-    if layer not in there_are(clusterings.values()):
-        raise PureError(
-            f"'{layer}' has no virtual neurons in {sources.store.root}. Run `pure cluster -w {sources.store.root}` "
-            "first, or take --units neurons."
-        )
-    return Side(number, sources, layer, *chosen_features(sources, layer, clusterings))
+    image, value = own.top.image[neurons, :n], own.top.value[neurons, :n]
+    label = np.full(image.shape, -1, np.int64)
+    if clustering is not None:
+        _, there, places = np.intersect1d(neurons, clustering.neuron, return_indices=True)
+        label[there] = clustering.label[places, :n]
+    image = np.where((image != NO_IMAGE) & (value > own.fires_above), numbers(image) if numbers else image, NO_IMAGE)
+    return Units.of(neurons, image, np.where(image == NO_IMAGE, -1, label), kinds)
 
 
 @dataclass(frozen=True, eq=False)
