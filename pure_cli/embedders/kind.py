@@ -44,6 +44,7 @@ class TextNetwork(NamedTuple):
     tokenize : of texts and a number of tokens L to (B, L) int64; longer texts are cut
     context : tokens that the model takes, at most
     causal : what fills a row behind the end of its text may be left out
+    scale : by which the network was trained to multiply cosines of images and texts before a softmax over texts
     """
 
     model: nn.Module
@@ -51,6 +52,7 @@ class TextNetwork(NamedTuple):
     tokenize: Callable[[list[str], int], torch.Tensor]
     context: int
     causal: bool
+    scale: float
 
 
 def as_it_is(spec: EmbedderSpec) -> EmbedderSpec:

@@ -36,7 +36,7 @@ def load_texts(spec: EmbedderSpec) -> TextNetwork:
     )
     tokenize = _tokenizer(spec)
     model.visual = nn.Identity()  # not needed here
-    return TextNetwork(model, text_vectors, tokenize, context, is_causal(model))
+    return TextNetwork(model, text_vectors, tokenize, context, is_causal(model), float(model.logit_scale.exp()))
 
 
 def text_vectors(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:

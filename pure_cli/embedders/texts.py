@@ -19,7 +19,7 @@ from pure_cli.registry import EMBEDDERS
 from pure_cli.words import counted
 
 BATCH = 256  # texts at once
-VERSION = 1  # of what the cache keeps
+VERSION = 2  # of what the cache keeps
 VECTORS = "vectors"
 
 Progress = Callable[[int, int], None]
@@ -41,6 +41,7 @@ class TextTower:
     context : tokens of a text that are read, with those for its begin and end
     causal : the tokens behind a text's end may be left out
     device : where it computes
+    scale : by which cosines with images are multiplied before a softmax over texts
     """
 
     spec: EmbedderSpec
@@ -49,6 +50,7 @@ class TextTower:
     context: int
     causal: bool
     device: torch.device
+    scale: float
 
     def embed(self, texts: Sequence[str], batch_size: int = BATCH, progress: Progress = _silent) -> np.ndarray:
         """Vectors of texts as they are.
@@ -102,8 +104,8 @@ def load_text_tower(spec: EmbedderSpec, device: torch.device) -> TextTower:
             f"Embeddings of {spec} cannot be compared with texts. Embed with one that has a text tower: "
             f"{', '.join(able)}."
         )
-    model, vectors, tokenize, context, causal = load(spec)
-    return TextTower(spec, tokenize, partial(vectors, model.to(device)), context, causal, device)
+    model, vectors, tokenize, context, causal, scale = load(spec)
+    return TextTower(spec, tokenize, partial(vectors, model.to(device)), context, causal, device, scale)
 
 
 def concept_vectors(
@@ -111,6 +113,7 @@ def concept_vectors(
     texts: Sequence[Sequence[str]],
     templates: Sequence[str] = (GAP,),
     *,
+    less_template: bool = False,
     cache: Path | None = None,
     batch_size: int = BATCH,
     progress: Progress = _silent,
@@ -121,6 +124,7 @@ def concept_vectors(
     ----------
     texts : C, what says each concept, one text or more (``Concepts.texts``)
     templates : sentences with ``{}`` for the text (`read_templates`)
+    less_template : what a template says by itself is taken away: semanticlens' way
     cache : folder that keeps the result, by everything that it depends on; made where it is missing
     batch_size : sentences at once
     progress : told how many sentences of how many are done
@@ -133,22 +137,37 @@ def concept_vectors(
     -----
     Every sentence's vector is divided by its length, then the mean over them by its own, as in CLIP's zero-shot
     classifiers (Radford et al. 2021, arXiv 2103.00020, section 3.1.4; open_clip's ``build_zero_shot_classifier``).
+    With `less_template`: the mean over sentences of their vector minus that of the template without a text, of their
+    own lengths (Dreyer et al. 2025, arXiv 2501.05398).
     """
     kept = _cache_file(cache, tower.spec, texts, templates) if cache else None
+    which = int(less_template)
     if kept:
         with suppress(*NO_ARCHIVE):
             found = read_archive(kept)[VECTORS]
-            if len(found) == len(texts):
-                return found
-    sentences = [filled(template, text) for own in texts for text in own for template in templates]
-    distinct = {sentence: i for i, sentence in enumerate(dict.fromkeys(sentences))}
-    units = _unit(tower.embed(list(distinct), batch_size, progress))
-    counts = [len(own) * len(templates) for own in texts]
-    of = np.split([distinct[sentence] for sentence in sentences], np.cumsum(counts)[:-1])
-    means = _unit(np.stack([units[rows].mean(axis=0) for rows in of]))
+            if found.shape[:2] == (2, len(texts)):
+                return found[which]
+    both = _vectors(tower, texts, templates, batch_size, progress)
     if kept:
-        _keep(kept, means)
-    return means
+        _keep(kept, both)
+    return both[which]
+
+
+def _vectors(
+    tower: TextTower, texts: Sequence[Sequence[str]], templates: Sequence[str], batch_size: int, progress: Progress
+) -> np.ndarray:
+    """(2, C, E) float32, of length one: without and with `less_template`."""
+    sentences = [(filled(template, text), template) for own in texts for text in own for template in templates]
+    alone = [filled(template, "") for template in templates]
+    distinct = {sentence: i for i, sentence in enumerate(dict.fromkeys([*alone, *(one for one, _ in sentences)]))}
+    vectors = tower.embed(list(distinct), batch_size, progress)
+    units = _unit(vectors)
+    place = np.array([distinct[sentence] for sentence, _ in sentences])
+    empty = np.array([distinct[filled(template, "")] for _, template in sentences])
+    ends = np.cumsum([len(own) * len(templates) for own in texts])[:-1]
+    means = [units[rows].mean(axis=0) for rows in np.split(place, ends)]
+    apart = [rows.mean(axis=0) for rows in np.split(vectors[place] - vectors[empty], ends)]
+    return _unit(np.stack([means, apart]))
 
 
 def cut_texts(tower: TextTower, texts: Sequence[Sequence[str]], templates: Sequence[str] = (GAP,)) -> str | None:

@@ -119,7 +119,7 @@ def test_the_cache_gives_the_same_vectors_without_the_network_and_knows_what_the
     def never(tokens):
         raise AssertionError("computed again")
 
-    idle = type(tower)(tower.spec, tower.tokenize, never, tower.context, tower.causal, CPU)
+    idle = type(tower)(tower.spec, tower.tokenize, never, tower.context, tower.causal, CPU, tower.scale)
     np.testing.assert_array_equal(concept_vectors(idle, [("three",), ("seven",)], cache=folder), first)
     for texts, templates in (([("three", "seven")], ["{}"]), ([("three",), ("seven",)], ["a {}"])):
         with pytest.raises(AssertionError, match="computed again"):
@@ -204,3 +204,30 @@ def test_a_file_that_describes_no_network_is_refused(tmp_path, content, message)
         load_embedder(parse_embedder(f"clip-image:{file}", weights="none"), CPU, 32)
     with pytest.raises(PureError, match=r"nowhere\.json does not exist"):
         parse_embedder(f"clip-image:{tmp_path}/nowhere.json")
+
+
+def test_less_template_is_semanticlens_way(tower, public):
+    texts, templates = [["three", "trio"], ["nine"]], ["a photo of a {}.", "{} there"]
+    expected = []
+    for own in texts:
+        rows = [
+            by_encode_text(public, [template.replace("{}", text)])[0]
+            - by_encode_text(public, [template.replace("{}", "")])[0]
+            for text in own
+            for template in templates
+        ]
+        mean = np.mean(rows, axis=0)
+        expected.append(mean / np.linalg.norm(mean))
+    np.testing.assert_allclose(concept_vectors(tower, texts, templates, less_template=True), expected, atol=1e-5)
+
+
+def test_both_ways_come_from_one_cache(tower, tmp_path):
+    plain = concept_vectors(tower, [["three"]], ["a {}"], cache=tmp_path)
+    (file,) = tmp_path.iterdir()
+    apart = concept_vectors(tower, [["three"]], ["a {}"], cache=tmp_path, less_template=True)
+    assert list(tmp_path.iterdir()) == [file] and not np.allclose(plain, apart)
+    np.testing.assert_allclose(apart, concept_vectors(tower, [["three"]], ["a {}"], less_template=True))
+
+
+def test_scale_is_that_of_the_trained_network(tower, public):
+    assert tower.scale == pytest.approx(public[0].logit_scale.exp().item())
