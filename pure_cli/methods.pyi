@@ -567,6 +567,75 @@ class StageMethods:
             What is asked for cannot be: a sentence says why, and what to do.
         """
 
+    def label(
+        self,
+        *,
+        neurons: int | str | Sequence[int | str] | None = None,
+        layer: str | Sequence[str] | None = None,
+        concepts: str | Path | Sequence[str | Path] | None = None,
+        by: Literal["similarity", "soft-wpmi"] = "similarity",
+        template: str | Sequence[str] | None = None,
+        embedder: str | None = None,
+        units: Literal["neurons", "virtual", "both"] | None = None,
+        top: int = 5,
+        sample: int = 5000,
+        data: Path | str | None = None,
+        shuffles: int = 200,
+        device: str = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
+        workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Say in words what neurons and virtual neurons respond to, and how far the words can be trusted.
+
+        Parameters
+        ----------
+        neurons : Which neurons: 201,2,341 or 0-63 or all, or virtual neurons, 201.2; with their layer,
+            layer4/201.2. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
+        concepts : Words to choose from: imagenet, 1,000 classes; words, 20,068 nouns; classes, those of the data;
+            or a .txt, .csv or .json file, or a list of several. [default: imagenet]
+        by : similarity: cosine of words and the mean embedding of the references; soft-wpmi: images that excite the
+            unit most, of all that are looked at, as CLIP-Dissect does. [default: similarity]
+        template : Sentences that words are put into: photo, plain, simple, openai, or one with {}, or a list of
+            several. [default: photo]
+        embedder : Which embeddings. [default: the first whose network has a text tower]
+        units : What gets labels. [default: both where there are virtual neurons]
+        top : Labels of each unit that are kept. [default: 5]
+        sample : Images, spread evenly, one half of which takes part in the choice while the other judges it; 0: no
+            judging. [default: 5000]
+        data : These images, as of `pure collect --data`. [default: of the workspace]
+        shuffles : How often chance is tried. [default: 200]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
+        workers : Processes that decode images. [default: one a core]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        seed : Seed of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["tables"]`` has the labels of each unit with their scores.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
     def evaluate(
         self,
         *,

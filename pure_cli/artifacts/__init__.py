@@ -40,6 +40,7 @@ from pure_cli.artifacts.comparisons import (
     write_comparison,
 )
 from pure_cli.artifacts.evaluations import read_evaluation_values, read_evaluations, write_evaluation
+from pure_cli.artifacts.labels import Labels, read_labels, write_labels
 from pure_cli.artifacts.references import (
     Collected,
     CollectedLayer,
@@ -79,6 +80,7 @@ __all__ = [
     "CollectedLayer",
     "Comparison",
     "Explained",
+    "Labels",
     "NeuronCircuits",
     "NeuronRows",
     "NewRelevances",
@@ -106,6 +108,7 @@ __all__ = [
     "read_comparisons",
     "read_evaluation_values",
     "read_evaluations",
+    "read_labels",
     "read_norms",
     "read_relevances",
     "read_rows",
@@ -120,5 +123,6 @@ __all__ = [
     "write_collected",
     "write_comparison",
     "write_evaluation",
+    "write_labels",
     "write_track",
 ]

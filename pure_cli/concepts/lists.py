@@ -71,6 +71,11 @@ def read_concepts(source: str | Path) -> tuple[Concepts, list[str]]:
     return concepts, notes
 
 
+def united(several: Iterable[Concepts]) -> Concepts:
+    """The concepts of several lists, each once."""
+    return _united(row for one in several for row in zip(one.names, one.texts, strict=True))[0]
+
+
 def _united(rows: Iterable[_Row]) -> tuple[Concepts, int]:
     """Each name once, large and small letters being the same, and how many rows had one that was there."""
     names: dict[str, str] = {}

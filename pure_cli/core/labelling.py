@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -72,26 +73,37 @@ def soft_wpmi(
     return found - PRIOR * _log_mean(found)
 
 
-def presence(images: np.ndarray, concepts: np.ndarray, scale: float, chosen: np.ndarray) -> np.ndarray:
-    """Probability that each image shows a concept, among all concepts: CLIP's zero-shot classifier.
+@dataclass(frozen=True)
+class Presence:
+    """How probable it is that images show concepts, among all concepts of a list: CLIP's zero-shot classifier.
 
-    Parameters
+    Attributes
     ----------
-    images : (P, E) float, vectors of length one
-    concepts : (C, E) float, vectors of length one
+    images : (P, E) float32, vectors of length one
+    concepts : (C, E) float32, vectors of length one
     scale : by which cosines are multiplied, of the network's training
-    chosen : (K,) int, which concepts
-
-    Returns
-    -------
-    (P, K) float32, 0 to 1; over all concepts they sum to one
+    total : (P,) float64, logarithm of the sum over all concepts
     """
-    found = np.empty((len(images), len(chosen)), np.float32)
-    step = max(1, BLOCK // max(1, len(concepts)))
-    for start in range(0, len(images), step):
-        cosine = images[start : start + step].astype(np.float32) @ concepts.T.astype(np.float32)
-        found[start : start + step] = _softmax(scale * cosine)[:, chosen]
-    return found
+
+    images: np.ndarray
+    concepts: np.ndarray
+    scale: float
+    total: np.ndarray
+
+    @classmethod
+    def among(cls, images: np.ndarray, concepts: np.ndarray, scale: float) -> Presence:
+        images, concepts = images.astype(np.float32), concepts.astype(np.float32)
+        total = np.empty(len(images))
+        step = max(1, BLOCK // max(1, len(concepts)))
+        for start in range(0, len(images), step):
+            scaled = scale * (images[start : start + step] @ concepts.T)
+            highest = scaled.max(axis=1)
+            total[start : start + step] = highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))
+        return cls(images, concepts, scale, total)
+
+    def of(self, chosen: np.ndarray) -> np.ndarray:
+        """(P, K) float64, 0 to 1, of some concepts (K,); over all concepts they sum to one."""
+        return np.exp(self.scale * (self.images @ self.concepts[chosen].T) - self.total[:, None])
 
 
 def _softmax(values: np.ndarray) -> np.ndarray:

@@ -36,7 +36,9 @@ def load_texts(spec: EmbedderSpec) -> TextNetwork:
     )
     tokenize = _tokenizer(spec)
     model.visual = nn.Identity()  # not needed here
-    return TextNetwork(model, text_vectors, tokenize, context, is_causal(model), float(model.logit_scale.exp()))
+    scale = model.logit_scale
+    assert isinstance(scale, torch.Tensor)
+    return TextNetwork(model, text_vectors, tokenize, context, is_causal(model), float(scale.exp()))
 
 
 def text_vectors(model: nn.Module, tokens: torch.Tensor) -> torch.Tensor:

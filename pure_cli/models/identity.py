@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-LIBRARIES = ("torch", "torchvision", "timm", "numpy", "PIL", "builtins")  # whose names say what they do
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "PIL", "builtins", "pure_cli")  # whose names say what they do
 FILLING = ("append", "extend", "insert", "update", "setdefault", "add")  # methods of containers
 PLAIN = (str, bytes, int, float, complex, bool, PurePath, type(None), np.generic)
 

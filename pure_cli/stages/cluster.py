@@ -15,6 +15,7 @@ import numpy as np
 from pure_cli.artifacts import (
     Clustering,
     Collected,
+    Labels,
     clustering_path,
     read_clusterings,
     write_clusterings,
@@ -25,6 +26,7 @@ from pure_cli.settings.shared import AUTO
 from pure_cli.stages.inputs.features import NULLS, RULE, FeatureSource, Sources
 from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.stages.inputs.lower_channels import CHANNELS, ChannelReader
+from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.waiting import waiting_for
 from pure_cli.words import computed_in, counted
@@ -212,7 +214,8 @@ def tables(store: Store, settings: ClusterSettings, members: bool = False) -> li
     "tied" (how many references share their score with another, so that their order says nothing), "silhouette",
     "distance" (None where there are not two virtual neurons) and "virtual_neurons": dicts with "name", "size",
     "classes", the names of the classes that stand out with their counts, and "lift", how many times more frequent each
-    of them is than among all images; and where k is auto "polysemanticity" and "p", of
+    of them is than among all images, both with "label" where `pure label` named them; and where k is auto
+    "polysemanticity" and "p", of
     `pure_cli.core.meanings.Meanings`, "threshold" of polysemanticity, and "refused_by": "p", "threshold" or "gap", why
     there is one virtual neuron, None where there are more; with `members`, virtual neurons have "images", dicts with
     "index", "path" and "score", the highest first, "lower_channels", dicts with "layer", "channel" and "value" in
@@ -231,6 +234,7 @@ def tables(store: Store, settings: ClusterSettings, members: bool = False) -> li
                 clustering = clusterings[clustering_path(layer, kind, k)]
                 ordered = in_order(clustering, neurons, settings.sort)
                 rows = [_row(int(c), layer, clustering, collected) for c in ordered]
+                _add_names(rows, names_of(store, layer, clustering))
                 if members:
                     _add_members(rows, layer, clustering, collected, channels)
                     _add_channels(rows, ChannelReader(sources, layer, clustering))
@@ -273,6 +277,15 @@ def _row(neuron: int, layer: str, clustering: Clustering, collected: Collected) 
             for virtual in range(int(labels.max(initial=-1)) + 1)
         ],
     }
+
+
+def _add_names(rows: list[dict[str, Any]], names: Labels | None) -> None:
+    """What neurons and virtual neurons are called; nothing where they were not labelled."""
+    for row in rows if names else ():
+        assert names is not None
+        row["label"] = names.text(row["neuron"])
+        for part, virtual in enumerate(row["virtual_neurons"]):
+            virtual["label"] = names.text(row["neuron"], part)
 
 
 def _add_members(

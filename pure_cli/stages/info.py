@@ -16,6 +16,7 @@ from pure_cli.artifacts import (
     read_clusterings,
     read_collected,
     read_evaluations,
+    read_labels,
 )
 from pure_cli.errors import PureError
 from pure_cli.provenance import UP_TO_DATE, Provenance, Status
@@ -32,7 +33,7 @@ from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
 CHECKED = 1 << 26  # bytes of a file that is read as a whole each time
-WRITTEN_TO = {"calibrate": "evaluate"}  # the files of results, where they have another name than their stage
+WRITTEN_TO = {"calibrate": "evaluate", "label": "labels"}  # files that have another name than their stage
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,7 @@ class _Inventory:
             yield self._of_embed(layer, kind)
         yield from self._of_cluster()
         yield from self._of_assign()
+        yield from self._of_label()
         yield from self._of_evaluate()
         yield from self._of_render()
         yield from self._of_controls()
@@ -260,6 +262,26 @@ class _Inventory:
             what = f"{count} on {len(assignment.path):,} images of {assignment.provenance.settings['data']}"
             what += (f", {_features(path)}" if path else "") + _rough(assignment.provenance)
             yield Result("assign", layer, what + (self._meant_now(path) if path else ""), status)
+
+    def _of_label(self) -> Iterator[Result]:
+        try:
+            labels = read_labels(self._store)
+        except PureError as error:
+            self.problems.append(str(error))
+            return
+        for layer, own in labels.items():
+            how, made = own.provenance.settings, own.provenance.made_from
+            prints = {one.provenance.fingerprint: path for path, one in self._clustered.items()}
+            status = self._features.get((layer, how["embedder"]), Status("its embeddings are gone"))
+            rows = self._sources.embedded.get((layer, how["embedder"]))
+            if rows and not rows.provenance.passed_on("embed").items() <= made.items():
+                status = _first_stale(status, Status("its embeddings changed"))
+            if made["cluster"]:
+                path = prints.get(made["cluster"])
+                own_status = self._clusterings[path] if path else Status("its virtual neurons changed")
+                status = _first_stale(status, own_status)
+            what = f"{counted(len(own.unit), 'unit')} by {how['by']}, {how['embedder']}, {', '.join(how['concepts'])}"
+            yield Result("label", layer, what + _rough(own.provenance), status)
 
     def _meant_now(self, path: str) -> str:
         """What addresses of the layer mean, where that is another clustering than this."""

@@ -13,6 +13,7 @@ from pure_cli.stages.cluster import in_order
 from pure_cli.stages.inputs.choice import chosen, require_virtual
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.inputs.lower_channels import ChannelReader
+from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.neuron_figures.index import FIGURES, FigureIndex, figure_file
 from pure_cli.stages.neuron_figures.painter import FigureJob, Painter
 from pure_cli.stages.outcome import Outcome, Progress, silent
@@ -103,8 +104,11 @@ def _jobs(
     look = {**settings.model_dump(mode="json", include={"crop", "images", "seed"}), "view": VIEW}
     look |= settings.arithmetic
     files = [figure_file(folder, clustering, c, settings.format) for c in neurons.tolist()]
-    channels = ChannelReader(sources, layer, clustering)
-    return [FigureJob(layer, int(c), clustering, look, channels, file) for c, file in zip(neurons, files, strict=True)]
+    channels, names = ChannelReader(sources, layer, clustering), names_of(sources.store, layer, clustering)
+    return [
+        FigureJob(layer, int(c), clustering, look, channels, file, names)
+        for c, file in zip(neurons, files, strict=True)
+    ]
 
 
 def _choose(

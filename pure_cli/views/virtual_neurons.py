@@ -25,6 +25,7 @@ def as_table(clustering: Mapping[str, Any], rows: int = ROWS) -> dict[str, Any]:
     virtual = [one for row in neurons for one in row["virtual_neurons"]]
     more = ["more"] if any(one.get("channels") for one in virtual) else []
     named = ["classes"] if any(class_words(one) for row in neurons for one in row["virtual_neurons"]) else []
+    named += ["labels"] if any(one.get("label") for one in [*neurons, *virtual]) else []
     how = ["polysemanticity", "p", "one by"] if chosen else []
     table_rows = [
         {
@@ -37,6 +38,7 @@ def as_table(clustering: Mapping[str, Any], rows: int = ROWS) -> dict[str, Any]:
             "one by": row.get("refused_by") or "",
             "tied": row["tied"] or None,
             "classes": " | ".join(map(class_words, row["virtual_neurons"])),
+            "labels": " | ".join(one.get("label") or "–" for one in row["virtual_neurons"]),
             "more": _in_row(row["virtual_neurons"]),
         }
         for row in shown

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from pure_cli.core.labelling import presence, similarities, soft_wpmi
+from pure_cli.core.labelling import Presence, similarities, soft_wpmi
 
 
 @pytest.fixture
@@ -48,4 +48,4 @@ def test_presence_is_the_softmax_over_all_concepts(vectors):
     images, concepts, _ = vectors
     powers = np.exp(20 * images @ concepts.T)
     expected = (powers / powers.sum(axis=1, keepdims=True))[:, [3, 1]]
-    np.testing.assert_allclose(presence(images, concepts, 20, np.array([3, 1])), expected, rtol=1e-4)
+    np.testing.assert_allclose(Presence.among(images, concepts, 20).of(np.array([3, 1])), expected, rtol=1e-4)

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 from pure_cli import Workspace
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure
-from pure_cli.models.handed_over import preprocessing_of
+from pure_cli.models.handed_over import give, preprocessing_of
 from pure_cli.models.identity import identity
 
 NORMALISE = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -225,3 +225,20 @@ def test_the_identity_is_the_same_in_another_process(tmp_path):
     )
     runs = {subprocess.run([sys.executable, file], capture_output=True, text=True).stdout for _ in range(2)}
     assert len(runs) == 1 and len(runs.pop().strip()) == 32
+
+
+def test_a_model_that_is_built_with_functions_of_pure_keeps_its_name():
+    from pure_cli.models.load import load_model
+    from pure_cli.models.spec import parse_model
+
+    class Wrapped(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = load_model(parse_model("pure:digits"), None)
+
+        def forward(self, images):
+            return self.network(images)
+
+    model = Wrapped()
+    first = give(model)
+    assert give(model) == first

@@ -92,6 +92,11 @@ def no_maps(monkeypatch):
     monkeypatch.setattr("pure_cli.core.projection.project", lambda features, seed: np.zeros((len(features), 2)))
 
 
+def labelled(study, **more):
+    study.embed(embedder="clip-image:demo-digits", crop="none", neurons=0, **CALM)
+    return study.label(sample=24, **more)
+
+
 WAYS = {
     "collect": lambda study, **more: study.collect(force=True, **more),
     "directions": lambda study, **more: study.directions("pca", components=1, **more),
@@ -100,6 +105,7 @@ WAYS = {
     "embed": lambda study, **more: study.embed(embedder="pixels", neurons=0, **more),
     "render": lambda study, workers, **more: study.render(neurons=0, images=1, **more),
     "assign": lambda study, **more: study.assign(neurons=0, per_quantile=1, figures=0, **more),
+    "label": lambda study, **more: labelled(study, **more),
     "evaluate": lambda study, **more: study.evaluate(metric="outputs", neurons=0, k=2, **more),
     "edit": lambda study, **more: study.effects(silence="upper/0.1", limit=4, **more),
     "compare": lambda study, **more: study.compare(study, layer="upper", by="activations", sample=4, **more),

@@ -104,12 +104,12 @@ def f1(activation: np.ndarray, presence: np.ndarray, threshold: np.ndarray) -> n
     return np.where(total > 0, found, np.nan)
 
 
-def correlation(activation: np.ndarray, presence: np.ndarray) -> np.ndarray:
-    """(C,) float64, Pearson's r of an activation (P,) and presences (P, C); NaN where one of them is constant."""
-    a = activation.astype(np.float64) - activation.mean(dtype=np.float64)
+def correlations(activation: np.ndarray, presence: np.ndarray) -> np.ndarray:
+    """(U, C) float64, Pearson's r of activations (P, U) and presences (P, C); NaN where one of them is constant."""
+    a = activation.astype(np.float64) - activation.mean(axis=0, dtype=np.float64)
     b = presence.astype(np.float64) - presence.mean(axis=0, dtype=np.float64)
-    length = np.sqrt((a @ a) * np.square(b).sum(axis=0))
-    return np.where(length > 0, a @ b / np.where(length > 0, length, 1), np.nan)
+    length = np.sqrt(np.outer(np.square(a).sum(axis=0), np.square(b).sum(axis=0)))
+    return np.where(length > 0, a.T @ b / np.where(length > 0, length, 1), np.nan)
 
 
 def union(presence: np.ndarray, other: np.ndarray) -> np.ndarray:

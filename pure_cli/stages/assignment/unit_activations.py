@@ -16,7 +16,7 @@ from pure_cli.settings.shared import VIRTUAL, Running
 from pure_cli.stages.assignment.reader import CircuitReader
 from pure_cli.stages.assignment.scores import as_collected
 from pure_cli.stages.inputs.features import FeatureSource, Sources
-from pure_cli.stages.inputs.units import Units
+from pure_cli.stages.inputs.units import WHOLE, Units
 from pure_cli.stages.references.dataset_pass import damage_notes
 from pure_cli.stages.runtime.images import first_image, images_at_once
 from pure_cli.stages.runtime.network import Network, workers_of
@@ -46,6 +46,40 @@ class ActivationBatch:
     images: torch.Tensor
     value: np.ndarray
     share: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """Of neurons and virtual neurons on some images.
+
+    Attributes
+    ----------
+    neuron : (N,) int64, ascending
+    value : (N, P) float32
+    share : (N, P, V) float32, of each of their virtual neurons; None where that is not known
+    """
+
+    neuron: np.ndarray
+    value: np.ndarray
+    share: np.ndarray | None
+
+    def of(self, units: Units, dealt: np.random.Generator | None = None) -> np.ndarray:
+        """(U, P) of units; with `dealt`, shares go to other images at random, among those on which a neuron fires."""
+        place = np.searchsorted(self.neuron, units.neuron[units.row])
+        found = self.value[place].astype(np.float64)
+        if self.share is not None:
+            share = self._dealt(dealt) if dealt else self.share
+            virtual = np.flatnonzero(units.part != WHOLE)
+            found[virtual] = found[virtual].clip(min=0) * share[place[virtual], :, units.part[virtual]]
+        return found
+
+    def _dealt(self, random: np.random.Generator) -> np.ndarray:
+        assert self.share is not None
+        share = self.share.copy()
+        for own, value in zip(share, self.value, strict=True):
+            firing = np.flatnonzero(value > 0)
+            own[firing] = own[random.permutation(firing)]
+        return share
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import ChannelImage, Circuit, NeuronCircuits, clustering_path
+from pure_cli.artifacts import ChannelImage, Circuit, Labels, NeuronCircuits, clustering_path
 from pure_cli.core.directions import module_of
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
@@ -18,6 +18,7 @@ from pure_cli.settings.render import RenderSettings
 from pure_cli.stages.circuit_graph.compute import CircuitTask, Grapher, find_tasks
 from pure_cli.stages.embeddings.crops import WHOLE, HeatmapReader
 from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.neuron_figures.index import CIRCUITS, FigureIndex, figure_file
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.batches import AdaptiveBatches
@@ -39,11 +40,13 @@ class CircuitFigure:
     Attributes
     ----------
     number : of that, counted from 1; None for the neuron
+    names : of the neuron and its virtual neurons; None where they were not labelled
     """
 
     task: CircuitTask
     number: int | None
     settings: RenderSettings
+    names: Labels | None = None
 
     @property
     def file(self) -> Path:
@@ -56,6 +59,8 @@ class CircuitFigure:
         own = self.task.clustering.provenance
         path = clustering_path(self.task.layer, own.settings["features"], own.settings["k"])
         look = {"crop": self.settings.crop, "graph": self.task.provenance.fingerprint, "view": VIEW}
+        if self.names:
+            look["names"] = list(self.names.of_neuron(self.task.neuron).values())
         return {"clustering": path, "fingerprint": own.fingerprint, "look": look}
 
 
@@ -74,7 +79,12 @@ def render_circuits(store: Store, settings: RenderSettings, progress: Progress =
         raise PureError(f"{folder} is a file. Choose a folder for the figures with --out.")
     grapher, index = Grapher(sources, settings), FigureIndex(folder)
     tasks = find_tasks(sources, settings, folder)
-    figures = [CircuitFigure(task, number, settings) for task in tasks for number in task.wanted]
+    figures = [
+        CircuitFigure(task, number, settings, names)
+        for task in tasks
+        for names in [names_of(store, task.layer, task.clustering)]
+        for number in task.wanted
+    ]
     wanted = [one for one in figures if settings.force or grapher.earlier(one.task) is None or not index.has(one)]
     for one in wanted:
         found = grapher.graphs(one.task, progress)
@@ -99,7 +109,8 @@ def _draw(figure: CircuitFigure, found: NeuronCircuits, grapher: Grapher) -> Non
     collected = grapher.sources.collected
     order = sorted(range(len(found.circuits)), key=lambda i: i + 1 != figure.number)
     pictures = _Pictures(grapher, task, figure.settings.crop)
-    panels = [_panel(found.circuits[i], i, pictures) for i in order]
+    names = figure.names.of_neuron(task.neuron) if figure.names else {}
+    panels = [_panel(found.circuits[i], i, pictures, names.get(i, "")) for i in order]
     own = task.clustering.provenance.settings
     name = collected.layers[task.layer].name_of(task.neuron)
     title = " · ".join(
@@ -111,7 +122,7 @@ def _draw(figure: CircuitFigure, found: NeuronCircuits, grapher: Grapher) -> Non
     save(draw(title, subtitle, panels), figure.file)
 
 
-def _panel(circuit: Circuit, virtual: int, pictures: _Pictures) -> Panel:
+def _panel(circuit: Circuit, virtual: int, pictures: _Pictures, called: str) -> Panel:
     from pure_cli.views.circuit import NEURON_IMAGES, NODE_IMAGES, NODES, Edge, Node, Panel, Rank
 
     ranks, shown = [], set()
@@ -139,6 +150,7 @@ def _panel(circuit: Circuit, virtual: int, pictures: _Pictures) -> Panel:
     )
     neuron = int(circuit.address.rpartition("/")[2].partition(".")[0])
     top = list(pictures.of_neuron(neuron, circuit.images[:NEURON_IMAGES]))
+    told = f"“{called}” · {told}" if called else told
     return Panel(circuit.address, circuit.address.rpartition("/")[2], virtual, top, ranks, edges, told)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from pure_cli.errors import PureError
 from pure_cli.settings.compare import CompareSettings
-from pure_cli.stages.assignment.unit_activations import ActivationPass
+from pure_cli.stages.assignment.unit_activations import ActivationPass, Activations
 from pure_cli.stages.comparison.images import CommonImages
-from pure_cli.stages.comparison.measures import FEWEST, Activations, ByActivations, Sides, UnitPair, way_of
+from pure_cli.stages.comparison.measures import FEWEST, ByActivations, Sides, UnitPair, way_of
 from pure_cli.stages.comparison.sides import Side
 from pure_cli.stages.inputs.units import Units
 from pure_cli.stages.runtime.network import open_network

@@ -15,10 +15,11 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.settings.compare import ACTIVATIONS, EMBEDDINGS, IMAGES, CompareSettings
 from pure_cli.settings.shared import NEURONS
+from pure_cli.stages.assignment.unit_activations import Activations
 from pure_cli.stages.comparison.images import CommonImages
 from pure_cli.stages.comparison.sides import Side
 from pure_cli.stages.inputs.features import EMBEDDING
-from pure_cli.stages.inputs.units import WHOLE, Units
+from pure_cli.stages.inputs.units import Units
 
 Sides = tuple[Side, Side]
 UnitPair = tuple[Units, Units]
@@ -102,40 +103,6 @@ class ByEmbeddings:
         members = others.members(slots)
         used = np.unique(members.item)  # only these are dealt out by chance
         return Cosine.of(of_rows, vectors[0], members.among(used), vectors[1][used], others.image.ravel()[used])
-
-
-@dataclass(frozen=True, eq=False)
-class Activations:
-    """Of the neurons of one side on some images.
-
-    Attributes
-    ----------
-    neuron : (N,) int64, ascending
-    value : (N, P) float32
-    share : (N, P, V) float32, of each of their virtual neurons; None where that is not known
-    """
-
-    neuron: np.ndarray
-    value: np.ndarray
-    share: np.ndarray | None
-
-    def of(self, units: Units, dealt: np.random.Generator | None = None) -> np.ndarray:
-        """(U, P) of units; with `dealt`, shares go to other images at random, among those on which a neuron fires."""
-        place = np.searchsorted(self.neuron, units.neuron[units.row])
-        found = self.value[place].astype(np.float64)
-        if self.share is not None:
-            share = self._dealt(dealt) if dealt else self.share
-            virtual = np.flatnonzero(units.part != WHOLE)
-            found[virtual] = found[virtual].clip(min=0) * share[place[virtual], :, units.part[virtual]]
-        return found
-
-    def _dealt(self, random: np.random.Generator) -> np.ndarray:
-        assert self.share is not None
-        share = self.share.copy()
-        for own, value in zip(share, self.value, strict=True):
-            firing = np.flatnonzero(value > 0)
-            own[firing] = own[random.permutation(firing)]
-        return share
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import Clustering, clustering_path
+from pure_cli.artifacts import Clustering, Labels, clustering_path
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FigureJob:
-    """One figure."""
+    """One figure.
+
+    Attributes
+    ----------
+    names : of the neuron and its virtual neurons; None where they were not labelled
+    """
 
     layer: str
     neuron: int
@@ -39,18 +44,24 @@ class FigureJob:
     look: dict[str, Any]
     channels: ChannelReader
     file: Path
+    names: Labels | None = None
 
     @property
     def entry(self) -> dict[str, Any]:
         """What the figure is made from."""
         own = self.clustering.provenance.settings
         path = clustering_path(self.layer, own["features"], own["k"])
-        return {
+        found = {
             "clustering": path,
             "fingerprint": self.clustering.provenance.fingerprint,
             "look": self.look,
             "channels": self.channels.made_from,
         }
+        return found | ({"names": list(self.names.of_neuron(self.neuron).values())} if self.names else {})
+
+    def named(self, part: int = -1) -> str:
+        """What the neuron is called, or one of its virtual neurons; "" where it was not labelled."""
+        return self.names.quoted(self.neuron, part) if self.names else ""
 
 
 class Painter:
@@ -92,7 +103,7 @@ class Painter:
             name, first = f"{job.neuron}.{virtual + 1}", own[: self._settings.images]
             rows.append(self._row(job, name, own, first, virtual, masked, whole, apart[virtual] if apart else []))
         picture = NeuronPicture(
-            " · ".join(filter(None, [job.layer, f"neuron {job.neuron}", self._name(job)])),
+            " · ".join(filter(None, [job.layer, f"neuron {job.neuron}", self._name(job), job.named()])),
             self._subtitle(job),
             self._points(job, references, labels[references], silhouette),
             labels[references],
@@ -141,7 +152,9 @@ class Painter:
             channels.append(Channel(f"{number} · {100 * one.share:.0f} %", images))
         return Row(
             name,
-            " · ".join(filter(None, [counted(len(members), "image"), classes])),
+            " · ".join(
+                filter(None, ["" if label is None else job.named(label), counted(len(members), "image"), classes])
+            ),
             [masked[int(slot)] for slot in shown],
             label,
             [whole[int(slot)] for slot in shown] if self._settings.crop != WHOLE else [],

@@ -1,0 +1,1 @@
+"""What `label` and `search` are made of."""
