@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -45,12 +45,18 @@ def known_options(stage: str) -> dict[str, Option]:
 
 @cache
 def _other_names() -> dict[str, str]:
-    """Names of options on the command line that are not the setting's: ``n`` is ``references``."""
+    """Names of options on the command line that are not the setting's: ``n`` is ``references``. Where two stages mean
+    other things by one, that of the earlier stage."""
     found: dict[str, str] = {}
     for stage in stage_names():
-        for option in known_options(stage).values():
-            found |= {flag.strip("-").replace("-", "_"): option.name for flag in option.flags if "/" not in flag}
-    return {name: setting for name, setting in found.items() if name != setting}
+        found = _flags_of(known_options(stage).values()) | found
+    return found
+
+
+def _flags_of(options: Iterable[Option]) -> dict[str, str]:
+    """Names of some options on the command line that are not the setting's."""
+    named = {flag.strip("-").replace("-", "_"): one.name for one in options for flag in one.flags if "/" not in flag}
+    return {name: setting for name, setting in named.items() if name != setting}
 
 
 def make(stage: str, options: Mapping[str, Any], settings: type[Options] | None = None) -> Any:
@@ -175,12 +181,14 @@ def _of_file(content: Mapping[Any, Any], path: Path) -> dict[Any, Any]:
     return by_setting(plain, path)
 
 
-def by_setting(options: Mapping[Any, Any], where: Path | str, known: Container[Any] = ()) -> dict[Any, Any]:
+def by_setting(
+    options: Mapping[Any, Any], where: Path | str, known: Mapping[Any, Option] | None = None
+) -> dict[Any, Any]:
     """Options with the names of settings, where they go by other names.
 
     Parameters
     ----------
-    known : names that are no other names here
+    known : the options that there are here, by setting: other stages' names for theirs do not matter
 
     Raises
     ------
@@ -189,8 +197,10 @@ def by_setting(options: Mapping[Any, Any], where: Path | str, known: Container[A
     """
     found: dict[Any, Any] = {}
     written: dict[Any, Any] = {}
+    known = known or {}
+    others = _other_names() | _flags_of(known.values())
     for key, value in options.items():
-        name = key if key in known else _other_names().get(key, key)
+        name = key if key in known else others.get(key, key)
         if name in found:
             raise _twice(where, written[name], key)
         found[name], written[name] = value, key

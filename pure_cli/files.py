@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +75,19 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"{path} is damaged")
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
+
+
+def keep_archive(path: Path, **arrays: np.ndarray) -> None:
+    """Write an ``.npz`` file that may be lost: where that fails, whoever asks next computes it again."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_beside(path)
+        try:
+            with temporary.open("wb") as out:
+                np.savez(out, **arrays)  # type: ignore[arg-type]
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def can_lock(path: Path) -> bool:

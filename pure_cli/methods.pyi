@@ -636,6 +636,62 @@ class StageMethods:
             What is asked for cannot be: a sentence says why, and what to do.
         """
 
+    def search(
+        self,
+        text: str | Sequence[str] | None = None,
+        *,
+        image: str | Path | Sequence[str | Path] | None = None,
+        count: int = 20,
+        layer: str | Sequence[str] | None = None,
+        units: Literal["neurons", "virtual", "both"] | None = None,
+        embedder: str | None = None,
+        template: str | Sequence[str] | None = None,
+        out: Path | str | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
+        force: bool = False,
+        verify: bool = False,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Find the neurons and virtual neurons for something, said in words or shown in images.
+
+        Parameters
+        ----------
+        text : What is searched for, in words.
+        image : What is searched for, as a picture, or a list of several that have it in common.
+        count : How many are shown. [default: 20]
+        layer : Layers to work on, or a list of several. [default: all with embeddings that know words]
+        units : What is looked at. [default: both where there are virtual neurons]
+        embedder : Which embeddings. [default: the first whose network has a text tower]
+        template : Sentences that the text is put into: photo, plain, simple, openai, or one with {}, or a list of
+            several. [default: photo]
+        out : Contact sheet: .png, .pdf or .svg. [default: one in search/]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["tables"]`` has the units with their scores, ``details["files"]`` the contact
+            sheet.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
     def evaluate(
         self,
         *,

@@ -14,7 +14,7 @@ import torch
 from pure_cli.concepts.templates import GAP, filled
 from pure_cli.embedders.spec import EmbedderSpec
 from pure_cli.errors import PureError
-from pure_cli.files import NO_ARCHIVE, read_archive, temporary_beside
+from pure_cli.files import NO_ARCHIVE, keep_archive, read_archive
 from pure_cli.registry import EMBEDDERS
 from pure_cli.words import counted
 
@@ -149,7 +149,7 @@ def concept_vectors(
                 return found[which]
     both = _vectors(tower, texts, templates, batch_size, progress)
     if kept:
-        _keep(kept, both)
+        keep_archive(kept, **{VECTORS: both})
     return both[which]
 
 
@@ -195,16 +195,3 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def _cache_file(folder: Path, spec: EmbedderSpec, texts: Sequence[Sequence[str]], templates: Sequence[str]) -> Path:
     key = json.dumps([VERSION, spec.identity(), [list(own) for own in texts], list(templates)])
     return folder / f"texts-{sha256(key.encode()).hexdigest()[:20]}.npz"
-
-
-def _keep(file: Path, vectors: np.ndarray) -> None:
-    """Write a result; where that fails, the next call computes it again."""
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_beside(file)
-        try:
-            with temporary.open("wb") as out:
-                np.savez(out, **{VECTORS: vectors})  # type: ignore[arg-type]
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)

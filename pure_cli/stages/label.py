@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import Clustering, Labels, read_clusterings, read_labels, write_labels
+from pure_cli.artifacts import Clustering, Labels, read_labels, write_labels
 from pure_cli.artifacts.labels import BY_UNIT, RARE, UNJUDGED
 from pure_cli.config import fingerprint
 from pure_cli.core.neurons import choose_neurons
@@ -16,12 +16,11 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
 from pure_cli.settings.label import SOFT_WPMI, LabelSettings
-from pure_cli.settings.shared import BOTH, NEURONS, VIRTUAL
-from pure_cli.stages.inputs.choice import chosen_features, require_virtual, there_are
+from pure_cli.stages.inputs.choice import require_virtual
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.stages.inputs.units import Units, units_of
-from pure_cli.stages.labelling.embeddings import layers_with_texts, with_texts
+from pure_cli.stages.labelling.embeddings import layers_with_texts, virtual_of_layer, with_texts
 from pure_cli.stages.labelling.words import Words, key_of, read_words
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.resume.unfinished_work import drop_unneeded
@@ -106,9 +105,7 @@ class LabelTask:
 def _task(layer: str, sources: Sources, there: Labels | None, settings: LabelSettings) -> LabelTask:
     listing = sources.images([layer], settings.data, None)
     embeddings = with_texts(sources, layer, settings.embedder)
-    source, clustering = _virtual(sources, layer, settings)
-    kinds = {None: [NEURONS, VIRTUAL], BOTH: [NEURONS, VIRTUAL]}.get(settings.units, [settings.units or NEURONS])
-    kinds = kinds if clustering is not None else [NEURONS]
+    source, clustering, kinds = virtual_of_layer(sources, layer, settings.units)
     count = sources.collected.layers[layer].neurons
     neurons = choose_neurons(
         settings.neurons, embeddings.neuron, count, layer, f"{embeddings.features} embeddings", embeddings.command, True
@@ -137,19 +134,6 @@ def _task(layer: str, sources: Sources, there: Labels | None, settings: LabelSet
         layer, sources, embeddings, source, clustering, kinds, listing, neurons, missing, valid, replaces, settings,
         provenance,
     )  # fmt: skip
-
-
-def _virtual(sources: Sources, layer: str, settings: LabelSettings) -> tuple[FeatureSource | None, Clustering | None]:
-    """The virtual neurons that are labelled; none where there are none, or none are wanted."""
-    clusterings = read_clusterings(sources.store)
-    there = layer in there_are(clusterings.values())
-    if settings.units == NEURONS or (settings.units is None and not there):
-        return None, None
-    if not there:
-        raise PureError(
-            f"'{layer}' has no virtual neurons. Run `pure cluster --layer {layer}` first, or take --units neurons."
-        )
-    return chosen_features(sources, layer, clusterings)
 
 
 def _computed(task: LabelTask, notes: list[str], progress: Progress) -> Labels:

@@ -30,6 +30,7 @@ VALUES = {
 }  # fmt: skip
 OF_COMPARE = {"by": "images", "units": "neurons"}  # what is "by" something else elsewhere
 OF_LABEL = {"by": "soft-wpmi", "units": "neurons", "embedder": "clip-image", "shuffles": "30"}
+OF_SEARCH = {"text": "dog", "units": "neurons", "embedder": "clip-image", "out": "sheet.pdf"}
 COMMANDS = {name: whole(name, registry.COMMANDS[name]) for name in config.stage_names()}
 EVERY = [(name, option.name) for name, command in COMMANDS.items() for option in command.params]
 
@@ -41,14 +42,14 @@ class Got(Exception):
 def words(command: str, option) -> list[str]:
     """The option with a value other than the default."""
     if option.param_type_name == "argument":
-        return [VALUES[option.name]]
+        return [(VALUES | OF_SEARCH)[option.name]]
     if option.is_flag:
         return [option.secondary_opts[0] if option.secondary_opts else option.opts[0]]
     annotation = str(config.known_options(command)[option.name].kind)
     number = "int" in annotation or "float" in annotation
     if command in ("edit", "export", "freeze") and option.name == "out":
         return [option.opts[0], "other.npz" if command == "freeze" else "other.csv"]
-    values = VALUES | {"compare": OF_COMPARE, "label": OF_LABEL}.get(command, {})
+    values = VALUES | {"compare": OF_COMPARE, "label": OF_LABEL, "search": OF_SEARCH}.get(command, {})
     return [option.opts[0], values.get(option.name, "7" if number else "0" if option.name == "neurons" else "another")]
 
 
@@ -119,7 +120,8 @@ def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path,
     monkeypatch.setattr(api.Workspace, "_run", note)
     monkeypatch.setattr(api.Workspace, "virtual_neuron_tables", lambda *_, **__: [])
     every = "\n".join(
-        f"{stage}: {{}}" for stage in ("embed", "calibrate", "choose", "assign", "edit", "export", "freeze", "label")
+        f"{stage}: {{}}"
+        for stage in ("embed", "calibrate", "choose", "assign", "edit", "export", "freeze", "label", "search")
     )
     more = "evaluate: {metric: labels}\ndirections: {how: pca}\ncompare: {other: b}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")

@@ -32,6 +32,7 @@ DEFAULT_CROP = "crp"
 CROPS = ("activation", WHOLE)  # those that are said in the name of embeddings
 UNTRAINED = "untrained weights"
 BESIDE = "the weights beside its configuration"
+UNUSED_SIZE = 224  # pixels: networks with a text tower say their own
 OF_THE_FUNCTION = "the weights that its function makes"
 
 
@@ -183,6 +184,13 @@ def open_texts(sources: Sources, layer: str, kind: str, device: torch.device) ->
     from pure_cli.embedders.texts import load_text_tower
 
     return load_text_tower(_spec_of(sources, layer, kind), device)
+
+
+def open_images(sources: Sources, layer: str, kind: str, device: torch.device) -> Embedder:
+    """The image tower of a network with a text tower, as of `open_texts`; without the network that is looked at."""
+    from pure_cli.embedders.load import load_embedder
+
+    return load_embedder(_spec_of(sources, layer, kind), device, UNUSED_SIZE)
 
 
 def _spec_of(sources: Sources, layer: str, kind: str) -> EmbedderSpec:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pure_cli.artifacts import NeuronRows, need_layers
+from pure_cli.artifacts import Clustering, NeuronRows, need_layers, read_clusterings
 from pure_cli.embedders.spec import kind_of_name
 from pure_cli.errors import PureError
 from pure_cli.registry import EMBEDDERS
+from pure_cli.settings.shared import NEURONS, VIRTUAL
 from pure_cli.stages.embeddings.judges import kind_of
+from pure_cli.stages.inputs.choice import chosen_features, there_are
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 
 
@@ -59,3 +61,29 @@ def with_texts(sources: Sources, layer: str, embedder: str | None) -> FeatureSou
             f"--layer {layer}` first."
         )
     return sources.features_of(layer, kind)
+
+
+def virtual_of_layer(
+    sources: Sources, layer: str, units: str | None
+) -> tuple[FeatureSource | None, Clustering | None, list[str]]:
+    """The virtual neurons that are meant, with their features, and the kinds of units: no virtual neurons where there
+    are none, or none are wanted.
+
+    Parameters
+    ----------
+    units : as of ``--units``
+
+    Raises
+    ------
+    PureError
+        There are none, and they are asked for; or they are stale.
+    """
+    clusterings = read_clusterings(sources.store)
+    there = layer in there_are(clusterings.values())
+    if units == NEURONS or (units is None and not there):
+        return None, None, [NEURONS]
+    if not there:
+        raise PureError(
+            f"'{layer}' has no virtual neurons. Run `pure cluster --layer {layer}` first, or take --units neurons."
+        )
+    return *chosen_features(sources, layer, clusterings), [VIRTUAL] if units == VIRTUAL else [NEURONS, VIRTUAL]

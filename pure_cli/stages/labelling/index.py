@@ -1,0 +1,57 @@
+"""The mean embedding of every unit of a layer, kept so that a search is one matrix product."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pure_cli.artifacts import Clustering
+from pure_cli.config import fingerprint
+from pure_cli.core.metrics.semantics import unit_vectors
+from pure_cli.files import NO_ARCHIVE, keep_archive, read_archive
+from pure_cli.stages.inputs.features import FeatureSource, Sources
+from pure_cli.stages.inputs.units import units_of
+from pure_cli.stages.labelling.choosing import mean_embeddings
+from pure_cli.stages.runtime.images import DATA_CACHE
+
+VERSION = 1  # of what is kept
+
+
+@dataclass(frozen=True, eq=False)
+class UnitIndex:
+    """Units and their mean embeddings.
+
+    Attributes
+    ----------
+    unit : (U, 2) int64, neuron and virtual neuron, counted from 0; -1 for the neuron itself
+    mean : (U, E) float32, of length one
+    """
+
+    unit: np.ndarray
+    mean: np.ndarray
+
+    def scores(self, vector: np.ndarray) -> np.ndarray:
+        """(U,) float32, cosine of each unit with a vector (E,), or (U, Q) with vectors (E, Q), of length one."""
+        return self.mean @ vector.astype(np.float32)
+
+
+def unit_index(
+    sources: Sources, layer: str, embeddings: FeatureSource, clustering: Clustering | None, kinds: list[str]
+) -> UnitIndex:
+    """Of all units of a layer that have references and embeddings; read where it was kept, and up to date."""
+    made: list[Any] = [VERSION, layer, kinds, embeddings.made_from]
+    made += [clustering.provenance.fingerprint if clustering else ""]
+    file = sources.store.root / DATA_CACHE / f"units-{fingerprint([layer, kinds])[:8]}-{fingerprint(made)[:16]}.npz"
+    with suppress(*NO_ARCHIVE):
+        return UnitIndex(**read_archive(file))
+    units = units_of(sources.collected.layers[layer], clustering, embeddings.neuron, kinds)
+    mean = unit_vectors(mean_embeddings(units, embeddings)).astype(np.float32)
+    for old in file.parent.glob(f"{file.name[:15]}*.npz"):
+        with suppress(OSError):
+            old.unlink()
+    found = UnitIndex(units.identity, mean)
+    keep_archive(file, unit=found.unit, mean=found.mean)
+    return found
