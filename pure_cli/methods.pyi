@@ -646,6 +646,7 @@ class StageMethods:
         units: Literal["neurons", "virtual", "both"] | None = None,
         embedder: str | None = None,
         template: str | Sequence[str] | None = None,
+        sheet: bool = True,
         out: Path | str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
@@ -667,7 +668,8 @@ class StageMethods:
         embedder : Which embeddings. [default: the first whose network has a text tower]
         template : Sentences that the text is put into: photo, plain, simple, openai, or one with {}, or a list of
             several. [default: photo]
-        out : Contact sheet: .png, .pdf or .svg. [default: one in search/]
+        sheet : Draw a contact sheet, which takes longer than the search. [default: on]
+        out : The contact sheet: .png, .pdf or .svg. [default: one in search/]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
             cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]

@@ -39,8 +39,9 @@ class SearchSettings(OnDevice):
         metavar="TEXT",
         python="str | Sequence[str]",
     )
+    sheet: bool = option(True, "Draw a contact sheet, which takes longer than the search.")
     out: Path | None = option(
-        None, "Contact sheet: .png, .pdf or .svg.", "--out", "-o", metavar="FILE", otherwise="one in search/"
+        None, "The contact sheet: .png, .pdf or .svg.", "--out", "-o", metavar="FILE", otherwise="one in search/"
     )
 
     _layer = field_validator("layer", mode="before")(as_list)

@@ -74,10 +74,11 @@ def search(store: Store, settings: SearchSettings, progress: Progress = silent) 
     outcome.computed = sum(len(one.index.unit) for one in searched)
     every = np.concatenate([one.index.scores(query.vector) for one in searched])
     outcome.details = {"tables": [_table(found, query, every)], "files": []}
-    file = settings.out or store.root / FOLDER / f"{query.file_name}.png"
-    draw_sheet(sources, [(own.embeddings, *own.index.unit[row].tolist()) for own, row in found],
+    if settings.sheet:
+        file = settings.out or store.root / FOLDER / f"{query.file_name}.png"
+        draw_sheet(sources, [(own.embeddings, *own.index.unit[row].tolist()) for own, row in found],
                [_caption(one) for one in outcome.details["tables"][0]["rows"]], query.title, file)  # fmt: skip
-    outcome.details["files"] = [str(file)]
+        outcome.details["files"] = [str(file)]
     outcome.seconds = time.perf_counter() - begin
     return outcome
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,9 +183,15 @@ def open_texts(sources: Sources, layer: str, kind: str, device: torch.device) ->
     PureError
         It has none, or is not what it was when it made them.
     """
+    spec = _spec_of(sources, layer, kind)
+    return _text_tower(spec, device, json.dumps(spec.identity()))
+
+
+@lru_cache(maxsize=1)  # who searches searches again
+def _text_tower(spec: EmbedderSpec, device: torch.device, identity: str) -> TextTower:
     from pure_cli.embedders.texts import load_text_tower
 
-    return load_text_tower(_spec_of(sources, layer, kind), device)
+    return load_text_tower(spec, device)
 
 
 def open_images(sources: Sources, layer: str, kind: str, device: torch.device) -> Embedder:

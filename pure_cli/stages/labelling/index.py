@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +40,11 @@ class UnitIndex:
         return self.mean @ vector.astype(np.float32)
 
 
+@lru_cache(maxsize=4)  # layers; who searches searches again
+def _read(file: Path, changed: int) -> UnitIndex:
+    return UnitIndex(**read_archive(file))
+
+
 def unit_index(
     sources: Sources, layer: str, embeddings: FeatureSource, clustering: Clustering | None, kinds: list[str]
 ) -> UnitIndex:
@@ -46,7 +53,7 @@ def unit_index(
     made += [clustering.provenance.fingerprint if clustering else ""]
     file = sources.store.root / DATA_CACHE / f"units-{fingerprint([layer, kinds])[:8]}-{fingerprint(made)[:16]}.npz"
     with suppress(*NO_ARCHIVE):
-        return UnitIndex(**read_archive(file))
+        return _read(file, file.stat().st_mtime_ns)
     units = units_of(sources.collected.layers[layer], clustering, embeddings.neuron, kinds)
     mean = unit_vectors(mean_embeddings(units, embeddings)).astype(np.float32)
     for old in file.parent.glob(f"{file.name[:15]}*.npz"):
