@@ -1,5 +1,5 @@
 """Train a tiny CLIP on captions made from class names: ``python -m pure_cli.demo.train_clip`` for the demo's digits
-(40 seconds on one core); for class folders of small images with ``--images``, ``--held-out``, ``--config``, ``--out``.
+(half a minute on one core); for class folders of small images with ``--images`` and what follows it.
 
 The network is open_clip's, of a configuration in open_clip's form, with a tokenizer that spells (open_clip's own,
 without merges: 514 tokens in the place of 49,408). It is for tests and for a first look offline: it knows these classes
@@ -21,9 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate, one_hot, pad
 
-from pure_cli.concepts import Concepts
+from pure_cli.concepts import Concepts, read_concepts
 from pure_cli.demo.images import read_digits
 from pure_cli.demo.train import augmented
+from pure_cli.errors import PureError
 
 CONFIG = Path(__file__).with_name("demo-digits.json")  # weights stand beside it, as demo-digits.safetensors
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -94,6 +95,22 @@ def class_folders(folder: Path) -> tuple[Pictures, Concepts]:
     return Pictures(pixels, labels), Concepts(tuple(names), tuple((name,) for name in names))
 
 
+def in_words(concepts: Concepts, file: Path) -> Concepts:
+    """Classes with the texts that a list of concepts has for them.
+
+    Raises
+    ------
+    PureError
+        No such list, or it lacks a class.
+    """
+    listed, _ = read_concepts(file)
+    texts = dict(zip(listed.names, listed.texts, strict=True))
+    lacking = [name for name in concepts.names if name not in texts]
+    if lacking:
+        raise PureError(f"{file} has no texts for {', '.join(lacking)}. Give each class folder's name a row.")
+    return Concepts(concepts.names, tuple(texts[name] for name in concepts.names))
+
+
 def fresh(config: Path, seed: int = SEED) -> TinyClip:
     """An untrained network of a configuration."""
     described = json.loads(config.read_text(encoding="utf-8"))
@@ -153,6 +170,7 @@ def train(clip: TinyClip, pictures: Pictures, concepts: Concepts, *, epochs: int
     steps = epochs * (len(pictures.labels) // BATCH)
     optimizer = torch.optim.AdamW(clip.model.parameters(), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps, pct_start=WARM_UP)
+    clip.model.visual.to(memory_format=torch.channels_last)  # half the time on a CPU
     clip.model.train()
     for _ in range(epochs):
         order = torch.randperm(len(pictures.labels), generator=random)
@@ -179,6 +197,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pure_cli.demo.train_clip", description="Train a tiny CLIP.")
     parser.add_argument("--images", type=Path, help="class folders to train on (default: the demo's digits)")
     parser.add_argument("--held-out", type=Path, help="class folders for the accuracy")
+    parser.add_argument("--concepts", type=Path, help="list with texts for each class (default: its name alone)")
     parser.add_argument("--config", type=Path, default=CONFIG, help="open_clip's description (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=24, help="passes over the images (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="weights to write, safetensors (default: beside the configuration)")
@@ -188,6 +207,11 @@ def main() -> None:
     out = arguments.out or arguments.config.with_suffix(".safetensors")
 
     pictures, concepts = class_folders(arguments.images) if arguments.images else digits("train")
+    if arguments.concepts:
+        try:
+            concepts = in_words(concepts, arguments.concepts)
+        except PureError as error:
+            parser.error(str(error))
     held_out, _ = class_folders(arguments.held_out) if arguments.held_out else digits("held-out")
     clip = fresh(arguments.config)
     train(clip, pictures, concepts, epochs=arguments.epochs)

@@ -1,14 +1,27 @@
 """The tiny CLIP that comes with the package: a real one, of digits, whose answers are known."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from pure_cli import Workspace
-from pure_cli.concepts import read_templates
+from pure_cli.concepts import Concepts, read_concepts, read_templates
 from pure_cli.demo.images import read_digits, write_digits
-from pure_cli.demo.train_clip import CONFIG, DIGITS, Pictures, accuracy, class_folders, digits, fresh, train
+from pure_cli.demo.train_clip import (
+    CONFIG,
+    DIGITS,
+    Pictures,
+    accuracy,
+    class_folders,
+    digits,
+    fresh,
+    in_words,
+    train,
+)
 from pure_cli.embedders.load import load_embedder
 from pure_cli.embedders.spec import parse_embedder
 from pure_cli.embedders.texts import concept_vectors, load_text_tower
@@ -19,6 +32,8 @@ from pure_cli.stages.inputs.features import Sources
 NAME = "clip-image:demo-digits"
 WEIGHTS = CONFIG.with_suffix(".safetensors")
 ONE_IMAGE = 1 / 500
+CIFAR = Path(__file__).parents[1] / "benchmarks" / "cifar_clip.json"
+CIFAR_WORDS = CIFAR.with_name("cifar_words.json")
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +142,36 @@ def test_class_folders_are_read_with_their_names(images):
     assert pictures.pixels.shape == (60, 3, 32, 32)
     assert concepts.names == tuple(sorted(folder.name for folder in images.iterdir() if folder.is_dir()))
     assert np.bincount(pictures.labels).tolist() == [20, 20, 20]
+
+
+def test_classes_get_the_texts_of_a_list_and_keep_their_order(tmp_path):
+    file = tmp_path / "words.json"
+    file.write_text('{"ship": ["ship", "boat"], "cat": [], "bird": ["bird"]}')
+    classes = Concepts(("cat", "ship"), (("cat",), ("ship",)))
+    assert in_words(classes, file) == Concepts(("cat", "ship"), (("cat",), ("ship", "boat")))
+    with pytest.raises(PureError, match=r"words\.json has no texts for dog\."):
+        in_words(Concepts(("dog",), (("dog",),)), file)
+
+
+def test_words_for_cifar_are_of_its_ten_classes_and_no_word_is_of_two():
+    concepts, notes = read_concepts(CIFAR_WORDS)
+    said = [text for texts in concepts.texts for text in texts]
+    assert len(concepts) == 10 and notes == []
+    assert len(said) == len(set(said)) and set(concepts.names) <= set(said)
+
+
+def test_what_is_trained_for_cifar_embeds_the_same_in_pure(images, tmp_path):
+    pictures, concepts = class_folders(images)
+    clip = fresh(CIFAR)
+    train(clip, Pictures(pictures.pixels.repeat(2, 1, 1, 1), pictures.labels.repeat(2)), concepts, epochs=1)
+    weights = tmp_path / "cifar.safetensors"
+    save_file({name: value.contiguous() for name, value in clip.model.state_dict().items()}, weights)
+
+    spec = parse_embedder(f"clip-image:{CIFAR}", weights=weights)
+    embedder, tower = load_embedder(spec, torch.device("cpu"), 32), load_text_tower(spec, torch.device("cpu"))
+    arrays = (pictures.pixels[:3] * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    with torch.no_grad():
+        seen, said = clip.images(pictures.pixels[:3]), clip.texts(concepts.names)
+    found = embedder.embed(torch.stack([embedder.preprocess(array) for array in arrays]))
+    np.testing.assert_allclose(unit(found.numpy()), seen, atol=0.02)  # images are enlarged by Pillow, in whole numbers
+    np.testing.assert_allclose(concept_vectors(tower, [(name,) for name in concepts.names]), said, atol=1e-5)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pure_cli.concepts import read_templates
 from pure_cli.demo.train_clip import CONFIG
 from pure_cli.embedders.load import load_embedder
 from pure_cli.embedders.spec import parse_embedder
@@ -96,10 +97,31 @@ def test_a_concept_is_the_mean_of_the_unit_vectors_of_its_texts_in_all_templates
         np.testing.assert_allclose(row, mean / np.sqrt((mean**2).sum()), rtol=1e-4, atol=1e-5)
 
 
-def test_single_texts_give_open_clips_zero_shot_classifier(tower, public):
-    names, templates = ["three", "seven", "nine"], ["{}", "a photo of the {}."]
-    expected = open_clip.build_zero_shot_classifier(*public, names, templates).T.numpy()
-    np.testing.assert_allclose(concept_vectors(tower, [(name,) for name in names], templates), expected, atol=1e-5)
+OWN_SENTENCES = ["{}", "a photo of the {}."]
+
+
+@pytest.mark.parametrize(
+    ("templates", "public_templates"),
+    [
+        (OWN_SENTENCES, OWN_SENTENCES),
+        (["simple"], open_clip.SIMPLE_IMAGENET_TEMPLATES),
+        (["openai"], open_clip.OPENAI_IMAGENET_TEMPLATES),  # some are cut: the tower reads 40 letters
+    ],
+    ids=["own", "simple", "openai"],
+)
+def test_single_texts_give_open_clips_zero_shot_classifier(tower, public, templates, public_templates):
+    names = ["three", "seven", "nine"]
+    expected = open_clip.build_zero_shot_classifier(*public, names, public_templates).T.numpy()
+    found = concept_vectors(tower, [(name,) for name in names], read_templates(templates))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_other_towers_give_open_clips_zero_shot_classifier_too(other_tower):
+    names = ["three", "seven", "nine"]
+    model, tokenizer = other_tower.encode.args[0], lambda texts: other_tower.tokenize(texts, 40)
+    expected = open_clip.build_zero_shot_classifier(model, tokenizer, names, OWN_SENTENCES).T.numpy()
+    found = concept_vectors(other_tower, [(name,) for name in names], OWN_SENTENCES)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_texts_that_are_cut_are_told_and_others_are_not(tower):
