@@ -28,6 +28,7 @@ from pure_cli.stages.labelling.images import Seen
 FEWEST = 3  # images with a concept to be expected, for a judgement
 MOST = 3  # labels of a unit
 RESAMPLES, SURE = 100, 2.0  # of the gain by a further label: bootstrap samples, and standard errors that it has to have
+WORTH = 0.1  # of the AUPRC without it, that a further label adds at least
 UNITS = 64  # at a time
 
 
@@ -150,7 +151,7 @@ class _Case:
 
     def _labels(self) -> np.ndarray:
         """(L,) the concepts that tell the unit's images best together: each further one is chosen on one half, and
-        kept where it helps on the other, by more than the noise."""
+        kept where it helps on the other, by more than the noise and by something."""
         judges, places = self.seen.judges, [0]
         ranking = Ranking.of(self.activation[~judges])
         while len(places) < MOST:
@@ -160,13 +161,13 @@ class _Case:
             after = union(before[:, None], self.presence)
             area = average_precision(ranking, after[~judges])
             area[places] = -np.inf
-            best = int(np.nanargmax(area))
-            if area[best] <= average_precision(ranking, before[~judges]):
+            best, alone = int(np.nanargmax(area)), average_precision(ranking, before[~judges])
+            if area[best] <= alone:
                 break
             higher, error = gain(
                 self.activation[judges], before[judges], after[judges, best], RESAMPLES, self.seed + len(places)
             )
-            if not higher > SURE * error:
+            if not higher > max(SURE * error, WORTH * alone):
                 break
             places.append(best)
         return self._padded(places)

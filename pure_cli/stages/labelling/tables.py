@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,10 +86,21 @@ def _verdict(labels: Labels, rows: np.ndarray, classes: ClassesOfUnits | None) -
     told += f"{int((verdict == CHANCE).sum()):,} have none"
     rare = int((verdict == RARE).sum())
     told += f", and of {rare:,} it is in too few images to be judged." if rare else "."
+    if means := list(_means(labels, rows)):
+        told += f" AUPRC of the first: {listed(means)} on average, {np.nanmean(labels.chance[rows, 0]):.2f} by chance."
     if len(given) and labels.auprc.shape[1] > 1:
         first, second = labels.auprc[given, 0], labels.auprc[given, 1]
         told += f" The next best concept would tell them better in {int((second > first).sum()):,}."
     return told + (classes.told(labels, rows) if classes else "")
+
+
+def _means(labels: Labels, rows: np.ndarray) -> Iterator[str]:
+    """AUPRC of neurons and of virtual neurons, where some were judged."""
+    virtual = labels.unit[rows, 1] >= 0
+    for name, own in (("neurons", rows[~virtual]), ("virtual neurons", rows[virtual])):
+        values = labels.auprc[own, 0]
+        if np.isfinite(values).any():
+            yield f"{name} {np.nanmean(values):.2f}"
 
 
 class ClassesOfUnits:
