@@ -250,8 +250,15 @@ def test_other_weights_are_refused_and_a_network_is_asked_for(few, tmp_path):
         measured(few, "random", weights="none")
     file = tmp_path / "theirs.npz"
     write_track(file, replace(few[0], model="", network="theirs.py:net"))
-    with pytest.raises(PureError, match=r"is of theirs\.py:net: give it with --model"):
-        pure_cli.benchmark("random", track=str(file), **CALM)
+    for given, wanted in (
+        ({}, "its network (theirs.py:net) with --model, its weights with --weights (if the model's function does not "
+             "load them) and its images with --data."),
+        ({"weights": "w.pth", "data": tmp_path}, "its network (theirs.py:net) with --model."),
+        ({"weights": "w.pth", "model": "theirs.py:net"}, "its images with --data."),
+    ):  # fmt: skip
+        with pytest.raises(PureError) as error:
+            pure_cli.benchmark("random", track=str(file), **CALM, **given)
+        assert str(error.value) == f"The track 'few' does not come whole with pure. Give {wanted}"
     write_track(file, replace(few[0], model="digits", state="0" * 32))
     with pytest.raises(PureError, match=r"weights of digits .* are not those of the track"):
         pure_cli.benchmark("random", track=str(file), **CALM)
