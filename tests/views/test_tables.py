@@ -40,8 +40,9 @@ def printed(table, width: int) -> str:
         (0.0123, "0.012"),
         (1.2e-6, "1.2e-06"),
         (-1.5367, "-1.54"),
-        (0.0, "0.00"),
-        (-0.0, "0.00"),
+        (-4.4e-4, "-0.00044"),
+        (0.0, "0.000"),
+        (-0.0, "0.000"),
         (float("nan"), "–"),
         (float("inf"), "–"),
         ([5.85, 0.02], "5.85 ± 0.02"),
@@ -49,8 +50,12 @@ def printed(table, width: int) -> str:
         ([123.4, 5.6], "123 ± 6"),
         ([0.0004, 0.02], "0.000 ± 0.020"),
         ([-0.0004, 0.02], "0.000 ± 0.020"),
-        ([0.0002, 0.0001], "2.0e-04 ± 1.0e-04"),
-        ([0.0, 0.0], "0.00 ± 0.00"),
+        ([0.0002, 0.0001], "0.00020 ± 0.00010"),
+        ([2e-5, 1e-5], "2.0e-05 ± 1.0e-05"),
+        ([1.0, 0.004], "1.000 ± 0.004"),
+        ([123.4, 0.3], "123.4 ± 0.3"),
+        ([5.85, 1e-5], "5.85 ± 0.00"),
+        ([0.0, 0.0], "0.000 ± 0.000"),
         ([5.85, None], "5.85"),
         ([5.85, float("nan")], "5.85"),
         ([None, None], "–"),
@@ -132,6 +137,26 @@ def test_a_column_has_the_same_decimals_on_terminal_and_paper():
     table = {**TABLE, "columns": ["r"], "rows": [{"r": [0.4316, 0.0624]}, {"r": [1.9712, 0.11]}]}
     assert "0.43 ± 0.06" in printed(table, 80)
     assert r"$0.43 \pm 0.06$" in as_latex(table)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([[0.31, 0.02], [-4.4e-4, 3e-4], [0.0, 0.0]], ["0.310 ± 0.020", "0.000 ± 0.000", "0.000 ± 0.000"]),
+        ([[1.0, 0.004], [0.5, 0.03]], ["1.000 ± 0.004", "0.500 ± 0.030"]),
+        ([0.04, 4e-5, -4e-5, 0.0], ["0.040", "<0.001", "0.000", "0.000"]),
+        ([3e-5, 0.0], ["3.0e-05", "0"]),
+    ],
+)
+def test_numbers_of_a_column_are_written_one_way(values, shown):
+    table = {
+        **TABLE,
+        "columns": ["x", "v"],
+        "rows": [{"x": "a", "v": value} for value in values],
+        "title": "",
+        "note": "",
+    }
+    assert [line.split(maxsplit=1)[1].strip() for line in printed(table, 80).splitlines()[1:]] == shown
 
 
 def test_terminal_has_title_and_note_in_full_and_numbers_on_the_right():
