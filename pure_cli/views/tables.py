@@ -27,6 +27,7 @@ INDENT = 2  # of values below such a name
 MARK = " *"  # behind the name of the best row
 SPACE = re.compile(r" (?![^()]*\))")  # where a cell may be broken: not within brackets
 SPACE_OF_TEXT = re.compile(r" (?![^()]*\)|\()")  # nor before them
+SENTENCE = re.compile(r"(?<=\.) (?=\S)")  # between those of a note
 ASCII_MINUS = str.maketrans("−", "-")
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -167,7 +168,8 @@ class Terminal:
     """A table with verdict and title above and its note below, all as wide as the terminal and not only as the table.
 
     Where room is short, texts and heads are broken between words, numbers have fewer digits, and names without room get
-    a line of their own; nothing is cut off.
+    a line of their own; nothing is cut off. Of the note only what is about something shown: a sentence that begins with
+    columns and a colon needs one of them, and one on bold needs a terminal that has it. A verdict on no rows is all.
     """
 
     table: Mapping[str, Any]
@@ -180,19 +182,44 @@ class Terminal:
         if self.table.get("verdict"):
             yield Text(printable(self.table["verdict"]))
             yield Text()
+            if not self.table["rows"]:
+                return
         if self.table["title"]:
             yield Text(printable(self.table["title"]), style="bold")
         best = self.table.get("best") if self.table.get("bold") is None else None
         styles = self.styles or ["bold" if i == best else "" for i in range(len(self.table["rows"]))]
-        for line, row in _lines(self.table, _columns(self.table, self.compact), options.max_width, self.compact):
+        names = _columns(self.table, self.compact)
+        laid_out = _laid_out(self.table, names, options.max_width, self.compact)
+        for line, row in _lines(laid_out, options.max_width):
             style = "bold" if row is None else styles[row]
             yield Text.assemble(
                 *((part, "bold" if bold else "") for part, bold in line), style=style, overflow="fold", no_wrap=True
             )
-        if self.table["note"]:
-            yield Text(printable(self.table["note"]), style="dim")
-        if self.table["title"] or self.table["note"]:
+        shown = names[: _leading(self.table, names) + len(laid_out[1])]
+        has_bold = console.color_system is not None or console.is_jupyter or console.record
+        if note := _note(self.table, shown, has_bold):
+            yield Text(printable(note), style="dim")
+        if self.table["title"] or note:
             yield Text()
+
+
+def _note(table: Mapping[str, Any], shown: Sequence[str], has_bold: bool) -> str:
+    """The sentences of a note that are about what is shown."""
+    there = [name.casefold() for name in _columns(table)]
+    seen = [name.casefold() for name in shown]
+
+    def is_of(columns: Sequence[str], name: str) -> bool:
+        return any(column == name or column.startswith(f"{name},") for column in columns)
+
+    def counts(sentence: str) -> bool:
+        head, colon, _ = sentence.partition(": ")
+        names = head.casefold().split(", ") if colon else []
+        if names == ["bold"]:
+            return has_bold
+        is_of_columns = bool(names) and all(is_of(there, name) for name in names)
+        return not is_of_columns or any(is_of(seen, name) for name in names)
+
+    return " ".join(filter(counts, SENTENCE.split(table["note"])))
 
 
 # -------------------------------------------------------------------------------------------- lines of a terminal
@@ -237,11 +264,9 @@ class _Column:
         return _wrapped(text, width, SPACE_OF_TEXT if self.is_text else SPACE)
 
 
-def _lines(
-    table: Mapping[str, Any], names: Sequence[str], room: int, compact: bool
-) -> Iterator[tuple[Line, int | None]]:
+def _lines(laid_out: tuple[_Column, list[_Column], int], room: int) -> Iterator[tuple[Line, int | None]]:
     """The lines of a table, none of them wider than the room, with the row of each; None for the heads."""
-    lead, rest, lead_width = _laid_out(table, names, room, compact)
+    lead, rest, lead_width = laid_out
     before = lead_width + GAP if lead_width and rest else lead_width or INDENT
     widths = _widths(rest, room - before - GAP * (len(rest) - 1))
     before = max(0, min(before, room - sum(widths) - GAP * (len(widths) - 1)))

@@ -226,3 +226,31 @@ def test_only_figures_that_are_told_apart_are_bold():
 def test_columns_of_the_csv_alone_stand_behind_the_others():
     table = {"columns": ["k"], "beside": ["ari untrained"], "rows": [{"k": 2, "ari untrained": [0.5, None]}]}
     assert as_csv(table).splitlines() == ["k,ari untrained,ari untrained error", "2,0.5,"]
+
+
+NOTE = "All of them. ari: agreement. nmi, ms: two more; each of its kind. k right: where it is asked. Bold: the best."
+
+
+@pytest.mark.parametrize(
+    ("shown", "width", "expected"),
+    [
+        (["features", "ari"], 80, "All of them. ari: agreement."),
+        (["features", "ari", "ms"], 80, "All of them. ari: agreement. nmi, ms: two more; each of its kind."),
+        (["features", "ari", "ms", "nmi", "k right, 2"], 32, NOTE[: NOTE.index(" k right")]),
+        ([], 80, NOTE.removesuffix(" Bold: the best.")),
+    ],
+)
+def test_a_note_explains_the_columns_that_are_shown_and_bold_where_there_is_bold(shown, width, expected):
+    columns = ["features", "ari", "nmi", "ms", "k right, 2"]
+    row = {"features": "pure-of-a-long-name", **dict.fromkeys(columns[1:], 0.5)}
+    table = {"name": "t", "title": "", "columns": columns, "rows": [row], "note": NOTE, "shown": shown}
+    for colours, more in ((None, ""), ("standard", " Bold: the best.")):
+        console = Console(width=width, file=io.StringIO(), force_terminal=bool(colours), color_system=colours)
+        console.print(as_rich(table, compact=True))
+        text = " ".join(re.sub("\x1b\\[[0-9;]*m", "", console.file.getvalue()).split())
+        assert text[text.index("All of them.") :] == expected + more
+    assert NOTE in as_latex(table)
+
+
+def test_a_verdict_on_no_rows_is_all_that_is_said():
+    assert printed({**TABLE, "rows": [], "verdict": "None of them."}, 80).split("\n") == ["None of them.", "", ""]
