@@ -161,7 +161,7 @@ class _Case:
             after = union(before[:, None], self.presence)
             area = average_precision(ranking, after[~judges])
             area[places] = -np.inf
-            best, alone = int(np.nanargmax(area)), average_precision(ranking, before[~judges])
+            best, alone = int(np.nanargmax(area)), float(average_precision(ranking, before[~judges]))
             if area[best] <= alone:
                 break
             higher, error = gain(
