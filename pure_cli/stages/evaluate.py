@@ -122,12 +122,22 @@ def _tables(
 
 
 def _with_other_stages(store: Store, settings: EvaluateSettings, elsewhere: list[str], progress: Progress) -> Outcome:
-    """What other stages measure, and the other metrics that were asked for."""
-    done = [METRICS[name].instead(store, settings, progress) for name in dict.fromkeys(elsewhere)]  # type: ignore[misc]
+    """What other stages measure, and the other metrics that were asked for.
+
+    Raises
+    ------
+    PureError
+        There are controls, and nothing that they stand beside.
+    """
     rest = [name for name in settings.metric if name not in elsewhere]
+    without = f"--controls does not apply to --metric {','.join(dict.fromkeys(elsewhere))}"
+    if settings.controls and not rest:
+        raise PureError(f"{without}. Leave it out, or name another --metric.")
+    done = [METRICS[name].instead(store, settings, progress) for name in dict.fromkeys(elsewhere)]  # type: ignore[misc]
     if rest:
         done.append(evaluate(store, settings.model_copy(update={"metric": rest}), progress))
     outcome = Outcome("evaluate", [], 0, "metrics", details={"tables": [], "folders": []})
+    outcome.notes += [f"{without}."] if settings.controls else []
     for own in done:
         outcome.layers = list(dict.fromkeys([*outcome.layers, *own.layers]))
         outcome.computed += own.computed

@@ -205,7 +205,7 @@ class Terminal:
 
 def _note(table: Mapping[str, Any], shown: Sequence[str], has_bold: bool) -> str:
     """The sentences of a note that are about what is shown."""
-    there = [name.casefold() for name in _columns(table)]
+    there = [name.casefold() for name in (*table["columns"], *(table.get("shown") or ()))]
     seen = [name.casefold() for name in shown]
 
     def is_of(columns: Sequence[str], name: str) -> bool:

@@ -1,5 +1,6 @@
 """What is recommended, and what is said of it, on numbers that are made up."""
 
+from dataclasses import replace
 from itertools import combinations
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 from pure_cli import Workspace
 from pure_cli.core.meanings import RULES
 from pure_cli.errors import PureError
+from pure_cli.registry import METRICS
 from pure_cli.stages.cluster import _refused_by
 from pure_cli.stages.inputs.features import RULE
 from pure_cli.stages.planted.benchmark import UNTESTABLE, Benchmark
@@ -94,6 +96,25 @@ def test_evaluate_starts_no_calibration_that_nobody_asked_for(tmp_path, images, 
     with pytest.raises(PureError, match=r"no calibration of 'layer3' that is up to date. Run `pure calibrate` first"):
         workspace.evaluate(metric="planted")
     assert not (workspace.path / "planted").exists()
+
+
+def test_controls_of_planted_units_are_refused_and_told_beside_other_metrics(tmp_path, monkeypatch):
+    from pure_cli.settings.evaluate import EvaluateSettings
+    from pure_cli.stages import evaluate as stage
+    from pure_cli.stages.outcome import Outcome
+
+    store = Workspace(tmp_path / "w").store
+    with pytest.raises(
+        PureError, match=r"^--controls does not apply to --metric planted\. Leave it out, or name anoth"
+    ):
+        stage.evaluate(store, EvaluateSettings(metric="planted", controls="untrained,shuffled"))
+    empty = {"tables": [], "folders": []}
+    planted = replace(METRICS["planted"], instead=lambda *_: Outcome("calibrate", [], 0, "layers", details=empty))
+    monkeypatch.setattr(stage, "METRICS", {"planted": planted, "labels": METRICS["labels"]})
+    monkeypatch.setattr(stage, "_measure", lambda *_: ([], []))
+    monkeypatch.setattr("pure_cli.stages.controls.beside.with_controls", lambda *_: [])
+    found = stage.evaluate(store, EvaluateSettings(metric="planted,labels", controls="untrained"))
+    assert found.notes == ["--controls does not apply to --metric planted."]
 
 
 def test_no_threshold_of_zero_is_told():

@@ -252,5 +252,14 @@ def test_a_note_explains_the_columns_that_are_shown_and_bold_where_there_is_bold
     assert NOTE in as_latex(table)
 
 
+@pytest.mark.parametrize(("width", "expected"), [(80, "Leak: of some."), (36, "")])
+def test_a_column_that_stands_where_there_is_room_is_explained_there(width, expected):
+    row = {"features": "pure-of-a-long-name", "ari": 0.5, "nmi": 0.5, "leak": 0.5}
+    table = {"name": "t", "title": "", "columns": ["features", "ari", "nmi"], "rows": [row], "note": "Leak: of some."}
+    console = Console(width=width, file=io.StringIO())
+    console.print(as_rich({**table, "shown": list(row)}, compact=True))
+    assert console.file.getvalue().partition("\n")[2].partition("\n")[2].strip() == expected
+
+
 def test_a_verdict_on_no_rows_is_all_that_is_said():
     assert printed({**TABLE, "rows": [], "verdict": "None of them."}, 80).split("\n") == ["None of them.", "", ""]

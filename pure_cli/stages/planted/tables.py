@@ -21,9 +21,9 @@ from pure_cli.stages.planted.scores import CHECKS
 FEWEST = 10  # units with two or three meanings that a recipe takes
 SPECIFIC = "specificity"
 SPECIFIC_NOTE = (
-    " Specificity, ± its error over {} units of two meanings: how much more of the activation is lost on a virtual "
-    "neuron's own images than on its sibling's without half of its circuit at the features' lower layer (of "
-    "activations at the paper's), on references held out."
+    " Specificity: how much more of the activation is lost on a virtual neuron's own images than on its sibling's "
+    "without half of its circuit at the features' lower layer (of activations at the paper's), on references held out; "
+    "± its error over {} units of two meanings."
 )
 NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 
