@@ -16,6 +16,7 @@ from pure_cli.errors import PureError, unknown
 from pure_cli.registry import COMMANDS, STAGES
 from pure_cli.settings.option import Option, options_of
 from pure_cli.settings.shared import Options, as_list
+from pure_cli.words import as_given
 
 OF_THE_COMMAND_LINE = ("quiet", "verbose", "json", "debug", "config", "list_layers", "damaged", "help")  # alone
 CONFIG_ONLY = ("workspace",)  # keys of a config file that belong to no stage
@@ -89,8 +90,7 @@ def make(stage: str, options: Mapping[str, Any], settings: type[Options] | None 
             raise PureError(f"{message}.") from None
         about = "" if name in known and known[name].argument else f"{called}: "
         message = message if not about else message[0].lower() + message[1:]
-        given = str(first["input"]) if isinstance(first["input"], Path) else first["input"]
-        raise PureError(f"{about}{message}, not {given!r}.") from None
+        raise PureError(f"{about}{message}, not {as_given(first['input'])}.") from None
 
 
 def config_folder() -> Path:

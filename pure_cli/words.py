@@ -1,6 +1,7 @@
 """Words for the reader. Light: nothing of the package is imported."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 
 def printable(text: str) -> str:
@@ -21,6 +22,22 @@ def counted(count: int, noun: str) -> str:
 def listed(words: Sequence[str]) -> str:
     """Words as in a sentence: "a", "a and b", "a, b and c"."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def as_given(value: object) -> str:
+    """A value of an option as its user wrote it: text in quotes, several values with commas, numbers plain."""
+    if not isinstance(value, list | tuple | str | PurePath):
+        return repr(value)
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if all(map(_is_number, text.split(","))) else repr(text)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def duration(seconds: float) -> str:

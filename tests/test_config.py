@@ -58,3 +58,37 @@ def test_keys_that_a_file_cannot_have(tmp_path, text, says):
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(PureError, match=says):
         config.read_config(tmp_path / "study.yaml")
+
+
+@pytest.mark.parametrize(
+    ("stage", "options", "says"),
+    [
+        ("collect", {"quantiles": "0"}, "as in 50,90, not 0."),
+        ("collect", {"quantiles": [90, 50]}, ", not 90,50."),
+        ("collect", {"channels_axis": ["third"]}, ", not 'third'."),
+        ("evaluate", {"controls": "nonsense"}, ", not 'nonsense'."),
+        ("evaluate", {"controls": ["untrained", "non sense"]}, ", not 'untrained,non sense'."),
+        ("evaluate", {"k": "0"}, "every k must be 1 or more, not 0."),
+        ("freeze", {"out": "track.csv"}, ", not 'track.csv'."),
+        ("attribute", {"device": ["cpu", "cuda:0"]}, ", and not cpu,cuda:0: "),
+    ],
+)
+def test_a_refused_value_stands_in_the_message_as_it_was_written(stage, options, says):
+    options = {"metric": "labels", **options} if stage == "evaluate" else options
+    options = {"model": "x", "data": "x", **options} if stage == "collect" else options
+    with pytest.raises(PureError) as error:
+        config.make(stage, options)
+    assert says in str(error.value) and "[" not in str(error.value)
+
+
+@pytest.mark.parametrize("stage", config.stage_names())
+def test_no_refusal_of_an_option_shows_a_list_of_python(stage):
+    needed = {"model": "x", "data": "x", "metric": "labels", "with_": "x"}
+    for name in config.known_options(stage):
+        for wrong in (["0"], ["\N{SNOWMAN}"], [-1, "a b"]):
+            try:
+                config.make(
+                    stage, {**{k: v for k, v in needed.items() if k in config.known_options(stage)}, name: wrong}
+                )
+            except PureError as error:
+                assert "['" not in str(error) and "[-1" not in str(error), error

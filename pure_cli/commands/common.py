@@ -16,7 +16,7 @@ from pure_cli.commands.options import habits
 from pure_cli.errors import PureError, first_line, unknown
 from pure_cli.interrupts import TERMINATED, Terminated, stops_when_asked
 from pure_cli.registry import STAGES
-from pure_cli.words import counted, duration, printable
+from pure_cli.words import as_given, counted, duration, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -158,7 +158,7 @@ class Session:
         except ValidationError as error:
             message = error.errors()[0]["msg"]
             raise PureError(
-                f"'{key}' in {self.given['config']}: {message[0].lower()}{message[1:]}, not {value!r}."
+                f"'{key}' in {self.given['config']}: {message[0].lower()}{message[1:]}, not {as_given(value)}."
             ) from None
 
     def _named(self, known: Iterable[str]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from pure_cli.errors import PureError, first_line
+from pure_cli.errors import PureError, first_line, unknown
 from pure_cli.models.spec import ModelSpec
 
 
@@ -54,6 +55,28 @@ def import_file(spec: ModelSpec) -> ModuleType:
     except (Exception, SystemExit) as error:
         raise PureError(f"{spec.file} cannot be imported: {type(error).__name__}: {first_line(error)}.") from error
     return module
+
+
+def function_in(module: ModuleType, spec: ModelSpec) -> Any:
+    """What the spec names in a file, which can be called.
+
+    Raises
+    ------
+    PureError
+        There is none of that name, or it cannot be called.
+    """
+    found = getattr(module, spec.name, None)
+    if callable(found):
+        return found
+    made_here = [
+        name
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__ and not name.startswith("_")
+    ]
+    if not hasattr(module, spec.name):
+        raise unknown(f"function in {spec.file}", spec.name, made_here)
+    there = f" Functions there: {', '.join(made_here)}." if made_here else ""
+    raise PureError(f"'{spec.name}' in {spec.file} is no function, but of type {type(found).__name__}.{there}")
 
 
 def _root(file: Path) -> Path:

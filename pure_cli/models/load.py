@@ -11,7 +11,7 @@ from torch import nn
 
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure, first_line, unknown
-from pure_cli.models.files import import_file, neighbours
+from pure_cli.models.files import function_in, import_file, neighbours
 from pure_cli.models.handed_over import given_model, given_preprocessing, of_preset
 from pure_cli.models.hub import impatient
 from pure_cli.models.plain import copied, make_plain, require_plain, unwrap_parts
@@ -207,17 +207,7 @@ def _shipped(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:
 
 def _from_file(spec: ModelSpec, pretrained: bool, size: int | None) -> Any:
     with neighbours(spec):
-        module = import_file(spec)
-        function = getattr(module, spec.name, None)
-        if function is None:
-            made_here = [
-                name
-                for name, value in vars(module).items()
-                if callable(value)
-                and getattr(value, "__module__", None) == module.__name__
-                and not name.startswith("_")
-            ]
-            raise unknown(f"function in {spec.file}", spec.name, made_here)
+        function = function_in(import_file(spec), spec)
         if isinstance(function, nn.Module):
             return copied(function)  # what a neighbour made stays as it is for the next time
         try:

@@ -19,7 +19,8 @@ class PlantedSettings(Running):
 
     budget: float = option(
         1.0,
-        "1: 90 units of each kind and number of meanings; the time goes with it.",
+        "1: 90 units of each kind and number of meanings. The time goes with it: on 633 photos, `pure calibrate "
+        "--budget 0.1` took three times as long as `pure collect`.",
         metavar="X",
         otherwise="1",
         gt=0,

@@ -183,7 +183,8 @@ class Computing(Options):
             )
         if len(names) > 1 and (len(kinds) > 1 or AUTO in kinds):
             raise PureError(
-                f"Name devices of one kind, as in --device cuda:0,cuda:1; different ones round differently: {value}."
+                f"Name devices of one kind, as in --device cuda:0,cuda:1, and not {','.join(map(str, names))}: "
+                "different ones round differently."
             )
         return ",".join(map(str, names))
 

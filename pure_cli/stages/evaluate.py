@@ -8,6 +8,8 @@ import numpy as np
 
 from pure_cli.artifacts import NeuronRows, read_clusterings
 from pure_cli.config import fingerprint
+from pure_cli.core.bands import BAND
+from pure_cli.core.directions import AT, module_of
 from pure_cli.core.features import ACTIVATION_FEATURES
 from pure_cli.errors import PureError, unknown
 from pure_cli.provenance import Provenance
@@ -68,8 +70,12 @@ def _measure(store: Store, settings: EvaluateSettings, progress: Progress) -> tu
     studies: dict[tuple[str, str], Study] = {}
     reseeds: dict[tuple[Any, ...], dict[int, np.ndarray]] = {}
     done = []
-    for layer in sources.layers(settings.layer, USUAL):
+    layers = sources.layers(settings.layer, USUAL)
+    one_each = layers if settings.layer else _one_each_module(layers)
+    for layer in layers:
         for name in settings.metric:
+            if name in METRICS and METRICS[name].by_module and layer not in one_each:
+                continue
             metric, judge = _metric(name, settings, sources, layer)
             if (layer, judge) not in studies:
                 studies[layer, judge], remarks = _study(sources, layer, judge, settings, progress, reseeds)
@@ -83,6 +89,14 @@ def _measure(store: Store, settings: EvaluateSettings, progress: Progress) -> tu
             publish(store.root, where, metric, found, result_files, settings.latex, anew)
             done.append(Measured(name, metric, study, where, found, provenance, anew))
     return done, notes
+
+
+def _one_each_module(layers: list[str]) -> list[str]:
+    """One layer of each module: the module itself where it is there, else directions in it, else a band."""
+    found: dict[str, str] = {}
+    for layer in sorted(layers, key=lambda name: (BAND in name, AT in name)):
+        found.setdefault(module_of(layer), layer)
+    return list(found.values())
 
 
 def _tables(

@@ -508,14 +508,18 @@ def _controls_in(rows: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> 
 def _draw_controls(
     axes: Axes, rows: Sequence[Mapping[str, Any]], measure: str, controls: Sequence[str]
 ) -> dict[str, Artist | Container]:
-    """A grey line for each control: at every k the highest of all kinds of features."""
+    """A grey line for each control: at every k the highest of all kinds of features; right across for a single k."""
     handles: dict[str, Artist | Container] = {}
     ks = sorted({row["k"] for row in rows})
     for name, look in zip(controls, islice(cycle(CONTROL_LINES), len(controls)), strict=True):
         each = [_values([row for row in rows if row["k"] == k], f"{measure} {name}")[:, 0] for k in ks]
         known = [(k, np.nanmax(own)) for k, own in zip(ks, each, strict=True) if np.isfinite(own).any()]
-        if known:
-            (handles[f"{name}, the highest"],) = axes.plot(*zip(*known, strict=True), color=FAINT_INK, ls=look, lw=1)
+        line: dict[str, Any] = {"color": FAINT_INK, "ls": look, "lw": 1}
+        if len(ks) == 1 and known:
+            handles[f"{name}, the highest"] = axes.axhline(known[0][1], **line)
+        elif known:
+            line |= {"marker": "_"} if len(known) == 1 else {}  # a line through one point is not seen
+            (handles[f"{name}, the highest"],) = axes.plot(*zip(*known, strict=True), **line)
     return handles
 
 

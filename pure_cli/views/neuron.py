@@ -158,7 +158,8 @@ def one_words(refused_by: str | None, p: float, polysemanticity: float, threshol
         return f"no split is clearer than those of a single Gaussian cloud are (p = {p:.2g}, above {ALPHA})."
     found = f"p = {p:.2g}, polysemanticity {polysemanticity:.2f}"
     if refused_by == "threshold":
-        return f"the clearest split stands out too little ({found}, which is no more than {threshold:.2f})."
+        limit = f", which is no more than {threshold:.2f}" if threshold else ""
+        return f"the clearest split stands out too little ({found}{limit})."
     return f"the gap statistic finds no number of clusters that is better than one ({found})."
 
 

@@ -122,19 +122,20 @@ class Bar(Telling):
 
 
 class Lines(Telling):
-    """A line every few seconds, for logs."""
+    """A line every few seconds, for logs; what is waited for has one line, however often it comes again."""
 
     def __init__(self, console: "Console", stage: str, unit: str):
         super().__init__(console, stage, unit)
         self._last = self._said = time.monotonic()
         self._done = 0
+        self._told: set[str] = set()
         self._timer: threading.Timer | None = None
         self._context.callback(self._waited)
 
     def wait(self, what: str) -> None:
         self._waited()
         left = max(0.0, self._said + PATIENCE - time.monotonic())
-        self._timer = threading.Timer(left, self._line, [printable(what)])
+        self._timer = threading.Timer(left, self._tell, [printable(what)])
         self._timer.daemon = True
         self._timer.start()
 
@@ -150,6 +151,11 @@ class Lines(Telling):
     def _waited(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def _tell(self, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            self._line(what)
 
     def _line(self, text: str) -> None:
         self._said = time.monotonic()

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 DASH = "–"
 DIGITS = 3  # significant, of the largest number of a column; also the most decimals
-LEAST = 1e-3  # smaller numbers are written with an exponent
+LEAST = 1e-3  # a column of smaller numbers has more decimals
+TINY = 1e-4  # one of still smaller numbers has exponents
 FEWER_DIGITS = 2  # where room is short; no fewer decimals either
 GAP = 2  # between the columns on the terminal
 FEWEST = 3  # columns that stay where room is short and not all are shown
@@ -26,6 +27,7 @@ INDENT = 2  # of values below such a name
 MARK = " *"  # behind the name of the best row
 SPACE = re.compile(r" (?![^()]*\))")  # where a cell may be broken: not within brackets
 SPACE_OF_TEXT = re.compile(r" (?![^()]*\)|\()")  # nor before them
+SENTENCE = re.compile(r"(?<=\.) (?=\S)")  # between those of a note
 ASCII_MINUS = str.maketrans("−", "-")
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -80,7 +82,9 @@ def cell(value: Any, digits: int = DIGITS) -> str:
     -------
     str
         A dash for what is not there; ``5.85 ± 0.02`` for a pair, its error to the same decimals, ``5.85 (5.80 … 5.90)``
-        for an interval; a tiny number with an exponent.
+        for an interval. All numbers of a column have the same decimals: those that its largest number and its smallest
+        error need, 3 at most where one is 0.001 or more; ``<0.001`` for a number without error that has none of these.
+        Exponents where all are below 0.0001.
     """
     return _shown(value, _decimals([value], digits))
 
@@ -164,7 +168,8 @@ class Terminal:
     """A table with verdict and title above and its note below, all as wide as the terminal and not only as the table.
 
     Where room is short, texts and heads are broken between words, numbers have fewer digits, and names without room get
-    a line of their own; nothing is cut off.
+    a line of their own; nothing is cut off. Of the note only what is about something shown: a sentence that begins with
+    columns and a colon needs one of them, and one on bold needs a terminal that has it. A verdict on no rows is all.
     """
 
     table: Mapping[str, Any]
@@ -177,19 +182,44 @@ class Terminal:
         if self.table.get("verdict"):
             yield Text(printable(self.table["verdict"]))
             yield Text()
+            if not self.table["rows"]:
+                return
         if self.table["title"]:
             yield Text(printable(self.table["title"]), style="bold")
         best = self.table.get("best") if self.table.get("bold") is None else None
         styles = self.styles or ["bold" if i == best else "" for i in range(len(self.table["rows"]))]
-        for line, row in _lines(self.table, _columns(self.table, self.compact), options.max_width, self.compact):
+        names = _columns(self.table, self.compact)
+        laid_out = _laid_out(self.table, names, options.max_width, self.compact)
+        for line, row in _lines(laid_out, options.max_width):
             style = "bold" if row is None else styles[row]
             yield Text.assemble(
                 *((part, "bold" if bold else "") for part, bold in line), style=style, overflow="fold", no_wrap=True
             )
-        if self.table["note"]:
-            yield Text(printable(self.table["note"]), style="dim")
-        if self.table["title"] or self.table["note"]:
+        shown = names[: _leading(self.table, names) + len(laid_out[1])]
+        has_bold = console.color_system is not None or console.is_jupyter or console.record
+        if note := _note(self.table, shown, has_bold):
+            yield Text(printable(note), style="dim")
+        if self.table["title"] or note:
             yield Text()
+
+
+def _note(table: Mapping[str, Any], shown: Sequence[str], has_bold: bool) -> str:
+    """The sentences of a note that are about what is shown."""
+    there = [name.casefold() for name in _columns(table)]
+    seen = [name.casefold() for name in shown]
+
+    def is_of(columns: Sequence[str], name: str) -> bool:
+        return any(column == name or column.startswith(f"{name},") for column in columns)
+
+    def counts(sentence: str) -> bool:
+        head, colon, _ = sentence.partition(": ")
+        names = head.casefold().split(", ") if colon else []
+        if names == ["bold"]:
+            return has_bold
+        is_of_columns = bool(names) and all(is_of(there, name) for name in names)
+        return not is_of_columns or any(is_of(seen, name) for name in names)
+
+    return " ".join(filter(counts, SENTENCE.split(table["note"])))
 
 
 # -------------------------------------------------------------------------------------------- lines of a terminal
@@ -234,11 +264,9 @@ class _Column:
         return _wrapped(text, width, SPACE_OF_TEXT if self.is_text else SPACE)
 
 
-def _lines(
-    table: Mapping[str, Any], names: Sequence[str], room: int, compact: bool
-) -> Iterator[tuple[Line, int | None]]:
+def _lines(laid_out: tuple[_Column, list[_Column], int], room: int) -> Iterator[tuple[Line, int | None]]:
     """The lines of a table, none of them wider than the room, with the row of each; None for the heads."""
-    lead, rest, lead_width = _laid_out(table, names, room, compact)
+    lead, rest, lead_width = laid_out
     before = lead_width + GAP if lead_width and rest else lead_width or INDENT
     widths = _widths(rest, room - before - GAP * (len(rest) - 1))
     before = max(0, min(before, room - sum(widths) - GAP * (len(widths) - 1)))
@@ -301,8 +329,8 @@ def _laid_out(
 def _in_words(table: Mapping[str, Any], name: str, digits: int) -> _Column:
     values = _column(table, name)
     decimals = _decimals(values)
-    if digits < DIGITS:
-        decimals = max(min(digits, decimals), _decimals(values, digits))
+    if digits < DIGITS and decimals is not None:
+        decimals = max(min(digits, decimals), _decimals(values, digits) or 0)
     cells, bold = [printable(_shown(value, decimals)) for value in values], (table.get("bold") or {}).get(name, ())
     return _Column(printable(name), cells, _is_text(table, name), bold)
 
@@ -406,51 +434,72 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
-def _decimals(values: list[Any], digits: int = DIGITS) -> int:
-    """How many decimals show the largest of the numbers, or of the means, with so many significant digits."""
-    means = [
-        value[0] if isinstance(value, list | tuple) else value
-        for value in values
-        if value is not True and value is not False
-    ]
-    largest = max((abs(mean) for mean in means if isinstance(mean, float) and math.isfinite(mean)), default=0.0)
-    exponent = int(f"{largest:.{digits - 1}e}".partition("e")[2])  # of the rounded number: 9.999 becomes 10.0
-    return min(max(digits - 1 - exponent, 0), DIGITS)
+def _decimals(values: list[Any], digits: int = DIGITS) -> int | None:
+    """How many decimals the numbers of a column have; None: an exponent.
+
+    They show the largest of the numbers, or of the means, with so many significant digits, and, where there is room for
+    all digits, the smallest error.
+    """
+    numbers = [value for value in map(_value, values) if value is not None]
+    errors = [error for value in values for error in _errors(value) if error > 0]
+    largest = max(map(abs, numbers), default=0.0)
+    if 0 < (scale := max([largest, *errors])) < LEAST:
+        return None if scale < TINY else 1 - _exponent(scale, 2)
+    if not largest:
+        return DIGITS
+    decimals = min(max(digits - 1 - _exponent(largest, digits), 0), DIGITS)
+    seen = [error for error in errors if round(error, DIGITS)]
+    return max(decimals, min(-_exponent(min(seen), 1), DIGITS)) if seen and digits >= DIGITS else decimals
 
 
-def _shown(value: Any, decimals: int) -> str:
+def _exponent(number: float, digits: int) -> int:
+    """Of ten, of the number rounded to so many digits: 9.999 becomes 10.0."""
+    return int(f"{number:.{digits - 1}e}".partition("e")[2])
+
+
+def _value(cell_value: Any) -> float | None:
+    """The number of a cell, or its mean; None where that is none."""
+    value = cell_value[0] if isinstance(cell_value, list | tuple) else cell_value
+    return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+def _errors(value: Any) -> list[float]:
+    """The error of a cell, or how far the ends of its interval are from the value."""
+    mean = _value(value)
+    if mean is None or not isinstance(value, list | tuple):
+        return []
+    known = [float(one) for one in value[1:] if one is not None and math.isfinite(one)]
+    return [abs(end - mean) for end in known] if isinstance(value, Interval) else known
+
+
+def _shown(value: Any, decimals: int | None) -> str:
     if isinstance(value, Interval):
         known = [one for one in value if one is not None and math.isfinite(one)]
         if len(known) < len(value):
             return _shown(value.value, decimals)
-        tiny = max(map(abs, known)) < LEAST
-        number, low, high = (_number(one, decimals, tiny) for one in known)
+        number, low, high = (_number(one, decimals) for one in known)
         return f"{number} ({low} … {high})"
     if _is_pair(value):
-        return " ± ".join(_mean_and_error(value[0], value[1], decimals)) or DASH
+        known = [one for one in value if one is not None and math.isfinite(one)]
+        return DASH if _is_missing(value[0]) else " ± ".join(_number(one, decimals) for one in known)
     if _is_missing(value):
         return DASH
-    return _number(value, decimals, abs(value) < LEAST) if isinstance(value, float) else str(_yes_or_no(value))
+    if not isinstance(value, float):
+        return str(_yes_or_no(value))
+    least = 0.0 if decimals is None else 10.0**-decimals
+    return f"<{least:.{decimals}f}" if 0 < value < least / 2 else _number(value, decimals)
 
 
 def _yes_or_no(value: Any) -> Any:
     return ("yes" if value else "no") if isinstance(value, bool) else value
 
 
-def _mean_and_error(mean: float | None, error: float | None, decimals: int) -> Iterator[str]:
-    """What is known of them, both with an exponent or neither."""
-    if mean is not None and math.isfinite(mean):
-        known = [mean] if error is None or not math.isfinite(error) else [mean, error]
-        tiny = max(map(abs, known)) < LEAST
-        yield from (_number(number, decimals, tiny) for number in known)
-
-
-def _number(number: float, decimals: int, tiny: bool) -> str:
-    text = f"{number:.1e}" if tiny and number else f"{number:.{decimals}f}"
+def _number(number: float, decimals: int | None) -> str:
+    text = f"{number:.1e}" if decimals is None and number else f"{number:.{decimals or 0}f}"
     return text if float(text) else text.lstrip("-")  # no negative zero
 
 
-def _latex_cell(value: Any, decimals: int, bold: bool = False) -> str:
+def _latex_cell(value: Any, decimals: int | None, bold: bool = False) -> str:
     text = _shown(value, decimals)
     if bold and text != DASH:
         plain = _latex_cell(value, decimals)

@@ -78,9 +78,10 @@ def _notes(neurons: list[dict[str, Any]], chosen: bool, tied: bool, left: int) -
         notes.append("Tied: references whose score another has too; their order says nothing.")
     if chosen:
         threshold = next(row["threshold"] for row in neurons)
+        limit = f"not above {threshold:.3f}, the calibrated threshold" if threshold else "0"
         notes.append(
-            "One by: what refused to split, p > 0.05, polysemanticity up to the threshold "
-            f"{threshold:.3f}, or the gap statistic."
+            "One by: why a neuron stays one; p, its clearest split is no clearer than chance makes them (p > 0.05); "
+            f"threshold, its polysemanticity is {limit}; gap, the gap statistic finds one (see docs/concepts.md)."
         )
     return notes
 

@@ -52,7 +52,7 @@ def test_missing_function_shows_those_that_there_are(study, refused):
         ("def net():\n    return 3", ("int", "torch.nn.Module")),
         ("def net():\n    raise SystemExit(7)", ("SystemExit",)),
         ("def net(width):\n    return width", ("TypeError", "width")),
-        ("net = 5", ("'int' object is not callable",)),
+        ("net = 5", ("'net' in", "is no function, but of type int")),
         ("import nowhere_to_be_found", ("cannot be imported", "nowhere_to_be_found")),
         ("def net(:", ("cannot be imported", "SyntaxError")),
         ("raise SystemExit(7)", ("cannot be imported", "SystemExit")),

@@ -77,6 +77,18 @@ def test_presence_of_either_of_two():
     np.testing.assert_allclose(detection.union(np.array([0, 1, 0.5, 0]), np.array([0, 0.3, 0.5, 1])), [0, 1, 0.75, 1])
 
 
+def test_skill_is_nothing_by_chance_however_many_images_have_the_concept():
+    random = np.random.default_rng(6)
+    activation, presence = random.random(20_000), random.random((20_000, 3)) < [0.1, 0.5, 0.9]
+    assert np.abs(detection.skill(Ranking.of(activation), presence.astype(float))).max() < 0.05
+    both = np.stack([activation, activation > 0.7], axis=1)[:, 1:].astype(float)
+    assert detection.skill(Ranking.of(activation), both) == pytest.approx(1)
+    times = random.integers(0, 3, len(activation))
+    again = np.repeat(np.arange(len(activation)), times)
+    expected = detection.skill(Ranking.of(activation[again]), presence[again, 0].astype(float))
+    assert detection.skill(Ranking.of(activation), presence[:, 0].astype(float), times) == pytest.approx(expected)
+
+
 def test_gain_is_clear_for_a_missing_half_and_none_for_noise():
     random = np.random.default_rng(3)
     first, second, other = (random.random((3, 2000)) < 0.1).astype(float)

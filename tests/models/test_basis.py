@@ -1,5 +1,8 @@
 """Whether something acts on a layer's channels one by one, on small networks where the answer is plain."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -75,4 +78,6 @@ def test_collect_says_where_neurons_are_no_privileged_basis(tmp_path, images):
     options = {"data": images, "n": 4, "workers": 0, "device": "cpu"}
     (note,) = [note for note in workspace.collect(layer="block", **options).notes if "basis" in note]
     assert "'block'" in note and "pure collect --layer act" in note
+    page = re.search(r"see (docs/\w+\.md)", note)[1]
+    assert "privileged basis" in (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
     assert not [note for note in workspace.collect(layer="act", **options).notes if "basis" in note]

@@ -148,6 +148,7 @@ def test_references_metric_is_a_loop_over_counts_and_bands(study):
         (lambda study: study.collect(layer=BANDS[0]), "is a band"),
         (lambda study: study.attribute(layer=f"{LAYER}#5-6"), "band"),
         (lambda study: study.calibrate(layer=BANDS[0]), "is a band"),
+        (lambda study: study.freeze(layer=BANDS[0]), rf"'{BANDS[0]}' is a band\. Name its layer: --layer {LAYER}\."),
         (lambda study: study.collect(quantiles=[90, 50]), "ascend"),
         (lambda study: study.collect(quantiles=1), "number of bands"),
         (lambda study: study.collect(quantiles=[99.5, 99.9]), "narrower"),
@@ -156,3 +157,9 @@ def test_references_metric_is_a_loop_over_counts_and_bands(study):
 def test_what_is_no_band_is_said_in_a_sentence(study, call, words):
     with pytest.raises(PureError, match=words):
         call(study)
+
+
+def test_units_of_the_layer_are_frozen_where_bands_alone_are_beside_it(study):
+    from pure_cli.stages.freeze import _layer
+
+    assert _layer(read_collected(study.store), None) == LAYER

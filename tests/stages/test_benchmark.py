@@ -22,6 +22,7 @@ from pure_cli.registry import COMMANDS
 from pure_cli.stages.benchmarking import leaderboard
 from pure_cli.stages.benchmarking.measure import asks_for_k
 from pure_cli.stages.benchmarking.opening import find_track
+from pure_cli.stages.benchmarking.references import References
 
 ROOT = Path(__file__).parents[2]
 ALIKE = 0.98  # of the references, on another machine
@@ -202,8 +203,23 @@ def test_no_image_is_a_reference_on_both_halves_and_the_truth_of_a_union_is_its_
 )
 def test_a_method_that_gives_no_labels_is_told_with_the_unit(few, gives, said):
     gives.__name__ = "odd"
-    with pytest.raises(PureError, match=rf"^The method 'odd' on unit \d+ .*{said}"):
+    with pytest.raises(PureError, match=rf"^The method 'odd' on unit \d+ \(\w+\) .*{said}"):
         measured(few, gives)
+
+
+def test_a_method_of_the_user_is_refused_before_those_of_pure_take_their_time(few, monkeypatch):
+    """Wrong on the last kind alone: nothing else was called yet, and no unit of another kind was called twice."""
+    track, called = few[0], []
+
+    def odd(references):
+        called.append(references.unit)
+        return np.zeros(3 if track.kind[int(references.unit.split()[1])] == track.kind[-1] else len(references), int)
+
+    monkeypatch.setattr(References, "split", lambda *_: pytest.fail("a method of pure was called"))
+    with pytest.raises(PureError, match=rf"^The method 'odd' on unit \d+ \({track.kind[-1]}\) gave int64"):
+        pure_cli.benchmark([odd, "random"], track=few[1], **CALM)
+    keys = {(kind, int(count)) for kind, count in zip(track.kind, track.count, strict=True)}
+    assert len(set(called)) <= len(keys) < len(track)
 
 
 def test_other_images_are_refused(few, tmp_path):
@@ -234,8 +250,15 @@ def test_other_weights_are_refused_and_a_network_is_asked_for(few, tmp_path):
         measured(few, "random", weights="none")
     file = tmp_path / "theirs.npz"
     write_track(file, replace(few[0], model="", network="theirs.py:net"))
-    with pytest.raises(PureError, match=r"is of theirs\.py:net: give it with --model"):
-        pure_cli.benchmark("random", track=str(file), **CALM)
+    for given, wanted in (
+        ({}, "its network (theirs.py:net) with --model, its weights with --weights (if the model's function does not "
+             "load them) and its images with --data."),
+        ({"weights": "w.pth", "data": tmp_path}, "its network (theirs.py:net) with --model."),
+        ({"weights": "w.pth", "model": "theirs.py:net"}, "its images with --data."),
+    ):  # fmt: skip
+        with pytest.raises(PureError) as error:
+            pure_cli.benchmark("random", track=str(file), **CALM, **given)
+        assert str(error.value) == f"The track 'few' does not come whole with pure. Give {wanted}"
     write_track(file, replace(few[0], model="digits", state="0" * 32))
     with pytest.raises(PureError, match=r"weights of digits .* are not those of the track"):
         pure_cli.benchmark("random", track=str(file), **CALM)
@@ -349,6 +372,11 @@ import numpy as np
 
 def mine(references):
     return references.split(references.activations.max(axis=(2, 3)))
+
+def two(references, k):
+    return mine(references)
+
+seeds = 3
 """
 
 
@@ -381,6 +409,8 @@ def test_a_method_of_a_file_stands_beside_the_others_and_writes_its_row(few, cli
     assert {one["link"] for one in rows if one["method"] != "Mine"} == {""}
     for more, said in (
         (["--method", f"{tmp_path}/methods.py:mien"], "Unknown function in"),
+        (["--method", f"{tmp_path}/methods.py:seeds"], "is no function, but of type int. Functions there: mine, two."),
+        (["--method", f"{tmp_path}/methods.py:two"], "The method 'two' has to take the references and nothing else: "),
         (["--method", f"{tmp_path}/other.py:mine"], "does not exist"),
         (["--method", "papers"], "Did you mean 'paper'"),
         (["--name", "paper"], "Two methods are called 'paper'"),

@@ -113,6 +113,8 @@ def test_a_workspace_matches_itself(single, sample):
                 assert row["similarity"] == pytest.approx(1, abs=1e-5)
                 assert (row["best"], row["one to one"], row["matched"]) == (unit, unit, True)
     assert not tables(outcome)["apart"]
+    (apart,) = [one for one in outcome.details["tables"] if one["name"] == "apart"]
+    assert apart["note"] == ""  # of no rows there is nothing to explain
 
 
 @pytest.mark.parametrize("sample", [None, 90])

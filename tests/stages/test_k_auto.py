@@ -59,7 +59,8 @@ def test_tables_and_ranking(workspace, cli):
         assert row["threshold"] == 0 and row["refused_by"] == (refused if one else None)
     assert {row["refused_by"] for row in table["neurons"]} - {None}
     shown = cli("cluster", "-w", workspace.path, "--k", "auto", "--sort", "neuron")
-    assert "polysemanticity" in shown.out and "One by: what refused to split" in shown.out
+    assert "polysemanticity" in shown.out and "One by: why a neuron stays one; p, " in shown.out.replace("\n", " ")
+    assert "threshold, its polysemanticity is 0; gap" in " ".join(shown.out.split())
     both = cli("cluster", "-w", workspace.path, "--k", "2,auto", "--json")
     assert [one["k"] for one in both.json["tables"]] == [2, "auto"]
     assert cli("render", "-w", workspace.path, "--k", "auto", "--neurons", "0", "--crop", "none").code == 0

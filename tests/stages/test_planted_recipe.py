@@ -94,3 +94,20 @@ def test_evaluate_starts_no_calibration_that_nobody_asked_for(tmp_path, images, 
     with pytest.raises(PureError, match=r"no calibration of 'layer3' that is up to date. Run `pure calibrate` first"):
         workspace.evaluate(metric="planted")
     assert not (workspace.path / "planted").exists()
+
+
+def test_no_threshold_of_zero_is_told():
+    from pure_cli.stages.planted.recipe import rule_in_words
+    from pure_cli.views.neuron import one_words
+    from pure_cli.views.virtual_neurons import as_table
+
+    assert [rule_in_words(limit) for limit in (0.0, 0.1234)] == [
+        "k by gap",
+        "k by gap where polysemanticity is above 0.123",
+    ]
+    assert one_words("threshold", 0.01, 0.0, 0.0).endswith("too little (p = 0.01, polysemanticity 0.00).")
+    assert one_words("threshold", 0.01, 0.1, 0.12).endswith("polysemanticity 0.10, which is no more than 0.12).")
+    row = {"neuron": 1, "name": "", "silhouette": None, "distance": None, "tied": 0, "virtual_neurons": [], "p": 0.01}
+    for threshold, said in ((0.0, "polysemanticity is 0;"), (0.1234, "is not above 0.123, the calibrated threshold;")):
+        neurons = [{**row, "polysemanticity": 0.0, "threshold": threshold, "refused_by": "threshold"}]
+        assert said in as_table({"layer": "a", "features": "pure", "k": "auto", "neurons": neurons})["note"]

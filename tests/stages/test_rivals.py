@@ -151,3 +151,32 @@ def names_in(group):
     names = []
     group.visit(names.append)
     return names
+
+
+def test_one_table_for_each_module_and_rows_say_what_they_are(workspace):
+    workspace.attribute(layer=["pca-5@layer3", "random-20@layer3"], workers=0)
+    how = {"metric": "rivals", "features": "activation-mean", "k": 2}
+    (found,) = workspace.evaluate(**how).details["tables"]
+    assert found["layer"] == "layer3" and found["title"].startswith("layer3: neurons, virtual neurons and directions")
+    (found,) = workspace.evaluate(**how, layer="pca-5@layer3").details["tables"]
+    units = [row["units"] for row in found["rows"]]
+    assert units[0] == "pca-5@layer3" and "neurons" in units
+    assert units[-2:] == ["parts of pca-5@layer3 (activation-mean, k = 2)", "pca-5@layer3 dealt at random (k = 2)"]
+    assert found["verdict"].startswith("Of 'pca-5@layer3', its parts and what else 'layer3' is read by, ")
+    assert "virtual neurons" not in found["title"] + found["verdict"] + "".join(units)
+
+
+def test_the_plain_layer_stands_for_its_module_and_another_where_it_is_not_there():
+    from pure_cli.stages.evaluate import _one_each_module
+
+    assert _one_each_module(["b#0-50", "sae-8@a", "a", "a#0-50", "b#50-100", "sae-8@c#0-50", "sae-8@c"]) == [
+        "a", "sae-8@c", "b#0-50",
+    ]  # fmt: skip
+
+
+def test_units_of_bands_are_called_neurons_and_directions():
+    from pure_cli.stages.evaluation.rivals import _called
+
+    assert [_called(name) for name in ("a", "a#80-100", "sae-8@a", "sae-8@a#80-100")] == [
+        "neurons", "neurons", "sae-8@a", "sae-8@a",
+    ]  # fmt: skip

@@ -11,7 +11,7 @@ from matplotlib.transforms import Bbox
 
 from pure_cli.stages.evaluation.causal import COLUMNS, METRIC, SHARES
 from pure_cli.views.evaluation import agreement_bars, correlation_bars, overview, planted_bars, separation_bars
-from pure_cli.views.style import save
+from pure_cli.views.style import FAINT_INK, save
 
 NAMES = ["pure", "activation-max", "cifar_resnet.py:resnet32:layer3"]
 MANY = [*NAMES, "activation-mean", "clip:ViT-L-14/laion2b_s32b_b82k", "dinov2", "_own.py:a$b$c:d", "timm:" + "x" * 60]
@@ -146,6 +146,30 @@ def test_chance_is_a_band_over_what_the_kinds_of_features_give():
     rows[0]["ari by chance"], rows[1]["ari by chance"] = [0.05, 0.01], [0.07, 0.01]
     (band,) = agreement_bars(rows, "ari").axes[0].collections[-1:]
     assert {round(y, 9) for y in band.get_paths()[0].vertices[:, 1]} == {0.05, 0.07}
+
+
+@pytest.mark.parametrize("ks", [[2], [2, 3]])
+def test_controls_that_the_legend_names_are_seen_within_the_axes_for_a_single_k_too(ks):
+    rows = [{**row, "purity": [0.9, 0.01]} for row in agreements(NAMES, ks)]
+    for row in rows:
+        row |= {"ari untrained": [-0.2, 0.01], "purity untrained": [0.3, 0.01], "purity shuffled": [0.25, 0.01]}
+    figure = agreement_bars(rows, ["ari", "purity"])
+    named = [text.get_text() for text in figure.legends[0].get_texts() if "highest" in text.get_text()]
+    assert named == ["untrained, the highest", "shuffled, the highest"]
+    figure.draw_without_rendering()
+    for axes, expected in zip(figure.axes, ([-0.2], [0.3, 0.25]), strict=True):
+        drawn = [line for line in axes.lines if line.get_color() == FAINT_INK]
+        assert [line.get_ydata()[0] for line in drawn] == expected
+        for line in drawn:
+            assert len(set(line.get_xdata())) > 1  # has a length
+            assert axes.get_ylim()[0] < line.get_ydata()[0] < axes.get_ylim()[1]
+
+
+def test_a_control_with_a_single_value_among_several_k_has_a_marker():
+    rows = agreements(["a"], [2, 3])
+    rows[0]["ari untrained"] = [0.1, 0.01]
+    (line,) = [one for one in agreement_bars(rows, "ari").axes[0].lines if one.get_color() == FAINT_INK]
+    assert line.get_marker() == "_"
 
 
 # ------------------------------------------------------------------------------------------------- overview

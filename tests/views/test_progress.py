@@ -74,6 +74,18 @@ def test_lines_say_what_is_waited_for_where_it_lasts(monkeypatch):
     waiting_for("nobody listens any more")
 
 
+def test_what_is_waited_for_again_has_one_line(monkeypatch):
+    monkeypatch.setattr(progress, "PATIENCE", 0.02)
+    out = console()
+    with Lines(out, "calibrate", "steps") as update:
+        for layer in range(3):
+            for what in ("listing the images", "looking at the layers"):
+                waiting_for(what)
+                time.sleep(0.1)
+            update(layer, 3)
+    assert out.file.getvalue().splitlines() == ["calibrate: listing the images", "calibrate: looking at the layers"]
+
+
 def test_a_bar_says_what_is_waited_for_at_once():
     out = console(terminal=True)
     with Bar(out, "collect", "images") as update:

@@ -40,8 +40,9 @@ def printed(table, width: int) -> str:
         (0.0123, "0.012"),
         (1.2e-6, "1.2e-06"),
         (-1.5367, "-1.54"),
-        (0.0, "0.00"),
-        (-0.0, "0.00"),
+        (-4.4e-4, "-0.00044"),
+        (0.0, "0.000"),
+        (-0.0, "0.000"),
         (float("nan"), "–"),
         (float("inf"), "–"),
         ([5.85, 0.02], "5.85 ± 0.02"),
@@ -49,8 +50,12 @@ def printed(table, width: int) -> str:
         ([123.4, 5.6], "123 ± 6"),
         ([0.0004, 0.02], "0.000 ± 0.020"),
         ([-0.0004, 0.02], "0.000 ± 0.020"),
-        ([0.0002, 0.0001], "2.0e-04 ± 1.0e-04"),
-        ([0.0, 0.0], "0.00 ± 0.00"),
+        ([0.0002, 0.0001], "0.00020 ± 0.00010"),
+        ([2e-5, 1e-5], "2.0e-05 ± 1.0e-05"),
+        ([1.0, 0.004], "1.000 ± 0.004"),
+        ([123.4, 0.3], "123.4 ± 0.3"),
+        ([5.85, 1e-5], "5.85 ± 0.00"),
+        ([0.0, 0.0], "0.000 ± 0.000"),
         ([5.85, None], "5.85"),
         ([5.85, float("nan")], "5.85"),
         ([None, None], "–"),
@@ -134,6 +139,26 @@ def test_a_column_has_the_same_decimals_on_terminal_and_paper():
     assert r"$0.43 \pm 0.06$" in as_latex(table)
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([[0.31, 0.02], [-4.4e-4, 3e-4], [0.0, 0.0]], ["0.310 ± 0.020", "0.000 ± 0.000", "0.000 ± 0.000"]),
+        ([[1.0, 0.004], [0.5, 0.03]], ["1.000 ± 0.004", "0.500 ± 0.030"]),
+        ([0.04, 4e-5, -4e-5, 0.0], ["0.040", "<0.001", "0.000", "0.000"]),
+        ([3e-5, 0.0], ["3.0e-05", "0"]),
+    ],
+)
+def test_numbers_of_a_column_are_written_one_way(values, shown):
+    table = {
+        **TABLE,
+        "columns": ["x", "v"],
+        "rows": [{"x": "a", "v": value} for value in values],
+        "title": "",
+        "note": "",
+    }
+    assert [line.split(maxsplit=1)[1].strip() for line in printed(table, 80).splitlines()[1:]] == shown
+
+
 def test_terminal_has_title_and_note_in_full_and_numbers_on_the_right():
     rows = [{"features": "pure", "k": 2, "intra": [5.85, 0.02], "p": 0.5}, {"features": "x", "k": 10}]
     lines = [line.rstrip() for line in printed({**TABLE, "rows": rows}, 60).splitlines()]
@@ -201,3 +226,31 @@ def test_only_figures_that_are_told_apart_are_bold():
 def test_columns_of_the_csv_alone_stand_behind_the_others():
     table = {"columns": ["k"], "beside": ["ari untrained"], "rows": [{"k": 2, "ari untrained": [0.5, None]}]}
     assert as_csv(table).splitlines() == ["k,ari untrained,ari untrained error", "2,0.5,"]
+
+
+NOTE = "All of them. ari: agreement. nmi, ms: two more; each of its kind. k right: where it is asked. Bold: the best."
+
+
+@pytest.mark.parametrize(
+    ("shown", "width", "expected"),
+    [
+        (["features", "ari"], 80, "All of them. ari: agreement."),
+        (["features", "ari", "ms"], 80, "All of them. ari: agreement. nmi, ms: two more; each of its kind."),
+        (["features", "ari", "ms", "nmi", "k right, 2"], 32, NOTE[: NOTE.index(" k right")]),
+        ([], 80, NOTE.removesuffix(" Bold: the best.")),
+    ],
+)
+def test_a_note_explains_the_columns_that_are_shown_and_bold_where_there_is_bold(shown, width, expected):
+    columns = ["features", "ari", "nmi", "ms", "k right, 2"]
+    row = {"features": "pure-of-a-long-name", **dict.fromkeys(columns[1:], 0.5)}
+    table = {"name": "t", "title": "", "columns": columns, "rows": [row], "note": NOTE, "shown": shown}
+    for colours, more in ((None, ""), ("standard", " Bold: the best.")):
+        console = Console(width=width, file=io.StringIO(), force_terminal=bool(colours), color_system=colours)
+        console.print(as_rich(table, compact=True))
+        text = " ".join(re.sub("\x1b\\[[0-9;]*m", "", console.file.getvalue()).split())
+        assert text[text.index("All of them.") :] == expected + more
+    assert NOTE in as_latex(table)
+
+
+def test_a_verdict_on_no_rows_is_all_that_is_said():
+    assert printed({**TABLE, "rows": [], "verdict": "None of them."}, 80).split("\n") == ["None of them.", "", ""]

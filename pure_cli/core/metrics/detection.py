@@ -63,6 +63,18 @@ def average_precision(ranking: Ranking, presence: np.ndarray, weight: np.ndarray
     return np.where(total > 0, area / np.where(total > 0, total, 1), np.nan)
 
 
+def skill(ranking: Ranking, presence: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
+    """`average_precision` above chance, as a part of what there is above it: 0 by chance, 1 at best.
+
+    So concepts in many images and in few can be compared: of two concepts together, more is found by chance.
+    """
+    images = np.ones(len(presence)) if weight is None else weight
+    images = images.reshape(len(images), *images.shape[1:], *[1] * (presence.ndim - images.ndim))
+    chance = (presence * images).sum(axis=0) / images.sum(axis=0)
+    room = 1 - chance
+    return np.where(room > 0, (average_precision(ranking, presence, weight) - chance) / np.where(room > 0, room, 1), 0)
+
+
 def by_chance(ranking: Ranking, presence: np.ndarray, shuffles: int, seed: int) -> np.ndarray:
     """(S,) float64, `average_precision` of a presence (P,) that is shuffled among the images."""
     random = np.random.default_rng(seed)
@@ -120,12 +132,12 @@ def union(presence: np.ndarray, other: np.ndarray) -> np.ndarray:
 def gain(
     activation: np.ndarray, before: np.ndarray, after: np.ndarray, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """How much higher `average_precision` is by one presence (P,) than by another, and its standard error over
+    """How much more `skill` an activation has for one presence (P,) than for another, and its standard error over
     bootstrap samples of the images."""
     ranking = Ranking.of(activation)
     both = np.stack([before, after], axis=1)
-    was, now = average_precision(ranking, both)
+    was, now = skill(ranking, both)
     count = len(activation)
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples).T  # (P, R)
-    old, new = (average_precision(ranking, np.repeat(one[:, None], resamples, axis=1), drawn) for one in both.T)
+    old, new = (skill(ranking, np.repeat(one[:, None], resamples, axis=1), drawn) for one in both.T)
     return float(now - was), float(np.nanstd(new - old, ddof=1))

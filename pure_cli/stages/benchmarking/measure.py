@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,7 @@ def asks_for_k(track: Track) -> np.ndarray:
 
 
 def measure(bench: OpenTrack, methods: Sequence[Method], progress: Callable[[int], None]) -> Measured:
-    """Call every method on every unit, with each of the track's seeds.
+    """Call every method on every unit, with each of the track's seeds; the user's on one unit of each kind first.
 
     Parameters
     ----------
@@ -80,11 +80,12 @@ def measure(bench: OpenTrack, methods: Sequence[Method], progress: Callable[[int
     track, asked = bench.track, asks_for_k(bench.track)
     ari = np.full((len(methods), len(track.seeds), len(track)), np.nan)
     chosen = np.zeros((len(methods), len(track)), np.int64)
-    for unit in range(len(track)):
+    calls = list(_in_order(track, methods))
+    for done, (unit, places) in enumerate(calls, 1):
         seen = [UnitInputs(bench, unit, network) for network in (bench.network, bench.untrained)]
         count = int(track.count[unit])
-        for place, method in enumerate(methods):
-            own = seen[method.untrained]
+        for place in places:
+            method, own = methods[place], seen[methods[place].untrained]
             for turn, seed in enumerate(track.seeds):
                 if count > 1:
                     labels, order = _called(method, own, track, count, seed)
@@ -93,8 +94,24 @@ def measure(bench: OpenTrack, methods: Sequence[Method], progress: Callable[[int
             if asked[unit]:
                 labels, _ = _called(method, own, track, None, track.seeds[0])
                 chosen[place, unit] = 0 if labels is None else labels.max() + 1
-        progress(unit + 1)
+        progress(len(track) * done // len(calls))
     return Measured(track, [Scores(*one) for one in zip(methods, ari, chosen, strict=True)])
+
+
+def _in_order(track: Track, methods: Sequence[Method]) -> Iterator[tuple[int, list[int]]]:
+    """Units with the places of the methods to call on them.
+
+    A method of the user may be wrong: it is called on the first unit of each kind and number of meanings before those
+    that come with pure take their time.
+    """
+    keys = list(zip(track.kind, track.count.tolist(), strict=True))
+    first = [keys.index(key) for key in dict.fromkeys(keys)]
+    users = [place for place, method in enumerate(methods) if method.is_users]
+    others = [place for place in range(len(methods)) if place not in users]
+    if users:
+        yield from ((unit, users) for unit in first)
+    for unit in range(len(track)):
+        yield unit, others if unit in first else [*users, *others]
 
 
 def _called(
@@ -103,4 +120,5 @@ def _called(
     """What a method says of a unit, and the order in which it saw the references: that of the track would say much."""
     order = np.random.default_rng([seed, own.unit]).permutation(track.reference.shape[1])
     classes = track.label[track.reference[own.unit]][order]
-    return method.labels(References(own, order, k, seed), classes), order
+    unit = f"unit {own.unit} ({track.kind[own.unit]})"
+    return method.labels(References(own, order, k, seed), classes, unit), order

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -40,15 +41,19 @@ class Method:
     is_users: bool = False
     by_class: Callable[[References, np.ndarray], Any] | None = None
 
-    def labels(self, references: References, classes: np.ndarray) -> np.ndarray | None:
+    def labels(self, references: References, classes: np.ndarray, unit: str) -> np.ndarray | None:
         """(n,) int from 0 on, the cluster of each reference; None where the method does not choose k.
+
+        Parameters
+        ----------
+        unit : in words, whose references they are
 
         Raises
         ------
         PureError
             It fails, or what it gives is no label for each reference.
         """
-        where = f"The method '{self.name}' on {references.unit}"
+        where = f"The method '{self.name}' on {unit}"
         try:
             found = self.by_class(references, classes) if self.by_class else self._function(references)
         except Exception as error:
@@ -127,7 +132,7 @@ def chosen(
     Raises
     ------
     PureError
-        There is no such method, or two of them have one name.
+        There is no such method, it cannot be called with the references alone, or two of them have one name.
     """
     there = shipped(track)
     own = [
@@ -136,6 +141,8 @@ def chosen(
         if name not in there
     ]
     own += [Method(getattr(one, "__name__", "method"), "a function in Python", one, is_users=True) for one in functions]
+    for method in own:
+        _require_one_argument(method)
     if own_name is not None:
         if len(own) != 1:
             raise PureError(f"--name is for one method of yours, and {len(own)} are named.")
@@ -150,6 +157,19 @@ def chosen(
     return found
 
 
+def _require_one_argument(method: Method) -> None:
+    """Refuse a function that cannot be called with the references alone, before anything is loaded."""
+    assert method.function is not None
+    try:
+        taken = signature(method.function)
+    except (TypeError, ValueError):  # one that does not say what it takes
+        return
+    try:
+        taken.bind(None)
+    except TypeError as error:
+        raise PureError(f"The method '{method.name}' has to take the references and nothing else: {error}.") from None
+
+
 def function_of(text: str, known: Sequence[str]) -> Function:
     """The function that FILE.py:FUNCTION names.
 
@@ -158,7 +178,7 @@ def function_of(text: str, known: Sequence[str]) -> Function:
     PureError
         There is none.
     """
-    from pure_cli.models.files import import_file, neighbours
+    from pure_cli.models.files import function_in, import_file, neighbours
     from pure_cli.models.spec import ModelSpec
 
     path, _, name = text.rpartition(":")
@@ -169,9 +189,4 @@ def function_of(text: str, known: Sequence[str]) -> Function:
         raise PureError(f"The file {path} of the method does not exist.")
     spec = ModelSpec("file", name, file)
     with neighbours(spec):
-        module = import_file(spec)
-    function = getattr(module, name, None)
-    if not callable(function):
-        made_here = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise unknown(f"function in {file}", name, made_here)
-    return function
+        return cast(Function, function_in(import_file(spec), spec))

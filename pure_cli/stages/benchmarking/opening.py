@@ -27,6 +27,7 @@ from pure_cli.stages.runtime.arithmetic import open_devices
 from pure_cli.stages.runtime.images import images_at_once
 from pure_cli.stages.runtime.network import Network, workers_of
 from pure_cli.waiting import waiting_for
+from pure_cli.words import listed
 
 SHIPPED = Path(__file__).with_name("tracks")
 DIGITS = "digits"  # whose network and images come with the package
@@ -73,6 +74,7 @@ def opened(settings: BenchmarkSettings, track: Track, progress: Progress) -> Ite
     """
     given = {name: getattr(settings, name) for name in ("model", "weights", "data")}
     given = {name: value for name, value in given.items() if value is not None}
+    _require_given(track, given)
     network, untrained = _networks(track, given, settings)
     with TemporaryDirectory(prefix="pure-benchmark-") as folder:
         waiting_for("comparing the images with those of the track")
@@ -82,6 +84,24 @@ def opened(settings: BenchmarkSettings, track: Track, progress: Progress) -> Ite
         yield OpenTrack(track, network, untrained, listing, index, size)
 
 
+def _require_given(track: Track, given: Mapping[str, Any]) -> None:
+    """Say all at once what a track wants and does not come with pure.
+
+    Raises
+    ------
+    PureError
+        Something is missing.
+    """
+    model = str(given.get("model") or track.model)
+    missing = [] if model else [f"its network ({track.network}) with --model"]
+    images = [] if given.get("data") or track.model == DIGITS else ["its images with --data"]
+    if not missing and not images:
+        return
+    if "weights" not in given and (not model or ".py:" in model):
+        missing.append("its weights with --weights (if the model's function does not load them)")
+    raise PureError(f"The track '{track.name}' does not come whole with pure. Give {listed(missing + images)}.")
+
+
 def _networks(track: Track, given: Mapping[str, Any], settings: BenchmarkSettings) -> tuple[Network, Network]:
     """The network with the track's weights, and with weights of a seed."""
     waiting_for("loading the network")
@@ -89,8 +109,6 @@ def _networks(track: Track, given: Mapping[str, Any], settings: BenchmarkSetting
     from pure_cli.models.weights import state_fingerprint
 
     model = given.get("model") or track.model
-    if not model:
-        raise PureError(f"The track '{track.name}' is of {track.network}: give it with --model FILE.py:FUNCTION.")
     asked = with_preset({**{name: given[name] for name in ("weights",) if name in given}, "model": model})
     spec, preprocessing = parse_model(asked["model"]), Preprocessing.from_dict(track.preprocessing)
     trust(spec)
@@ -111,8 +129,6 @@ def _listing(track: Track, data: Path | None, folder: Path) -> Listing:
     """The images that are named, or those that come with the package."""
     if data is not None:
         return list_images(data)
-    if track.model != DIGITS:
-        raise PureError(f"The images of the track '{track.name}' do not come with pure: give them with --data.")
     from pure_cli.demo.images import write_digits
 
     write_digits(folder, split="all")

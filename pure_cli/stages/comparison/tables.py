@@ -18,6 +18,11 @@ from pure_cli.words import counted
 SUMMARY, APART, MATCHES = "compare", "apart", "matches"
 WORDS = {"neurons": "neuron", "virtual": "virtual neuron"}
 LIMIT = f"the {1 - LEVEL:.0%} quantile of the highest of as many similarities where B's images are shuffled"
+CONTRAST = (
+    "contrast: how much more alike the two clearest virtual neurons of a neuron are to their own matches than each to "
+    f"the other's; by chance: the {1 - LEVEL:.0%} quantile of that where what belongs to the virtual neurons is dealt "
+    "out among them at random. Listed is what is above that and matches more than by chance (limit)."
+)
 
 
 def tables_of(comparison: Comparison) -> list[dict[str, Any]]:
@@ -131,14 +136,10 @@ def _apart(comparison: Comparison) -> dict[str, Any]:
     verdict = f"Neurons whose virtual neurons match different neurons: {'; '.join(told)}." if told else ""
     return {
         "name": APART,
-        "title": "Neurons that fall apart, the clearest first",
+        "title": "Neurons whose virtual neurons match different neurons, the clearest first",
         "columns": ["by", "virtual neuron", "match", "similarity", "limit", "neuron's match", "contrast", "by chance"],
         "rows": rows,
-        "note": (
-            "contrast: how much more alike the two clearest virtual neurons of a neuron and their two matches are than "
-            f"crosswise; by chance: the {1 - LEVEL:.0%} quantile of that where what belongs to the virtual neurons is "
-            "dealt out among them at random. Listed is what is above that and matches more than by chance (limit)."
-        ),
+        "note": CONTRAST if rows else "",
         "verdict": verdict,
     }
 

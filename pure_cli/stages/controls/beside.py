@@ -136,12 +136,14 @@ def _note(headline: str, beside: Mapping[str, Measured], made: Mapping[str, str]
 
 def _verdict(rows: list[dict[str, Any]], best: int | None, headline: str, beside: Mapping[str, Measured]) -> str:
     """In a sentence, what controls have where the network is best, and whether it is ahead of them."""
+    from pure_cli.views.tables import cell
+
     if best is None or not (own := rows[best].get(headline)) or own[0] is None:
         return ""
     found = {name: pair for name in beside if (pair := rows[best].get(f"{headline} {name}")) and pair[0] is not None}
     if not found:
         return ""
-    said = listed([f"{name} {mean:.2g}" for name, (mean, _) in found.items()])
+    said = listed([f"{name} {cell(mean)}" for name, (mean, _) in found.items()])
     near = [name for name, (mean, error) in found.items() if own[0] - mean <= LEAD * np.hypot(own[1] or 0, error or 0)]
     said = f"Controls there: {said}"
     return (

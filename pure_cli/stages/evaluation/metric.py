@@ -38,6 +38,7 @@ class Metric:
         it runs the network
     figures : from its tables and the per-neuron values by their path to figures, each with the end of its file's name
     instead : for what another stage measures: does all of it
+    by_module : looks at all layers that lie in a module together: one of them has the table where none was named
     beside : fingerprints of what it is made from beside clusterings and the judge's embeddings
     version : raised when it comes to compute something else
     """
@@ -47,6 +48,7 @@ class Metric:
     options: tuple[str, ...] = ()
     figures: Callable[[list[dict[str, Any]], Callable[[str], np.ndarray]], Figures] = no_figures
     instead: Callable[[Store, EvaluateSettings, Progress], Outcome] | None = None
+    by_module: bool = False
     beside: Callable[[Study], dict[str, str]] | None = None
     version: int = 2
 

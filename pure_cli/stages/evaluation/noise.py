@@ -18,13 +18,14 @@ SAYS = (
     f"k-means (deviation over {TURNS} draws of {KEPT:.0%} of the references, scaled to new ones)."
 )
 BOLD = (
-    "Bold: the best, and what it does not lead by more than the 95 % interval of the difference (paired over neurons) "
-    "and twice the noise together; none where that is all."
+    "Bold: the best of a column, with what cannot be told apart from it: their difference (paired over neurons) is "
+    "within its 95 % interval and twice the noise together; nothing is bold where that is all."
 )
 
 UNMEASURED = (
-    "Bold: the best, and what it does not lead by more than the 95 % interval of the difference (paired over neurons); "
-    "none where that is all. What other seeds and references would change is not measured: it takes the network again."
+    "Bold: the best of a column, with what cannot be told apart from it: their difference (paired over neurons) is "
+    "within its 95 % interval; nothing is bold where that is all. What other seeds and references would change is not "
+    "measured: it takes the network again."
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.core.bands import BAND
+from pure_cli.core.bands import BAND, without_band
 from pure_cli.core.directions import module_of
 from pure_cli.core.metrics.purity import by_chance, entropies, purities
 from pure_cli.core.metrics.statistics import mean_and_error
@@ -22,6 +22,7 @@ LEAST = 2  # references of a unit, to say anything of it
 SHUFFLES = 20  # of the labels
 LEAD = 2  # standard errors of a difference, below which units are not told apart
 JUDGE = "clip"
+NEURONS = "neurons"  # what the channels of a layer are called
 MEASURES = ("purity", "above chance", "entropy", "ms", "clarity", "stability", "specificity")
 STABILITY = (
     " stability: of the references of a unit or of the one most like it when units are found again, the share of both: "
@@ -77,13 +78,14 @@ def _all(study: Study) -> Iterator[Units]:
         neurons = study.neurons if layer == study.layer else np.arange(sources.collected.layers[layer].neurons)
         members = np.stack([sources.excites(layer, int(c)) for c in neurons])
         enough = members.sum(axis=1) >= LEAST
-        name = layer if layer != study.layer or layer != module_of(layer) else "neurons"
-        yield Units(name, f"units/{layer}", layer, neurons[enough], members[enough])
+        yield Units(_called(layer), f"units/{layer}", layer, neurons[enough], members[enough])
+    whole = _called(study.layer)
+    parts = "virtual neurons" if whole == NEURONS else f"parts of {whole}"
     for features in study.features:
         for k in study.ks:
             virtual = virtual_neurons(study, features, k)
             enough = virtual.size >= LEAST
-            name = f"virtual neurons ({features}, k = {k})"
+            name = f"{parts} ({features}, k = {k})"
             row, members, part = (values[enough] for values in (virtual.neuron, virtual.members, virtual.cluster))
             yield Units(name, f"{features}/k{k}", study.layer, row, members, part, features, k)
     for k in study.ks:
@@ -91,7 +93,13 @@ def _all(study: Study) -> Iterator[Units]:
         enough, labels = virtual.size >= LEAST, dealt(study, study.features[0], k)[0]
         members = labels[virtual.row] == virtual.cluster[:, None]
         row = virtual.neuron[enough]
-        yield Units(f"neurons dealt at random (k = {k})", f"dealt/k{k}", study.layer, row, members[enough])
+        yield Units(f"{whole} dealt at random (k = {k})", f"dealt/k{k}", study.layer, row, members[enough])
+
+
+def _called(layer: str) -> str:
+    """What the units of a layer are: neurons, or directions by the name of their layer; of a band the same."""
+    name = without_band(layer)
+    return NEURONS if name == module_of(layer) else name
 
 
 def _measured(study: Study, units: Units, judge: str) -> tuple[dict[str, np.ndarray], float]:
@@ -114,7 +122,8 @@ def _table(study: Study, rows: list[dict[str, Any]], count: int, judge: str) -> 
     there = [name for name in MEASURES if any(row[name][0] is not None for row in rows)]
     columns = ["units", "there", "purity", "chance", *[name for name in there if name != "purity"]]
     best = highest(rows, "above chance")
-    title = f"{study.layer}: neurons, virtual neurons and directions side by side, {counted(count, 'unit')} of each"
+    split = "virtual neurons" if _called(study.layer) == NEURONS else "parts of directions"
+    title = f"{study.layer}: neurons, {split} and directions side by side, {counted(count, 'unit')} of each"
     note = (
         f"Drawn by the seed: as many of each as {smallest} has. purity: share of a unit's references that are of its "
         "commonest class; chance: the same with the labels shuffled among the references of all units of the line; "
@@ -145,8 +154,9 @@ def _near(rows: list[dict[str, Any]], best: int | None) -> list[str]:
 def _verdict(study: Study, rows: list[dict[str, Any]], best: int | None) -> str:
     if best is None:
         return f"No units of '{study.layer}' have references to compare."
-    first, neurons = rows[best], rows[0]
-    found = f"Of what '{module_of(study.layer)}' is read by, {first['units']} are purest above chance: "
+    first, neurons, module = rows[best], rows[0], module_of(study.layer)
+    own = "" if study.layer == module else f"'{study.layer}', its parts and what else "
+    found = f"Of {own or 'what '}'{module}' is read by, {first['units']} are purest above chance: "
     said = f"{found}{first['above chance'][0]:.3f}"
     said += f", {neurons['units']} {neurons['above chance'][0]:.3f}." if best else "."
     if near := _near(rows, best):
@@ -164,4 +174,4 @@ def made_from(study: Study) -> dict[str, str]:
     return found | {f"{judge} {name}": rows.provenance.fingerprint for name, rows in embedded.items() if rows}
 
 
-METRIC = Metric(compute, options=("ablation", "precision"), beside=made_from, version=3)
+METRIC = Metric(compute, options=("ablation", "precision"), by_module=True, beside=made_from, version=4)

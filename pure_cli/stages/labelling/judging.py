@@ -18,6 +18,7 @@ from pure_cli.core.metrics.detection import (
     correlations,
     f1,
     gain,
+    skill,
     union,
 )
 from pure_cli.data.listing import UNKNOWN_LABEL
@@ -28,7 +29,7 @@ from pure_cli.stages.labelling.images import Seen
 FEWEST = 3  # images with a concept to be expected, for a judgement
 MOST = 3  # labels of a unit
 RESAMPLES, SURE = 100, 2.0  # of the gain by a further label: bootstrap samples, and standard errors that it has to have
-WORTH = 0.1  # of the AUPRC without it, that a further label adds at least
+WORTH = 0.1  # of what is told without it, that a further label adds at least
 UNITS = 64  # at a time
 
 
@@ -159,10 +160,10 @@ class _Case:
             for place in places[1:]:
                 before = union(before, self.presence[:, place])
             after = union(before[:, None], self.presence)
-            area = average_precision(ranking, after[~judges])
-            area[places] = -np.inf
-            best, alone = int(np.nanargmax(area)), average_precision(ranking, before[~judges])
-            if area[best] <= alone:
+            found = skill(ranking, after[~judges])
+            found[places] = -np.inf
+            best, alone = int(np.nanargmax(found)), float(skill(ranking, before[~judges]))
+            if found[best] <= alone:
                 break
             higher, error = gain(
                 self.activation[judges], before[judges], after[judges, best], RESAMPLES, self.seed + len(places)

@@ -39,7 +39,7 @@ def recipe(found: Benchmark) -> tuple[Calibration, Table]:
     rows, why = _measured_rows(found, choice), _verdict(choice, found.paper)
     table = Table(
         "planted-recipe",
-        f"The calibrated recipe ({choice.best}, k by gap, threshold {limit:.3f}) on units that it was not chosen by",
+        f"The calibrated recipe ({choice.best}, {rule_in_words(limit)}) on units that it was not chosen by",
         ["measure", "mean", "low", "high", "units"],
         rows,
         "Chosen on one half of the learned unions, measured on the other, and the other way round (among kinds of "
@@ -189,6 +189,11 @@ def threshold(found: Benchmark, kind: str, which: np.ndarray) -> float:
     return float(split[allowed]) if len(split) > allowed else 0.0
 
 
+def rule_in_words(limit: float) -> str:
+    """How k is chosen, with the polysemanticity above which a neuron is split; 0 splits by the rule alone."""
+    return f"k by {RULE}" + (f" where polysemanticity is above {limit:.3f}" if limit else "")
+
+
 def choose(found: Benchmark, kind: str, limit: float) -> np.ndarray:
     """(U,) number of meanings by the gap statistic, and one where polysemanticity does not exceed the limit."""
     own = found.scores[kind]
@@ -202,4 +207,4 @@ def _interval(estimate: Estimate) -> str:
 def _in_words(found: Benchmark, best: str, limit: float, why: str) -> str:
     """What calibrate recommends, and why."""
     kept = f"the paper's recipe ({best})" if best == found.paper else best
-    return f"Recommended for '{found.layer}': {kept}, k by {RULE}, threshold {limit:.3f}. {why}"
+    return f"Recommended for '{found.layer}': {kept}, {rule_in_words(limit)}. {why}"

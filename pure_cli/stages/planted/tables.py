@@ -15,7 +15,7 @@ from pure_cli.stages.evaluation.study import Result, Table, ends, finite, interv
 from pure_cli.stages.planted.benchmark import UNTESTABLE, Benchmark
 from pure_cli.stages.planted.candidates import ALIKE, FINER, JOINED, KINDS, MERGED, SUMS, UNIONS
 from pure_cli.stages.planted.harder_tables import AHEAD, tables_of_harder
-from pure_cli.stages.planted.recipe import WORDS, choose, recipe
+from pure_cli.stages.planted.recipe import WORDS, choose, recipe, rule_in_words
 from pure_cli.stages.planted.scores import CHECKS
 
 FEWEST = 10  # units with two or three meanings that a recipe takes
@@ -164,7 +164,7 @@ def _confusion_table(found: Benchmark, calibration: Calibration) -> Table:
             right = found.mean((chosen == true).astype(float), which)
             rows.append({"meanings": true, "units": int(which.sum()), **shares, **interval("right", right)})
     columns = ["meanings", "units", *(f"k = {k}" for k in range(1, 6)), *spread("right")]
-    how = f"{calibration.features}, gap, threshold {calibration.threshold:.3f}"
+    how = f"{calibration.features}, {rule_in_words(calibration.threshold)}"
     title = f"{found.layer}: numbers of meanings that are found by {how}"
     note = "Share of the units in each line; right: with its 95 % interval."
     return Table("planted-confusion", title, columns, rows, note, intervals=ends("right"))

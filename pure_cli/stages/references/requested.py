@@ -184,7 +184,7 @@ def _basis_notes(network: Network, image: "torch.Tensor", there: "list[Layer]", 
         other = nearest_basis(network.model, image, name, there)
         yield (
             f"The channels of '{name}' are no privileged basis: nothing acts on them one by one, so a neuron there may "
-            "mean no more than any other direction does."
+            "mean no more than any other direction does (see docs/models.md)."
             + (f" Those of '{other}' are one: pure collect --layer {other}." if other else "")
         )
 
