@@ -4,10 +4,11 @@ A learned union is a probe for "one of two classes". Its probe is made on one ha
 from the other half, and a third set is given to its virtual neurons: by their circuits (`pure assign`), and by fixed
 shares of the incoming channels (rewired channels, Hesse et al. 2025). Printed: how many images go to the virtual neuron
 of their own class, from the faintest quantile of activation to the strongest; how many to none; and the leakage, the
-share of the activation that goes to the other class.
+share of the activation that goes to the other class. With an embedder that knows words: whether `pure label` calls
+the units by their two classes, and each virtual neuron by one of them.
 
 Usage: python tests/benchmarks/unions.py MODEL DATA UNSEEN WORK --weights FILE --layer layer3
-           --recipe pure@layer2 --recipe activation-mean [--unions 20] [--untrained]
+           --recipe pure@layer2 --recipe activation-mean [--unions 20] [--untrained] [--embedder clip-image:FILE.json]
 """
 
 import argparse
@@ -19,7 +20,7 @@ import torch
 from safetensors.torch import save_file
 
 from pure_cli import Workspace
-from pure_cli.artifacts import read_assignments, read_collected
+from pure_cli.artifacts import read_assignments, read_collected, read_labels
 from pure_cli.core.circuits import activations
 from pure_cli.core.features import Kind
 from pure_cli.core.layout import channels_first
@@ -56,8 +57,12 @@ def main(given: argparse.Namespace) -> None:
     lower = list(dict.fromkeys(name for recipe in given.recipe for name in Kind.of(recipe).lower_layers))
     study.attribute(layer=layer, lower_layer=lower, workers=given.workers)
     study.cluster(layer=layer, features=given.recipe, k=[2])
+    if given.embedder:
+        study.embed(embedder=given.embedder, crop="none", layer=layer, neurons="all", workers=given.workers)
     for recipe in given.recipe:
         study.choose(layer=layer, features=recipe, k="2")
+        if given.embedder:
+            _name(study, given, layer, recipe, [tuple(listing.names[c] for c in union) for union in unions])
         _report(study, given, layer, recipe, unions)
 
 
@@ -74,6 +79,27 @@ def _means(study: Workspace, data: Path, layer: str) -> np.ndarray:
         output = activations(network.model, network.inputs(batch.images), [layer])[layer]
         found.append(channels_first(output).mean(dim=-1).numpy())
     return np.concatenate(found)
+
+
+def _name(study: Workspace, given: argparse.Namespace, layer: str, recipe: str, unions: list[tuple[str, ...]]) -> None:
+    """How often labels are the classes of unions that fire for both."""
+    study.label(concepts="classes", layer=layer, workers=given.workers)
+    labels, sources = read_labels(study.store)[layer], Sources(study.store)
+    classes, names = sources.listing([layer]).labels, sources.listing([layer]).names
+    found = []
+    for unit, union in enumerate(unions):
+        images = sources.collected.layers[layer].top.image[unit]
+        if min(sum(names[classes[i]] == name for i in images.tolist()) for name in union) < 20:
+            continue
+        called = labels.text(unit).split(" + ")
+        parts = {labels.text(unit, part) for part in range(2)}
+        found.append([set(called) == set(union), set(union) <= set(called), called[0] in union, parts == set(union)])
+    both, among, first, apart = np.mean(found, axis=0)
+    print(
+        f"{recipe}: of {len(found)} units, {both:.2f} are called by both classes and no other, {among:.2f} by both, "
+        f"{first:.2f} by one of them first; of {apart:.2f} the virtual neurons have one class each",
+        flush=True,
+    )
 
 
 def _classes(study: Workspace, layer: str, recipe: str, unit: int, union: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -136,12 +162,6 @@ def _report(
         print(f"  leakage by {by}: {np.nanmean(values):.3f} ± {error:.3f} (0.5 without a split)", flush=True)
 
 
-def _means(values: np.ndarray) -> str:
-    """Over the units that have values, quantile by quantile."""
-    known = [column[np.isfinite(column)] for column in values.T]
-    return ", ".join(f"{column.mean():.3f} ({len(column)} units)" if len(column) else "-" for column in known)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
@@ -153,5 +173,6 @@ if __name__ == "__main__":
     parser.add_argument("--recipe", action="append", required=True)
     parser.add_argument("--unions", type=int, default=20)
     parser.add_argument("--untrained", action="store_true")
+    parser.add_argument("--embedder")
     parser.add_argument("--workers", type=int, default=0)
     main(parser.parse_args())
