@@ -44,6 +44,7 @@ class VirtualNeuron:
     channels : address and value of the lower channels that it has more relevance of than its siblings have, as in
         ``("layer2/14", 0.03)``, where all relevance of a reference is 1 in absolute value; none where there are no
         siblings, or no relevances
+    label : what `label` calls it, "no label" where nothing fits better than chance; "" where it was not labelled
     """
 
     address: str
@@ -58,10 +59,12 @@ class VirtualNeuron:
     lower_channels: tuple[tuple[str, int, float], ...]
     centroid: np.ndarray
     channels: tuple[tuple[str, float], ...] = ()
+    label: str = ""
 
     def __repr__(self) -> str:
         classes = ", ".join(f"{name} ({count})" for name, count, _ in self.classes)
-        return f"<VirtualNeuron {self.address}: {len(self.images)} references{': ' if classes else ''}{classes}>"
+        label = f" “{self.label}”" if self.label else ""
+        return f"<VirtualNeuron {self.address}{label}: {len(self.images)} references{': ' if classes else ''}{classes}>"
 
 
 class VirtualNeurons(Displayed, Collection[VirtualNeuron]):
@@ -188,4 +191,5 @@ def _of_neuron(layer: str, row: dict[str, Any], clustering: Clustering) -> Itera
             tuple((channel["layer"], channel["channel"], channel["value"]) for channel in one["lower_channels"]),
             centroids[number],
             tuple((channel["address"], channel["value"]) for channel in one["channels"] or ()),
+            one.get("label", ""),
         )

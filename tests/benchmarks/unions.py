@@ -8,7 +8,7 @@ share of the activation that goes to the other class. With an embedder that know
 the units by their two classes, and each virtual neuron by one of them.
 
 Usage: python tests/benchmarks/unions.py MODEL DATA UNSEEN WORK --weights FILE --layer layer3
-           --recipe pure@layer2 --recipe activation-mean [--unions 20] [--untrained] [--embedder clip-image:FILE.json]
+           --recipe pure@layer2 --recipe activation-mean [--unions 20] [--untrained] [--embedder clip-image:FILE.json --concepts FILE]
 """
 
 import argparse
@@ -83,13 +83,13 @@ def _means(study: Workspace, data: Path, layer: str) -> np.ndarray:
 
 def _name(study: Workspace, given: argparse.Namespace, layer: str, recipe: str, unions: list[tuple[str, ...]]) -> None:
     """How often labels are the classes of unions that fire for both."""
-    study.label(concepts="classes", layer=layer, workers=given.workers)
-    labels, sources = read_labels(study.store)[layer], Sources(study.store)
-    classes, names = sources.listing([layer]).labels, sources.listing([layer]).names
+    study.label(concepts=given.concepts, layer=layer, workers=given.workers)
+    labels, sources, names = read_labels(study.store)[layer], Sources(study.store), list_images(given.data).names
+    classes = sources.listing([layer]).labels
     found = []
     for unit, union in enumerate(unions):
-        images = sources.collected.layers[layer].top.image[unit]
-        if min(sum(names[classes[i]] == name for i in images.tolist()) for name in union) < 20:
+        images = sources.collected.layers[layer].top.image[unit].tolist()
+        if min(sum(names[classes[i]] == name for i in images) for name in union) < 20:
             continue
         called = labels.text(unit).split(" + ")
         parts = {labels.text(unit, part) for part in range(2)}
@@ -174,5 +174,6 @@ if __name__ == "__main__":
     parser.add_argument("--unions", type=int, default=20)
     parser.add_argument("--untrained", action="store_true")
     parser.add_argument("--embedder")
+    parser.add_argument("--concepts", type=Path, help="words for the classes, for --embedder")
     parser.add_argument("--workers", type=int, default=0)
     main(parser.parse_args())

@@ -102,6 +102,7 @@ def test_virtual_neurons_of_a_unit_of_two_classes_have_one_name_each(study, conc
     (table,) = tables(study.store, config.make("cluster", {"layer": layer, "k": 2}))
     rows = {row["neuron"]: row for row in table["neurons"]}
     assert [one["label"] for one in rows[1]["virtual_neurons"]] == [found.text(1, 0), found.text(1, 1)]
+    assert study[f"{layer}/1.1"].label == found.text(1, 0) and study[f"{layer}/4.1"].label == ""
     assert rows[1]["label"] == found.text(1) and rows[4]["label"] == ""
     assert found.text(1, 0) in " ".join(row["labels"] for row in as_table(table)["rows"])
 
