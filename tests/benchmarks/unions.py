@@ -8,7 +8,8 @@ share of the activation that goes to the other class. With an embedder that know
 the units by their two classes, and each virtual neuron by one of them.
 
 Usage: python tests/benchmarks/unions.py MODEL DATA UNSEEN WORK --weights FILE --layer layer3
-           --recipe pure@layer2 --recipe activation-mean [--unions 20] [--untrained] [--embedder clip-image:FILE.json --concepts FILE]
+           --recipe pure@layer2 --recipe activation-mean [--unions 20] [--untrained]
+           [--embedder clip-image:FILE.json --concepts FILE]
 """
 
 import argparse
