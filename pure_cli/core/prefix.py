@@ -32,18 +32,26 @@ class Prefix:
     outputs: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @contextmanager
-    def given(self, model: nn.Module) -> Iterator[None]:
-        """A context in which these modules give that without computing it; for passes over the same images."""
+    def given(self, model: nn.Module, in_place: bool = True) -> Iterator[None]:
+        """A context in which these modules give that without computing it; for passes over the same images.
+
+        Parameters
+        ----------
+        in_place : what follows may change stand-ins without values in place, which takes memory for all their numbers;
+            it is a RuntimeError otherwise
+        """
         modules = dict(model.named_modules())
         with ExitStack() as stack:
             for name, output in self.outputs.items():
                 own = modules[name].__dict__
                 stack.callback(_put_back, own, own.get("forward"))
-                own["forward"] = _giving(output)
+                own["forward"] = _giving(output, in_place)
             yield
 
 
-def _giving(output: torch.Tensor) -> Callable[..., torch.Tensor]:
+def _giving(output: torch.Tensor, in_place: bool) -> Callable[..., torch.Tensor]:
+    if not in_place and is_without_values(output):
+        return lambda *_, **__: output
     return lambda *_, **__: output.clone()  # what follows may change it in place
 
 
@@ -125,7 +133,7 @@ class _Seen:
             beside = [other for other in self._ended if other.rpartition(".")[0] == owner]
             for other in beside[:-1]:
                 self._ended[other] = _without_values(self._ended[other])
-            self._ended[name] = output.detach().clone()
+            self._ended[name] = output if is_without_values(output) else output.detach().clone()
             if name in self._places:
                 self.before[name] = dict(self._ended)
 
@@ -144,3 +152,8 @@ def _without_values(output: torch.Tensor) -> torch.Tensor:
     if not output.is_floating_point():
         return output
     return output.new_full((1,) * output.ndim, torch.nan).expand(output.shape)
+
+
+def is_without_values(output: torch.Tensor) -> bool:
+    """Whether an output is a stand-in, all of whose numbers are one in memory."""
+    return output.numel() > 1 and output.untyped_storage().nbytes() == output.element_size()

@@ -92,10 +92,11 @@ class Replay:
     def _changed(self, lower: str, change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """The layer of a changed lower layer, and that; without computing anew what comes before, where that goes."""
         if self._before[lower].outputs:
-            with suppress(RuntimeError), self._before[lower].given(self._model):
-                end, part = self._forward(lower, change)
-                if end.isfinite().all():
-                    return end, part
+            for in_place in (False, True):
+                with suppress(RuntimeError), self._before[lower].given(self._model, in_place):
+                    end, part = self._forward(lower, change)
+                    if end.isfinite().all():
+                        return end, part
             self._before[lower] = Prefix()
         return self._forward(lower, change)
 

@@ -34,6 +34,7 @@ from pure_cli.stages.relevances.work import AttributionJob, AttributionTask, com
 from pure_cli.stages.resume.pair_work import PairWork, Plan
 from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
 from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.begun import Begun, inputs_of
 from pure_cli.stages.runtime.images import first_image, images_at_once, named_images
 from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.stages.runtime.soundness import require_sound
@@ -47,8 +48,14 @@ GRADIENT_X_INPUT = "gradient-x-input"
 ZEROS_SHOWN = 5  # neurons
 
 
-def attribute(store: Store, settings: AttributeSettings, progress: Progress = silent) -> Outcome:
+def attribute(
+    store: Store, settings: AttributeSettings, progress: Progress = silent, begun: Begun | None = None
+) -> Outcome:
     """Compute the relevances that are not there yet, and write ``attribute.h5``.
+
+    Parameters
+    ----------
+    begun : what another stage kept of the images, below all lower layers; rules of LRP want the images all the same
 
     Raises
     ------
@@ -75,7 +82,7 @@ def attribute(store: Store, settings: AttributeSettings, progress: Progress = si
     )
     if jobs:
         network = open_network(collected, settings.device)
-        tasks = [_task(job, store, network, collected, listing, settings) for job in jobs]
+        tasks = [_task(job, store, network, collected, listing, settings, begun) for job in jobs]
         used = [name for job in jobs for name in (job.layer, *job.lower_layers)]
         outcome.notes += require_sound(network, listing, used)
         outcome.notes += _misfits(network, jobs, listing, settings.rule) + _unclear(network, jobs, collected, listing)
@@ -155,7 +162,10 @@ def _task(
     collected: Collected,
     listing: Listing,
     settings: AttributeSettings,
+    begun: Begun | None,
 ) -> AttributionTask:
+    from pure_cli.models.rules import RULES
+
     image = collected.layers[job.layer].top.image
     widths = require_lower_layers(network, job.layer, job.lower_layers, listing, settings.rule)
     layer_channels = widths.pop(module_of(job.layer))
@@ -164,7 +174,9 @@ def _task(
     work = Work("attribute", attribute_provenance(collected, job.layer, settings.how), how, job.neurons.tolist())
     work = work.begun(store, job.there)
     plan = Plan.of(image[work.neurons])
-    return AttributionTask(job, network, collected, settings, work, plan, widths, layer_channels, at_once)
+    can_begin = not RULES[settings.rule].hooks and settings.data_type == FLOAT32
+    own = begun if can_begin else None
+    return AttributionTask(job, network, collected, settings, work, plan, widths, layer_channels, at_once, own)
 
 
 def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLayer]) -> bool:
@@ -203,7 +215,9 @@ def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]
     from pure_cli.models.rules import RULES, in_force
 
     plan, settings, adaptive_batches = task.plan, task.settings, AdaptiveBatches(notes)
-    if not RULES[settings.rule].hooks:
+    if task.begun is not None:
+        task = replace(task, network=task.begun.ready(task.network))
+    elif not RULES[settings.rule].hooks:
         looked_at = [task.module, *task.job.lower_layers]
         fast = task.network.ready(first_image(listing, task.network), looked_at, settings.data_type)
         task = replace(task, network=fast)
@@ -216,7 +230,7 @@ def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]
             contexts.enter_context(in_force(settings.rule, own.network.model))
         yield work.pairs_done
         devices = [own.network.device for own in tasks]
-        for group in work.groups(listing, task.network.preprocessing, settings.workers, devices):
+        for group in work.groups(listing, task.network.preprocessing, settings.workers, devices, task.begun):
             _compute(tasks, work, group, listing, adaptive_batches)
             yield plan.pairs_of(group[0][0], group[-1][1])
         new = _found_relevances(task, work)
@@ -237,7 +251,8 @@ def _compute(
     Parameters
     ----------
     tasks : the same one on each of the devices
-    group : of each batch, start and stop of its images in the plan, and the images (B, 3, H, W) uint8
+    group : of each batch, start and stop of its images in the plan, and the images (B, 3, H, W) uint8, or what was
+        kept of them
     """
     writes: list[Callable[[], None]] = []
     for task, (start, stop, images) in zip(cycle(tasks), group, strict=False):
@@ -245,8 +260,8 @@ def _compute(
         def compute(
             begin: int, end: int, task: AttributionTask = task, start: int = start, images: "torch.Tensor" = images
         ) -> None:
-            pixels = task.network.inputs(images[begin:end])
-            with named_images(listing, task.plan.images[start + begin : start + end]):
+            named = named_images(listing, task.plan.images[start + begin : start + end])
+            with named, inputs_of(task.network, images[begin:end], task.begun) as pixels:
                 writes.append(compute_batch(task, work, (start + begin, start + end), pixels))
             if len(group) == 1:  # then nothing is gained by waiting
                 writes.pop()()

@@ -20,7 +20,7 @@ from pure_cli.stages.inputs.freshness import require_unchanged
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.planted.benchmark import STEPS, Steps, grouped, layer_under_test, units_of
 from pure_cli.stages.planted.scores import Units
-from pure_cli.stages.planted.units import UnitWorkspace
+from pure_cli.stages.planted.units import UnitWorkspace, release
 from pure_cli.stages.runtime.images import images_of, read_images
 from pure_cli.stages.runtime.network import Network
 from pure_cli.workspace import Store
@@ -51,7 +51,8 @@ def freeze(store: Store, settings: FreezeSettings, progress: Progress = silent) 
     grouping = read_grouping(settings.grouping) if settings.grouping else {}
     listing = grouped(require_unchanged(store, collected, [layer]), grouping)
     test = layer_under_test(store, collected, layer, listing, how)
-    units = units_of(test, Steps(progress))
+    units, seen = units_of(test, Steps(progress))
+    release(test, seen)
     track = _track(file.stem, layer, collected, units, test.network, settings.method_seeds)
     write_track(file, track)
     progress(STEPS, STEPS)

@@ -11,7 +11,7 @@ from pure_cli.settings.shared import Running
 from pure_cli.stages.planted import dataset_pass
 from pure_cli.stages.planted.benchmark import layer_under_test
 from pure_cli.stages.planted.dataset_pass import pass_over_images
-from pure_cli.stages.planted.units import make_units
+from pure_cli.stages.planted.units import make_units, release
 from pure_cli.stages.runtime.network import open_network
 
 
@@ -32,7 +32,8 @@ def units(workspace):
     own = read_collected(store)
     listing = list_images(own.origin["data"], own.origin["limit"])
     test = layer_under_test(store, own, "layer3", listing, settings)
-    made = make_units(test, lambda _: None, lambda _: None)
+    made, seen = make_units(test, lambda _: None, lambda _: None)
+    release(test, seen)
     tops = {(one.half, one.layer): read_collected(one.store).layers[one.layer].top for one in made}
     return made, tops, test
 
@@ -69,7 +70,7 @@ def test_references_of_units_come_from_the_maps_as_from_another_pass(collected, 
 def test_a_killed_pass_goes_on_and_sees_the_same(collected, tmp_path):
     own = read_collected(collected.store)
     network, listing = open_network(own, "cpu"), list_images(own.origin["data"], 100)
-    where = network, listing, "layer3", None, Running(batch_size=16, device="cpu", workers=0)
+    where = network, listing, "layer3", None, ["layer2"], Running(batch_size=16, device="cpu", workers=0)
     whole = pass_over_images(*where, lambda _: None, tmp_path / "whole", "key")
     done = []
 

@@ -18,6 +18,7 @@ from pure_cli.settings.evaluate import MEAN, ZERO, EvaluateSettings
 from pure_cli.stages.evaluation.study import Study
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.begun import Begun, inputs_of
 from pure_cli.stages.runtime.images import first_image, images_at_once, read_images
 from pure_cli.stages.runtime.network import Network, open_network, workers_of
 from pure_cli.stages.runtime.soundness import require_sound
@@ -47,6 +48,7 @@ class Surgery:
     source : by which relevances circuits are told, and so at which lower layers they are cut
     how : networks are run, and channels cut out
     notes : gets what the user should know
+    begun : what was kept of the images below the lower layers, where passes of `network` begin there
     """
 
     sources: Sources
@@ -58,6 +60,7 @@ class Surgery:
     how: EvaluateSettings
     seed: int
     notes: list[str] = field(default_factory=list)
+    begun: Begun | None = None
     _memory: dict[int, torch.Tensor] = field(default_factory=dict)
 
     @property
@@ -122,7 +125,9 @@ class Surgery:
         def compute(begin: int, end: int) -> None:
             own = image[begin:end]
             cut = None if masks is None else torch.from_numpy(masks[begin:end])
-            parts.append(self._read(own, self.network.inputs(self.images(own)), what, cut))
+            loaded = self.images(own) if self.begun is None else self.begun.read(np.array(own, np.int64))
+            with inputs_of(self.network, loaded, self.begun) as inputs:
+                parts.append(self._read(own, inputs, what, cut))
 
         AdaptiveBatches(self.notes).each_of(len(image), size, compute)
         return np.concatenate(parts)
@@ -206,10 +211,14 @@ def surgery_on(
     how: EvaluateSettings,
     seed: int,
     notes: list[str],
+    begun: Begun | None = None,
 ) -> Surgery:
     """On a network as it was loaded, at the lower layers of relevances; parameters as of `Surgery`."""
     layer, example = source.layer, first_image(listing, network)
     network.bound_of(layer, example)
     notes.extend(require_sound(network, listing, [layer, *source.lower_layers]))
-    fast = network.ready(example, [module_of(layer), *source.lower_layers])
-    return Surgery(sources, layer, fast, network, listing, source, how, seed, notes)
+    if begun is None:
+        fast = network.ready(example, [module_of(layer), *source.lower_layers])
+    else:
+        fast = begun.ready(network)
+    return Surgery(sources, layer, fast, network, listing, source, how, seed, notes, begun)

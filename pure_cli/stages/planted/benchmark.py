@@ -17,9 +17,10 @@ from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.stages.inputs.freshness import require_unchanged
 from pure_cli.stages.outcome import Progress
 from pure_cli.stages.planted.candidates import LEVELS, MERGED, SUMS, UNIONS
+from pure_cli.stages.planted.dataset_pass import UnitPass
 from pure_cli.stages.planted.scores import LEAKING, RecipeScores, Units, judged, kinds_for, leaks, score
 from pure_cli.stages.planted.specificity import specificities
-from pure_cli.stages.planted.units import HALVES, TRIES, LayerUnderTest, make_units
+from pure_cli.stages.planted.units import HALVES, TRIES, LayerUnderTest, make_units, release
 from pure_cli.stages.runtime.images import first_image
 from pure_cli.stages.runtime.network import open_network
 from pure_cli.stages.runtime.soundness import require_sound
@@ -169,7 +170,7 @@ def run(
     test = layer_under_test(store, collected, layer, grouped(whole, grouping), settings)
     steps = Steps(progress)
     waiting_for("looking for units with known meanings")
-    units = units_of(test, steps)
+    units, seen = units_of(test, steps)
     kinds = kinds_for(test.lower_layers, collected.layers[layer].lower_layers[0])
     scores = _scores(units, kinds, settings.seed, steps)
     most = max(2, round(LEAK_UNITS * min(1.0, settings.budget)))
@@ -178,6 +179,7 @@ def run(
     made = [one for one in units.made if one.kind == source]
     advance = steps.share(5, most * len(kinds))
     specific = specificities(made, kinds, test.network, most, settings, advance)
+    release(test, seen)
     progress(STEPS, STEPS)
     return Benchmark(layer, units, kinds, scores, leak, specific, settings.seed, ungrouped(whole, grouping))
 
@@ -205,8 +207,8 @@ def layer_under_test(
     return LayerUnderTest(store, collected, listing, network, layer, before, every, wanted, settings)
 
 
-def units_of(test: LayerUnderTest, steps: Steps) -> Units:
-    """All units of the layer.
+def units_of(test: LayerUnderTest, steps: Steps) -> tuple[Units, UnitPass]:
+    """All units of the layer, and the pass that they were made in, to be released.
 
     Raises
     ------
@@ -215,14 +217,15 @@ def units_of(test: LayerUnderTest, steps: Steps) -> Units:
     """
     harder = len(test.settings.units or ()) * len(LEVELS)
     drawn = HALVES * test.wanted_on_a_half * (4 + 2 * TRIES + harder)  # unions and pairs, at most
-    every = make_units(test, steps.share(8, max(1, len(test.listing))), steps.share(27, drawn))
+    every, seen = make_units(test, steps.share(8, max(1, len(test.listing))), steps.share(27, drawn))
     made = [one for one in every if len(one.neuron)]
     if not made:
+        release(test, seen)
         raise PureError(
             f"The images give no units with known meanings for '{test.layer}': every class of a union, and every "
             f"channel of a pair, needs its share of {test.n} references. Collect with fewer (-n) or more images."
         )
-    return Units(made, [one for one in every if not len(one.neuron)])
+    return Units(made, [one for one in every if not len(one.neuron)]), seen
 
 
 def _scores(units: Units, kinds: Sequence[str], seed: int, steps: Steps) -> dict[str, RecipeScores]:

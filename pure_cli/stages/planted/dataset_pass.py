@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,16 @@ from pure_cli.data.loader import Batch, batches
 from pure_cli.scratch import Scratch
 from pure_cli.settings.shared import Running
 from pure_cli.stages.runtime.batches import AdaptiveBatches
+from pure_cli.stages.runtime.begun import Begun
 from pure_cli.stages.runtime.images import first_image, images_at_once, named_images
 from pure_cli.stages.runtime.network import Network, workers_of
 
 if TYPE_CHECKING:
     import torch
 
-READ, MEAN, MAP = "read", "mean", "map"  # arrays on the disk, a row for each image of the listing
+    from pure_cli.core.stem import Stem
+
+READ, MEAN, MAP, STEM = "read", "mean", "map", "stem"  # arrays on the disk, a row for each image of the listing
 MOST_KEPT = 2 * 2**30  # bytes of maps on the disk; where they are more, images pass the network again
 FREE = 2  # times the maps' size that the disk has room for, at least
 
@@ -47,11 +51,7 @@ class KeptMaps:
 
     def read(self, index: np.ndarray) -> torch.Tensor:
         """(B, C, …) float32, of images by their data-set indices."""
-        import torch
-
-        rows = np.searchsorted(self.image, index).tolist()
-        found = np.concatenate([self.scratch.rows(MAP, row, row + 1) for row in rows])
-        return torch.from_numpy(found.reshape(len(rows), *self.shape))
+        return _rows_of(self.scratch, MAP, self.image, index).reshape(len(index), *self.shape)
 
     def of_modules(self, kept: torch.Tensor) -> dict[str, torch.Tensor]:
         """The outputs of both modules, from what `read` gives."""
@@ -69,6 +69,8 @@ class UnitPass:
     mean : (N, C) float32, activations of the layer over space
     highest : module to (N, C) float32, maxima over space
     maps : None where they are too large to be kept
+    begun : the network, and what comes before all lower layers for each image; None where that is too large, or passes
+        cannot begin there
     scratch : where all this lies until it is dropped
     """
 
@@ -76,6 +78,7 @@ class UnitPass:
     mean: np.ndarray
     highest: dict[str, np.ndarray]
     maps: KeptMaps | None
+    begun: Begun | None
     scratch: Scratch
 
 
@@ -84,6 +87,7 @@ def pass_over_images(
     listing: Listing,
     module: str,
     before: str | None,
+    lower_layers: Sequence[str],
     how: Running,
     progress: Callable[[int], None],
     folder: Path,
@@ -94,12 +98,14 @@ def pass_over_images(
     Parameters
     ----------
     before : what goes into the ReLU that the layer ends with; None where there is none
+    lower_layers : that later passes attribute to
     progress : called with how many more images are done
     folder : for what is found
     key : text that says what it is found of
     """
     modules = [name for name in (before, module) if name]
-    first, ready = first_image(listing, network), network.ready(first_image(listing, network), modules)
+    first = first_image(listing, network)
+    ready = network.ready(first, [*modules, *lower_layers])
     shapes = _shapes(ready, first, modules)
     size, kept = images_at_once(listing, network, how.batch_size), shapes[modules[0]]
     arrays = {READ: ((len(listing), 1), "uint8"), MEAN: ((len(listing), shapes[module][0]), "float32")}
@@ -107,18 +113,24 @@ def pass_over_images(
     is_kept = _fits(len(listing) * int(np.prod(kept)) * 4, folder)
     if is_kept:
         arrays[MAP] = ((len(listing), int(np.prod(kept))), "float32")
-    scratch = Scratch(folder, f"{key} {size} {network.device.type} {is_kept}", arrays)
+    stem = _stem(ready, first, lower_layers, module)
+    if stem and not _fits(len(listing) * (stem.width + int(np.prod(kept))) * 4, folder):
+        stem = None
+    if stem:
+        arrays[STEM] = ((len(listing), stem.width), "float32")
+    scratch = Scratch(folder, f"{key} {size} {network.device.type} {is_kept} {stem}", arrays)
     progress(min(scratch.done * size, len(listing)))
     with ExitStack() as when_it_fails:
         when_it_fails.enter_context(scratch)
         loaded = batches(listing, listing.index, network.preprocessing, size, workers_of(how), scratch.done)
-        _fill(scratch, loaded, ready, listing, modules, lambda: progress(size))
+        _fill(scratch, loaded, ready, listing, modules, stem, lambda: progress(size))
         when_it_fails.pop_all()  # what reads the maps needs it
-    whole = {name: scratch.rows(name, 0, len(listing)) for name in arrays if name != MAP}
+    whole = {name: scratch.rows(name, 0, len(listing)) for name in arrays if name not in (MAP, STEM)}
     seen = whole[READ][:, 0] > 0
     maps = KeptMaps(scratch, listing.index, kept, modules[0], module if before else None) if is_kept else None
     highest = {name: whole[_highest(i)][seen] for i, name in enumerate(modules)}
-    return UnitPass(listing.index[seen], whole[MEAN][seen], highest, maps, scratch)
+    begun = Begun(ready, stem, partial(_rows_of, scratch, STEM, listing.index)) if stem else None
+    return UnitPass(listing.index[seen], whole[MEAN][seen], highest, maps, begun, scratch)
 
 
 def _fill(
@@ -127,6 +139,7 @@ def _fill(
     ready: Network,
     listing: Listing,
     modules: list[str],
+    stem: Stem | None,
     progress: Callable[[], None],
 ) -> None:
     """Write what the network gives for batches of images, each of which is a step."""
@@ -136,7 +149,7 @@ def _fill(
         def compute(begin: int, end: int, batch: Batch = batch) -> None:
             rows = np.searchsorted(listing.index, batch.index[begin:end])
             with named_images(listing, batch.index[begin:end]):
-                for name, values in _seen(ready, batch.images[begin:end], modules, MAP in scratch.arrays).items():
+                for name, values in _seen(ready, batch.images[begin:end], modules, MAP in scratch.arrays, stem).items():
                     scratch.write(name, rows, values)
             scratch.write(READ, rows, np.ones((len(rows), 1), np.uint8))
 
@@ -158,18 +171,40 @@ def _shapes(ready: Network, example: torch.Tensor, modules: list[str]) -> dict[s
     return {name: tuple(output.shape[1:]) for name, output in found.items()}
 
 
+def _stem(ready: Network, example: torch.Tensor, lower_layers: Sequence[str], module: str) -> Stem | None:
+    """What comes before the lower layers of a module, by passes over an image and its mirror image."""
+    import torch
+
+    from pure_cli.core.stem import stem_of
+
+    images = ready.inputs(torch.cat([example, example.flip(-1)]))
+    return stem_of(ready.model, images, list(dict.fromkeys(lower_layers)), module) if lower_layers else None
+
+
+def _rows_of(scratch: Scratch, name: str, image: np.ndarray, index: np.ndarray) -> torch.Tensor:
+    """(B, W) of an array, of some of the images (N,) that its rows are of."""
+    import torch
+
+    return torch.from_numpy(scratch.rows_at(name, np.searchsorted(image, index)))
+
+
 def _fits(size: int, folder: Path) -> bool:
     """Whether the disk has room for the maps, or has them already."""
     folder.mkdir(parents=True, exist_ok=True)
     return size <= MOST_KEPT and ((folder / MAP).exists() or shutil.disk_usage(folder).free >= FREE * size)
 
 
-def _seen(ready: Network, images: torch.Tensor, modules: list[str], is_kept: bool) -> Mapping[str, np.ndarray]:
-    """Rows of the arrays: of each module its maxima, of the last its means, of the first, where they are kept, maps."""
+def _seen(
+    ready: Network, images: torch.Tensor, modules: list[str], is_kept: bool, stem: Stem | None
+) -> Mapping[str, np.ndarray]:
+    """Rows of the arrays: of each module its maxima, of the last its means, of the first, where they are kept, maps;
+    and what comes before the lower layers."""
     from pure_cli.core.circuits import activations
+    from pure_cli.core.hooks import hooked
     from pure_cli.core.layout import channels_first
 
     found: dict[str, np.ndarray] = {}
+    before: dict[str, torch.Tensor] = {}
 
     def read(name: str, activation: torch.Tensor) -> None:
         flat = channels_first(activation).float()
@@ -179,7 +214,10 @@ def _seen(ready: Network, images: torch.Tensor, modules: list[str], is_kept: boo
         if name == modules[0] and is_kept:
             found[MAP] = flat.flatten(1).cpu().numpy()
 
-    activations(ready.model, ready.inputs(images), modules, read)
+    with hooked(ready.model, stem.hooks(before) if stem else {}):
+        activations(ready.model, ready.inputs(images), modules, read)
+    if stem:
+        found[STEM] = stem.rows(before).cpu().numpy()
     return found
 
 

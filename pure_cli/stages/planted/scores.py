@@ -24,6 +24,7 @@ from pure_cli.data.loader import batches
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.planted.candidates import UNIONS, USUAL
 from pure_cli.stages.planted.units import UnitWorkspace
+from pure_cli.stages.runtime.begun import inputs_of
 from pure_cli.stages.runtime.images import first_image, images_of
 from pure_cli.stages.runtime.network import Network
 
@@ -229,7 +230,10 @@ class _Bench:
         self._lower = list(lower)
         assert self._own.directions is not None
         self._directions = self._own.directions
-        self._network = network.ready(first_image(self._listing, network), [module_of(made.layer), *self._lower])
+        if made.begun is None:
+            self._network = network.ready(first_image(self._listing, network), [module_of(made.layer), *self._lower])
+        else:
+            self._network = made.begun.ready(network)
 
     def rows(self, which: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         """Features (n, D) of each kind, of some units one after the other."""
@@ -263,6 +267,13 @@ class _Bench:
                 lower = self._sources[kind].lower_layers
                 yield kind, check, joined([transformed(*parts[name], parsed.transform) for name in lower])
 
+    def _loaded(self, images: np.ndarray) -> Any:
+        """(n, 3, H, W) uint8, or what was kept of the images."""
+        if self._made.begun is not None:
+            return self._made.begun.read(images)
+        (batch,) = batches(self._listing, images, self._network.preprocessing, len(images), 0)
+        return batch.images
+
     def _labels(self, images: np.ndarray) -> np.ndarray | None:
         names, label = np.unique(self._listing.labels[images], return_inverse=True)
         if len(names) == 1:
@@ -287,15 +298,15 @@ class _Bench:
 
         if not self._lower:
             return {}
-        (batch,) = batches(self._listing, images, self._network.preprocessing, len(images), 0)
-        module = module_of(self._made.layer)
-        bound, pixels = self._network.bound_of(module, batch.images[:1]), self._network.inputs(batch.images)
-        replay = Replay(self._network.model, pixels, module, self._lower, self._directions, neuron, bound)
-        found = {
-            CONSTANT: replay.relevance(constant),
-            SHUFFLED: replay.relevance(shuffled(order)),
-            GRADIENT: replay.gradient_alone,
-        }
+        module, begun = module_of(self._made.layer), self._made.begun
+        bound = self._network.bound_of(module, first_image(self._listing, self._network))
+        with inputs_of(self._network, self._loaded(images), begun) as pixels:
+            replay = Replay(self._network.model, pixels, module, self._lower, self._directions, neuron, bound)
+            found = {
+                CONSTANT: replay.relevance(constant),
+                SHUFFLED: replay.relevance(shuffled(order)),
+                GRADIENT: replay.gradient_alone,
+            }
         return {
             check: {name: normalised_arrays(summed) for name, summed in parts.items()} for check, parts in found.items()
         }

@@ -81,6 +81,6 @@ def _surgeries(
         place = parsed.where if parsed.has_lower_layer else Kind.of(kinds[0]).where
         if place not in by_place:
             relevances = sources.features_of(made.layer, f"{PURE}{place}", check=False)
-            by_place[place] = surgery_on(own, sources, listing, relevances, how, settings.seed, [])
+            by_place[place] = surgery_on(own, sources, listing, relevances, how, settings.seed, [], made.begun)
         found[kind] = by_place[place]
     return found

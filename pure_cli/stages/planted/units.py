@@ -29,6 +29,7 @@ from pure_cli.stages.planted.candidates import KINDS, MERGED, SUMS, UNIONS, Cand
 from pure_cli.stages.planted.dataset_pass import UnitPass, halves, outputs_of_images, pass_over_images
 from pure_cli.stages.planted.harder import HalfRows, ImageFacts, harder_candidates, image_facts
 from pure_cli.stages.references.given import Given, GivenOutputs
+from pure_cli.stages.runtime.begun import Begun
 from pure_cli.stages.runtime.network import Network
 from pure_cli.workspace import Store
 
@@ -58,6 +59,7 @@ class UnitWorkspace:
     truth : (M, n) int, the meaning of each reference, or which of the parts made it one; -1 where it has none
     tried : number of meanings to the candidates that were looked at; those whose references lack a meaning are left out
     branch : of each part, where the meanings form a tree; close ones share one
+    begun : what the pass kept of the half's images below the lower layers, by their numbers in it; None without
     alone : "pixels" and "embedder" to (M,) float, adjusted Rand index of clusters of the references' colours and edges,
         or of their vectors by the embedder; without what was not looked at
     """
@@ -71,6 +73,7 @@ class UnitWorkspace:
     truth: np.ndarray
     tried: Mapping[int, int] = field(default_factory=dict)
     branch: tuple[int, ...] | None = None
+    begun: Begun | None = None
     alone: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -181,8 +184,9 @@ class _UnitSet:
 
 def make_units(
     test: LayerUnderTest, looked: Callable[[int], None], tried: Callable[[int], None]
-) -> list[UnitWorkspace]:
-    """Make the units, and collect and attribute those that fire for all of their meanings.
+) -> tuple[list[UnitWorkspace], UnitPass]:
+    """Make the units, and collect and attribute those that fire for all of their meanings; `release` what the pass kept
+    when nothing needs it any more.
 
     Parameters
     ----------
@@ -190,7 +194,7 @@ def make_units(
     """
     if test.settings.force:
         test.store.drop_partial(test.unfinished)
-    where = test.network, test.listing, test.layer, test.before, test.settings
+    where = test.network, test.listing, test.layer, test.before, test.lower_layers, test.settings
     seen = pass_over_images(*where, looked, test.store.partial(test.unfinished), test.key)
     facts = image_facts(test, seen) if test.settings.units else None
     found: list[UnitWorkspace] = []
@@ -204,9 +208,17 @@ def make_units(
                 _attribute(test, units)
             found += units
             tried(sum(len(candidates.parts) for candidates in one.every))
+    return sorted(found, key=lambda made: (made.half, KINDS.index(made.kind))), seen
+
+
+def release(test: LayerUnderTest, seen: UnitPass) -> None:
+    """Give the disk back what the pass over the images kept."""
     seen.scratch.close()
     test.store.drop_partial(test.unfinished)
-    return sorted(found, key=lambda made: (made.half, KINDS.index(made.kind)))
+
+
+def _begun(half: _Half, seen: UnitPass) -> Begun | None:
+    return seen.begun.numbered(half.images) if seen.begun else None
 
 
 def _sets(every: list[Candidates]) -> list[_UnitSet]:
@@ -278,7 +290,7 @@ def _attribute(test: LayerUnderTest, units: Sequence[UnitWorkspace]) -> None:
         **test.settings.running,
     )
     with units[0].store.lock("calibrate"):
-        attribute(units[0].store, settings)
+        attribute(units[0].store, settings, begun=units[0].begun)
 
 
 def _write_if_changed(path: Path, text: str) -> None:
@@ -339,7 +351,7 @@ def _qualified(
         alone = {} if facts is None else _without_network(test, half, *shown, facts)
         yield UnitWorkspace(
             candidates.kind, half.number, half.store, one.layer, neurons, chosen, truth[good], tried,
-            candidates.branch, alone,
+            candidates.branch, _begun(half, seen), alone,
         )  # fmt: skip
 
 

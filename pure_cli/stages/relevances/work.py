@@ -15,6 +15,7 @@ from pure_cli.errors import PureFailure
 from pure_cli.settings.attribute import AttributeSettings
 from pure_cli.stages.resume.pair_work import PairWork, Plan
 from pure_cli.stages.resume.unfinished_work import Work
+from pure_cli.stages.runtime.begun import Begun
 from pure_cli.stages.runtime.network import Network
 from pure_cli.stages.runtime.soundness import require_same_scores, scores_again
 
@@ -52,6 +53,7 @@ class AttributionTask:
     plan : of the neurons of `work`
     channels : of each lower layer
     layer_channels : of the layer
+    begun : what was kept of the images, where passes begin there
     """
 
     job: AttributionJob
@@ -63,6 +65,7 @@ class AttributionTask:
     channels: dict[str, int]
     layer_channels: int
     batch_size: int
+    begun: Begun | None = None
 
     @property
     def names(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pure_cli.data.loader import Batch, batches, default_workers
 from pure_cli.errors import PureFailure
 from pure_cli.scratch import Scratch
 from pure_cli.stages.resume.unfinished_work import Work
+from pure_cli.stages.runtime.begun import Begun
 from pure_cli.stages.runtime.feed import AHEAD, dealt, queues_of
 from pure_cli.workspace import Store
 
@@ -139,13 +140,26 @@ class PairWork(Scratch):
             yield batch
 
     def groups(
-        self, listing: Listing, preprocessing: Preprocessing, workers: int | None, devices: Sequence[torch.device]
+        self,
+        listing: Listing,
+        preprocessing: Preprocessing,
+        workers: int | None,
+        devices: Sequence[torch.device],
+        begun: Begun | None = None,
     ) -> Iterator[list[tuple[int, int, torch.Tensor]]]:
         """As `batches`, one or more for each of some devices at once, in turn and on it; they count as done together.
 
         A GPU gets two, so that it has something to do while what it found of the first one is written.
+
+        Parameters
+        ----------
+        begun : what it kept of the images takes their place
         """
-        loaded = dealt(self._loaded(listing, preprocessing, workers), devices)
+        if begun is None:
+            source = self._loaded(listing, preprocessing, workers)
+        else:
+            source = begun.batches(self._plan.images, self._size, self.done)
+        loaded = dealt(source, devices)
         ahead = AHEAD if queues_of(devices[0]) else 1
         return self._groups((batch for _, batch in loaded), listing, ahead * len(devices))
 
