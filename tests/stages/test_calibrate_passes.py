@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from pure_cli import Workspace
-from pure_cli.artifacts import read_collected
+from pure_cli.artifacts import read_attributed, read_collected, read_relevances
 from pure_cli.data.listing import list_images
+from pure_cli.data.loader import batches
 from pure_cli.settings.calibrate import CalibrateSettings
 from pure_cli.settings.shared import Running
 from pure_cli.stages.planted import dataset_pass
@@ -35,7 +36,19 @@ def units(workspace):
     made, seen = make_units(test, lambda _: None, lambda _: None)
     release(test, seen)
     tops = {(one.half, one.layer): read_collected(one.store).layers[one.layer].top for one in made}
-    return made, tops, test
+    return made, tops, relevances(made), test
+
+
+def relevances(made):
+    """Of all units at all lower layers, one after the other."""
+    found = []
+    for one in made:
+        attributed = read_attributed(one.store)[one.layer]
+        places = np.searchsorted(attributed.neuron, one.neuron)
+        found += [
+            rows for lower in attributed.lower_layers for rows in read_relevances(one.store, one.layer, lower, places)
+        ]
+    return found
 
 
 def counted(batches, shown):
@@ -48,22 +61,27 @@ def counted(batches, shown):
     return wrapped
 
 
-def test_references_of_units_come_from_the_maps_as_from_another_pass(collected, monkeypatch):
+def test_references_and_relevances_of_units_come_from_what_was_kept_as_from_another_pass(collected, monkeypatch):
     monkeypatch.setattr(dataset_pass, "MOST_KEPT", 0)
-    passed, expected, _ = units(collected)
+    passed, expected, attributed, _ = units(collected)
+    assert all(one.begun is None for one in passed)
 
     monkeypatch.undo()
     shown = []
-    monkeypatch.setattr(dataset_pass, "batches", counted(dataset_pass.batches, shown))
-    monkeypatch.setattr("pure_cli.data.loader.batches", counted(dataset_pass.batches, shown))
-    found, tops, test = units(collected)
+    monkeypatch.setattr(dataset_pass, "batches", counted(batches, shown))
+    for where in ("data.loader", "stages.resume.pair_work"):
+        monkeypatch.setattr(f"pure_cli.{where}.batches", counted(batches, shown))
+    found, tops, begun, test = units(collected)
+    assert len(begun) == len(attributed) > 0
+    for one, other in zip(begun, attributed, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
     assert [(one.kind, one.half, one.parts) for one in found] == [(one.kind, one.half, one.parts) for one in passed]
     for one, other in zip(found, passed, strict=True):
         np.testing.assert_array_equal(one.truth, other.truth)
     for key, top in tops.items():
         np.testing.assert_array_equal(top.image, expected[key].image)
         np.testing.assert_allclose(top.value, expected[key].value, rtol=1e-5, atol=1e-6)
-    assert sum(shown) == len(test.listing), "each image passes once, but for relevances"
+    assert sum(shown) == len(test.listing), "each image passes once"
     assert not collected.store.partials(test.unfinished), "the disk is given back"
 
 
