@@ -6,8 +6,7 @@ know nothing of the image. What is left of the meanings was carried by the begin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,9 +14,10 @@ from torch import nn
 
 from pure_cli.core.circuits import Firing, forward_to
 from pure_cli.core.directions import Channels
+from pure_cli.core.hooks import Hook, hooked
 from pure_cli.core.layout import channels_first
-from pure_cli.core.prefix import Prefix, prefixes
 from pure_cli.core.saturation import Bound
+from pure_cli.core.stem import Stem
 from pure_cli.core.structure import learn
 
 
@@ -41,6 +41,7 @@ class Replay:
     layer, neurons, which : the layer, what its neurons are, and one of them
     lower_layers : whose activations are changed, each of them alone
     bound : a nonlinearity that the layer ends with
+    stems : of lower layers, what comes before them, which is then not computed anew for each change
 
     Attributes
     ----------
@@ -57,10 +58,15 @@ class Replay:
         neurons: Channels,
         which: int,
         bound: Bound | None = None,
+        stems: Mapping[str, Stem] | None = None,
     ):
         self._model, self._images, self._layer, self._bound = model, images, layer, bound
+        self._lower, self._stems, self._before = lower_layers, stems or {}, dict[str, torch.Tensor]()
         learn(model, images)  # which takes a pass of its own
-        with prefixes(model, lower_layers) as self._before:
+        hooks: dict[str, Hook] = {}
+        for stem in self._stems.values():
+            hooks |= stem.hooks(self._before)
+        with hooked(model, hooks):
             end, parts = forward_to(model, images, layer, lower_layers, bound=bound)
         seen = Firing.of(end, neurons, bound)
         fired = channels_first(seen.firing)[:, which].clamp(min=0)
@@ -83,7 +89,7 @@ class Replay:
         dict of lower layer to (B, D) float32, gradient × activation summed over space
         """
         found = {}
-        for lower in self._before:
+        for lower in self._lower:
             changed, part = self._changed(lower, change)
             (gradient,) = torch.autograd.grad(self._begin(changed), part, self._start)
             found[lower] = (channels_first(gradient) * channels_first(part.detach())).float().sum(dim=-1)
@@ -91,17 +97,16 @@ class Replay:
 
     def _changed(self, lower: str, change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """The layer of a changed lower layer, and that; without computing anew what comes before, where that goes."""
-        if self._before[lower].outputs:
-            for in_place in (False, True):
-                with suppress(RuntimeError), self._before[lower].given(self._model, in_place):
-                    end, part = self._forward(lower, change)
-                    if end.isfinite().all():
-                        return end, part
-            self._before[lower] = Prefix()
-        return self._forward(lower, change)
+        if lower not in self._stems:
+            return self._forward(self._images, lower, change)
+        stem = self._stems[lower]
+        with stem.given(self._model, stem.rows(self._before)) as unknown:
+            return self._forward(unknown, lower, change)
 
-    def _forward(self, lower: str, change: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        end, parts = forward_to(self._model, self._images, self._layer, [lower], change, self._bound)
+    def _forward(
+        self, images: torch.Tensor, lower: str, change: Callable[[torch.Tensor], torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        end, parts = forward_to(self._model, images, self._layer, [lower], change, self._bound)
         return end, parts[lower]
 
     def _begin(self, end: torch.Tensor) -> torch.Tensor:

@@ -42,6 +42,11 @@ class Stem:
         """Numbers to an image."""
         return sum(map(prod, self.kept.values()))
 
+    def without(self, name: str) -> Stem:
+        """The same without the values of a module."""
+        kept = {other: shape for other, shape in self.kept.items() if other != name}
+        return replace(self, kept=kept, others={**self.others, name: self.kept[name]})
+
     def hooks(self, found: dict[str, torch.Tensor]) -> dict[str, Hook]:
         """Hooks that note what is kept, for `pure_cli.core.hooks.hooked`; what follows may change it in place."""
 
@@ -104,15 +109,27 @@ def stem_of(model: nn.Module, images: torch.Tensor, places: Sequence[str], layer
     outputs = before[order[0]].outputs
     if not outputs or any(len(one) != len(images) or one.dtype != torch.float32 for one in outputs.values()):
         return None
+
+    def is_enough(stem: Stem) -> bool:
+        return _is_enough(stem, model, stem.rows(outputs), layer, expected)
+
+    stem = _of_outputs(outputs, (images.shape[-2], images.shape[-1]))
+    enough = next((one for one in (stem, replace(stem, in_place=True)) if is_enough(one)), None)
+    for name in list(stem.kept):
+        if enough and len(enough.kept) > 1 and is_enough(less := enough.without(name)):
+            enough = less
+    return enough
+
+
+def _of_outputs(outputs: Mapping[str, torch.Tensor], size: tuple[int, int]) -> Stem:
+    """All outputs that have values are kept."""
     kept = {name: one for name, one in outputs.items() if not is_without_values(one)}
-    stem = Stem(
+    return Stem(
         {name: tuple(one.shape[1:]) for name, one in kept.items()},
         {name: tuple(one.shape[1:]) for name, one in outputs.items() if name not in kept},
         frozenset(name for name, one in kept.items() if _is_channels_last(one)),
-        (images.shape[-2], images.shape[-1]),
+        size,
     )
-    either = (stem, replace(stem, in_place=True))
-    return next((one for one in either if _is_enough(one, model, one.rows(kept), layer, expected)), None)
 
 
 def _is_channels_last(output: torch.Tensor) -> bool:

@@ -7,6 +7,7 @@ import torch
 from pure_cli.core.circuits import Circuits
 from pure_cli.core.directions import Directions
 from pure_cli.core.replay import Replay, constant, shuffled
+from pure_cli.core.stem import stem_of
 from pure_cli.core.units import (
     correlated_with,
     has_its_meanings,
@@ -134,12 +135,10 @@ def test_probes_are_scikit_learns_on_features_of_variance_one():
 def test_replay_is_the_same_where_what_comes_before_is_computed_anew(tiny, pixels):
     own = Directions(np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32), np.zeros(2, np.float32))
     order, lowers = np.array([3, 1, 0, 2, 5, 4]), ["layer1", "layer2"]
-    replay = Replay(tiny, pixels, "layer3", lowers, own, 1)
-    assert all(before.outputs for before in replay._before.values())
-    found = [replay.relevance(change) for change in (constant, shuffled(order))]
-    for before in replay._before.values():
-        before.outputs.clear()
-    anew = [replay.relevance(change) for change in (constant, shuffled(order))]
+    stems = {lower: stem_of(tiny, pixels[:2], [lower], "layer3") for lower in lowers}
+    assert all(stems.values())
+    replays = [Replay(tiny, pixels, "layer3", lowers, own, 1, stems=given) for given in (stems, None)]
+    found, anew = ([replay.relevance(change) for change in (constant, shuffled(order))] for replay in replays)
     for one, other in zip(found, anew, strict=True):
         assert all(torch.equal(one[name], other[name]) for name in lowers)
 

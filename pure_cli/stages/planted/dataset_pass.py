@@ -113,7 +113,7 @@ def pass_over_images(
     is_kept = _fits(len(listing) * int(np.prod(kept)) * 4, folder)
     if is_kept:
         arrays[MAP] = ((len(listing), int(np.prod(kept))), "float32")
-    stem = _stem(ready, first, lower_layers, module)
+    stem = ready.stem(first, lower_layers, module) if lower_layers else None
     if stem and not _fits(len(listing) * (stem.width + int(np.prod(kept))) * 4, folder):
         stem = None
     if stem:
@@ -169,16 +169,6 @@ def _shapes(ready: Network, example: torch.Tensor, modules: list[str]) -> dict[s
 
     found = activations(ready.model, ready.inputs(example), modules)
     return {name: tuple(output.shape[1:]) for name, output in found.items()}
-
-
-def _stem(ready: Network, example: torch.Tensor, lower_layers: Sequence[str], module: str) -> Stem | None:
-    """What comes before the lower layers of a module, by passes over an image and its mirror image."""
-    import torch
-
-    from pure_cli.core.stem import stem_of
-
-    images = ready.inputs(torch.cat([example, example.flip(-1)]))
-    return stem_of(ready.model, images, list(dict.fromkeys(lower_layers)), module) if lower_layers else None
 
 
 def _rows_of(scratch: Scratch, name: str, image: np.ndarray, index: np.ndarray) -> torch.Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from pure_cli.stages.planted.units import UnitWorkspace
 from pure_cli.stages.runtime.begun import inputs_of
 from pure_cli.stages.runtime.images import first_image, images_of
 from pure_cli.stages.runtime.network import Network
+
+if TYPE_CHECKING:
+    from pure_cli.core.stem import Stem
 
 NULLS = 50
 STABLE = 40  # units of each kind whose splits are compared between bootstrap samples
@@ -267,6 +270,13 @@ class _Bench:
                 lower = self._sources[kind].lower_layers
                 yield kind, check, joined([transformed(*parts[name], parsed.transform) for name in lower])
 
+    @cached_property
+    def _stems(self) -> dict[str, Stem]:
+        """What comes before each lower layer, where passes can begin there."""
+        example, module = first_image(self._listing, self._network), module_of(self._made.layer)
+        found = {lower: self._network.stem(example, [lower], module) for lower in self._lower}
+        return {lower: stem for lower, stem in found.items() if stem is not None}
+
     def _loaded(self, images: np.ndarray) -> Any:
         """(n, 3, H, W) uint8, or what was kept of the images."""
         if self._made.begun is not None:
@@ -301,7 +311,8 @@ class _Bench:
         module, begun = module_of(self._made.layer), self._made.begun
         bound = self._network.bound_of(module, first_image(self._listing, self._network))
         with inputs_of(self._network, self._loaded(images), begun) as pixels:
-            replay = Replay(self._network.model, pixels, module, self._lower, self._directions, neuron, bound)
+            model, stems = self._network.model, self._stems
+            replay = Replay(model, pixels, module, self._lower, self._directions, neuron, bound, stems)
             found = {
                 CONSTANT: replay.relevance(constant),
                 SHUFFLED: replay.relevance(shuffled(order)),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pure_cli.core.preprocessing import Preprocessing
     from pure_cli.core.saturation import Bound
+    from pure_cli.core.stem import Stem
 
 PIXEL_BYTES = 1024  # of activations in a forward pass, where a network takes much: VGG-16 has three maps of 64 channels
 OF_FREE_MEMORY = 0.5
@@ -106,6 +107,16 @@ class Network:
             if layout is layouts[-1] or gives_the_same(model, self.model, image.to(memory_format=layout), keep):
                 break
         return replace(self, model=model.to(precise), precision=precise, layout=layout)
+
+    def stem(self, example: torch.Tensor, lower_layers: Collection[str], module: str) -> Stem | None:
+        """What comes before lower layers of a module, by passes over an image (1, 3, H, W) uint8 and its mirror image;
+        parameters and result as of `pure_cli.core.stem.stem_of`."""
+        import torch
+
+        from pure_cli.core.stem import stem_of
+
+        images = self.inputs(torch.cat([example, example.flip(-1)]))
+        return stem_of(self.model, images, list(dict.fromkeys(lower_layers)), module)
 
     def replicas(self) -> list[Network]:
         """This network, and a copy of it on each of the other devices."""
