@@ -1,7 +1,7 @@
 """attribute: the relevance of lower channels for each neuron on its references; an image is forwarded once for all."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle
@@ -93,10 +93,7 @@ def attribute(
                 progress(done, total)
         lower_layers = list(dict.fromkeys(name for job in jobs for name in job.lower_layers))
         outcome.details |= {"pairs": total, "lower_layers": lower_layers}
-        outcome.notes += [
-            f"The earlier relevances of '{layer}' were stale or made in another way, and were replaced."
-            for layer in sorted({job.layer for job in jobs} & before.keys() - valid.keys())
-        ]
+        outcome.notes += _replaced({job.layer for job in jobs} & before.keys() - valid.keys())
     there = read_attributed(store)
     drop_unneeded(store, "attribute", lambda work: _needed(work, collected, there))
     outcome.seconds = time.perf_counter() - begin
@@ -177,6 +174,14 @@ def _task(
     can_begin = not RULES[settings.rule].hooks and settings.data_type == FLOAT32
     own = begun if can_begin else None
     return AttributionTask(job, network, collected, settings, work, plan, widths, layer_channels, at_once, own)
+
+
+def _replaced(layers: Collection[str]) -> list[str]:
+    """A sentence on each of the layers whose earlier relevances did not count."""
+    return [
+        f"The earlier relevances of '{layer}' were stale or made in another way, and were replaced."
+        for layer in sorted(layers)
+    ]
 
 
 def _needed(work: Work, collected: Collected, there: Mapping[str, AttributedLayer]) -> bool:

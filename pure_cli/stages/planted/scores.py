@@ -309,9 +309,9 @@ class _Bench:
         if not self._lower:
             return {}
         module, begun = module_of(self._made.layer), self._made.begun
+        model, stems = self._network.model, self._stems  # before the network begins elsewhere
         bound = self._network.bound_of(module, first_image(self._listing, self._network))
         with inputs_of(self._network, self._loaded(images), begun) as pixels:
-            model, stems = self._network.model, self._stems
             replay = Replay(model, pixels, module, self._lower, self._directions, neuron, bound, stems)
             found = {
                 CONSTANT: replay.relevance(constant),
