@@ -650,11 +650,6 @@ class StageMethods:
         sheet: bool = True,
         out: Path | str | None = None,
         device: str = "auto",
-        batch_size: int | None = None,
-        deterministic: bool = True,
-        precision: Literal["float32", "tf32"] = "float32",
-        force: bool = False,
-        verify: bool = False,
         progress: bool | Callable[[int, int], None] = True,
     ) -> Outcome:
         """Find the neurons and virtual neurons for something, said in words or shown in images.
@@ -671,15 +666,7 @@ class StageMethods:
             several. [default: photo]
         sheet : Draw a contact sheet, which takes longer than the search. [default: on]
         out : The contact sheet: .png, .pdf or .svg. [default: one in search/]
-        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
-            cuda:0,cuda:1. [default: auto, the fastest there is]
-        batch_size : Images at once. [default: what suits device and image size]
-        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
-            same. [default: on]
-        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
-            on. [default: float32]
-        force : Compute anew what is up to date.
-        verify : Read all images again: does any differ from the collected?
+        device : Where to run the embedder: auto, cpu, cuda, cuda:1 or mps. [default: auto, the fastest there is]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 

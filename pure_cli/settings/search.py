@@ -8,12 +8,12 @@ from typing import Literal
 from pydantic import field_validator
 
 from pure_cli.settings.label import as_texts
-from pure_cli.settings.option import option
-from pure_cli.settings.shared import LayerName, OnDevice, as_list, layer_option
+from pure_cli.settings.option import RUNNING, option
+from pure_cli.settings.shared import LayerName, Options, as_list, layer_option
 from pure_cli.settings.stage import Stage
 
 
-class SearchSettings(OnDevice):
+class SearchSettings(Options):
     """Find the neurons and virtual neurons for something, said in words or shown in images."""
 
     text: list[str] | None = option(
@@ -42,6 +42,14 @@ class SearchSettings(OnDevice):
     sheet: bool = option(True, "Draw a contact sheet, which takes longer than the search.")
     out: Path | None = option(
         None, "The contact sheet: .png, .pdf or .svg.", "--out", "-o", metavar="FILE", otherwise="one in search/"
+    )
+
+    device: str = option(
+        "auto",
+        "Where to run the embedder: auto, cpu, cuda, cuda:1 or mps.",
+        metavar="NAME",
+        panel=RUNNING,
+        otherwise="auto, the fastest there is",
     )
 
     _layer = field_validator("layer", mode="before")(as_list)
