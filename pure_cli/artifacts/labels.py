@@ -86,6 +86,10 @@ class Labels:
         """What a neuron and its virtual neurons are called, by virtual neuron; -1 for the neuron itself."""
         return {part: self.text_of(row) for (own, part), row in sorted(self._rows.items()) if own == neuron}
 
+    def shown_for(self, neuron: int) -> dict[str, Any]:
+        """What a figure of a neuron that shows labels is made from."""
+        return {"labels": self.provenance.fingerprint, "names": list(self.of_neuron(neuron).values())}
+
     def without(self, neurons: np.ndarray) -> Labels:
         """Those of the other neurons only."""
         return self._some(np.flatnonzero(~np.isin(self.unit[:, 0], neurons)))

@@ -28,6 +28,7 @@ from pure_cli.stages.inputs.choice import chosen, how_chosen, there_are
 from pure_cli.stages.inputs.features import GONE, Sources
 from pure_cli.stages.inputs.freshness import Inputs, inputs_now
 from pure_cli.stages.inputs.lower_channels import ChannelReader
+from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.neuron_figures.index import CIRCUITS, FIGURES, FigureIndex
 from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
@@ -276,12 +277,14 @@ class _Inventory:
             rows = self._sources.embedded.get((layer, how["embedder"]))
             if rows and not rows.provenance.passed_on("embed").items() <= made.items():
                 status = _first_stale(status, Status("its embeddings changed"))
+            meant = ""
             if made["cluster"]:
                 path = prints.get(made["cluster"])
+                meant = self._meant_now(path) if path else ""
                 own_status = self._clusterings[path] if path else Status("its virtual neurons changed")
                 status = _first_stale(status, own_status)
             what = f"{counted(len(own.unit), 'unit')} by {how['by']}, {how['embedder']}, {', '.join(how['concepts'])}"
-            yield Result("label", layer, what + _rough(own.provenance), status)
+            yield Result("label", layer, what + _rough(own.provenance) + meant, status)
 
     def _meant_now(self, path: str) -> str:
         """What addresses of the layer mean, where that is another clustering than this."""
@@ -363,6 +366,16 @@ class _Inventory:
         for result, path in self._of_figures(CIRCUITS, "figures of circuits"):
             yield replace(result, what=result.what + self._meant_now(path))
 
+    def _renamed(self, index: FigureIndex, path: str) -> int:
+        """Figures of a clustering that were drawn with other labels than there are."""
+        _, layer, *_ = path.split("/")
+        try:
+            names = names_of(self._store, layer, self._clustered[path]) if path in self._clustered else None
+        except PureError:  # told where the labels are
+            return 0
+        now = names.provenance.fingerprint if names else None
+        return sum(entry["clustering"] == path and entry.get("labels") != now for entry in index)
+
     def _of_figures(self, folder: str, what: str) -> Iterator[tuple[Result, str]]:
         """And the path of their clustering."""
         index = FigureIndex(self._store.root / folder)
@@ -372,6 +385,8 @@ class _Inventory:
             old = sum(entry["clustering"] == path and entry["fingerprint"] != now for entry in index)
             if status.up_to_date and old:
                 status = Status(f"the virtual neurons of {old} changed")
+            if status.up_to_date and (other := self._renamed(index, path)):
+                status = Status(f"the labels of {other} changed")
             yield Result("render", path.split("/")[1], f"{count} {what}, {_features(path)}", status), path
 
 

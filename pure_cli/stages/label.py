@@ -16,6 +16,7 @@ from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
 from pure_cli.settings.label import SOFT_WPMI, LabelSettings
+from pure_cli.stages.embeddings.judges import require_embedder, warnings
 from pure_cli.stages.inputs.choice import require_virtual
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.inputs.freshness import read_earlier
@@ -26,6 +27,7 @@ from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.resume.unfinished_work import drop_unneeded
 from pure_cli.stages.runtime.images import DATA_CACHE
 from pure_cli.waiting import waiting_for
+from pure_cli.words import counted
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
@@ -50,11 +52,12 @@ def label(store: Store, settings: LabelSettings, progress: Progress = silent) ->
     outcome = Outcome("label", layers, sum(len(task.missing) for task in tasks), "neurons")
     for task in tasks:
         if len(task.missing):
+            before = there.get(task.layer)
             new = _computed(task, outcome.notes, progress)
             there[task.layer] = task.valid.joined(new) if task.valid else new
             write_labels(store, there)
             if not task.valid and task.replaces:
-                outcome.notes.append(f"This replaced the labels of '{task.layer}' that were made with other options.")
+                outcome.notes.append(_lost(task, before))
     drop_unneeded(store, "label", lambda work: False)
     outcome.details["tables"] = [_table(task, there[task.layer]) for task in tasks]
     outcome.notes = list(dict.fromkeys(outcome.notes))
@@ -97,6 +100,11 @@ class LabelTask:
         return units_of(self.sources.collected.layers[self.layer], self.clustering, neurons, self.kinds)
 
     @property
+    def recipe(self) -> dict[str, Any]:
+        """Of the embedder."""
+        return self.sources.embedded[self.layer, self.embeddings.features].recipe
+
+    @property
     def own_images(self) -> bool:
         """The images that judge are those that references are among."""
         return self.listing.fingerprint == self.sources.listing([self.layer]).fingerprint
@@ -105,6 +113,7 @@ class LabelTask:
 def _task(layer: str, sources: Sources, there: Labels | None, settings: LabelSettings) -> LabelTask:
     listing = sources.images([layer], settings.data, None)
     embeddings = with_texts(sources, layer, settings.embedder)
+    require_embedder(sources, layer, embeddings.features)
     source, clustering, kinds = virtual_of_layer(sources, layer, settings.units)
     count = sources.collected.layers[layer].neurons
     neurons = choose_neurons(
@@ -136,10 +145,22 @@ def _task(layer: str, sources: Sources, there: Labels | None, settings: LabelSet
     )  # fmt: skip
 
 
+def _lost(task: LabelTask, before: Labels | None) -> str:
+    """What was there with other options and is not any more, in a sentence."""
+    lost = len(np.setdiff1d(before.neurons, task.neurons)) if before else 0
+    told = f"This replaced the labels of '{task.layer}' that were made with other options: a layer has those of one run"
+    if not lost:
+        return f"{told}."
+    return f"{told}; {counted(lost, 'neuron')} had some and {'has' if lost == 1 else 'have'} none now."
+
+
 def _computed(task: LabelTask, notes: list[str], progress: Progress) -> Labels:
     """First the words, then images that judge, then the units one by one."""
     words = read_words(task.settings.concepts, task.listing)
     notes += words.notes
+    notes += warnings(task.embeddings.features, task.recipe, task.sources.collected.origin)
+    if task.listing.names and not (words.label >= 0).any():
+        notes.append("None of the words names a class of the data; --concepts classes takes the names of these.")
     units = task.units(task.missing)
     vectors = _Vectors.of(task, words, notes, progress)
     seen = _look(task, units, notes, progress) if task.settings.sample else None
@@ -157,7 +178,7 @@ def _computed(task: LabelTask, notes: list[str], progress: Progress) -> Labels:
             notes.append("A single concept cannot be judged: its presence is measured against other concepts.")
         arrays |= _unjudged(concept)
     else:
-        arrays |= _judged(task, units, words, vectors, seen, concept, done, notes)
+        arrays |= _judged(task, units, words, vectors, seen, concept, score, done, notes)
     return _with_names(arrays, words, task.provenance)
 
 
@@ -240,11 +261,12 @@ def _judged(
     vectors: _Vectors,
     seen: Seen,
     concept: np.ndarray,
+    score: np.ndarray,
     done: Any,
     notes: list[str],
 ) -> dict[str, np.ndarray]:
     from pure_cli.core.labelling import Presence
-    from pure_cli.stages.labelling.judging import Presences, judged
+    from pure_cli.stages.labelling.judging import Presences, first_places, judged
 
     presences = Presences(seen, Presence.among(seen.vector, vectors.plain, vectors.scale), words.label)
     if len(words) < FEW:
@@ -252,7 +274,10 @@ def _judged(
             f"Where the classes of images say nothing, presence is a probability among the {len(words)} concepts of "
             "the list: with so few, images of other things count for one of them. Add others (--concepts imagenet)."
         )
-    return judged(units, concept, presences, task.settings.shuffles, task.settings.seed, done)
+    order = first_places(seen.activation, concept, presences)
+    concept, score = (np.take_along_axis(one, order, axis=1) for one in (concept, score))
+    own = judged(units, concept, presences, task.settings.shuffles, task.settings.seed, done)
+    return own | {"concept": concept, "score": score.astype(np.float32)}
 
 
 def _with_names(arrays: dict[str, np.ndarray], words: Words, provenance: Provenance) -> Labels:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import Labels
+from pure_cli.artifacts import Labels, NeuronRows
 from pure_cli.core.metrics.semantics import unit_vectors
 from pure_cli.errors import PureError
 from pure_cli.settings.search import SearchSettings
+from pure_cli.stages.embeddings.judges import of_same_embedder, warnings
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.labelling.embeddings import layers_with_texts, virtual_of_layer, with_texts
-from pure_cli.stages.labelling.index import UnitIndex, unit_index
+from pure_cli.stages.labelling.index import UnitIndex, best_of_words, unit_index
 from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.labelling.sheet import draw_sheet
 from pure_cli.stages.labelling.tables import address
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 FOLDER = "search"
 NOT_IN_NAMES = re.compile(r"[^\w.=-]+")
 CONTROL = "imagenet"  # words that a text is held against
+UNCLEAR = 0.5  # share of these that find a unit more like them
 NAMED = 3  # images in a title
-CLEAR = 0.05  # share of these that may fit a unit better than what is searched for
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +70,18 @@ def search(store: Store, settings: SearchSettings, progress: Progress = silent) 
     begin, sources = time.perf_counter(), Sources(store)
     outcome = Outcome("search", layers_with_texts(sources, settings.layer, settings.embedder), 0, "units")
     searched = list(_searched(sources, outcome, settings))
-    query = _Query.of(sources, searched[0], settings, outcome.notes, progress)
+    first = sources.embedded[searched[0].layer, searched[0].embeddings.features]
+    outcome.notes += warnings(searched[0].embeddings.features, first.recipe, sources.collected.origin)
+    query = _Query.of(sources, searched, settings, outcome.notes, progress)
     found = _ranked(searched, query, settings.count)
     outcome.computed = sum(len(one.index.unit) for one in searched)
     every = np.concatenate([one.index.scores(query.vector) for one in searched])
-    outcome.details = {"tables": [_table(found, query, every)], "files": []}
+    table = _table(found, query, every)
+    outcome.details = {"tables": [table], "files": []}
     if settings.sheet:
         file = settings.out or store.root / FOLDER / f"{query.file_name}.png"
         draw_sheet(sources, [(own.embeddings, *own.index.unit[row].tolist()) for own, row in found],
-               [_caption(one) for one in outcome.details["tables"][0]["rows"]], query.title, file)  # fmt: skip
+               [_caption(one) for one in table["rows"]], query.title, table["verdict"], file)  # fmt: skip
         outcome.details["files"] = [str(file)]
     outcome.seconds = time.perf_counter() - begin
     return outcome
@@ -85,23 +89,22 @@ def search(store: Store, settings: SearchSettings, progress: Progress = silent) 
 
 def _searched(sources: Sources, outcome: Outcome, settings: SearchSettings) -> Iterator[SearchedLayer]:
     """The layers with embeddings by one embedder, that of the first."""
-    kind = ""
-    left = []
+    first: NeuronRows | None = None
     for layer in outcome.layers:
-        embeddings = with_texts(sources, layer, settings.embedder)
-        kind = kind or embeddings.features
-        if embeddings.features != kind:
-            if kind not in sources.embeddings(layer):
-                left.append(layer)
-                continue
-            embeddings = sources.features_of(layer, kind)
+        there = sources.embeddings(layer)
+        first = first or there[with_texts(sources, layer, settings.embedder).features]
+        kind = next((name for name, rows in there.items() if of_same_embedder(rows, first)), "")
+        if not kind:
+            outcome.notes.append(
+                f"'{layer}' is left out: its embeddings are by another network or of other crops than those of "
+                f"'{outcome.layers[0]}', and scores do not compare."
+            )
+            continue
+        embeddings = sources.features_of(layer, kind)
         _, clustering, kinds = virtual_of_layer(sources, layer, settings.units)
         waiting_for("reading the embeddings")
         index = unit_index(sources, layer, embeddings, clustering, kinds)
-        labels = names_of(sources.store, layer, clustering) if clustering else None
-        yield SearchedLayer(layer, embeddings, index, labels)
-    if left:
-        outcome.notes.append(f"{listed(left)} left out: no {kind} embeddings, and scores of others do not compare.")
+        yield SearchedLayer(layer, embeddings, index, names_of(sources.store, layer, clustering))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +114,7 @@ class _Query:
     Attributes
     ----------
     vector : (E,), of length one
-    others : (E, W) of other words, of length one; None for images
+    others : (W,) the highest scores of other words with any unit; None for images
     title : in tables and on the sheet
     """
 
@@ -126,24 +129,28 @@ class _Query:
 
     @classmethod
     def of(
-        cls, sources: Sources, first: SearchedLayer, settings: SearchSettings, notes: list[str], progress: Progress
+        cls,
+        sources: Sources,
+        searched: Sequence[SearchedLayer],
+        settings: SearchSettings,
+        notes: list[str],
+        progress: Progress,
     ) -> _Query:
         from pure_cli.stages.runtime.arithmetic import open_devices
 
-        device, kind = open_devices(settings.device)[0], first.embeddings.features
+        device = open_devices(settings.device)[0]
         if not settings.image:
-            return cls._of_text(sources, first.layer, kind, device, settings, notes, progress)
+            return cls._of_text(sources, searched, device, settings, notes, progress)
         files = [*settings.image, *map(Path, settings.text or ())]  # as a shell gives them for --image *.jpg
-        vector = _of_images(sources, first.layer, kind, device, files)
-        names = [file.name for file in files]
+        vector = _of_images(sources, searched[0], device, files)
+        names = [file.stem for file in files]
         return cls(vector, None, listed(names) if len(names) <= NAMED else counted(len(names), "image"))
 
     @classmethod
     def _of_text(
         cls,
         sources: Sources,
-        layer: str,
-        kind: str,
+        searched: Sequence[SearchedLayer],
         device: torch.device,
         settings: SearchSettings,
         notes: list[str],
@@ -157,16 +164,17 @@ class _Query:
         if not text:
             raise PureError('Say what is searched for: a text, as in pure search "dog nose", or --image FILE.')
         waiting_for("loading the text tower")
-        tower, cache = open_texts(sources, layer, kind, device), sources.store.root / DATA_CACHE
+        tower = open_texts(sources, searched[0].layer, searched[0].embeddings.features, device)
+        cache = sources.store.root / DATA_CACHE
         if told := cut_texts(tower, [[text]], templates):
             notes.append(told)
         own = concept_vectors(tower, [[text]], templates, less_template=True)
         words = read_concepts(CONTROL)[0].texts
         others = concept_vectors(tower, words, templates, less_template=True, cache=cache, progress=progress)
-        return cls(own[0], others.T, text)
+        return cls(own[0], best_of_words(sources.store, [one.index for one in searched], others.T), text)
 
 
-def _of_images(sources: Sources, layer: str, kind: str, device: torch.device, files: list[Path]) -> np.ndarray:
+def _of_images(sources: Sources, first: SearchedLayer, device: torch.device, files: list[Path]) -> np.ndarray:
     """(E,) of length one: the mean of the vectors of image files."""
     import torch
 
@@ -178,9 +186,11 @@ def _of_images(sources: Sources, layer: str, kind: str, device: torch.device, fi
         try:
             pixels.append(np.asarray(decode(file.expanduser())))
         except DamagedImage as error:
-            raise PureError(f"{file} cannot be read as an image ({error.reason}).") from None
+            raise PureError(
+                f"{file} cannot be read as an image ({error.reason}). Give images or a text, and not both."
+            ) from None
     waiting_for("loading the image tower")
-    tower = open_images(sources, layer, kind, device)
+    tower = open_images(sources, first.layer, first.embeddings.features, device)
     vectors = tower.embed(torch.stack([tower.preprocess(one) for one in pixels])).cpu().numpy()
     return unit_vectors(vectors.mean(axis=0)[None])[0]
 
@@ -197,43 +207,31 @@ def _ranked(searched: list[SearchedLayer], query: _Query, count: int) -> list[tu
 
 def _table(found: list[tuple[SearchedLayer, int]], query: _Query, every: np.ndarray) -> dict[str, Any]:
     """A row for each unit; `every` has the scores of all."""
-    rows = []
-    spread = float(every.std()) or 1.0
+    rows, spread = [], float(every.std()) or 1.0
     for own, row in found:
-        index = UnitIndex(own.index.unit[[row]], own.index.mean[[row]])
-        score = float(index.scores(query.vector)[0])
-        one = {"unit": address(own.layer, *own.index.unit[row].tolist()), "score": score, "label": own.name(row)}
-        if query.others is not None:
-            one["better words"] = int((index.scores(query.others)[0] > score).sum())
-        one["z"] = (score - float(every.mean())) / spread
-        rows.append(one)
-    words = query.others.shape[1] if query.others is not None else 0
-    labelled = ["label"] if any(row["label"] for row in rows) else []
-    note = "score: cosine with the mean embedding of the unit's references; z: the same in standard deviations above "
-    note += "the mean of all units."
-    if words:
-        note += f" better words: how many of {words:,} other words ({CONTROL}) fit the unit better; few is good."
+        score = float(own.index.mean[row] @ query.vector.astype(np.float32))
+        unit = address(own.layer, *own.index.unit[row].tolist())
+        rows.append({"unit": unit, "score": score, "z": (score - float(every.mean())) / spread, "label": own.name(row)})
     return {
         "name": "search",
         "title": f"{query.title}: {counted(len(every), 'unit')} looked at",
-        "columns": ["unit", "score", "z", *(["better words"] if words else []), *labelled],
+        "columns": ["unit", "score", "z", *(["label"] if any(row["label"] for row in rows) else [])],
         "rows": rows,
-        "note": note,
-        "verdict": _verdict(rows, words),
+        "note": (
+            "score: cosine with the mean embedding of the unit's references; z: the same in standard deviations above "
+            "the mean of all units."
+        ),
+        "verdict": _verdict(rows[0], query),
     }
 
 
-def _verdict(rows: list[dict[str, Any]], words: int) -> str:
-    first = rows[0]
-    told = f"The most like it is {first['unit']} ({first['score']:.3f})"
-    if not words:
-        return f"{told}."
-    if first["better words"] > CLEAR * words:
-        return (
-            f"No unit is clearly about it: even of {first['unit']}, the most like it ({first['score']:.3f}), "
-            f"{first['better words']:,} of {words:,} other words fit better."
-        )
-    return f"{told}: {first['better words']:,} of {words:,} other words fit it better."
+def _verdict(first: dict[str, Any], query: _Query) -> str:
+    told = f"The most like it is {first['unit']} ({first['score']:.3f})."
+    if query.others is None:
+        return told
+    better, count = int((query.others > first["score"]).sum()), len(query.others)
+    told += f" Of {count:,} other words ({CONTROL}), {better:,} find a unit that is more like them"
+    return f"{told}: no unit is clearly about this." if better > UNCLEAR * count else f"{told}."
 
 
 def _caption(row: dict[str, Any]) -> tuple[str, str]:

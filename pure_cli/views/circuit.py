@@ -44,6 +44,7 @@ CELL = 0.32  # an image of a node
 TOP_CELL = 0.4  # an image of the virtual neuron
 LABEL = 0.24  # under a node: its channel and its share
 FLOW = 0.6  # between a layer and the next
+NAME = 1.5  # of the virtual neuron, with its label
 SIDE = 0.27  # left of a layer: its name, and what of it is not drawn
 WIDEST, NARROWEST = 8.0, 0.3  # points, of an edge with all of a layer's relevance, and the least that is seen
 FAINTEST, STRONGEST = 0.35, 0.85  # how far edges hide what is behind them
@@ -225,12 +226,13 @@ class _Drawing:
     def _neuron(self) -> float:
         """The virtual neuron with its images; the middle of them."""
         axes, panel = self._axes, self._panel
-        name = text_width(panel.name, HEAD_SIZE, "bold") + 0.1
+        shown = shortened(panel.name, HEAD_SIZE, NAME, "bold")
+        name = text_width(shown, HEAD_SIZE, "bold") + 0.1
         images = panel.images[: int((self._width - SIDE - name) / TOP_CELL)]
         middle = self._left + (SIDE + self._width) / 2
         left = middle - (name + TOP_CELL * len(images)) / 2
         bottom = self._top - TOP_CELL
-        _write(axes, left, bottom + TOP_CELL / 2, panel.name, panel.colour, HEAD_SIZE, va="center", weight="bold")
+        _write(axes, left, bottom + TOP_CELL / 2, shown, panel.colour, HEAD_SIZE, va="center", weight="bold")
         for i, image in enumerate(images):
             _image(axes, image, left + name + i * TOP_CELL, bottom, TOP_CELL, panel.colour)
         return middle

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pure_cli.views.style import EMPTY, FAINT_INK, HEAD_SIZE, INK, SIZE, SMALL_SIZE, shortened, style
 
 WIDTH = 7.0  # inches, of two columns of a paper
-MARGIN, GAP, HEAD = 0.06, 0.04, 0.28
+MARGIN, GAP, HEAD = 0.06, 0.04, 0.42
 NAMES, CELL = 1.75, 0.6
 LEAST = 8  # cells of a row
 
@@ -30,8 +30,8 @@ class Row:
     images: Sequence[np.ndarray]
 
 
-def draw(title: str, rows: Sequence[Row]) -> Figure:
-    """A row for each unit, 7 inches wide."""
+def draw(title: str, told: str, rows: Sequence[Row]) -> Figure:
+    """A row for each unit, 7 inches wide; a sentence below the title."""
     height = 2 * MARGIN + HEAD + len(rows) * (CELL + GAP)
     with style():
         figure = Figure(figsize=(WIDTH, height))
@@ -39,6 +39,8 @@ def draw(title: str, rows: Sequence[Row]) -> Figure:
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, WIDTH), ylim=(0, height), autoscale_on=False)
         axes.set_axis_off()
         _write(axes, MARGIN, height - MARGIN, shortened(title, HEAD_SIZE, WIDTH - 2 * MARGIN, "bold"), HEAD_SIZE, INK)
+        told = shortened(told, SMALL_SIZE, WIDTH - 2 * MARGIN)
+        _write(axes, MARGIN, height - MARGIN - 0.17, told, SMALL_SIZE, FAINT_INK, "normal")
         for number, row in enumerate(rows):
             _row(axes, row, height - MARGIN - HEAD - number * (CELL + GAP))
     return figure

@@ -12,13 +12,13 @@ from matplotlib.image import imread
 
 from pure_cli import PureError, Workspace
 from pure_cli.artifacts import read_labels
-from pure_cli.concepts import read_templates
+from pure_cli.concepts import read_concepts, read_templates
 from pure_cli.demo.images import write_digits
-from pure_cli.demo.train_clip import DIGITS
+from pure_cli.demo.train_clip import CONFIG, DIGITS
 from pure_cli.embedders.spec import parse_embedder
 from pure_cli.embedders.texts import concept_vectors, load_text_tower
+from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.labelling.index import UnitIndex
-from pure_cli.stages.search import _verdict
 
 NAME = "clip-image:demo-digits"
 CALM = {"device": "cpu"}
@@ -79,7 +79,7 @@ def test_scores_are_cosines_with_mean_embeddings_by_a_plain_loop(study):
 def test_images_find_the_neuron_of_their_class(study):
     files = sorted(Path(study.info()["origin"]["data"]).glob("7/*.png"))
     outcome = study.search(image=files[:5], layer="fc", count=2, **CALM)
-    assert rows_of(outcome)[0]["unit"] == "fc/7" and "better words" not in rows_of(outcome)[0]
+    assert rows_of(outcome)[0]["unit"] == "fc/7" and "other words" not in outcome.details["tables"][0]["verdict"]
 
 
 def test_the_index_is_kept_and_made_again_when_virtual_neurons_change(study):
@@ -112,13 +112,26 @@ def test_labels_stand_beside_the_units(study):
     assert named["layer3/2.1"] == labels.text(2, 0) != "" and named["layer3/9"] == ""
 
 
-def test_a_word_that_fits_no_unit_is_told(study):
+def test_a_text_is_held_against_the_best_units_of_other_words(study):
+    table = study.search("three", layer="fc", count=1, **CALM).details["tables"][0]
+    first = table["rows"][0]["score"]
     index = UnitIndex(np.zeros((2, 2), np.int64), np.eye(2, dtype=np.float32))
-    np.testing.assert_array_equal(index.scores(np.array([0.6, 0.8])), np.array([0.6, 0.8], np.float32))
-    rows = [{"unit": "fc/1", "score": 0.2, "better words": 300}]
-    assert "No unit is clearly about it: even of fc/1" in _verdict(rows, 1000)
-    rows[0]["better words"] = 3
-    assert _verdict(rows, 1000) == "The most like it is fc/1 (0.200): 3 of 1,000 other words fit it better."
+    np.testing.assert_allclose(index.best(np.array([[0.6, 1.0], [0.8, 0.0]])), [0.8, 1.0])
+    sources = Sources(study.store)
+    tower = load_text_tower(parse_embedder(NAME), torch.device("cpu"))
+    words = concept_vectors(tower, read_concepts("imagenet")[0].texts, read_templates(), less_template=True)
+    means = np.stack([rows.mean(axis=0) for rows in sources.features_of("fc", f"{NAME}+none").rows(np.arange(10))])
+    best = (words @ (means / np.linalg.norm(means, axis=1, keepdims=True)).T).max(axis=1)
+    assert f"Of 1,000 other words (imagenet), {(best > first).sum():,} find a unit" in table["verdict"]
+
+
+def test_layers_by_other_weights_are_left_out_and_told(study, tmp_path):
+    own = tmp_path / "own.json"
+    own.write_text(CONFIG.read_text().replace("letters.txt.gz", str(CONFIG.parent / "letters.txt.gz")))
+    study.embed(embedder=f"clip-image:{own}", embedder_weights="none", crop="none", layer="layer3", force=True,
+                neurons="all", **WORKING)  # fmt: skip
+    outcome = study.search("three", embedder="clip-image:own.json+none", **CALM)
+    assert outcome.layers == ["layer3"] or any("is left out" in note for note in outcome.notes)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +140,7 @@ def test_a_word_that_fits_no_unit_is_told(study):
         ({}, "Say what is searched for"),
         ({"text": "  "}, "Say what is searched for"),
         ({"image": "nothing.png"}, r"nothing\.png cannot be read as an image"),
+        ({"text": "three", "embedder": "pixels"}, "There are no embeddings that know words"),
         ({"text": "three", "layer": "layer9"}, "Unknown layer"),
         ({"text": "three", "layer": "fc", "units": "virtual"}, "has no virtual neurons"),
         ({"text": "three", "out": "sheet.doc"}, "has to end in"),

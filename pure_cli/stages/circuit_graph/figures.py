@@ -59,9 +59,8 @@ class CircuitFigure:
         own = self.task.clustering.provenance
         path = clustering_path(self.task.layer, own.settings["features"], own.settings["k"])
         look = {"crop": self.settings.crop, "graph": self.task.provenance.fingerprint, "view": VIEW}
-        if self.names:
-            look["names"] = list(self.names.of_neuron(self.task.neuron).values())
-        return {"clustering": path, "fingerprint": own.fingerprint, "look": look}
+        shown = self.names.shown_for(self.task.neuron) if self.names else {}
+        return {"clustering": path, "fingerprint": own.fingerprint, "look": look, **shown}
 
 
 def render_circuits(store: Store, settings: RenderSettings, progress: Progress = silent) -> Outcome:
@@ -150,8 +149,8 @@ def _panel(circuit: Circuit, virtual: int, pictures: _Pictures, called: str) -> 
     )
     neuron = int(circuit.address.rpartition("/")[2].partition(".")[0])
     top = list(pictures.of_neuron(neuron, circuit.images[:NEURON_IMAGES]))
-    told = f"“{called}” · {told}" if called else told
-    return Panel(circuit.address, circuit.address.rpartition("/")[2], virtual, top, ranks, edges, told)
+    name = circuit.address.rpartition("/")[2]
+    return Panel(circuit.address, f"{name} “{called}”" if called else name, virtual, top, ranks, edges, told)
 
 
 class _Pictures:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from pure_cli.artifacts import read_activations, read_assignments, read_rows
-from pure_cli.artifacts.rows import NeuronRows
 from pure_cli.core.matching import Correlation, Cosine, Likeness, Overlap
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
@@ -18,6 +17,7 @@ from pure_cli.settings.shared import NEURONS
 from pure_cli.stages.assignment.unit_activations import Activations
 from pure_cli.stages.comparison.images import CommonImages
 from pure_cli.stages.comparison.sides import Side
+from pure_cli.stages.embeddings.judges import of_same_embedder
 from pure_cli.stages.inputs.features import EMBEDDING
 from pure_cli.stages.inputs.units import Units
 
@@ -149,7 +149,7 @@ def shared_embedder(sides: Sides, wanted: list[str] | None) -> str | None:
     """
     a, b = (side.sources.embeddings(side.layer) for side in sides)
     for kind in wanted or a:
-        if kind in a and kind in b and _embedder(a[kind]) == _embedder(b[kind]):
+        if kind in a and kind in b and of_same_embedder(a[kind], b[kind]):
             return kind
     for kind in wanted or ():
         lacking = " and ".join(side.name for side, there in zip(sides, (a, b), strict=True) if kind not in there)
@@ -160,11 +160,6 @@ def shared_embedder(sides: Sides, wanted: list[str] | None) -> str | None:
             "the same options."
         )
     return None
-
-
-def _embedder(rows: NeuronRows) -> dict[str, Any]:
-    """By which embedder and of which crops, without the layer."""
-    return {name: value for name, value in rows.provenance.settings.items() if name != "layer"}
 
 
 def by_embeddings(sides: Sides, kind: str, units: UnitPair) -> ByEmbeddings:

@@ -149,7 +149,8 @@ def require_same(layer: str, chosen: Chosen, there: NeuronRows) -> None:
     if before == now:
         return
     if before["weights"] != now["weights"]:
-        why = f"are by other weights ({weights_of(there.recipe)}, not {weights_of(chosen.recipe)})"
+        then, then_now = weights_of(there.recipe), weights_of(chosen.recipe)
+        why = f"are by other weights ({then}{', which changed since' if then == then_now else f', not {then_now}'})"
     elif before["source"] != now["source"]:
         why = f"are by another version of {chosen.spec.file or chosen.spec.config}"
     else:
@@ -199,6 +200,23 @@ def open_images(sources: Sources, layer: str, kind: str, device: torch.device) -
     from pure_cli.embedders.load import load_embedder
 
     return load_embedder(_spec_of(sources, layer, kind), device, UNUSED_SIZE)
+
+
+def of_same_embedder(rows: NeuronRows, others: NeuronRows) -> bool:
+    """Embeddings by one network with the same weights, of the same part of images, whatever their layers."""
+    mine, theirs = ({**one.provenance.settings, "layer": ""} for one in (rows, others))
+    return mine == theirs
+
+
+def require_embedder(sources: Sources, layer: str, kind: str) -> None:
+    """Make sure that the embedder of embeddings that are there is still what it was when it made them.
+
+    Raises
+    ------
+    PureError
+        It is not.
+    """
+    _spec_of(sources, layer, kind)
 
 
 def _spec_of(sources: Sources, layer: str, kind: str) -> EmbedderSpec:

@@ -30,11 +30,20 @@ def layers_with_texts(sources: Sources, requested: list[str] | None, embedder: s
     PureError
         One has none.
     """
-    there = {
-        layer: None
-        for (layer, kind), rows in sources.embedded.items()
-        if knows_texts(rows) and (embedder is None or kind == kind_of(embedder, sources, layer))
-    }
+    there: dict[str, None] = {}
+    deaf = ""
+    wanted = embedder
+    if embedder is not None and embedder not in {kind for _, kind in sources.embedded}:
+        wanted = kind_of(embedder, sources, "")
+    for (layer, kind), rows in sources.embedded.items():
+        if wanted in (None, kind):
+            there |= {layer: None} if knows_texts(rows) else {}
+            deaf = "" if knows_texts(rows) else kind
+    if not there:
+        why = f"{deaf} embeddings cannot be compared with words" if deaf else "There are no embeddings that know words"
+        able = [name for name in EMBEDDERS.working() if EMBEDDERS[name].load_texts]
+        named = embedder if embedder and not deaf else able[0]
+        raise PureError(f"{why}. Run `pure embed --embedder {named}` first.")
     return need_layers(requested, there, f"embed --embedder {embedder or 'clip-image'}", bands_too=False)
 
 

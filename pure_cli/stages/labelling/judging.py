@@ -60,6 +60,28 @@ class Presences:
         return np.where(known, BY_CLASSES, BY_IMAGES).astype(np.int8)
 
 
+def first_places(activation: np.ndarray, concept: np.ndarray, presences: Presences) -> np.ndarray:
+    """(U, T) places of concepts: the one that tells images of the choosing half best comes first, the others as they
+    were.
+
+    Parameters
+    ----------
+    activation : (P, U) float
+    concept : (U, T) int64, that fit best, the best first; -1 for none
+    """
+    choosing = ~presences.seen.judges
+    order = np.tile(np.arange(concept.shape[1]), (len(concept), 1))
+    for start in range(0, len(concept), UNITS):
+        rows = [u for u in range(start, min(start + UNITS, len(concept))) if (concept[u] >= 0).all()]
+        used = np.unique(concept[rows]) if rows else np.zeros(0, np.int64)
+        here = presences.of(used)[choosing]
+        for u in rows:
+            found = skill(Ranking.of(activation[choosing, u]), here[:, np.searchsorted(used, concept[u])])
+            best = int(np.argmax(np.nan_to_num(found, nan=-np.inf)))
+            order[u] = [best, *np.delete(order[u], best)]
+    return order
+
+
 def judged(
     units: Units, concept: np.ndarray, presences: Presences, shuffles: int, seed: int, done: Callable[[int], None]
 ) -> dict[str, np.ndarray]:

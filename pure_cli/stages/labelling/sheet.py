@@ -24,13 +24,14 @@ Unit = tuple[FeatureSource, int, int]
 
 
 def draw_sheet(
-    sources: Sources, units: Sequence[Unit], captions: Sequence[tuple[str, str]], title: str, file: Path
+    sources: Sources, units: Sequence[Unit], captions: Sequence[tuple[str, str]], title: str, told: str, file: Path
 ) -> None:
     """Draw the first references of units, cut as they were embedded.
 
     Parameters
     ----------
     captions : name and detail of each unit
+    told : a sentence below the title
     file : its folder is made where it is missing
 
     Raises
@@ -50,7 +51,7 @@ def draw_sheet(
     ]
     with disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    save(draw(title, rows), file)
+    save(draw(title, told, rows), file)
 
 
 def _images(sources: Sources, unit: Unit, preprocessing: Preprocessing) -> list[np.ndarray]:

@@ -57,7 +57,7 @@ class FigureJob:
             "look": self.look,
             "channels": self.channels.made_from,
         }
-        return found | ({"names": list(self.names.of_neuron(self.neuron).values())} if self.names else {})
+        return found | (self.names.shown_for(self.neuron) if self.names else {})
 
     def named(self, part: int = -1) -> str:
         """What the neuron is called, or one of its virtual neurons; "" where it was not labelled."""
