@@ -274,7 +274,7 @@ def _judged(
             f"Where the classes of images say nothing, presence is a probability among the {len(words)} concepts of "
             "the list: with so few, images of other things count for one of them. Add others (--concepts imagenet)."
         )
-    order = first_places(seen.activation, concept, presences)
+    order = first_places(seen.activation, concept, presences, task.settings.seed)
     concept, score = (np.take_along_axis(one, order, axis=1) for one in (concept, score))
     own = judged(units, concept, presences, task.settings.shuffles, task.settings.seed, done)
     return own | {"concept": concept, "score": score.astype(np.float32)}
