@@ -1,7 +1,10 @@
 """Words for the reader. Light: nothing of the package is imported."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
+
+NOT_IN_NAMES = re.compile(r"[^\w.=-]+")
 
 
 def printable(text: str) -> str:
@@ -24,15 +27,21 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
+def in_file_names(text: str) -> str:
+    """A text as a part of the name of a file."""
+    return NOT_IN_NAMES.sub("-", text).strip("-")
+
+
 def as_given(value: object) -> str:
     """A value of an option as its user wrote it: text in quotes, several values with commas, numbers plain."""
     if not isinstance(value, list | tuple | str | PurePath):
         return repr(value)
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text if all(map(_is_number, text.split(","))) else repr(text)
+    return text if all(map(is_number, text.split(","))) else repr(text)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """A number as Python writes it."""
     try:
         float(text)
     except ValueError:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pure_cli.files import NO_ARCHIVE, read_archive, temporary_beside
+from pure_cli.files import NO_ARCHIVE, keep_archive, read_archive, temporary_beside
 
 VERSION = 2  # of what is kept; another one is made anew
 SAVE_SECONDS = 10.0  # at most this much of a long look is lost when the process is killed
@@ -129,17 +129,7 @@ def _write(path: Path, parts: Sequence[Part | None], stamps: Sequence[tuple[int,
         pieces = [part[name] for part in whole if part is not None]
         arrays[name] = np.concatenate(pieces)
         arrays[f"{name} lengths"] = np.array([0 if part is None else len(part[name]) for part in whole])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_beside(path)
-        try:
-            with temporary.open("wb") as out:
-                np.savez(out, **arrays)  # type: ignore[arg-type]
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError:
-        pass
+    keep_archive(path, **arrays)
 
 
 def pack(texts: Sequence[str]) -> np.ndarray:

@@ -140,17 +140,30 @@ def concept_vectors(
     With `less_template`: the mean over sentences of their vector minus that of the template without a text, of their
     own lengths (Dreyer et al. 2025, arXiv 2501.05398).
     """
+    both = both_vectors(tower, texts, templates, cache=cache, batch_size=batch_size, progress=progress)
+    return both[int(less_template)]
+
+
+def both_vectors(
+    tower: TextTower,
+    texts: Sequence[Sequence[str]],
+    templates: Sequence[str] = (GAP,),
+    *,
+    cache: Path | None = None,
+    batch_size: int = BATCH,
+    progress: Progress = _silent,
+) -> np.ndarray:
+    """(2, C, E) float32, `concept_vectors` without and with `less_template`; parameters as there."""
     kept = _cache_file(cache, tower.spec, texts, templates) if cache else None
-    which = int(less_template)
     if kept:
         with suppress(*NO_ARCHIVE):
             found = read_archive(kept)[VECTORS]
             if found.shape[:2] == (2, len(texts)):
-                return found[which]
+                return found
     both = _vectors(tower, texts, templates, batch_size, progress)
     if kept:
         keep_archive(kept, **{VECTORS: both})
-    return both[which]
+    return both
 
 
 def _vectors(

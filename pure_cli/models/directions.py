@@ -13,6 +13,7 @@ import numpy as np
 from pure_cli.core.directions import Directions
 from pure_cli.errors import PureError, first_line
 from pure_cli.models.dictionaries import NAMES, Found, Part, directions_among
+from pure_cli.words import is_number
 
 if TYPE_CHECKING:
     import torch
@@ -159,9 +160,9 @@ def _csv(path: Path) -> Found:
     indexed = header == ["", *counted[:-1]]
     if header == counted or indexed or named or biased:  # as pandas numbers columns, without and with an index
         rows = rows[1:]
-    elif not _number(rows[0][0]) and (len(rows[0]) < 2 or not _number(rows[0][1])):
+    elif not is_number(rows[0][0]) and (len(rows[0]) < 2 or not is_number(rows[0][1])):
         raise PureError(f"The first line of {path} is no direction. Call its columns name, bias, and 0, 1, … .")
-    first_is_name = indexed or (bool(rows) and not biased and not _number(rows[0][0]))
+    first_is_name = indexed or (bool(rows) and not biased and not is_number(rows[0][0]))
     name_at = header.index(NAME) if named else 0 if first_is_name else None
     bias_at = header.index(BIAS) if biased else None
     channels = [i for i in range(len(header)) if i not in (name_at, bias_at)]
@@ -170,11 +171,3 @@ def _csv(path: Path) -> Found:
     weight = np.array([[float(row[i]) for i in channels] for row in rows], dtype=np.float64)
     bias = np.array([float(row[bias_at]) for row in rows]) if bias_at is not None else None
     return Found(weight, bias, [row[name_at].strip() for row in rows] if name_at is not None else [])
-
-
-def _number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,10 +32,10 @@ from pure_cli.stages.comparison.tables import tables_of
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.words import in_file_names
 from pure_cli.workspace import Store
 
 FOLDER = "compare"
-NOT_IN_NAMES = re.compile(r"[^\w.=-]+")
 JACCARD = "Jaccard index of the references"
 
 
@@ -155,7 +154,7 @@ def _task(sources: tuple[Sources, Sources], layer: str, other: str, settings: Co
 def _key(layer: str, other: Path, other_layer: str) -> str:
     """Of the comparison in the file, and its folder: one for each pair of layers, whatever the options."""
     place = other.absolute().resolve()
-    return NOT_IN_NAMES.sub("-", f"{layer}-in-{place.name}-{fingerprint(str(place))[:4]}-{other_layer}").strip("-")
+    return in_file_names(f"{layer}-in-{place.name}-{fingerprint(str(place))[:4]}-{other_layer}")
 
 
 def _computed(task: ComparisonTask, settings: CompareSettings, progress: Progress) -> Comparison:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,12 +53,11 @@ def label(store: Store, settings: LabelSettings, progress: Progress = silent) ->
     outcome = Outcome("label", layers, sum(len(task.missing) for task in tasks), "neurons")
     for task in tasks:
         if len(task.missing):
-            before = there.get(task.layer)
             new = _computed(task, outcome.notes, progress)
             there[task.layer] = task.valid.joined(new) if task.valid else new
             write_labels(store, there)
-            if not task.valid and task.replaces:
-                outcome.notes.append(_lost(task, before))
+            if task.replaced:
+                outcome.notes.append(_lost(task.replaced, task))
     drop_unneeded(store, "label", lambda work: False)
     outcome.details["tables"] = [_table(task, there[task.layer]) for task in tasks]
     outcome.notes = list(dict.fromkeys(outcome.notes))
@@ -78,7 +78,7 @@ class LabelTask:
     neurons : that are asked for
     missing : those of them without labels
     valid : what is there and was made from the same things
-    replaces : what is there was made from others
+    replaced : what is there and was made from others
     """
 
     layer: str
@@ -91,13 +91,18 @@ class LabelTask:
     neurons: np.ndarray
     missing: np.ndarray
     valid: Labels | None
-    replaces: bool
+    replaced: Labels | None
     settings: LabelSettings
     provenance: Provenance
 
     def units(self, neurons: np.ndarray) -> Units:
         """Of some neurons."""
         return units_of(self.sources.collected.layers[self.layer], self.clustering, neurons, self.kinds)
+
+    @cached_property
+    def words(self) -> Words:
+        """Concepts to choose from."""
+        return read_words(self.settings.concepts, self.listing)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -138,16 +143,16 @@ def _task(layer: str, sources: Sources, there: Labels | None, settings: LabelSet
     if valid is not None and settings.force:
         valid = valid.without(neurons)
     missing = np.setdiff1d(neurons, valid.neurons) if valid else neurons
-    replaces = there is not None and valid is None
+    replaced = there if valid is None else None
     return LabelTask(
-        layer, sources, embeddings, source, clustering, kinds, listing, neurons, missing, valid, replaces, settings,
+        layer, sources, embeddings, source, clustering, kinds, listing, neurons, missing, valid, replaced, settings,
         provenance,
     )  # fmt: skip
 
 
-def _lost(task: LabelTask, before: Labels | None) -> str:
+def _lost(before: Labels, task: LabelTask) -> str:
     """What was there with other options and is not any more, in a sentence."""
-    lost = len(np.setdiff1d(before.neurons, task.neurons)) if before else 0
+    lost = len(np.setdiff1d(before.neurons, task.neurons))
     told = f"This replaced the labels of '{task.layer}' that were made with other options: a layer has those of one run"
     if not lost:
         return f"{told}."
@@ -156,7 +161,7 @@ def _lost(task: LabelTask, before: Labels | None) -> str:
 
 def _computed(task: LabelTask, notes: list[str], progress: Progress) -> Labels:
     """First the words, then images that judge, then the units one by one."""
-    words = read_words(task.settings.concepts, task.listing)
+    words = task.words
     notes += words.notes
     notes += warnings(task.embeddings.features, task.recipe, task.sources.collected.origin)
     if task.listing.names and not (words.label >= 0).any():
@@ -200,7 +205,7 @@ class _Vectors:
     @classmethod
     def of(cls, task: LabelTask, words: Words, notes: list[str], progress: Progress) -> _Vectors:
         from pure_cli.concepts import read_templates
-        from pure_cli.embedders.texts import concept_vectors, cut_texts
+        from pure_cli.embedders.texts import both_vectors, cut_texts
         from pure_cli.stages.embeddings.judges import open_texts
         from pure_cli.stages.runtime.arithmetic import open_devices
 
@@ -211,8 +216,7 @@ class _Vectors:
         texts, cache = words.concepts.texts, task.sources.store.root / DATA_CACHE
         if told := cut_texts(tower, texts, templates):
             notes.append(told)
-        plain = concept_vectors(tower, texts, templates, cache=cache, progress=progress)
-        apart = concept_vectors(tower, texts, templates, less_template=True, cache=cache, progress=progress)
+        plain, apart = both_vectors(tower, texts, templates, cache=cache, progress=progress)
         return cls(plain, apart, tower.scale)
 
 
@@ -296,8 +300,7 @@ def _table(task: LabelTask, labels: Labels) -> dict[str, Any]:
     from pure_cli.stages.labelling.tables import ClassesOfUnits, table_of
 
     rows = np.flatnonzero(np.isin(labels.unit[:, 0], task.neurons))
-    words = read_words(task.settings.concepts, task.listing)
-    classes = None
+    words, classes = task.words, None
     if (words.label >= 0).any():
         units = task.units(labels.neurons)
         image = np.full((len(labels.unit), units.image.shape[1]), -1, np.int64)

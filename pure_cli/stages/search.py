@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,28 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import Labels, NeuronRows
+from pure_cli.artifacts import Clustering, Labels, NeuronRows
 from pure_cli.core.metrics.semantics import unit_vectors
 from pure_cli.errors import PureError
 from pure_cli.settings.search import SearchSettings
 from pure_cli.stages.embeddings.judges import of_same_embedder, warnings
 from pure_cli.stages.inputs.features import FeatureSource, Sources
+from pure_cli.stages.inputs.units import address
 from pure_cli.stages.labelling.embeddings import layers_with_texts, virtual_of_layer, with_texts
 from pure_cli.stages.labelling.index import UnitIndex, best_of_words, unit_index
 from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.labelling.sheet import draw_sheet
-from pure_cli.stages.labelling.tables import address
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.images import DATA_CACHE
 from pure_cli.waiting import waiting_for
-from pure_cli.words import counted, listed
+from pure_cli.words import counted, in_file_names, listed
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     import torch
 
 FOLDER = "search"
-NOT_IN_NAMES = re.compile(r"[^\w.=-]+")
 CONTROL = "imagenet"  # words that a text is held against
 UNCLEAR = 0.5  # share of these that find a unit more like them
 NAMED = 3  # images in a title
@@ -44,18 +42,27 @@ class SearchedLayer:
 
     Attributes
     ----------
+    clustering : of the virtual neurons; None where neurons alone are looked at
     labels : what they are called; None where they were not labelled
     """
 
-    layer: str
     embeddings: FeatureSource
+    clustering: Clustering | None
     index: UnitIndex
     labels: Labels | None
+
+    @property
+    def layer(self) -> str:
+        return self.embeddings.layer
 
     def name(self, row: int) -> str:
         """The label of a unit; "" where it has none."""
         neuron, part = self.index.unit[row].tolist()
         return self.labels.text(neuron, part) if self.labels else ""
+
+
+Found = tuple[SearchedLayer, int, float]
+"""A layer, the row of one of its units in the index, and its score."""
 
 
 def search(store: Store, settings: SearchSettings, progress: Progress = silent) -> Outcome:
@@ -73,14 +80,14 @@ def search(store: Store, settings: SearchSettings, progress: Progress = silent) 
     first = sources.embedded[searched[0].layer, searched[0].embeddings.features]
     outcome.notes += warnings(searched[0].embeddings.features, first.recipe, sources.collected.origin)
     query = _Query.of(sources, searched, settings, outcome.notes, progress)
-    found = _ranked(searched, query, settings.count)
-    outcome.computed = sum(len(one.index.unit) for one in searched)
-    every = np.concatenate([one.index.scores(query.vector) for one in searched])
+    scores = [one.index.scores(query.vector) for one in searched]
+    found, every = _best(searched, scores, settings.count), np.concatenate(scores)
+    outcome.computed = len(every)
     table = _table(found, query, every)
     outcome.details = {"tables": [table], "files": []}
     if settings.sheet:
         file = settings.out or store.root / FOLDER / f"{query.file_name}.png"
-        draw_sheet(sources, [(own.embeddings, *own.index.unit[row].tolist()) for own, row in found],
+        draw_sheet(sources, [(own.embeddings, own.clustering, *own.index.unit[row].tolist()) for own, row, _ in found],
                [_caption(one) for one in table["rows"]], query.title, table["verdict"], file)  # fmt: skip
         outcome.details["files"] = [str(file)]
     outcome.seconds = time.perf_counter() - begin
@@ -104,7 +111,7 @@ def _searched(sources: Sources, outcome: Outcome, settings: SearchSettings) -> I
         _, clustering, kinds = virtual_of_layer(sources, layer, settings.units)
         waiting_for("reading the embeddings")
         index = unit_index(sources, layer, embeddings, clustering, kinds)
-        yield SearchedLayer(layer, embeddings, index, names_of(sources.store, layer, clustering))
+        yield SearchedLayer(embeddings, clustering, index, names_of(sources.store, layer, clustering))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +132,7 @@ class _Query:
     @property
     def file_name(self) -> str:
         """Of the sheet, without its ending."""
-        return NOT_IN_NAMES.sub("-", self.title).strip("-")[:60] or "search"
+        return in_file_names(self.title)[:60] or "search"
 
     @classmethod
     def of(
@@ -195,21 +202,22 @@ def _of_images(sources: Sources, first: SearchedLayer, device: torch.device, fil
     return unit_vectors(vectors.mean(axis=0)[None])[0]
 
 
-def _ranked(searched: list[SearchedLayer], query: _Query, count: int) -> list[tuple[SearchedLayer, int]]:
-    """The units most like what is searched for, the most like first."""
-    scores = [one.index.scores(query.vector) for one in searched]
+def _best(searched: Sequence[SearchedLayer], scores: Sequence[np.ndarray], count: int) -> list[Found]:
+    """The units with the highest scores, the highest first."""
     every = np.concatenate(scores)
-    which = np.concatenate([np.full(len(one), number) for number, one in enumerate(scores)])
-    row = np.concatenate([np.arange(len(one)) for one in scores])
+    ends = np.cumsum([len(one) for one in scores])
     best = np.argsort(-every, kind="stable")[:count]
-    return [(searched[which[place]], int(row[place])) for place in best.tolist()]
+    layers = np.searchsorted(ends, best, side="right").tolist()
+    return [
+        (searched[layer], place - int(ends[layer] - len(scores[layer])), float(every[place]))
+        for layer, place in zip(layers, best.tolist(), strict=True)
+    ]
 
 
-def _table(found: list[tuple[SearchedLayer, int]], query: _Query, every: np.ndarray) -> dict[str, Any]:
+def _table(found: list[Found], query: _Query, every: np.ndarray) -> dict[str, Any]:
     """A row for each unit; `every` has the scores of all."""
     rows, spread = [], float(every.std()) or 1.0
-    for own, row in found:
-        score = float(own.index.mean[row] @ query.vector.astype(np.float32))
+    for own, row, score in found:
         unit = address(own.layer, *own.index.unit[row].tolist())
         rows.append({"unit": unit, "score": score, "z": (score - float(every.mean())) / spread, "label": own.name(row)})
     return {

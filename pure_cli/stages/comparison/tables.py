@@ -12,7 +12,7 @@ from pure_cli.artifacts import Comparison, Similarities
 from pure_cli.core.matching import LEVEL, Matches
 from pure_cli.settings.shared import NEURONS
 from pure_cli.stages.comparison.sides import NAMES
-from pure_cli.stages.inputs.units import WHOLE
+from pure_cli.stages.inputs.units import address
 from pure_cli.words import counted
 
 SUMMARY, APART, MATCHES = "compare", "apart", "matches"
@@ -28,12 +28,6 @@ CONTRAST = (
 def tables_of(comparison: Comparison) -> list[dict[str, Any]]:
     """Tables of `pure_cli.views.tables`: means and counts, neurons that fall apart, and all matches."""
     return [_summary(comparison), _apart(comparison), _matches(comparison)]
-
-
-def address(layer: str, unit: np.ndarray) -> str:
-    """Of a unit (2,), neuron and virtual neuron."""
-    neuron, part = unit.tolist()
-    return f"{layer}/{neuron}" if part == WHOLE else f"{layer}/{neuron}.{part + 1}"
 
 
 def _layers(comparison: Comparison) -> tuple[str, str]:
@@ -163,8 +157,8 @@ def _apart_of(own: Similarities, side: int, layers: tuple[str, str]) -> Iterator
         yield [
             {
                 "by": own.by,
-                "virtual neuron": f"{NAMES[side]} {address(layers[side], virtual[part])}",
-                "match": address(layers[1 - side], neurons[matches.best[part]]),
+                "virtual neuron": f"{NAMES[side]} {address(layers[side], *virtual[part])}",
+                "match": address(layers[1 - side], *neurons[matches.best[part]]),
                 "similarity": float(matches.similarity[part]),
                 "limit": float(matches.limit[part]),
                 "neuron's match": _match_of(own, whole, neuron, side, layers),
@@ -184,7 +178,7 @@ def _match_of(own: Similarities, whole: Matches | None, neuron: int, side: int, 
     place = int(np.flatnonzero(units[side][places[side], 0] == neuron)[0])
     if not whole.found[place]:
         return None
-    return address(layers[1 - side], units[1 - side][places[1 - side]][whole.best[place]])
+    return address(layers[1 - side], *units[1 - side][places[1 - side]][whole.best[place]])
 
 
 # -------------------------------------------------------------------------------------------------------- all matches
@@ -227,15 +221,15 @@ def _matches_of(
         yield {
             "by": own.by,
             "of": NAMES[side],
-            "unit": address(layers[side], units[side][place]),
+            "unit": address(layers[side], *units[side][place]),
             "in": kinds[1 - side],
-            "best": address(layers[1 - side], units[1 - side][matches.best[place]]),
+            "best": address(layers[1 - side], *units[1 - side][matches.best[place]]),
             "similarity": float(matches.similarity[place]),
             "chance": float(chance[place]),
             "limit": float(limit[place]),
             "p": float(p[place]),
             "matched": bool(matches.found[place]),
             "limit within classes": None if within is None else float(within[place]),
-            "one to one": None if other is None else address(layers[1 - side], units[1 - side][other]),
+            "one to one": None if other is None else address(layers[1 - side], *units[1 - side][other]),
             "similarity of that": None if other is None else float(similarities[place, other]),
         }

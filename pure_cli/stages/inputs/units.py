@@ -16,6 +16,11 @@ from pure_cli.settings.shared import NEURONS, VIRTUAL
 WHOLE = -1  # in place of the number of a virtual neuron: the neuron itself
 
 
+def address(layer: str, neuron: int, part: int) -> str:
+    """Of a neuron, or of a virtual neuron that is counted from 0."""
+    return f"{layer}/{neuron}" if part == WHOLE else f"{layer}/{neuron}.{part + 1}"
+
+
 def units_of(
     own: CollectedLayer,
     clustering: Clustering | None,

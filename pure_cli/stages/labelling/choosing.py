@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from pure_cli.core.labelling import soft_wpmi
+from pure_cli.core.labelling import similarities, soft_wpmi
 from pure_cli.core.metrics.detection import correlations
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.stages.inputs.features import FeatureSource
@@ -51,8 +51,6 @@ def best_by_wpmi(seen: Seen, concepts: np.ndarray, top: int, done: Callable[[int
 
 def best_by_similarity(means: np.ndarray, concepts: np.ndarray, top: int) -> tuple[np.ndarray, ...]:
     """The concepts of each unit (U, T) and their cosines with its mean embedding; -1 and NaN where it has none."""
-    from pure_cli.core.labelling import similarities
-
     parts = []
     for start in range(0, len(means), BLOCK):
         own = means[start : start + BLOCK]

@@ -20,6 +20,8 @@ from pure_cli.stages.resume.unfinished_work import Work
 from pure_cli.stages.runtime.network import open_network
 
 if TYPE_CHECKING:
+    import torch
+
     from pure_cli.embedders.load import Embedder
 
 VALUE, SHARE, VECTOR = "value", "share", "vector"
@@ -127,10 +129,9 @@ def judging_half(count: int, seed: int) -> np.ndarray:
     return found
 
 
-def _vectors(embedder: Embedder, images: object) -> np.ndarray:
+def _vectors(embedder: Embedder, images: torch.Tensor) -> np.ndarray:
     """(b, E) of images (b, 3, H, W) uint8, as the network sees them."""
     import torch
 
-    assert isinstance(images, torch.Tensor)
     pixels = images.permute(0, 2, 3, 1).numpy()
     return embedder.embed(torch.stack([embedder.preprocess(image) for image in pixels])).cpu().numpy()

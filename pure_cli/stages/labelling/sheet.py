@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from pure_cli.artifacts import read_clusterings
+from pure_cli.artifacts import Clustering
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.files import disk_errors
 from pure_cli.models.spec import parse_model
 from pure_cli.stages.embeddings.crops import WHOLE, boxes
-from pure_cli.stages.inputs.choice import chosen_features
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 
 IMAGES = 8  # of a unit
 
-Unit = tuple[FeatureSource, int, int]
-"""The embeddings of a unit's layer, the neuron, and the virtual neuron counted from 0, -1 for the neuron itself."""
+Unit = tuple[FeatureSource, Clustering | None, int, int]
+"""The embeddings and the clustering of a unit's layer, the neuron, and the virtual neuron counted from 0, -1 for the
+neuron itself."""
 
 
 def draw_sheet(
@@ -59,12 +59,11 @@ def _images(sources: Sources, unit: Unit, preprocessing: Preprocessing) -> list[
     from pure_cli.data.decode import DamagedImage
     from pure_cli.data.loader import decode_one
 
-    embeddings, neuron, part = unit
+    embeddings, clustering, neuron, part = unit
     layer, listing = embeddings.layer, sources.listing([embeddings.layer])
     image = sources.collected.layers[layer].top.image[neuron]
     there = (image != NO_IMAGE) & sources.excites(layer, neuron)
-    if part >= 0:
-        _, clustering = chosen_features(sources, layer, read_clusterings(sources.store))
+    if clustering is not None and part >= 0:
         there &= clustering.label[np.searchsorted(clustering.neuron, neuron)] == part
     slots = np.flatnonzero(there)[:IMAGES]
     crop = sources.embeddings(layer)[embeddings.features].provenance.settings["crop"]

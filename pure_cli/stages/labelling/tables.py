@@ -10,16 +10,10 @@ import numpy as np
 from pure_cli.artifacts import Collected
 from pure_cli.artifacts.labels import BY_CLASSES, CHANCE, GIVEN, RARE, UNJUDGED, Labels
 from pure_cli.core.references import NO_IMAGE
-from pure_cli.settings.label import SIMILARITY
+from pure_cli.stages.inputs.units import address
 from pure_cli.words import counted, listed
 
 PURE_ENOUGH = 0.8  # share of a unit's references that are of one class, for this class to be the right label
-WAYS = {SIMILARITY: "cosine with the mean embedding of the references"}
-
-
-def address(layer: str, neuron: int, part: int) -> str:
-    """Of a neuron, or of a virtual neuron that is counted from 0."""
-    return f"{layer}/{neuron}" if part < 0 else f"{layer}/{neuron}.{part + 1}"
 
 
 def table_of(labels: Labels, layer: str, rows: np.ndarray, classes: ClassesOfUnits | None) -> dict[str, Any]:

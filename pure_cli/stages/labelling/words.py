@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,20 +78,15 @@ def key_of(sources: Sequence[str], listing: Listing) -> list[object]:
 def _classes(listing: Listing) -> Concepts:
     if not listing.names:
         raise PureError("The data has no names of classes. Name a list with --concepts imagenet, words, or a file.")
-    named = [(CODE.sub("", name).replace("_", " "), code) for name, code in _names_and_codes(listing)]
-    return united(Concepts((name,), ((name,),)) for name, _ in named)
-
-
-def _names_and_codes(listing: Listing) -> Iterator[tuple[str, str]]:
-    """Of each class, the name that is shown and the WordNet id that it may stand for."""
-    codes = listing.codes or listing.names
-    yield from zip(listing.names, codes, strict=True)
+    named = [CODE.sub("", name).replace("_", " ") for name in listing.names]
+    return united(Concepts((name,), ((name,),)) for name in named)
 
 
 def _labels(concepts: Concepts, listing: Listing) -> np.ndarray:
     """(C,) the class that has the name, or one of the texts, of each concept, and no other class has; -1 for none."""
     found: dict[str, int] = {}
-    for label, (name, code) in enumerate(_names_and_codes(listing)):
+    codes = listing.codes or listing.names  # which may be WordNet ids
+    for label, (name, code) in enumerate(zip(listing.names, codes, strict=True)):
         for one in {_plain(word) for word in (CODE.sub("", name), *_lemmas(code))} - {""}:
             found[one] = UNKNOWN_LABEL if one in found else label
     words = zip(concepts.names, concepts.texts, strict=True)

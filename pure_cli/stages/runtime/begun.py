@@ -50,12 +50,6 @@ class Begun:
             part = index[begin : begin + size]
             yield Batch(self.read(part), part, [], np.zeros(0, np.uint32))
 
-    @contextmanager
-    def given(self, network: Network, rows: torch.Tensor) -> Iterator[torch.Tensor]:
-        """As `inputs_of`, of what was read of images (B, W)."""
-        with self.stem.given(network.model, rows.to(network.device)) as unknown:
-            yield unknown
-
 
 @contextmanager
 def inputs_of(network: Network, loaded: torch.Tensor, begun: Begun | None) -> Iterator[torch.Tensor]:
@@ -68,5 +62,5 @@ def inputs_of(network: Network, loaded: torch.Tensor, begun: Begun | None) -> It
     if begun is None:
         yield network.inputs(loaded)
         return
-    with begun.given(network, loaded) as unknown:
+    with begun.stem.given(network.model, loaded.to(network.device)) as unknown:
         yield unknown
