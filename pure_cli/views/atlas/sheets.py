@@ -1,0 +1,81 @@
+"""Sheets of tiles: many small images in one JPEG, as a data URL."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+COLUMNS = 10
+GREY = 128  # where a tile does not fill its cell
+SMALL = 40  # pixels, up to which tiles keep their colours as they are
+FINE = 92  # quality of sheets of small tiles, which are few bytes
+
+
+def as_tile(pixels: np.ndarray, box: Sequence[int] | np.ndarray | None, side: int) -> np.ndarray:
+    """An image, or a part of it, that fits into a square; never enlarged.
+
+    Parameters
+    ----------
+    pixels : (H, W, 3) uint8
+    box : top, bottom, left and right, half-open; None for the whole
+    side : of the square, in pixels
+
+    Returns
+    -------
+    (h, w, 3) uint8, with h and w at most `side`
+    """
+    if box is not None:
+        top, bottom, left, right = (int(edge) for edge in box)
+        pixels = pixels[top:bottom, left:right]
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return np.ascontiguousarray(pixels)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def sheet(tiles: Sequence[np.ndarray], quality: int, cell: int = 0, columns: int = COLUMNS) -> dict[str, Any]:
+    """Tiles (h, w, 3) uint8, row after row, each at the top left of its cell.
+
+    Parameters
+    ----------
+    quality : of JPEG, 1 to 95
+    cell : side of a cell; that of the largest tile where it is 0
+
+    Returns
+    -------
+    dict with "src", a data URL, "tile", the side of a cell, "columns", and "sizes", [width, height] of each tile
+    """
+    side = cell or max((max(one.shape[:2]) for one in tiles), default=1)
+    rows = max(1, -(-len(tiles) // columns))
+    whole = np.full((rows * side, columns * side, 3), GREY, np.uint8)
+    for place, tile in enumerate(tiles):
+        top, left = side * (place // columns), side * (place % columns)
+        whole[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    buffer = io.BytesIO()
+    fine = side <= SMALL and not cell
+    how: dict[str, Any] = {"quality": FINE, "subsampling": 0} if fine else {"quality": quality}
+    Image.fromarray(whole).save(buffer, "JPEG", optimize=True, **how)
+    encoded = base64.b64encode(buffer.getvalue()).decode("ascii")
+    sizes = [[int(one.shape[1]), int(one.shape[0])] for one in tiles]
+    return {"src": f"data:image/jpeg;base64,{encoded}", "tile": side, "columns": columns, "sizes": sizes}
+
+
+def tiles_of(content: dict[str, Any], places: Sequence[int], side: int) -> list[np.ndarray]:
+    """Some tiles of a sheet, as `as_tile` gives them."""
+    if not places:
+        return []
+    data = base64.b64decode(content["src"].partition(",")[2])
+    whole, cell = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")), content["tile"]
+    found = []
+    for place in places:
+        top, left = cell * (place // content["columns"]), cell * (place % content["columns"])
+        width, height = content["sizes"][place]
+        found.append(as_tile(whole[top : top + height, left : left + width], None, side))
+    return found
