@@ -139,7 +139,7 @@ function DriverRow({ driver, most, silenced }: { driver: Driver; most: number; s
       <th scope="row"><Unit address={address} label={label} /></th>
       <td><Effect value={effect} error={error} most={most} /></td>
       <td class="number">{percent(own)}</td>
-      <td>{classes.slice(0, 3).map(([name, images]) => `${oneLine(name)} ${images}`).join(", ")}</td>
+      <td class="kinds">{classes.slice(0, 2).map(([name, images]) => `${oneLine(name)} ${images}`).join(", ")}</td>
       {silenced && <td class="number">{pair(driver.silenced?.own)}</td>}
       {silenced && <td class="number">{pair(driver.silenced?.others)}</td>}
     </tr>

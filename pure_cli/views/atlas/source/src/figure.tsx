@@ -10,7 +10,7 @@ import { slotsOf } from "./part";
 import { savePng, saveSvg } from "./save";
 import { provenance, site } from "./site";
 import type { Neuron, Part } from "./types";
-import { number, oneLine, percent } from "./words";
+import { number, oneLine, percent, times } from "./words";
 
 const WIDTH = 860;
 const MARGIN = 16;
@@ -57,7 +57,7 @@ function shortened(text: string, letters: number): string {
 
 function details(part: Part): string[] {
   const best = part.concepts[0];
-  const classes = part.classes.slice(0, 5).map(([name, images, lift]) => `${name} ${images}${lift === null ? "" : ` (× ${number(lift)})`}`);
+  const classes = part.classes.slice(0, 5).map(([name, images, lift]) => `${name} ${images}${lift === null ? "" : ` (${times(lift)})`}`);
   const list = (title: string, items: string[]) => (items.length ? [`${title}: ${items.join(", ")}`] : []);
   return [
     ...(best?.auprc != null ? [`AUPRC ${number(best.auprc)}, by chance ${number(best.chance)}`] : []),

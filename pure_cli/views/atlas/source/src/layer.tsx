@@ -151,7 +151,7 @@ function useFocus(panes: Address[]) {
 function unitsOf(model: LayerModel, panes: Address[]): number[] {
   return panes.flatMap((pane) => {
     const unit = pane.layer === model.layer.name ? model.unitOf(pane) : -1;
-    return unit < 0 ? [] : [unit];
+    return unit < 0 ? [] : pane.part === null ? model.siblings(unit) : [unit];
   });
 }
 

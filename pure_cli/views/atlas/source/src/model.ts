@@ -67,6 +67,15 @@ export class LayerModel {
     return -1;
   }
 
+  /** All units of a unit's neuron. */
+  siblings(unit: number): number[] {
+    const { neuron } = this.layer.units;
+    const first = this.first.get(neuron[unit]!)!;
+    const found: number[] = [];
+    for (let one = first; neuron[one] === neuron[unit]; one++) found.push(one);
+    return found;
+  }
+
   hasNeuron(neuron: number): boolean {
     return this.row.has(neuron);
   }
@@ -165,24 +174,24 @@ function columnsOf(model: LayerModel): Column[] {
   });
   const order = Float64Array.from(units.neuron, (_, unit) => unit);
   const columns: (Column | false)[] = [
-    { ...numeric("address", "address", "layer/neuron.virtual neuron", 132, order, false), text: (unit) => model.addressText(unit) },
-    text("label", "label", "The words that fit its images best; ? where they were not judged", 150, (unit) => units.label[unit]!),
+    { ...numeric("address", "address", "layer/neuron.virtual neuron", 76, order, false), text: (unit) => model.addressText(unit) },
+    text("label", "label", "The words that fit its images best; ? where they were not judged", 136, (unit) => units.label[unit]!),
     known(units.auprc) &&
-      numeric("auprc", "AUPRC", "How well it ranks images of its label (1 is best), and the same by chance", 84, ofUnits(units.auprc)),
+      numeric("auprc", "AUPRC", "How well it ranks images of its label (1 is best), and the same by chance", 74, ofUnits(units.auprc)),
     model.classes.length > 0 &&
-      text("class", "top class", "The class of most of its reference images, and how many", 136, (unit) => model.className(unit)),
-    known(units.lift) && numeric("lift", "lift", "How many times more often than in the data its top class is among its images", 56, ofUnits(units.lift)),
-    numeric("size", "size", "Reference images", 52, ofUnits(units.size)),
-    numeric("k", "k", "Virtual neurons of its neuron", 40, ofNeurons(neurons.k)),
+      text("class", "top class", "The class of most of its reference images, and how many", 122, (unit) => model.className(unit)),
+    known(units.lift) && numeric("lift", "lift", "How many times more often than in the data its top class is among its images", 52, ofUnits(units.lift)),
+    numeric("size", "size", "Reference images", 50, ofUnits(units.size)),
+    numeric("k", "k", "Virtual neurons of its neuron", 38, ofNeurons(neurons.k)),
     known(neurons.polysemanticity) &&
-      numeric("polysemanticity", "poly\u00adseman\u00adticity", "Of its neuron: how far apart its virtual neurons lie", 78, ofNeurons(neurons.polysemanticity)),
-    known(neurons.p) && numeric("p", "p", "Of its neuron: how often data without clusters look split as clearly", 56, ofNeurons(neurons.p), false),
-    known(neurons.silhouette) && numeric("silhouette", "silhou\u00adette", "Of its neuron: how clearly its virtual neurons are apart (−1 to 1)", 68, ofNeurons(neurons.silhouette)),
+      numeric("polysemanticity", "poly\u00adseman\u00adticity", "Of its neuron: how far apart its virtual neurons lie", 70, ofNeurons(neurons.polysemanticity)),
+    known(neurons.p) && numeric("p", "p", "Of its neuron: how often data without clusters look split as clearly", 52, ofNeurons(neurons.p), false),
+    known(neurons.silhouette) && numeric("silhouette", "silhou\u00adette", "Of its neuron: how clearly its virtual neurons are apart (−1 to 1)", 62, ofNeurons(neurons.silhouette)),
     ...layer.extra.map(({ key, title, help, of, values }) =>
-      numeric(key, title, help, 84, of === "unit" ? ofUnits(values) : ofNeurons(values)),
+      numeric(key, title, help, Math.min(Math.max(title.length * 7 + 16, 64), 110), of === "unit" ? ofUnits(values) : ofNeurons(values)),
     ),
     layer.drives !== null &&
-      text("drives", "drives", "The class whose output it raises most", 124, (unit) => {
+      text("drives", "drives", "The class whose output it raises most", 116, (unit) => {
         const found = layer.drives![unit];
         return found ? `${site.classes[found[0]] ?? `class ${found[0]}`}` : "";
       }),

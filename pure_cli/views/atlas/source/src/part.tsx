@@ -10,7 +10,7 @@ import { hrefOf, link, withPane } from "./route";
 import { layerEntry } from "./site";
 import type { Neuron, Part } from "./types";
 import { Copy, Icon, Marker, Meter } from "./ui";
-import { count, number, oneLine, percent, signed } from "./words";
+import { count, number, oneLine, percent, signed, times } from "./words";
 
 const CLASSES = 5; // shown of a virtual neuron
 
@@ -112,7 +112,7 @@ function Classes({ part }: { part: Part }) {
           <span class="share" style={{ width: `${(100 * images) / Math.max(part.size, 1)}%` }} aria-hidden="true" />
           <span class="what">{oneLine(name)}</span>
           <span>{images}</span>
-          {lift !== null && <span class="faint">× {number(lift)}</span>}
+          {lift !== null && <span class="faint">{times(lift)}</span>}
         </li>
       ))}
       {rest > 0 && <li class="faint rest">{count(rest, "more class", "more classes")}</li>}
@@ -131,7 +131,7 @@ function Channels({ part, side }: { part: Part; side: number }) {
           const to: Address = { layer, neuron: channel, part: null };
           return (
             <li key={addressText(to)}>
-              {layerEntry(layer) ? <a href={hrefOf(withPane(to, side))}>{oneLine(addressText(to))}</a> : <span>{oneLine(addressText(to))}</span>}
+              {layerEntry(layer) ? <a class="channel" href={hrefOf(withPane(to, side))}><ChannelName {...{ layer, channel }} /></a> : <span class="channel"><ChannelName {...{ layer, channel }} /></span>}
               <span class="track" aria-hidden="true"><span style={{ width: `${(100 * Math.abs(share)) / most}%` }} /></span>
               <span class="number">{percent(share)}</span>
             </li>
@@ -140,6 +140,11 @@ function Channels({ part, side }: { part: Part; side: number }) {
       </ol>
     </div>
   );
+}
+
+/** The number stays where the name is too long. */
+function ChannelName({ layer, channel }: { layer: string; channel: number }) {
+  return <><span>{oneLine(layer)}</span><b>/{channel}</b></>;
 }
 
 function Nearest({ part, model, side }: { part: Part; model: LayerModel; side: number }) {

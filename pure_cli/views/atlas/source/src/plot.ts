@@ -76,7 +76,7 @@ const LARGEST = 200;
 const MARGIN = 18; // px
 const STEPS = 24; // colours of a scale
 const ICON = 30; // px
-const ICON_ROOM = 44 * 44; // px² that an icon needs for icons to replace points
+const ICON_ROOM = 70 * 70; // px² that an icon needs for icons to replace points
 const LABEL_CELL = [104, 40] as const; // px
 const STRETCH = 1.6; // a map is drawn at most so much wider than high, or higher than wide
 

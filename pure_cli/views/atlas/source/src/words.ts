@@ -25,6 +25,11 @@ export function percent(share: number | null | undefined): string {
   return `${value < 0 ? "−" : ""}${Math.abs(value).toFixed(digits)} %`;
 }
 
+/** How many times more: "6.1", "24". */
+export function times(value: number): string {
+  return `× ${value >= 10 ? value.toFixed(0) : value.toFixed(1)}`;
+}
+
 export function signed(value: number): string {
   return (value > 0 ? "+" : "") + number(value);
 }
