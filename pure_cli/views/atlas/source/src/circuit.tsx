@@ -75,7 +75,7 @@ export function CircuitGraph({ circuit, title, color, inks, to }: { circuit: Cir
           <>
             <title>{told}</title>
             <circle cx={x} cy={y} r={r} fill={node.shared ? inks.ground : color} stroke={color} stroke-width="2" />
-            <text x={x + r + 5} y={y + 4} fill={inks.ink}>
+            <text x={x + r + 5} y={y + 4} fill={inks.ink} stroke={inks.ground} stroke-width="3" stroke-linejoin="round" paint-order="stroke">
               {node.channel}
               <tspan fill={inks.faint} dx="5">{percent(node.share)}</tspan>
             </text>

@@ -185,7 +185,7 @@ function columnsOf(model: LayerModel): Column[] {
     numeric("k", "k", "Virtual neurons of its neuron", 38, ofNeurons(neurons.k)),
     known(neurons.polysemanticity) &&
       numeric("polysemanticity", "poly\u00adseman\u00adticity", "Of its neuron: how far apart its virtual neurons lie", 70, ofNeurons(neurons.polysemanticity)),
-    known(neurons.p) && numeric("p", "p", "Of its neuron: how often data without clusters look split as clearly", 52, ofNeurons(neurons.p), false),
+    known(neurons.p) && numeric("p", "p", "Of its neuron: how often data without clusters look split as clearly", 62, ofNeurons(neurons.p), false),
     known(neurons.silhouette) && numeric("silhouette", "silhou\u00adette", "Of its neuron: how clearly its virtual neurons are apart (−1 to 1)", 62, ofNeurons(neurons.silhouette)),
     ...layer.extra.map(({ key, title, help, of, values }) =>
       numeric(key, title, help, Math.min(Math.max(title.length * 7 + 16, 64), 110), of === "unit" ? ofUnits(values) : ofNeurons(values)),
