@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pure_cli.commands.command import BEYOND, Command
 from pure_cli.commands.common import Session, escaped
+from pure_cli.words import listed
 
 UNITS = ("B", "kB", "MB", "GB")
 
@@ -16,6 +17,8 @@ def atlas(session: Session) -> None:
     outcome = session.do("atlas")
     session.report(outcome, f"{outcome.computed:,} neurons of {', '.join(outcome.layers)}")
     session.say(f"  {escaped(outcome.details['page'])} ({in_bytes(outcome.details['bytes'])})")
+    if missing := outcome.details["missing"]:
+        session.say(f"  Not in it yet: {listed(missing)}. The page says which commands add them.")
     session.say(f"  Open it in a browser: {escaped(Path(outcome.details['page']).absolute().as_uri())}")
 
 

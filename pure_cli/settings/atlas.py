@@ -36,4 +36,4 @@ class AtlasSettings(Running, OfNeurons):
 
 
 RETURNS = '``details["page"]`` is the page to open, ``details["bytes"]`` the size of the folder.'
-STAGE = Stage(AtlasSettings, order=97, unit="neurons", on_demand=True, returns=RETURNS)
+STAGE = Stage(AtlasSettings, order=97, unit="images", on_demand=True, returns=RETURNS)

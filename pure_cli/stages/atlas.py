@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pure_cli.artifacts import need_clusterings, need_layers
@@ -23,6 +24,32 @@ from pure_cli.workspace import Store
 FOLDER = "atlas"  # in the workspace
 
 
+INLINE = 8  # neurons that a notebook is shown at once
+
+
+@dataclass(repr=False)
+class AtlasOutcome(Outcome):
+    """What `atlas` did; a notebook shows the neurons that were named.
+
+    Attributes
+    ----------
+    shown : layer to the neurons that were named
+    """
+
+    store: Store | None = None
+    shown: dict[str, list[int]] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """A line, and the panes of up to eight neurons."""
+        from pure_cli.stages.atlas_content.inline import inline
+
+        told = super()._repr_html_()
+        for layer, neurons in self.shown.items() if self.store else ():
+            assert self.store is not None
+            told += inline(self.store, layer, neurons[:INLINE], f"{layer}/{neurons[0]}")
+        return told
+
+
 def atlas(store: Store, settings: AtlasSettings, progress: Progress = silent) -> Outcome:
     """Make what of the atlas is not there yet, and write its page.
 
@@ -38,17 +65,19 @@ def atlas(store: Store, settings: AtlasSettings, progress: Progress = silent) ->
     folder = AtlasFolder(settings.out or store.root / FOLDER, _network(sources), settings.force)
     pages = [LayerPages(open_layer(sources, layer, clusterings, settings), folder) for layer in layers]
     todo = [one for one in pages if one.stale]
-    outcome = Outcome("atlas", layers, sum(len(one.neurons) for one in todo), "neurons")
+    outcome = AtlasOutcome("atlas", layers, sum(len(one.neurons) for one in todo), "neurons", store=store)
+    if settings.neurons is not None:
+        outcome.shown = {one.inputs.layer: one.inputs.chosen().tolist() for one in pages}
     if todo:
         _find_boxes(todo, sources, settings, outcome, progress)
-        total, done = outcome.computed, 0
+        total, done = sum(one.images for one in todo), 0
         waiting_for("reading what there is")
         for one in todo:
-            for neurons in one.build():
-                progress(done := done + neurons, total)
+            for images in one.build():
+                progress(done := done + images, total)
     _write_page(sources, folder, pages)
     outcome.details = {"page": str(folder.root / PAGE), "folder": str(folder.root), "bytes": folder.size}
-    outcome.notes += dict.fromkeys(note for one in pages for note in one.inputs.missing)
+    outcome.details["missing"] = list(dict.fromkeys(what for one in pages for what in one.inputs.missing))
     outcome.seconds = time.perf_counter() - begin
     return outcome
 

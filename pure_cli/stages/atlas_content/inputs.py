@@ -30,6 +30,7 @@ from pure_cli.stages.inputs.lower_channels import ChannelReader
 from pure_cli.stages.inputs.units import Units, units_of
 from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.neuron_figures.index import CIRCUITS
+from pure_cli.stages.references.scores import why_no_outputs
 
 VERSION = 1  # raised when the content of an atlas comes to be another
 FIRST_EMBEDDINGS = ("clip-image", "clip", "dinov2")  # that say what is near to what, where there are several
@@ -47,7 +48,7 @@ class LayerInputs:
     measures : what evaluate found
     assignment : what assign found; None where there is nothing of these virtual neurons
     circuits : neuron to the file of its graph
-    missing : sentences on what is not there, and the command that adds it
+    missing : what is not there, to a sentence with the command that adds it
     """
 
     sources: Sources
@@ -60,7 +61,7 @@ class LayerInputs:
     assignment: Assignment | None
     circuits: dict[int, Path]
     settings: AtlasSettings
-    missing: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def channels(self) -> ChannelReader:
@@ -85,6 +86,14 @@ class LayerInputs:
         index = int(self.sources.collected.image_index[0])
         height, width = decode_one(self.listing, index, self.preprocessing).shape[1:]
         return height, width
+
+    @cached_property
+    def outputs(self) -> list[str]:
+        """Names of the network's outputs; none where they are not the classes of the images."""
+        listing = self.listing
+        count = next((len(effect) for effect in self.measures.effect.values() if effect.size), 0)
+        named = count and listing.names and not why_no_outputs(listing, listing.labels, count)
+        return list(listing.names) if named else []
 
     def units(self, neurons: np.ndarray) -> Units:
         """The virtual neurons of some neurons, neuron after neuron."""
@@ -145,29 +154,37 @@ def _digest(values: np.ndarray) -> str:
 
 
 def open_layer(
-    sources: Sources, layer: str, clusterings: Mapping[str, Clustering], settings: AtlasSettings
+    sources: Sources,
+    layer: str,
+    clusterings: Mapping[str, Clustering],
+    settings: AtlasSettings,
+    meant: tuple[FeatureSource, Clustering] | None = None,
 ) -> LayerInputs:
     """All that there is of a layer.
+
+    Parameters
+    ----------
+    meant : the virtual neurons and their features; those that addresses mean where nothing is said
 
     Raises
     ------
     PureError
         Its virtual neurons are stale.
     """
-    source, clustering = chosen_features(sources, layer, clusterings)
-    store, missing = sources.store, list[str]()
+    source, clustering = meant or chosen_features(sources, layer, clusterings)
+    store, missing = sources.store, dict[str, str]()
     names = names_of(store, layer, clustering)
     if names is None:
-        missing.append("Nothing is labelled: `pure label` finds words for what neurons respond to.")
+        missing["labels"] = "Nothing is labelled: `pure label` finds words for what neurons respond to."
     embeddings = _embeddings(sources, layer)
     if embeddings is None:
-        missing.append(
+        missing["embeddings"] = (
             "There are no embeddings that are up to date, so circuits say what is near to what: "
             "`pure embed --embedder clip-image` adds some."
         )
     measures = read_measures(store, layer, clustering, clusterings)
     if not measures.columns and not measures.effect:
-        missing.append(
+        missing["measures"] = (
             "Nothing was measured of these virtual neurons: `pure evaluate --metric causal --metric outputs` tells how "
             "specific they are, and which classes they drive."
         )
@@ -175,7 +192,9 @@ def open_layer(
     if assignment is not None and assignment.provenance.made_from["cluster"] != clustering.provenance.fingerprint:
         assignment = None
     if assignment is None:
-        missing.append("Images beyond the references are not assigned: `pure assign` shares their activation out.")
+        missing["other images"] = (
+            "Images beyond the references are not assigned: `pure assign` shares their activation out."
+        )
     circuits = dict(_circuit_files(store.root / CIRCUITS / layer))
     return LayerInputs(
         sources, layer, source, clustering, names, embeddings, measures, assignment, circuits, settings, missing

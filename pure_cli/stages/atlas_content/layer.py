@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -25,25 +26,24 @@ class LayerContent:
     ----------
     inputs : the layer
     neurons : (N,) int64, ascending, that are in the atlas
-    spaces : in which they are near to each other
+    spaces : of which maps are drawn
     """
 
     def __init__(self, inputs: LayerInputs, neurons: np.ndarray, spaces: Sequence[Space]):
-        self._inputs, self._neurons, self._spaces = inputs, neurons, spaces
+        self._inputs, self.neurons, self._spaces = inputs, neurons, spaces
         units = inputs.units(neurons)
         order = np.lexsort((units.part, units.row))
         self.units: list[Unit] = [(int(neuron), int(part)) for neuron, part in units.identity[order]]
         self.labels = [inputs.names.text(*unit) if inputs.names else "" for unit in self.units]
 
-    def content(self, class_index: dict[str, int]) -> dict[str, Any]:
+    def content(self, near_by: str) -> dict[str, Any]:
         """JSON-like.
 
         Parameters
         ----------
-        class_index : name of a class to its number
+        near_by : what says which are near to which
         """
         inputs, own = self._inputs, self._inputs.clustering.provenance.settings
-        drives = self._drives()
         return {
             "name": inputs.layer,
             "features": own["features"],
@@ -51,36 +51,37 @@ class LayerContent:
             "lower": own["lower_layer"],
             "n": inputs.sources.collected.layers[inputs.layer].n,
             "crop": inputs.settings.crop,
-            "sentences": inputs.missing,
+            "sentences": list(inputs.missing.values()),
             "settings": _settings(inputs),
             "fingerprint": inputs.clustering.provenance.fingerprint,
             "neurons": self._of_neurons(),
-            "units": self._of_units(class_index),
+            "units": self._of_units(),
             "extra": self._extra(),
-            "drives": drives,
+            "drives": self._drives(),
             "maps": [self._map(space) for space in self._spaces],
             "icons": {"size": ICON, "columns": ICON_COLUMNS, "perSheet": ICONS} if self.units else None,
-            "nearestBy": self._spaces[0].title if self._spaces else "",
+            "nearestBy": near_by,
         }
 
     def _of_neurons(self) -> dict[str, list[Any]]:
         inputs, clustering, names = self._inputs, self._inputs.clustering, self._inputs.names
-        layer, row = inputs.sources.collected.layers[inputs.layer], self._rows(self._neurons)
+        layer, row = inputs.sources.collected.layers[inputs.layer], self._rows(self.neurons)
         chosen = clustering.chosen
         return {
-            "neuron": self._neurons.tolist(),
-            "name": [layer.name_of(neuron) for neuron in self._neurons.tolist()],
-            "label": [names.text(neuron) if names else "" for neuron in self._neurons.tolist()],
-            "k": clustering.counts(self._neurons).tolist(),
+            "neuron": self.neurons.tolist(),
+            "name": [layer.name_of(neuron) for neuron in self.neurons.tolist()],
+            "label": [names.text(neuron) if names else "" for neuron in self.neurons.tolist()],
+            "k": clustering.counts(self.neurons).tolist(),
             "silhouette": numbers(clustering.silhouette[row]),
             "polysemanticity": numbers(clustering.polysemanticity[row]) if chosen else [None] * len(row),
             "p": numbers(clustering.p[row]) if chosen else [None] * len(row),
-            "tied": layer.tied[self._neurons].tolist(),
-            "references": [int(inputs.sources.excites(inputs.layer, c).sum()) for c in self._neurons.tolist()],
+            "tied": layer.tied[self.neurons].tolist(),
+            "references": [int(inputs.sources.excites(inputs.layer, c).sum()) for c in self.neurons.tolist()],
         }
 
-    def _of_units(self, class_index: dict[str, int]) -> dict[str, list[Any]]:
+    def _of_units(self) -> dict[str, list[Any]]:
         inputs, names = self._inputs, self._inputs.names
+        class_index = {name: number for number, name in enumerate(inputs.sources.collected.label_names)}
         judged = [judgement(names, neuron, part) for neuron, part in self.units]
         members = [self._members(*unit) for unit in self.units]
         classes = [classes_of(own, inputs.sources.collected) for own in members]
@@ -109,7 +110,7 @@ class LayerContent:
         measures = self._inputs.measures
         found = []
         for column in measures.columns:
-            keys: Sequence[Any] = self.units if column.of == UNIT else self._neurons.tolist()
+            keys: Sequence[Any] = self.units if column.of == UNIT else self.neurons.tolist()
             values = [measures.values[column.title].get(key, np.nan) for key in keys]
             described = {"key": column.title, "title": column.title, "help": column.help, "of": column.of}
             found.append({**described, "values": numbers(values)})
@@ -152,14 +153,26 @@ def judgement(names: Labels | None, neuron: int, part: int) -> dict[str, Any]:
 def _settings(inputs: LayerInputs) -> dict[str, Any]:
     """What the virtual neurons, their labels and references were made with."""
     layer = inputs.sources.collected.layers[inputs.layer]
-    found = {"references": layer.provenance.settings, "virtual neurons": inputs.clustering.provenance.settings}
+    found: dict[str, Any] = {"references": layer.provenance.settings}
+    found["virtual neurons"] = inputs.clustering.provenance.settings
     if inputs.source.attributed is not None:
         found["relevances"] = inputs.source.attributed.provenance.settings
     if inputs.names:
         found["labels"] = inputs.names.provenance.settings
     if inputs.assignment:
         found["assignment"] = inputs.assignment.provenance.settings
-    return found
+    return {name: without_folders(own) for name, own in found.items()}
+
+
+def without_folders(settings: Any) -> Any:
+    """Settings, JSON-like, with the names of files alone: an atlas is for others, whom folders of its maker tell
+    nothing."""
+    if isinstance(settings, dict):
+        return {key: without_folders(value) for key, value in settings.items()}
+    if isinstance(settings, list | tuple):
+        return [without_folders(value) for value in settings]
+    is_path = isinstance(settings, str) and PurePath(settings).is_absolute()
+    return PurePath(settings).name if is_path else settings
 
 
 def short(value: float) -> float:

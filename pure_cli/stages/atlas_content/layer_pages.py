@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from pure_cli.config import fingerprint
+from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.loader import default_workers
 from pure_cli.stages.atlas_content.folder import AtlasFolder
 from pure_cli.stages.atlas_content.inputs import LayerInputs
 from pure_cli.stages.atlas_content.layer import ICON_COLUMNS, LayerContent
 from pure_cli.stages.atlas_content.near import Space, spaces
 from pure_cli.stages.atlas_content.neuron import NeuronContent
+from pure_cli.stages.atlas_content.site import layer_entry
 from pure_cli.stages.atlas_content.tiles import ICON, ICONS, SIZES, TileJob, sheets
-from pure_cli.stages.references.scores import why_no_outputs
 
 SAVED = 64  # neurons after which the index is written
 SHEETS = "sheets"
@@ -52,11 +53,16 @@ class LayerPages:
         entries = (self._folder.entry(layer, neuron) for neuron in there)
         return not self._folder.layer_is(layer, self._made) or any(e.get("made") != self._made for e in entries)
 
+    @property
+    def images(self) -> int:
+        """References of the neurons, of which each counts once as `build` goes on."""
+        return sum(map(self._references, self.neurons.tolist()))
+
     def build(self) -> Iterator[int]:
-        """Make what is not there; yields how many neurons are done each time."""
+        """Make what is not there; yields how many references are done each time."""
         layer, found = self.inputs.layer, list(spaces(self.inputs))
         self._folder.drop(layer, np.setdiff1d(self._folder.neurons(layer), self.neurons).tolist())
-        content = NeuronContent(self.inputs, found[0].nearest() if found else {}, self._outputs())
+        content = NeuronContent(self.inputs, found[0].nearest(self.neurons) if found else {})
         icons: dict[tuple[int, int], Any] = {}
         jobs: list[tuple[TileJob, dict[str, Any], str]] = []
         for neuron, box in zip(self.neurons.tolist(), self.inputs.boxes(self.neurons), strict=True):
@@ -65,7 +71,7 @@ class LayerPages:
             entry = {} if self.inputs.settings.force else self._folder.entry(layer, neuron)
             if entry.get("tiles") == tiles and (there := self._sheets(neuron)):
                 self._keep(neuron, own, there, tiles, icons)
-                yield 1
+                yield self._references(neuron)
             else:
                 jobs.append((job, own, tiles))
         yield from self._new(jobs, icons)
@@ -80,7 +86,11 @@ class LayerPages:
             self._keep(job.neuron, own, found, tiles, icons)
             if done % SAVED == 0:
                 self._folder.save()
-            yield 1
+            yield self._references(job.neuron)
+
+    def _references(self, neuron: int) -> int:
+        top = self.inputs.sources.collected.layers[self.inputs.layer].top
+        return int((top.image[neuron] != NO_IMAGE).sum())
 
     def _keep(
         self, neuron: int, content: dict[str, Any], found: dict[str, Any], tiles: str, icons: dict[tuple[int, int], Any]
@@ -112,32 +122,18 @@ class LayerPages:
             return found
         return None
 
-    def _outputs(self) -> list[str]:
-        """Names of the network's outputs; none where they are not the classes of the images."""
-        effects, listing = self.inputs.measures.effect, self.inputs.listing
-        outputs = next((len(effect) for effect in effects.values() if effect.size), 0)
-        named = outputs and listing.names and not why_no_outputs(listing, listing.labels, outputs)
-        return list(listing.names) if named else []
-
     def _write_layer(self, found: list[Space], icons: dict[tuple[int, int], Any]) -> None:
         from pure_cli.views.atlas.page import chunk
         from pure_cli.views.atlas.sheets import sheet
 
         inputs, layer = self.inputs, self.inputs.layer
         content = LayerContent(inputs, self.neurons, found)
-        classes = {name: number for number, name in enumerate(inputs.sources.collected.label_names)}
-        files = {self._folder.layer_file(layer): chunk(f"layer:{layer}", content.content(classes))}
+        own = content.content(found[0].title if found else "")
+        files = {self._folder.layer_file(layer): chunk(f"layer:{layer}", own)}
         for number, start in enumerate(range(0, len(content.units), ICONS)):
             pictures = [icons[unit] for unit in content.units[start : start + ICONS]]
             one = sheet(pictures, SIZES[inputs.settings.size].quality, ICON, ICON_COLUMNS)
             files[self._folder.icons_file(layer, number)] = chunk(f"icons:{layer}:{number}", {"src": one["src"]})
-        about = {
-            "name": layer,
-            "slug": self._folder.slug(layer),
-            "neurons": len(self.neurons),
-            "virtual": len(content.units),
-            "labelled": sum(bool(label) for label in content.labels),
-            "collected": inputs.sources.collected.layers[layer].neurons,
-        }
+        about = layer_entry(inputs, content, self._folder.slug(layer))
         self._folder.add_layer(layer, files, self._made, about)
         self._folder.save()

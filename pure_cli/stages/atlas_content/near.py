@@ -45,17 +45,18 @@ class Space:
     unit: np.ndarray
     vector: np.ndarray
 
-    def nearest(self) -> dict[Unit, list[tuple[Unit, float]]]:
-        """For each virtual neuron those of other neurons that it is most similar to, with their cosines."""
+    def nearest(self, neurons: np.ndarray) -> dict[Unit, list[tuple[Unit, float]]]:
+        """For each virtual neuron of some neurons, those of others that it is most similar to, with their cosines."""
         units = [(int(neuron), int(part)) for neuron, part in self.unit]
-        found = {}
-        for start in range(0, len(units), BLOCK):
-            similarity = self.vector[start : start + BLOCK] @ self.vector.T
-            similarity[self.unit[start : start + BLOCK, :1] == self.unit[None, :, 0]] = -np.inf
+        wanted, found = np.flatnonzero(np.isin(self.unit[:, 0], neurons)), {}
+        for start in range(0, len(wanted), BLOCK):
+            own = wanted[start : start + BLOCK]
+            similarity = self.vector[own] @ self.vector.T
+            similarity[self.unit[own, :1] == self.unit[None, :, 0]] = -np.inf
             order = np.argsort(-similarity, axis=1, kind="stable")[:, :NEAREST]
-            for row, places in enumerate(order.tolist()):
-                near = [(units[place], float(similarity[row, place])) for place in places]
-                found[units[start + row]] = [(unit, score) for unit, score in near if np.isfinite(score)]
+            for row, place in enumerate(own.tolist()):
+                near = [(units[other], float(similarity[row, other])) for other in order[row].tolist()]
+                found[units[place]] = [(unit, score) for unit, score in near if np.isfinite(score)]
         return found
 
     def map(self, store: Store, seed: int) -> np.ndarray:

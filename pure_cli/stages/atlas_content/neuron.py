@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,10 @@ class NeuronContent:
     ----------
     inputs : the layer
     nearest : virtual neuron to those it is most similar to
-    outputs : names of the network's outputs, none where they are no classes
     """
 
-    def __init__(self, inputs: LayerInputs, nearest: Mapping[Unit, list[tuple[Unit, float]]], outputs: Sequence[str]):
-        self._inputs, self._nearest, self._outputs = inputs, nearest, outputs
+    def __init__(self, inputs: LayerInputs, nearest: Mapping[Unit, list[tuple[Unit, float]]]):
+        self._inputs, self._nearest = inputs, nearest
         self._top = inputs.sources.collected.layers[inputs.layer].top
 
     def content(self, neuron: int, box: np.ndarray | None) -> tuple[dict[str, Any], TileJob]:
@@ -180,10 +180,12 @@ class NeuronContent:
         if effect is None or not np.isfinite(effect).all():
             return None
         order = np.argsort(-sign * effect, kind="stable")[:DRIVEN]
-        return [[self._output(i), short(float(effect[i]))] for i in order.tolist() if sign * effect[i] > 0]
-
-    def _output(self, number: int) -> str:
-        return self._outputs[number] if self._outputs else f"output {number}"
+        names = self._inputs.outputs
+        return [
+            [names[i] if names else f"output {i}", short(float(effect[i]))]
+            for i in order.tolist()
+            if sign * effect[i] > 0
+        ]
 
     def _measured(self, of: str, key: Any) -> list[list[str]]:
         """What evaluate found of a neuron, or of a virtual neuron."""
@@ -214,7 +216,7 @@ class NeuronContent:
         shares = carried(assignment, place)[0]
         parts = [[*numbers(one[:count]), *numbers(one[-1:])] if np.isfinite(one).all() else None for one in shares]
         return {
-            "data": str(assignment.provenance.settings["data"]),
+            "data": PurePath(str(assignment.provenance.settings["data"])).name,
             "edges": numbers(assignment.edge[place]),
             "count": assignment.count[place].tolist(),
             "shares": parts,

@@ -9,6 +9,8 @@ from typing import Any
 from pure_cli import __version__
 from pure_cli.artifacts import Collected
 from pure_cli.models.spec import parse_model
+from pure_cli.stages.atlas_content.inputs import LayerInputs
+from pure_cli.stages.atlas_content.layer import LayerContent
 from pure_cli.words import counted
 
 BIBTEX = """@inproceedings{dreyer2024pure,
@@ -45,6 +47,23 @@ def site(
         "notes": _notes(collected),
         "bibtex": BIBTEX,
         "start": start,
+    }
+
+
+def layer_entry(inputs: LayerInputs, content: LayerContent, slug: str) -> dict[str, Any]:
+    """What the site says of a layer.
+
+    Parameters
+    ----------
+    slug : its folder; "" where all is in the page
+    """
+    return {
+        "name": inputs.layer,
+        "slug": slug,
+        "neurons": len(content.neurons),
+        "virtual": len(content.units),
+        "labelled": sum(bool(label) for label in content.labels),
+        "collected": inputs.sources.collected.layers[inputs.layer].neurons,
     }
 
 

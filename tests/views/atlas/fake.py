@@ -63,7 +63,11 @@ def _site(layers: dict[str, str]) -> Content:
         "pure": "1.4.0",
         "layers": [{"name": name, "slug": slug} for name, slug in layers.items()],
         "audits": [{"class": "ship", "slug": "000-ship"}, {"class": HOSTILE_CLASS, "slug": "001-img"}],
-        "about": [["Model", "cifar_resnet.py:resnet20"], ["Weights", "sha256 5f2c81"], ["Data", "cifar10, 10,000 images"]],
+        "about": [
+            ["Model", "cifar_resnet.py:resnet20"],
+            ["Weights", "sha256 5f2c81"],
+            ["Data", "cifar10, 10,000 images"],
+        ],
         "notes": ["Nothing in this atlas is real."],
         "bibtex": "@software{pure,\n  title = {pure},\n}",
         "start": "layer3",
@@ -87,7 +91,10 @@ def _layer(name: str, parts: np.ndarray, rng: np.random.Generator, references: i
         "lower": "layer3",
         "n": references,
         "crop": "crp",
-        "sentences": [f"{len(neuron)} virtual neurons of {len(parts)} neurons.", "Circuits: pure render --circuit adds more."],
+        "sentences": [
+            f"{len(neuron)} virtual neurons of {len(parts)} neurons.",
+            "Circuits: pure render --circuit adds more.",
+        ],
         "settings": {"collect": {"n": references, "layer": name}, "cluster": {"features": "pure", "k": "auto"}},
         "fingerprint": "0123456789abcdef",
         "neurons": {
@@ -123,7 +130,13 @@ def _layer(name: str, parts: np.ndarray, rng: np.random.Generator, references: i
 
 def _specificity(values: np.ndarray) -> Content:
     values = [round(float(value), 3) for value in values]
-    return {"key": "specificity", "title": "specificity", "help": "Own images before others", "of": "unit", "values": values}
+    return {
+        "key": "specificity",
+        "title": "specificity",
+        "help": "Own images before others",
+        "of": "unit",
+        "values": values,
+    }
 
 
 def _numbers(values: np.ndarray, known: Iterable[bool]) -> list[float | None]:
@@ -249,7 +262,9 @@ def _part(
 
 
 def _circuit(lower: str, part: int) -> Content:
-    nodes = [{"layer": lower, "channel": 3 + 2 * at + part, "share": 0.3 / (at + 1), "shared": at == 1} for at in range(4)]
+    nodes = [
+        {"layer": lower, "channel": 3 + 2 * at + part, "share": 0.3 / (at + 1), "shared": at == 1} for at in range(4)
+    ]
     nodes += [{"layer": "layer2", "channel": 5 + at, "share": 0.2 / (at + 1), "shared": at == 0} for at in range(3)]
     edges = [[-1, at, 0.3 / (at + 1), 1] for at in range(4)]
     edges += [[at, 4 + below, 0.1 / (at + below + 1), -1 if below == 2 else 1] for at in range(4) for below in range(3)]
@@ -290,6 +305,8 @@ def _audit(name: str) -> Content:
         "images": 1000,
         "drivers": drivers,
         "elsewhere": [{"address": "layer3/4.1", "effect": 0.26, "own": 0.17, "classes": [["airplane", 30, 4.0]]}],
-        "outliers": [{"address": "layer3/1.2", "slot": 17, "path": HOSTILE_PATH, "class": "cat", "why": "far from the rest"}],
+        "outliers": [
+            {"address": "layer3/1.2", "slot": 17, "path": HOSTILE_PATH, "class": "cat", "why": "far from the rest"}
+        ],
         "control": {"random": 0.04, "text": "Virtual neurons drawn at random: 0.04."},
     }

@@ -41,7 +41,10 @@ def visit(browser, atlas):
 
     def visit(view="", folder=atlas, size=DESK, scheme="light", expected=()):
         context = browser.new_context(
-            viewport=size, color_scheme=scheme, permissions=["clipboard-read", "clipboard-write"], reduced_motion="reduce"
+            viewport=size,
+            color_scheme=scheme,
+            permissions=["clipboard-read", "clipboard-write"],
+            reduced_motion="reduce",
         )
         context.set_default_timeout(WAIT)
         context.set_offline(True)
@@ -301,7 +304,10 @@ def test_map_and_neuron_are_saved_as_svg_and_png_that_need_nothing_else(visit):
         assert "resnet20" in text
         assert "pure 1.4.0" in text
         images = [
-            value for node in root.iter() for key, value in node.attrib.items() if key.endswith("href") and "image" in node.tag
+            value
+            for node in root.iter()
+            for key, value in node.attrib.items()
+            if key.endswith("href") and "image" in node.tag
         ]
         assert all(value.startswith("data:image/") for value in images)
         assert len(images) > 10 or menu == ".map"
@@ -396,8 +402,10 @@ def test_a_phone_shows_the_neuron_alone_and_the_way_back(visit):
 
 def test_few_neurons_stay_in_memory(visit):
     page = visit("#layer3/0", expected=())
-    page.evaluate("window.kept = 0; const make = URL.createObjectURL, drop = URL.revokeObjectURL;"
-                  "URL.createObjectURL = blob => (window.kept++, make(blob)); URL.revokeObjectURL = url => (window.kept--, drop(url))")
+    page.evaluate(
+        "window.kept = 0; const make = URL.createObjectURL, drop = URL.revokeObjectURL;"
+        "URL.createObjectURL = blob => (window.kept++, make(blob)); URL.revokeObjectURL = url => (window.kept--, drop(url))"
+    )
     for neuron in range(1, 12):
         page.keyboard.press("n")
         page.wait_for_selector(f"h1:has-text('Neuron {neuron}')")
@@ -411,7 +419,9 @@ def test_axe_finds_nothing_serious(visit, scheme, size):
     page = visit("#layer3", size=size, scheme=scheme)
     for view in ("#layer3?f=p<0.5", "#layer3/3", "#layer3/3+layer3/1", "#audit/ship", "#nothing"):
         page.evaluate("hash => { location.hash = hash }", view)
-        page.wait_for_selector(".card, .problem" if view in ("#audit/ship", "#nothing") else ".rows, .part", state="attached")
+        page.wait_for_selector(
+            ".card, .problem" if view in ("#audit/ship", "#nothing") else ".rows, .part", state="attached"
+        )
         page.wait_for_timeout(150)
         serious = [
             (view, one["id"], [node["html"] for node in one["nodes"]][:3])
@@ -422,9 +432,9 @@ def test_axe_finds_nothing_serious(visit, scheme, size):
 
 
 def test_a_page_inside_a_notebook_needs_no_files(browser, atlas, tmp_path):
-    from pure_cli.views.atlas.page import page as shell
-
     import json
+
+    from pure_cli.views.atlas.page import page as shell
 
     def content(path):
         text = (atlas / path).read_text()
