@@ -995,7 +995,7 @@ class StageMethods:
             before did]
         layer : Layers to work on, or a list of several. [default: all that the stage before did]
         out : Folder of the atlas; neurons are added to one that is there. [default: atlas in the workspace]
-        size : Of the images: small, the first 8 of each virtual neuron at 40 px; normal, all at 64 px; large, at
+        size : Of the images: small, the first 8 of each virtual neuron at 36 px; normal, all at 64 px; large, at
             128 px. [default: normal]
         crop : What images are cut to: crp, what the neuron saw by its heatmap, as embed --crop crp finds it;
             activation, by its map (far cheaper); none, nothing. [default: crp]

@@ -23,7 +23,7 @@ class AtlasSettings(Running, OfNeurons):
     )
     size: Literal["small", "normal", "large"] = option(
         "normal",
-        "Of the images: small, the first 8 of each virtual neuron at 40 px; normal, all at 64 px; large, at 128 px.",
+        "Of the images: small, the first 8 of each virtual neuron at 36 px; normal, all at 64 px; large, at 128 px.",
         metavar="SIZE",
     )
     crop: Literal["crp", "activation", "none"] = option(

@@ -269,8 +269,9 @@ def test_notebooks_show_the_pane_of_a_neuron(made):
 
 def test_tiles_are_never_enlarged_and_keep_their_shape():
     pixels = np.arange(60 * 90 * 3, dtype=np.uint8).reshape(60, 90, 3)
-    assert as_tile(pixels, None, 30).shape == (20, 30, 3)
-    assert np.array_equal(as_tile(pixels, (5, 25, 10, 40), 64), pixels[5:25, 10:40])
+    image = Image.fromarray(pixels)
+    assert as_tile(image, None, 30).shape == (20, 30, 3)
+    assert np.array_equal(as_tile(image, (5, 25, 10, 40), 64), pixels[5:25, 10:40])
     one = sheet([np.full((4, 8, 3), value, np.uint8) for value in (10, 200)], 90)
     assert one["tile"] == 8 and one["sizes"] == [[8, 4], [8, 4]]
     assert [int(tile.mean().round(-1)) for tile in tiles_of(one, [0, 1], 8)] == [10, 200]

@@ -78,11 +78,11 @@ class NeuronContent:
 
     def _box(self, box: np.ndarray) -> np.ndarray:
         """Of a token, which may have seen no more than a patch, with what is around it."""
+        if len(self._inputs.sources.collected.layers[self._inputs.layer].shape) != 2:
+            return box
         from pure_cli.core.crops import Box, with_context
 
         height, width = self._inputs.pixels
-        if len(self._inputs.sources.collected.layers[self._inputs.layer].shape) != 2:
-            return box
         return np.array(with_context(Box(*map(int, box)), height, width))
 
     def _facts(self, neuron: int, row: int) -> list[list[str]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.data.listing import Listing
@@ -35,7 +36,7 @@ class Size(NamedTuple):
     quality: int
 
 
-SIZES = {"small": Size(40, 32, 8, 40), "normal": Size(64, 48, 0, 45), "large": Size(128, 128, 0, 70)}
+SIZES = {"small": Size(36, 28, 8, 36), "normal": Size(64, 40, 0, 36), "large": Size(128, 128, 0, 70)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,23 +89,25 @@ def _of_group(
     plan = Plan.of(padded)
     seen: list[list[Any]] = [[None] * len(job.image) for job in jobs]
     whole: list[list[Any]] = [[None] * len(job.image) for job in jobs]
-    done = 0
+    done, fine = 0, False
     for batch in batches(listing, plan.images, preprocessing, DECODED, workers):
         if batch.damaged:
             first = batch.damaged[0]
             raise PureError(f"{listing.place(first.index)} cannot be read any more ({first.reason}).")
-        for pixels in batch.images.permute(0, 2, 3, 1).numpy():
-            thumb = as_tile(pixels, None, size.whole if any(job.box is not None for job in jobs) else size.seen)
+        for pixels in batch.images.permute(0, 2, 3, 1).contiguous().numpy():
+            image = Image.fromarray(pixels)
+            fine = max(image.size) <= size.whole
+            thumb = as_tile(image, None, size.whole if any(job.box is not None for job in jobs) else size.seen)
             for pair in plan.pairs_in(done, done + 1).tolist():
                 row, slot = int(plan.neuron_row[pair]), int(plan.slot[pair])
                 box = jobs[row].box
                 whole[row][slot] = thumb
                 if box is not None:
-                    seen[row][slot] = as_tile(pixels, box[slot], size.seen)
+                    seen[row][slot] = as_tile(image, box[slot], size.seen)
             done += 1
     for row, job in enumerate(jobs):
-        found = {"seen": None, "whole": sheet(whole[row], size.quality)}
+        found = {"seen": None, "whole": sheet(whole[row], size.quality, fine=fine)}
         if job.box is not None:
-            found["seen"] = sheet(seen[row], size.quality)
+            found["seen"] = sheet(seen[row], size.quality, fine=fine)
         whole[row] = seen[row] = []
         yield job, found
