@@ -63,7 +63,11 @@ def _site(layers: dict[str, str]) -> Content:
         "pure": "1.4.0",
         "layers": [{"name": name, "slug": slug} for name, slug in layers.items()],
         "audits": [{"class": "ship", "slug": "000-ship"}, {"class": HOSTILE_CLASS, "slug": "001-img"}],
-        "about": [["Model", "cifar_resnet.py:resnet20"], ["Weights", "sha256 5f2c81"], ["Data", "cifar10, 10,000 images"]],
+        "about": [
+            ["Model", "cifar_resnet.py:resnet20"],
+            ["Weights", "sha256 5f2c81"],
+            ["Data", "cifar10, 10,000 images"],
+        ],
         "notes": ["Nothing in this atlas is real."],
         "bibtex": "@software{pure,\n  title = {pure},\n}",
         "start": "layer3",
@@ -74,7 +78,10 @@ def _layer(name: str, parts: np.ndarray, rng: np.random.Generator, references: i
     neuron = np.repeat(np.arange(len(parts)), parts)
     part = np.concatenate([np.arange(count) for count in parts])
     classes = (neuron * 3 + part * 4 + rng.integers(0, 2, len(neuron))) % len(CLASSES)
-    labels = [CLASSES[index] if draw > 0.15 else "no label" for index, draw in zip(classes, rng.random(len(neuron)))]
+    labels = [
+        CLASSES[index] if draw > 0.15 else "no label"
+        for index, draw in zip(classes, rng.random(len(neuron)), strict=True)
+    ]
     labels[1] = HOSTILE_LABEL
     if len(labels) > 2:
         labels[2] = "=1+1"
@@ -87,7 +94,10 @@ def _layer(name: str, parts: np.ndarray, rng: np.random.Generator, references: i
         "lower": "layer3",
         "n": references,
         "crop": "crp",
-        "sentences": [f"{len(neuron)} virtual neurons of {len(parts)} neurons.", "Circuits: pure render --circuit adds more."],
+        "sentences": [
+            f"{len(neuron)} virtual neurons of {len(parts)} neurons.",
+            "Circuits: pure render --circuit adds more.",
+        ],
         "settings": {"collect": {"n": references, "layer": name}, "cluster": {"features": "pure", "k": "auto"}},
         "fingerprint": "0123456789abcdef",
         "neurons": {
@@ -114,7 +124,10 @@ def _layer(name: str, parts: np.ndarray, rng: np.random.Generator, references: i
             "lift": _numbers(rng.uniform(1, 9, len(neuron)), np.full(len(neuron), True)),
         },
         "extra": [_specificity(rng.random(len(neuron)))],
-        "drives": [[int(index), round(float(value), 2)] for index, value in zip(classes, rng.random(len(neuron)) * 2)],
+        "drives": [
+            [int(index), round(float(value), 2)]
+            for index, value in zip(classes, 2 * rng.random(len(neuron)), strict=True)
+        ],
         "maps": [_map("clip", "UMAP of CLIP", classes, rng), _map("circuits", "UMAP of circuits", neuron % 7, rng)],
         "icons": {"size": ICON, "columns": 32, "perSheet": 1024},
         "nearestBy": "clip",
@@ -123,11 +136,17 @@ def _layer(name: str, parts: np.ndarray, rng: np.random.Generator, references: i
 
 def _specificity(values: np.ndarray) -> Content:
     values = [round(float(value), 3) for value in values]
-    return {"key": "specificity", "title": "specificity", "help": "Own images before others", "of": "unit", "values": values}
+    return {
+        "key": "specificity",
+        "title": "specificity",
+        "help": "Own images before others",
+        "of": "unit",
+        "values": values,
+    }
 
 
 def _numbers(values: np.ndarray, known: Iterable[bool]) -> list[float | None]:
-    return [round(float(value), 4) if there else None for value, there in zip(values, known)]
+    return [round(float(value), 4) if there else None for value, there in zip(values, known, strict=True)]
 
 
 def _map(key: str, title: str, groups: np.ndarray, rng: np.random.Generator) -> Content:
@@ -174,7 +193,9 @@ def _neuron(name: str, neuron: int, layer: Content, rng: np.random.Generator, re
     parts = np.sort(rng.integers(0, len(units), references))
     rng.shuffle(parts)
     own = [layer["units"]["class"][unit] for unit in units]
-    classes = [own[part] if draw > 0.25 else int(draw * 40) for part, draw in zip(parts, rng.random(references))]
+    classes = [
+        own[part] if draw > 0.25 else int(draw * 40) for part, draw in zip(parts, rng.random(references), strict=True)
+    ]
     split = len(units) > 1
     path = [f"{CLASSES[index] if index < 10 else 'img'}/{slot:05}.png" for slot, index in enumerate(classes)]
     path[0] = HOSTILE_PATH
@@ -214,7 +235,7 @@ def _part(
     name: str, neuron: int, part: int, unit: int, layer: Content, parts: np.ndarray, rng: np.random.Generator
 ) -> Content:
     units = layer["units"]
-    other = [(unit + step) % len(units["neuron"]) for step in (3, 5, 8, 13)]
+    other = [(unit + step) % len(units["neuron"]) for step in (6, 8, 13, 21)]  # of other neurons
     size = int((parts == part).sum())
     top = CLASSES[units["class"][unit]]
     lower = layer["lower"] if name != "layer3" else "layer3.2.bn1"
@@ -249,7 +270,9 @@ def _part(
 
 
 def _circuit(lower: str, part: int) -> Content:
-    nodes = [{"layer": lower, "channel": 3 + 2 * at + part, "share": 0.3 / (at + 1), "shared": at == 1} for at in range(4)]
+    nodes = [
+        {"layer": lower, "channel": 3 + 2 * at + part, "share": 0.3 / (at + 1), "shared": at == 1} for at in range(4)
+    ]
     nodes += [{"layer": "layer2", "channel": 5 + at, "share": 0.2 / (at + 1), "shared": at == 0} for at in range(3)]
     edges = [[-1, at, 0.3 / (at + 1), 1] for at in range(4)]
     edges += [[at, 4 + below, 0.1 / (at + below + 1), -1 if below == 2 else 1] for at in range(4) for below in range(3)]
@@ -290,6 +313,8 @@ def _audit(name: str) -> Content:
         "images": 1000,
         "drivers": drivers,
         "elsewhere": [{"address": "layer3/4.1", "effect": 0.26, "own": 0.17, "classes": [["airplane", 30, 4.0]]}],
-        "outliers": [{"address": "layer3/1.2", "slot": 17, "path": HOSTILE_PATH, "class": "cat", "why": "far from the rest"}],
+        "outliers": [
+            {"address": "layer3/1.2", "slot": 17, "path": HOSTILE_PATH, "class": "cat", "why": "far from the rest"}
+        ],
         "control": {"random": 0.04, "text": "Virtual neurons drawn at random: 0.04."},
     }

@@ -72,7 +72,9 @@ def test_the_policy_allows_the_program_of_the_page_and_no_network():
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html).group(1)
     assert "default-src &#39;none&#39;" in policy
     assert not re.search(r"https?:|unsafe|connect-src", policy)
-    assert "http" not in re.sub(r"http://www\.w3\.org/[\w/]+|https://preactjs\.com", "", (BUNDLE / "atlas.js").read_text())
+    assert "http" not in re.sub(
+        r"http://www\.w3\.org/[\w/]+|https://preactjs\.com", "", (BUNDLE / "atlas.js").read_text()
+    )
 
 
 def test_a_chunk_is_one_call_in_ascii_and_refuses_what_json_lacks():
