@@ -78,7 +78,10 @@ def _layer(name: str, parts: np.ndarray, rng: np.random.Generator, references: i
     neuron = np.repeat(np.arange(len(parts)), parts)
     part = np.concatenate([np.arange(count) for count in parts])
     classes = (neuron * 3 + part * 4 + rng.integers(0, 2, len(neuron))) % len(CLASSES)
-    labels = [CLASSES[index] if draw > 0.15 else "no label" for index, draw in zip(classes, rng.random(len(neuron)))]
+    labels = [
+        CLASSES[index] if draw > 0.15 else "no label"
+        for index, draw in zip(classes, rng.random(len(neuron)), strict=True)
+    ]
     labels[1] = HOSTILE_LABEL
     if len(labels) > 2:
         labels[2] = "=1+1"
@@ -121,7 +124,10 @@ def _layer(name: str, parts: np.ndarray, rng: np.random.Generator, references: i
             "lift": _numbers(rng.uniform(1, 9, len(neuron)), np.full(len(neuron), True)),
         },
         "extra": [_specificity(rng.random(len(neuron)))],
-        "drives": [[int(index), round(float(value), 2)] for index, value in zip(classes, rng.random(len(neuron)) * 2)],
+        "drives": [
+            [int(index), round(float(value), 2)]
+            for index, value in zip(classes, 2 * rng.random(len(neuron)), strict=True)
+        ],
         "maps": [_map("clip", "UMAP of CLIP", classes, rng), _map("circuits", "UMAP of circuits", neuron % 7, rng)],
         "icons": {"size": ICON, "columns": 32, "perSheet": 1024},
         "nearestBy": "clip",
@@ -140,7 +146,7 @@ def _specificity(values: np.ndarray) -> Content:
 
 
 def _numbers(values: np.ndarray, known: Iterable[bool]) -> list[float | None]:
-    return [round(float(value), 4) if there else None for value, there in zip(values, known)]
+    return [round(float(value), 4) if there else None for value, there in zip(values, known, strict=True)]
 
 
 def _map(key: str, title: str, groups: np.ndarray, rng: np.random.Generator) -> Content:
@@ -187,7 +193,9 @@ def _neuron(name: str, neuron: int, layer: Content, rng: np.random.Generator, re
     parts = np.sort(rng.integers(0, len(units), references))
     rng.shuffle(parts)
     own = [layer["units"]["class"][unit] for unit in units]
-    classes = [own[part] if draw > 0.25 else int(draw * 40) for part, draw in zip(parts, rng.random(references))]
+    classes = [
+        own[part] if draw > 0.25 else int(draw * 40) for part, draw in zip(parts, rng.random(references), strict=True)
+    ]
     split = len(units) > 1
     path = [f"{CLASSES[index] if index < 10 else 'img'}/{slot:05}.png" for slot, index in enumerate(classes)]
     path[0] = HOSTILE_PATH
@@ -227,7 +235,7 @@ def _part(
     name: str, neuron: int, part: int, unit: int, layer: Content, parts: np.ndarray, rng: np.random.Generator
 ) -> Content:
     units = layer["units"]
-    other = [(unit + step) % len(units["neuron"]) for step in (3, 5, 8, 13)]
+    other = [(unit + step) % len(units["neuron"]) for step in (6, 8, 13, 21)]  # of other neurons
     size = int((parts == part).sum())
     top = CLASSES[units["class"][unit]]
     lower = layer["lower"] if name != "layer3" else "layer3.2.bn1"

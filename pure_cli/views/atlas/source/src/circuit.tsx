@@ -74,6 +74,7 @@ export function CircuitGraph({ circuit, title, color, inks, to }: { circuit: Cir
         const drawn = (
           <>
             <title>{told}</title>
+            <rect x={x - 12} y={y - 12} width="86" height="24" fill="none" pointer-events="all" />
             <circle cx={x} cy={y} r={r} fill={node.shared ? inks.ground : color} stroke={color} stroke-width="2" />
             <text x={x + r + 5} y={y + 4} fill={inks.ink} stroke={inks.ground} stroke-width="3" stroke-linejoin="round" paint-order="stroke">
               {node.channel}

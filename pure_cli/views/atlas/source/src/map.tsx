@@ -122,14 +122,14 @@ function MapBar({ model, map, color, exports }: { model: LayerModel; map: { key:
   return (
     <div class="bar">
       <label>
-        <span class="unseen">Map</span>
-        <select value={map.key} onChange={(event) => change({ map: event.currentTarget.value === maps[0]!.key ? "" : event.currentTarget.value })}>
+        <select aria-label="Map" value={map.key} onChange={(event) => change({ map: event.currentTarget.value === maps[0]!.key ? "" : event.currentTarget.value })}>
           {maps.map(({ key, title }) => <option key={key} value={key}>{title}</option>)}
         </select>
       </label>
       <label>
-        <span class="faint">colour</span>
+        <span class="faint" aria-hidden="true">colour</span>
         <select
+          aria-label="Colour"
           value={color.key}
           onChange={(event) => change({ color: event.currentTarget.value === colorings(model)[0]!.key ? "" : event.currentTarget.value })}
         >

@@ -31,7 +31,7 @@ export function Pane(props: PaneProps) {
   const model = useModel(address.layer).content;
   const [key, file] = entry ? files.neuron(address.layer, entry.slug, address.neuron) : [null, ""];
   const missing = model !== null && !model.hasNeuron(address.neuron);
-  const { content, error } = useChunk<Neuron>(missing ? null : key, file);
+  const { content, error } = useChunk<Neuron>(model && !missing ? key : null, file); // no file is looked for in vain
   const box = useRef<HTMLElement>(null);
   useAhead(props.neighbours);
   useEffect(() => {
