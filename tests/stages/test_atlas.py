@@ -19,7 +19,7 @@ from pure_cli.config import make
 from pure_cli.core.metrics.semantics import unit_vectors
 from pure_cli.stages.atlas_content.folder import AtlasFolder
 from pure_cli.stages.cluster import tables
-from pure_cli.views.atlas.sheets import as_tile, sheet, tiles_of
+from pure_cli.views.atlas.sheets import as_tile, icons_of, sheet
 
 CALM = {"workers": 0, "device": "cpu"}
 
@@ -127,16 +127,19 @@ def test_the_layer_has_a_row_for_each_virtual_neuron_and_a_point_on_each_map(mad
     assert site_of(made.path / "atlas")["layers"][0]["virtual"] == len(units["neuron"])
 
 
-def test_icons_are_the_first_image_of_each_virtual_neuron(made, neuron):
+def test_icons_are_the_middle_of_the_first_image_of_each_virtual_neuron(made, neuron):
     _, layer = chunk_of(made.path / "atlas/data/layer3/layer.js")
     whole = picture(chunk_of(made.path / "atlas/data/layer3/icons-0.js")[1])
     place = [*zip(layer["units"]["neuron"], layer["units"]["part"], strict=True)].index((3, 1))
-    y, x = 32 * (place // 32), 32 * (place % 32)
-    first = neuron["references"]["part"].index(1)
+    first, tile = neuron["references"]["part"].index(1), neuron["sheets"]["seen"]["tile"]
     width, height = neuron["sheets"]["seen"]["sizes"][first]
-    own = tiles_of(neuron["sheets"]["seen"], [first], 32)[0]
-    found = whole[y : y + height, x : x + width]
-    assert np.corrcoef(found.ravel(), own.ravel())[0, 1] > 0.9  # a JPEG of a JPEG
+    top, left = tile * (first // 10), tile * (first % 10)
+    own = Image.fromarray(picture(neuron["sheets"]["seen"])[top : top + height, left : left + width])
+    short = min(width, height)
+    x, y = (width - short) // 2, (height - short) // 2
+    own = own.crop((x, y, x + short, y + short)).resize((32, 32), Image.Resampling.BILINEAR)
+    found = whole[32 * (place // 32) : 32 * (place // 32) + 32, 32 * (place % 32) : 32 * (place % 32) + 32]
+    assert np.corrcoef(found.ravel(), np.asarray(own).ravel())[0, 1] > 0.9  # a JPEG of a JPEG
 
 
 def test_what_is_up_to_date_is_left_alone_and_a_lost_file_is_made_again(made):
@@ -274,4 +277,4 @@ def test_tiles_are_never_enlarged_and_keep_their_shape():
     assert np.array_equal(as_tile(image, (5, 25, 10, 40), 64), pixels[5:25, 10:40])
     one = sheet([np.full((4, 8, 3), value, np.uint8) for value in (10, 200)], 90)
     assert one["tile"] == 8 and one["sizes"] == [[8, 4], [8, 4]]
-    assert [int(tile.mean().round(-1)) for tile in tiles_of(one, [0, 1], 8)] == [10, 200]
+    assert [int(icon.mean().round(-1)) for icon in icons_of(one, [0, 1], 8)] == [10, 200]

@@ -32,7 +32,7 @@ from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.neuron_figures.index import CIRCUITS
 from pure_cli.stages.references.scores import why_no_outputs
 
-VERSION = 1  # raised when the content of an atlas comes to be another
+VERSION = 3  # raised when the content of an atlas comes to be another
 FIRST_EMBEDDINGS = ("clip-image", "clip", "dinov2")  # that say what is near to what, where there are several
 
 

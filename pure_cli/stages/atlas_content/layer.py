@@ -47,7 +47,7 @@ class LayerContent:
         return {
             "name": inputs.layer,
             "features": own["features"],
-            "k": own["k"],
+            "k": str(own["k"]),
             "lower": own["lower_layer"],
             "n": inputs.sources.collected.layers[inputs.layer].n,
             "crop": inputs.settings.crop,
@@ -134,7 +134,7 @@ class LayerContent:
         place = {(int(neuron), int(part)): row for row, (neuron, part) in enumerate(space.unit)}
         rows = [place.get(unit) for unit in self.units]
         x, y = ([None if row is None else round(float(points[row, axis]), 4) for row in rows] for axis in (0, 1))
-        return {"key": space.key, "title": f"UMAP of the {space.title}", "x": x, "y": y}
+        return {"key": space.key, "title": space.title, "x": x, "y": y}
 
     def _rows(self, neurons: np.ndarray) -> np.ndarray:
         return np.searchsorted(self._inputs.clustering.neuron, neurons)

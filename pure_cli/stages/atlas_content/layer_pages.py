@@ -97,14 +97,14 @@ class LayerPages:
     ) -> None:
         """Write the file of a neuron, and cut the icons of its virtual neurons out of its sheet."""
         from pure_cli.views.atlas.page import chunk
-        from pure_cli.views.atlas.sheets import tiles_of
+        from pure_cli.views.atlas.sheets import icons_of
 
         layer = self.inputs.layer
         text = chunk(f"neuron:{layer}/{neuron}", {**content, SHEETS: found})
         self._folder.add_neuron(layer, neuron, text, made=self._made, tiles=tiles)
         part = np.array(content["references"]["part"], np.int64)[content["shown"]]
         first = {int(one): int(np.flatnonzero(part == one)[0]) for one in np.unique(part[part >= 0])}
-        pictures = tiles_of(found["seen"] or found["whole"], list(first.values()), ICON)
+        pictures = icons_of(found["seen"] or found["whole"], list(first.values()), ICON)
         icons.update({(neuron, one): picture for one, picture in zip(first, pictures, strict=True)})
 
     def _tiles(self, job: TileJob) -> str:

@@ -35,7 +35,7 @@ class Space:
     Attributes
     ----------
     key : a short name
-    title : what a map of it shows
+    title : what says how near they are
     unit : (U, 2) int64, neuron and virtual neuron counted from 0
     vector : (U, E) float32, of length one
     """
@@ -83,9 +83,8 @@ def spaces(inputs: LayerInputs) -> Iterator[Space]:
         index = unit_index(inputs.sources, inputs.layer, inputs.embeddings, clustering, [VIRTUAL])
         known = np.isfinite(index.mean).all(axis=1)
         if known.any():
-            title = f"mean {kind} embedding of its images"
-            yield Space(kind, title, index.unit[known], index.mean[known])
+            yield Space(kind, f"images, by {kind}", index.unit[known], index.mean[known])
     vector = np.nan_to_num(unit_vectors(clustering.centroid)).astype(np.float32)
     if len(vector):
         unit = np.stack([clustering.virtual_neuron, clustering.cluster], axis=1)
-        yield Space(CIRCUITS, f"centroid by {clustering.provenance.settings['features']}", unit, vector)
+        yield Space(CIRCUITS, f"circuits, by {clustering.provenance.settings['features']}", unit, vector)

@@ -67,8 +67,8 @@ def sheet(
     return {"src": f"data:image/jpeg;base64,{encoded}", "tile": side, "columns": columns, "sizes": sizes}
 
 
-def tiles_of(content: dict[str, Any], places: Sequence[int], side: int) -> list[np.ndarray]:
-    """Some tiles of a sheet, as `as_tile` gives them."""
+def icons_of(content: dict[str, Any], places: Sequence[int], side: int) -> list[np.ndarray]:
+    """Squares (side, side, 3) uint8 out of the middle of some tiles of a sheet."""
     if not places:
         return []
     data = base64.b64decode(content["src"].partition(",")[2])
@@ -77,5 +77,8 @@ def tiles_of(content: dict[str, Any], places: Sequence[int], side: int) -> list[
     for place in places:
         top, left = cell * (place // content["columns"]), cell * (place % content["columns"])
         width, height = content["sizes"][place]
-        found.append(as_tile(whole, (top, top + height, left, left + width), side))
+        short = min(width, height)
+        x, y = left + (width - short) / 2, top + (height - short) / 2
+        square = whole.resize((side, side), Image.Resampling.BILINEAR, (x, y, x + short, y + short))
+        found.append(np.asarray(square))
     return found
