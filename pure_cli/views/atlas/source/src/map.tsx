@@ -31,20 +31,20 @@ export function Map2D(props: Props) {
   const map = maps.find(({ key }) => key === query.map) ?? maps[0];
   const color = useMemo(() => coloring(model, query.color), [model, query.color]);
   const canvas = useRef<HTMLCanvasElement>(null);
+  const over = useRef<HTMLCanvasElement>(null);
   const plot = useRef<Plot | null>(null);
   const [attach, { width, height }] = useSize<HTMLDivElement>();
   const [tip, setTip] = useState<{ unit: number; x: number; y: number } | null>(null);
 
   useEffect(() => {
     if (!canvas.current || !map) return;
-    plot.current ??= new Plot(canvas.current);
+    plot.current ??= new Plot(canvas.current, over.current!);
     const one = plot.current;
     const key = `${model.layer.name}\n${map.key}`;
     if (one.model !== model) one.forget();
     if (one.model !== model || one.map !== map) one.view = { ...(views.get(key) ?? WHOLE) };
-    Object.assign(one, { model, map, color, dark, marked, hovered, selected: mask });
+    one.show({ model, map, color, dark, marked, hovered, selected: mask });
     one.resize(width, height);
-    one.redraw();
     return () => void views.set(key, one.view);
   });
   useEffect(() => {
@@ -100,6 +100,7 @@ export function Map2D(props: Props) {
           onBlur={() => show(-1)}
           {...pointer}
         />
+        <canvas class="over" ref={over} aria-hidden="true" />
         {tip && tip.unit === hovered && <Tip {...tip} model={model} color={color} width={width} />}
         <div class="zoom">
           <Button glyph="plus" title="Zoom in" onClick={() => plot.current?.zoom(1.6)} />
