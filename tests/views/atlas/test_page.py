@@ -199,7 +199,7 @@ def test_keys_move_open_switch_and_close(visit):
 
 def test_map_opens_by_click_and_by_arrows_and_zooms(visit):
     page = visit()
-    canvas = page.locator("canvas")
+    canvas = page.get_by_role("application")
     canvas.focus()
     page.keyboard.press("ArrowRight")
     first = page.locator(".tip").inner_text()
@@ -416,23 +416,42 @@ def test_few_neurons_stay_in_memory(visit):
     assert page.evaluate("window.kept") <= 14
 
 
+def serious(page):
+    """What axe holds for serious or critical, and where."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    return [
+        (page.url.split("#")[-1], one["id"], [node["html"] for node in one["nodes"]][:3])
+        for one in axe.run(page).response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_axe_finds_nothing_serious(visit, scheme, size):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
-    page = visit("#layer3", size=size, scheme=scheme)
-    for view in ("#layer3?f=p<0.5", "#layer3/3", "#layer3/3+layer3/1", "#audit/ship", "#nothing"):
+    page = visit("#layer3?f=p<0.5", size=size, scheme=scheme)
+    views = {"#layer3?f=p<0.5": ".limits", "#layer3/3+layer3/1": ".pane + .pane .part", "#audit/ship": ".drivers"}
+    for view, loaded in views.items():
         page.evaluate("hash => { location.hash = hash }", view)
-        page.wait_for_selector(
-            ".card, .problem" if view in ("#audit/ship", "#nothing") else ".rows, .part", state="attached"
-        )
-        page.wait_for_timeout(150)
-        serious = [
-            (view, one["id"], [node["html"] for node in one["nodes"]][:3])
-            for one in axe.run(page).response["violations"]
-            if one["impact"] in ("serious", "critical")
-        ]
-        assert not serious
+        page.wait_for_selector(loaded)
+        assert not serious(page)
+
+
+def test_axe_finds_nothing_serious_in_a_neuron_and_its_dialogs(visit):
+    page = visit("#layer3/3")
+    page.wait_for_selector(".part")
+    page.locator(".pane summary", has_text="Export").click()
+    assert not serious(page)
+    for opened in (
+        lambda: page.locator(".tile").first.click(),
+        lambda: page.get_by_role("button", name="About this atlas").click(),
+        lambda: page.keyboard.press("c"),
+    ):
+        opened()
+        page.wait_for_selector("dialog[open]")
+        assert not serious(page)
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog", state="detached")
 
 
 def test_a_page_inside_a_notebook_needs_no_files(browser, atlas, tmp_path):

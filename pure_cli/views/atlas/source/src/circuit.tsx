@@ -26,6 +26,7 @@ const WIDTH = 620;
 const STEP = 30; // from one node to the next
 const HEAD = 26;
 const EDGE = { thinnest: 0.6, room: 8 };
+const NAME = 74; // px beside a node, where no edge runs
 
 export function circuitHeight({ layers, nodes }: Circuit): number {
   return HEAD + STEP * Math.max(2, ...layers.map((layer) => nodes.filter((node) => node.layer === layer).length)) + 8;
@@ -52,11 +53,12 @@ export function CircuitGraph({ circuit, title, color, inks, to }: { circuit: Cir
       ))}
       {edges.map(([from, to_, share, sign], at) => {
         const [[ax, ay], [bx, by]] = [place.get(from) ?? [0, 0], place.get(to_) ?? [0, 0]];
-        const middle = (ax + bx) / 2;
+        const begin = from < 0 ? ax : ax + NAME;
+        const middle = (begin + bx) / 2;
         return (
           <path
             key={at}
-            d={`M${ax},${ay}C${middle},${ay} ${middle},${by} ${bx},${by}`}
+            d={`M${begin},${ay}C${middle},${ay} ${middle},${by} ${bx},${by}`}
             fill="none"
             stroke={sign < 0 ? inks.negative : inks.positive}
             stroke-width={EDGE.thinnest + (EDGE.room * Math.abs(share)) / most}
@@ -76,7 +78,7 @@ export function CircuitGraph({ circuit, title, color, inks, to }: { circuit: Cir
             <title>{told}</title>
             <rect x={x - 12} y={y - 12} width="86" height="24" fill="none" pointer-events="all" />
             <circle cx={x} cy={y} r={r} fill={node.shared ? inks.ground : color} stroke={color} stroke-width="2" />
-            <text x={x + r + 5} y={y + 4} fill={inks.ink} stroke={inks.ground} stroke-width="3" stroke-linejoin="round" paint-order="stroke">
+            <text x={x + r + 5} y={y + 4} fill={inks.ink}>
               {node.channel}
               <tspan fill={inks.faint} dx="5">{percent(node.share)}</tspan>
             </text>

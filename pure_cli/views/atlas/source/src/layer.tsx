@@ -33,12 +33,13 @@ interface LoadedProps extends Omit<Props, "layer"> {
 }
 
 function Loaded({ model, panes, query, dark }: LoadedProps) {
-  const selected = useMemo(() => timed("filter", () => model.select(query)), [model, query.q, query.class, query.k, query.limits, query.split, query.labelled, query.sort]);
+  const left = useMemo(() => timed("filter", () => model.select(query)), [model, query.q, query.class, query.k, query.limits, query.split, query.labelled]);
+  const selected = useMemo(() => timed("sort", () => model.sort(left, query.sort)), [left, query.sort]);
   const mask = useMemo(() => {
     const found = new Uint8Array(model.size);
-    for (const unit of selected) found[unit] = 1;
+    for (const unit of left) found[unit] = 1;
     return found;
-  }, [model, selected]);
+  }, [model, left]);
   const [hovered, setHovered] = useState(-1);
   const [cursor, setCursor] = useState(-1);
   const [dialog, setDialog] = useState(false);

@@ -31,20 +31,20 @@ export function Map2D(props: Props) {
   const map = maps.find(({ key }) => key === query.map) ?? maps[0];
   const color = useMemo(() => coloring(model, query.color), [model, query.color]);
   const canvas = useRef<HTMLCanvasElement>(null);
+  const over = useRef<HTMLCanvasElement>(null);
   const plot = useRef<Plot | null>(null);
   const [attach, { width, height }] = useSize<HTMLDivElement>();
   const [tip, setTip] = useState<{ unit: number; x: number; y: number } | null>(null);
 
   useEffect(() => {
     if (!canvas.current || !map) return;
-    plot.current ??= new Plot(canvas.current);
+    plot.current ??= new Plot(canvas.current, over.current!);
     const one = plot.current;
     const key = `${model.layer.name}\n${map.key}`;
     if (one.model !== model) one.forget();
     if (one.model !== model || one.map !== map) one.view = { ...(views.get(key) ?? WHOLE) };
-    Object.assign(one, { model, map, color, dark, marked, hovered, selected: mask });
+    one.show({ model, map, color, dark, marked, hovered, selected: mask });
     one.resize(width, height);
-    one.redraw();
     return () => void views.set(key, one.view);
   });
   useEffect(() => {
@@ -55,6 +55,13 @@ export function Map2D(props: Props) {
     onHover(unit);
     const place = unit >= 0 ? plot.current!.at(unit) : null;
     setTip(place ? { unit, x: place[0], y: place[1] } : null);
+  };
+  /** Around the unit that one looks at, where there is one. */
+  const zoomAt = (factor: number) => {
+    const one = plot.current;
+    const unit = hovered >= 0 ? hovered : marked[0];
+    const place = one && unit !== undefined ? one.at(unit) : null;
+    one?.zoom(factor, ...(place ?? []));
   };
   const pointer = usePointer(canvas, plot, show, (unit) => onOpen(model.address(unit)));
 
@@ -70,8 +77,8 @@ export function Map2D(props: Props) {
         tell(describe(model, next));
       }
     } else if (event.key === "Enter" && hovered >= 0) onOpen(model.address(hovered));
-    else if (event.key === "+" || event.key === "=") one.zoom(1.4);
-    else if (event.key === "-") one.zoom(1 / 1.4);
+    else if (event.key === "+" || event.key === "=") zoomAt(1.4);
+    else if (event.key === "-") zoomAt(1 / 1.4);
     else if (event.key === "0") one.look(WHOLE);
     else return;
     event.preventDefault();
@@ -100,10 +107,11 @@ export function Map2D(props: Props) {
           onBlur={() => show(-1)}
           {...pointer}
         />
+        <canvas class="over" ref={over} aria-hidden="true" />
         {tip && tip.unit === hovered && <Tip {...tip} model={model} color={color} width={width} />}
         <div class="zoom">
-          <Button glyph="plus" title="Zoom in" onClick={() => plot.current?.zoom(1.6)} />
-          <Button glyph="minus" title="Zoom out" onClick={() => plot.current?.zoom(1 / 1.6)} />
+          <Button glyph="plus" title="Zoom in" onClick={() => zoomAt(1.6)} />
+          <Button glyph="minus" title="Zoom out" onClick={() => zoomAt(1 / 1.6)} />
           <Button glyph="fit" title="The whole map" onClick={() => plot.current?.look(WHOLE)} />
         </div>
       </div>

@@ -105,7 +105,7 @@ export class LayerModel {
     return true;
   }
 
-  /** The units that a view's filters leave, in its order. */
+  /** The units that a view's filters leave, as they are numbered. */
   select(query: Query): Int32Array {
     const words = query.q.toLowerCase().split(/\s+/).filter(Boolean);
     const limits = query.limits.flatMap(({ key, relation, value }): [Float64Array, string, number][] => {
@@ -115,13 +115,15 @@ export class LayerModel {
     const found: number[] = [];
     for (let unit = 0; unit < this.size; unit++)
       if (this.matches(query, unit, words, limits, Number(query.k))) found.push(unit);
-    return this.sorted(Int32Array.from(found), query.sort);
+    return Int32Array.from(found);
   }
 
-  private sorted(units: Int32Array, sort: string): Int32Array {
+  /** Units in the order of a column; those that lack it come last. */
+  sort(units: Int32Array, sort: string): Int32Array {
     const down = sort.startsWith("-");
     const column = this.column(down ? sort.slice(1) : sort);
     if (!column) return units;
+    units = units.slice();
     const sign = down ? -1 : 1;
     const { values } = column;
     if (values)

@@ -9,7 +9,7 @@ import type { LayerModel } from "./model";
 import { useModel } from "./models";
 import { Section } from "./part";
 import { change, hrefOf, link, withPane } from "./route";
-import { layerEntry, site } from "./site";
+import { layerEntry, provenance, site } from "./site";
 import type { Neuron } from "./types";
 import { Button, Copy, Marker, Menu, tell } from "./ui";
 import { oneLine } from "./words";
@@ -181,6 +181,7 @@ function Content({ content, chunk, model, side, query, dark, address }: ContentP
       </section>
       <Commands commands={content.commands} />
       <Provenance model={model} />
+      <footer class="paper faint">{provenance(layer.name, layer.features, `k ${layer.k}`, `${layer.n} images for each neuron`, layer.fingerprint.slice(0, 12))}</footer>
     </>
   );
 }

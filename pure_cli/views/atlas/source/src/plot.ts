@@ -3,6 +3,7 @@ import { category, OTHERS, outline, SHAPES, viridis, type Shape } from "./colors
 import { files, imageUrl, load } from "./load";
 import { type LayerModel, NO_LABEL } from "./model";
 import { layerEntry } from "./site";
+import { parts, Picture, type Stamp } from "./stamps";
 import type { MapOfUnits } from "./types";
 import { number, oneLine } from "./words";
 
@@ -78,6 +79,9 @@ const STEPS = 24; // colours of a scale
 const ICON = 30; // px
 const ICON_ROOM = 70 * 70; // px² that an icon needs for icons to replace points
 const LABEL_CELL = [104, 40] as const; // px
+const CROWD = 3000; // units that lie on each other
+const GROUND = { light: "#ffffff", dark: "#14171a" };
+const PALE = { light: "#c3c8cd", dark: "#4a525b" };
 const STRETCH = 1.6; // a map is drawn at most so much wider than high, or higher than wide
 
 export class Plot {
@@ -85,6 +89,7 @@ export class Plot {
   view: View = { ...WHOLE };
   width = 0;
   height = 0;
+  private ratio = 1; // dots for each CSS pixel
   dark = false;
   hovered = -1;
   model!: LayerModel;
@@ -93,18 +98,31 @@ export class Plot {
   selected: Uint8Array = new Uint8Array();
   marked: number[] = []; // units of the panes
   private frame = 0;
+  private readonly picture = new Picture();
   private readonly sheets = new Map<number, HTMLImageElement | null>();
 
-  constructor(canvas: HTMLCanvasElement) {
+  constructor(
+    canvas: HTMLCanvasElement,
+    private readonly over: HTMLCanvasElement, // rings around marks, which change often
+  ) {
     this.canvas = canvas;
+  }
+
+  /** Takes over what is to be shown, and draws again what that changes. */
+  show(next: Pick<Plot, "model" | "map" | "color" | "dark" | "selected" | "marked" | "hovered">): void {
+    const { model, map, color, dark, selected } = next;
+    const same = model === this.model && map === this.map && color === this.color && dark === this.dark && selected === this.selected;
+    Object.assign(this, next);
+    if (same) this.drawRings();
+    else this.redraw();
   }
 
   resize(width: number, height: number): void {
     if (width === this.width && height === this.height) return;
     [this.width, this.height] = [width, height];
-    const ratio = window.devicePixelRatio || 1;
-    this.canvas.width = Math.round(width * ratio);
-    this.canvas.height = Math.round(height * ratio);
+    this.ratio = window.devicePixelRatio || 1;
+    this.canvas.width = this.over.width = Math.round(width * this.ratio);
+    this.canvas.height = this.over.height = Math.round(height * this.ratio);
     this.draw();
   }
 
@@ -221,57 +239,61 @@ export class Plot {
 
   private draw(): void {
     this.frame = 0;
+    const start = performance.now();
     const context = this.canvas.getContext("2d");
     if (!context || !this.model || !this.width) return;
-    const ratio = window.devicePixelRatio || 1;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, this.width, this.height);
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     const visible = this.visible();
     const chosen = visible.filter((unit) => this.selected[unit]);
-    this.drawPale(context, visible);
+    this.drawPoints(context, visible, chosen);
     if (this.showsIcons(chosen.length)) this.drawIcons(context, chosen);
-    else this.drawPoints(context, chosen);
     this.drawLabels(context, chosen);
+    performance.measure("pure-atlas map", { start });
+    this.drawRings();
+  }
+
+  private drawRings(): void {
+    const context = this.over.getContext("2d");
+    if (!context || !this.map) return;
+    context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    context.clearRect(0, 0, this.width, this.height);
     for (const unit of this.marked) this.ring(context, unit, 2.4);
     if (this.hovered >= 0) this.ring(context, this.hovered, 1.6);
   }
 
-  /** What the filters leave out stays as a ground, so that one sees where the rest lies. */
-  private drawPale(context: CanvasRenderingContext2D, visible: number[]): void {
-    context.beginPath();
+  /** The marks; what the filters leave out stays as a ground, so that one sees where the rest lies. */
+  private drawPoints(context: CanvasRenderingContext2D, visible: number[], chosen: number[]): void {
+    const { picture, ratio } = this;
+    picture.clear(this.canvas.width, this.canvas.height, this.dark ? GROUND.dark : GROUND.light);
+    const pale = parts(this.dark ? PALE.dark : PALE.light);
+    const dot = picture.stamp("square", 1.1 * ratio);
     for (const unit of visible) {
       if (this.selected[unit]) continue;
       const [x, y] = this.at(unit)!;
-      context.rect(x - 1, y - 1, 2, 2);
+      picture.put(x * ratio, y * ratio, dot, pale, 1);
     }
-    context.fillStyle = this.dark ? "#4a525b" : "#c3c8cd";
-    context.fill();
-  }
-
-  private drawPoints(context: CanvasRenderingContext2D, units: number[]): void {
-    const r = this.radius(units.length);
-    const groups = new Map<string, Path2D>();
-    for (const unit of units) {
+    const r = this.radius(chosen.length) * ratio;
+    const opacity = chosen.length > CROWD ? 0.8 : 0.92;
+    const looks = new Map<number, { stamp: Stamp; color: [number, number, number] }>();
+    const put = (unit: number, of: number) => {
+      let look = looks.get(of);
+      if (!look) {
+        look = { stamp: picture.stamp(this.shapeOf(unit), of < 0 ? r * 0.75 : r), color: parts(this.colorOf(unit)) };
+        looks.set(of, look);
+      }
       const [x, y] = this.at(unit)!;
-      const others = this.color.kind === "category" && this.color.of(unit) < 0;
-      const key = `${others ? 0 : 1}${this.colorOf(unit)}`;
-      let path = groups.get(key);
-      if (!path) groups.set(key, (path = new Path2D()));
-      this.trace(path, this.shapeOf(unit), x, y, others ? r * 0.75 : r);
+      picture.put(x * ratio, y * ratio, look.stamp, look.color, opacity);
+    };
+    const scaled = this.color.kind === "scale";
+    const above: [number, number][] = []; // what has a colour of its own lies on the others
+    for (const unit of this.showsIcons(chosen.length) ? [] : chosen) {
+      const value = this.color.of(unit);
+      const of = Number.isNaN(value) ? -1 : scaled ? Math.round(value * STEPS) : value;
+      if (of < 0) put(unit, of);
+      else above.push([unit, of]);
     }
-    context.globalAlpha = units.length > 3000 ? 0.8 : 0.9;
-    for (const key of [...groups.keys()].sort()) {
-      context.fillStyle = key.slice(1);
-      context.fill(groups.get(key)!);
-    }
-    context.globalAlpha = 1;
-  }
-
-  private trace(path: Path2D, kind: Shape, x: number, y: number, r: number): void {
-    if (kind === "circle") {
-      path.moveTo(x + r, y);
-      path.arc(x, y, r, 0, 2 * Math.PI);
-    } else path.addPath(new Path2D(outline(kind, x, y, r)));
+    for (const [unit, of] of above) put(unit, of);
+    picture.show(context);
   }
 
   private drawIcons(context: CanvasRenderingContext2D, units: number[]): void {
@@ -379,13 +401,13 @@ export class Plot {
     const pale = points(visible.filter((unit) => !this.selected[unit]), (_, x, y) => `<path d="${outline("circle", x, y, 1.1)}"/>`);
     const drawn = points(chosen, (unit, x, y) => `<path d="${outline(this.shapeOf(unit), x, y, r)}" fill="${this.colorOf(unit)}"/>`);
     const labels = this.labels(chosen).map(({ text, x, y }) => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" dy=".35em">${escape(text)}</text>`).join("");
-    const ground = this.dark ? "#14171a" : "#ffffff";
+    const ground = this.dark ? GROUND.dark : GROUND.light;
     const ink = this.dark ? "#eef1f4" : "#14171a";
     return `<svg xmlns="http://www.w3.org/2000/svg" width="${this.width}" height="${height}" viewBox="0 0 ${this.width} ${height}" font-family="Helvetica, Arial, sans-serif">
 <rect width="100%" height="100%" fill="${ground}"/>
 <text x="12" y="18" font-size="13" font-weight="600" fill="${ink}">${escape(title)}</text>
 <svg y="${head}" width="${this.width}" height="${this.height}" viewBox="0 0 ${this.width} ${this.height}">
-<g fill="${this.dark ? "#4a525b" : "#c3c8cd"}">${pale}</g><g fill-opacity=".9">${drawn}</g>
+<g fill="${this.dark ? PALE.dark : PALE.light}">${pale}</g><g fill-opacity=".9">${drawn}</g>
 <g font-size="11" font-weight="600" text-anchor="middle" fill="${ink}" stroke="${ground}" stroke-width="3.5" stroke-linejoin="round" paint-order="stroke">${labels}</g>
 </svg>
 <g font-size="11" fill="${ink}">${this.svgLegend(head + this.height + 14, escape)}</g>

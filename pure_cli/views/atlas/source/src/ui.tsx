@@ -55,7 +55,17 @@ export function useTheme(): [boolean, Theme, (theme: Theme) => void] {
     prefersDark.addEventListener("change", follow);
     return () => prefersDark.removeEventListener("change", follow);
   }, []);
-  const dark = theme ? theme === "dark" : system;
+  const [printing, setPrinting] = useState(false); // paper is white
+  useEffect(() => {
+    const [begin, end] = [() => setPrinting(true), () => setPrinting(false)];
+    window.addEventListener("beforeprint", begin);
+    window.addEventListener("afterprint", end);
+    return () => {
+      window.removeEventListener("beforeprint", begin);
+      window.removeEventListener("afterprint", end);
+    };
+  }, []);
+  const dark = !printing && (theme ? theme === "dark" : system);
   document.documentElement.dataset.theme = dark ? "dark" : "light";
   return [
     dark,
