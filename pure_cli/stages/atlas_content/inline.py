@@ -16,7 +16,7 @@ from pure_cli.stages.atlas_content.layer import LayerContent
 from pure_cli.stages.atlas_content.near import spaces
 from pure_cli.stages.atlas_content.neuron import NeuronContent
 from pure_cli.stages.atlas_content.site import layer_entry, site
-from pure_cli.stages.atlas_content.tiles import SIZES, sheets
+from pure_cli.stages.atlas_content.tiles import SIZES, icon_sheet, part_icons, sheets
 from pure_cli.stages.embeddings.crops import WHOLE, missing_boxes
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.workspace import Store
@@ -50,9 +50,14 @@ def inline(
     panes = NeuronContent(inputs, near[0].nearest(chosen) if near else {})
     both = [panes.content(neuron, box) for neuron, box in zip(neurons, inputs.boxes(chosen), strict=True)]
     made = sheets([job for _, job in both], inputs.listing, inputs.preprocessing, SIZES["normal"], 0)
+    icons: list[np.ndarray] = []
     for (own, _), (job, found) in zip(both, made, strict=True):
         chunks[f"neuron:{layer}/{job.neuron}"] = {**own, "sheets": found}
-    whole = page(site(sources.collected, [layer_entry(inputs, content, "")], [], start), chunks)
+        icons += part_icons(own, found).values()
+    if icons:
+        chunks[f"icons:{layer}:0"] = icon_sheet(icons, SIZES["normal"])
+    told = site(sources.collected, [layer_entry(inputs, content, "")], [], start)
+    whole = page({**told, "inline": True}, chunks)
     return (
         f'<iframe srcdoc="{escape(whole)}" title="{escape(start)}" sandbox="allow-scripts allow-downloads" '
         f'style="width: 100%; height: {HEIGHT}px; border: 1px solid #8884"></iframe>'

@@ -13,10 +13,8 @@ from pure_cli.artifacts.labels import CHANCE, GIVEN
 from pure_cli.stages.atlas_content.inputs import LayerInputs
 from pure_cli.stages.atlas_content.measures import UNIT
 from pure_cli.stages.atlas_content.near import Space, Unit
-from pure_cli.stages.atlas_content.tiles import ICON, ICONS
+from pure_cli.stages.atlas_content.tiles import ICON, ICON_COLUMNS, ICONS
 from pure_cli.stages.cluster import classes_of
-
-ICON_COLUMNS = 32  # of a sheet of icons
 
 
 class LayerContent:

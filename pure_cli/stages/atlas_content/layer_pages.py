@@ -15,11 +15,11 @@ from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.loader import default_workers
 from pure_cli.stages.atlas_content.folder import AtlasFolder
 from pure_cli.stages.atlas_content.inputs import LayerInputs
-from pure_cli.stages.atlas_content.layer import ICON_COLUMNS, LayerContent
+from pure_cli.stages.atlas_content.layer import LayerContent
 from pure_cli.stages.atlas_content.near import Space, spaces
 from pure_cli.stages.atlas_content.neuron import NeuronContent
 from pure_cli.stages.atlas_content.site import layer_entry
-from pure_cli.stages.atlas_content.tiles import ICON, ICONS, SIZES, TileJob, sheets
+from pure_cli.stages.atlas_content.tiles import ICONS, SIZES, TileJob, icon_sheet, part_icons, sheets
 
 SAVED = 64  # neurons after which the index is written
 SHEETS = "sheets"
@@ -97,15 +97,11 @@ class LayerPages:
     ) -> None:
         """Write the file of a neuron, and cut the icons of its virtual neurons out of its sheet."""
         from pure_cli.views.atlas.page import chunk
-        from pure_cli.views.atlas.sheets import icons_of
 
         layer = self.inputs.layer
         text = chunk(f"neuron:{layer}/{neuron}", {**content, SHEETS: found})
         self._folder.add_neuron(layer, neuron, text, made=self._made, tiles=tiles)
-        part = np.array(content["references"]["part"], np.int64)[content["shown"]]
-        first = {int(one): int(np.flatnonzero(part == one)[0]) for one in np.unique(part[part >= 0])}
-        pictures = icons_of(found["seen"] or found["whole"], list(first.values()), ICON)
-        icons.update({(neuron, one): picture for one, picture in zip(first, pictures, strict=True)})
+        icons.update({(neuron, part): one for part, one in part_icons(content, found).items()})
 
     def _tiles(self, job: TileJob) -> str:
         """What the sheets of a neuron are made from."""
@@ -124,7 +120,6 @@ class LayerPages:
 
     def _write_layer(self, found: list[Space], icons: dict[tuple[int, int], Any]) -> None:
         from pure_cli.views.atlas.page import chunk
-        from pure_cli.views.atlas.sheets import sheet
 
         inputs, layer = self.inputs, self.inputs.layer
         content = LayerContent(inputs, self.neurons, found)
@@ -132,8 +127,8 @@ class LayerPages:
         files = {self._folder.layer_file(layer): chunk(f"layer:{layer}", own)}
         for number, start in enumerate(range(0, len(content.units), ICONS)):
             pictures = [icons[unit] for unit in content.units[start : start + ICONS]]
-            one = sheet(pictures, SIZES[inputs.settings.size].quality, ICON, ICON_COLUMNS)
-            files[self._folder.icons_file(layer, number)] = chunk(f"icons:{layer}:{number}", {"src": one["src"]})
+            one = icon_sheet(pictures, SIZES[inputs.settings.size])
+            files[self._folder.icons_file(layer, number)] = chunk(f"icons:{layer}:{number}", one)
         about = layer_entry(inputs, content, self._folder.slug(layer))
         self._folder.add_layer(layer, files, self._made, about)
         self._folder.save()

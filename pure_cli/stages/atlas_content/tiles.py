@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ SCRATCH = 1 << 30  # bytes of tiles that are held at a time
 DECODED = 64  # images at once
 ICON = 32  # pixels
 ICONS = 1024  # in a sheet
+ICON_COLUMNS = 32
 
 
 class Size(NamedTuple):
@@ -111,3 +112,26 @@ def _of_group(
             found["seen"] = sheet(seen[row], size.quality, fine=fine)
         whole[row] = seen[row] = []
         yield job, found
+
+
+def part_icons(content: Mapping[str, Any], found: Mapping[str, Any]) -> dict[int, np.ndarray]:
+    """Virtual neuron, counted from 0, to the middle of its first image, (ICON, ICON, 3) uint8.
+
+    Parameters
+    ----------
+    content : of a neuron, as the page takes it
+    found : its sheets
+    """
+    from pure_cli.views.atlas.sheets import icons_of
+
+    part = np.array(content["references"]["part"], np.int64)[content["shown"]]
+    first = {int(one): int(np.flatnonzero(part == one)[0]) for one in np.unique(part[part >= 0])}
+    pictures = icons_of(found["seen"] or found["whole"], list(first.values()), ICON)
+    return dict(zip(first, pictures, strict=True))
+
+
+def icon_sheet(pictures: Sequence[np.ndarray], size: Size) -> dict[str, str]:
+    """As the page takes it."""
+    from pure_cli.views.atlas.sheets import sheet
+
+    return {"src": sheet(pictures, size.quality, ICON, ICON_COLUMNS)["src"]}
