@@ -35,6 +35,8 @@ class Audit:
     random : (R, 3) int64, units drawn at random
     random_effect : (R,) float64
     random_after : (R, 2) float64
+    steps : (S,) int64, ascending, how many of the first units were silenced together
+    together, random_together : (S, 2) float64, as `right`, without so many of `unit`, or of `random`
     notes : sentences
     """
 
@@ -53,13 +55,16 @@ class Audit:
     random: np.ndarray
     random_effect: np.ndarray
     random_after: np.ndarray
+    steps: np.ndarray
+    together: np.ndarray
+    random_together: np.ndarray
     notes: list[str]
     provenance: Provenance
 
 
 ARRAYS = (
     "images", "right", "unit", "first_order", "effect", "error", "share", "inside", "after", "random", "random_effect",
-    "random_after",
+    "random_after", "steps", "together", "random_together",
 )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""The outputs of a network without parts of single channels: one whole pass, and one from the layer on for each."""
+"""The outputs of a network without parts of channels: one whole pass, and one from the layer on for each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -18,9 +18,9 @@ SAME = 1e-5  # of the largest output, by which a pass that begins at a layer may
 
 
 class Silencing:
-    """A network on some images, with parts of single channels silenced one after the other.
+    """A network on some images, with parts of channels silenced one time after the other.
 
-    A pass without a part begins at its layer, where the network gives the same that way, and is a whole one elsewhere.
+    A pass begins at the layer, where that is one and the network gives the same that way, and is a whole one elsewhere.
 
     Parameters
     ----------
@@ -49,19 +49,19 @@ class Silencing:
         self.outputs: torch.Tensor | None = outputs.float() if is_one else None
         self._before = {layer: before[layer] if self._is_enough(before[layer]) else Prefix() for layer in layers}
 
-    def without(self, layer: str, channel: int, part: torch.Tensor) -> torch.Tensor:
-        """(B, K) float32, the outputs without a part of a channel.
+    def without(self, parts: Mapping[str, Mapping[int, torch.Tensor]]) -> torch.Tensor:
+        """(B, K) float32, the outputs without parts of some channels.
 
         Parameters
         ----------
-        part : (B,) from 0, nothing of it, to 1, all of it
+        parts : by layer and channel, (B,) from 0, nothing of it, to 1, all of it
         """
-        factors = {layer: {channel: 1 - part.to(self._images.device)}}
-        with (
-            torch.no_grad(),
-            self._before[layer].given(self._model),
-            channels_scaled(self._model, self._images, factors),
-        ):
+        factors = {
+            layer: {channel: 1 - part.to(self._images.device) for channel, part in own.items()}
+            for layer, own in parts.items()
+        }
+        before = self._before[next(iter(parts))] if len(parts) == 1 else Prefix()
+        with torch.no_grad(), before.given(self._model), channels_scaled(self._model, self._images, factors):
             output: torch.Tensor = run(self._model, self._images)
         return output.float()
 

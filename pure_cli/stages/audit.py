@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +22,12 @@ from pure_cli.words import counted, listed
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
+    from pure_cli.stages.auditing.images import Images
     from pure_cli.stages.auditing.measure import Auditor, Silenced
 
 GUESSING = 1.5  # times the accuracy of guessing: up to there, outputs are hardly these classes
 FEW = 10  # images that choose
+STEPS = (1, 2, 3, 5, 10, 20, 50, 100)  # drivers that are silenced together, the first ones
 
 
 def audit(store: Store, settings: AuditSettings, progress: Progress = silent) -> Outcome:
@@ -74,39 +77,70 @@ def _audited(auditor: Auditor, number: int, provenance: Provenance) -> Audit:
     """One class: chosen on one half of its images, measured on the other and on images of other classes."""
     choosing, measuring = auditor.halves(number)
     which, first_order = auditor.first_order(choosing)
-    unit = auditor.candidates.unit
-    random = np.random.default_rng(auditor.how.seed).permutation(len(unit))[: auditor.how.count]
-    every = np.union1d(which, random)
-    found, others = auditor.silence(measuring, every), auditor.silence_on_others(every)
-    truth = auditor.others.label
-    rest = truth != number
-    right = np.array([
-        _mean(auditor.predicted(measuring) == number),
-        _mean((auditor.others_predicted == truth)[rest]),
-    ])  # fmt: skip
-    after = np.column_stack([_mean(found.predicted == number), _mean((others.predicted == truth)[:, rest])])
-    effect, at_random, own = found.fall.mean(axis=1), np.searchsorted(every, random), np.searchsorted(every, which)
-    order = np.argsort(-effect[own], kind="stable")
-    own = own[order]
+    unit, how = auditor.candidates.unit, auditor.how
+    random = np.random.default_rng(how.seed).permutation(len(unit))[: how.count]
+    both = _Both(auditor, number, measuring)
+    found, others = both.without([(row,) for row in [*which.tolist(), *random.tolist()]])
+    after, effect, count = both.right(found, others), found.fall.mean(axis=1), len(which)
+    order, at_random = np.argsort(-effect[:count], kind="stable"), np.arange(count, len(effect))
+    driving = which[order][effect[order] > 0]
+    steps = np.array([step for step in STEPS if step <= len(driving)], np.int64)
+    together = [tuple(rows[:step].tolist()) for rows in (driving, random) for step in steps]
+    joint = both.right(*both.without(together)) if together else np.empty((0, 2))
+    inside = _inside(found, others, both.rest, float((auditor.classes.label == number).mean()))
     return Audit(
         name=auditor.classes.names[number],
         number=number,
         layers=auditor.candidates.layers,
-        images=np.array([len(measuring), int(rest.sum())], np.int64),
-        right=right,
-        unit=unit[every[own]],
+        images=np.array([len(measuring), int(both.rest.sum())], np.int64),
+        right=both.right_before,
+        unit=unit[which[order]],
         first_order=first_order[order],
-        effect=effect[own],
-        error=_standard_error(found.fall)[own],
-        share=_ratio(found.activation.sum(axis=1), found.whole.sum(axis=1))[own],
-        inside=_inside(found, others, rest, float((auditor.classes.label == number).mean()))[own],
-        after=after[own],
+        effect=effect[order],
+        error=_standard_error(found.fall)[order],
+        share=_ratio(found.activation.sum(axis=1), found.whole.sum(axis=1))[order],
+        inside=inside[order],
+        after=after[order],
         random=unit[random],
         random_effect=effect[at_random],
         random_after=after[at_random],
-        notes=_notes(auditor, number, len(choosing), right),
+        steps=steps,
+        together=joint[: len(steps)],
+        random_together=joint[len(steps) :],
+        notes=_notes(auditor, number, len(choosing), both.right_before),
         provenance=provenance,
     )
+
+
+@dataclass(eq=False)
+class _Both:
+    """Images of a class, and of all others, on which units are silenced."""
+
+    auditor: Auditor
+    number: int
+    own: Images
+
+    @property
+    def rest(self) -> np.ndarray:
+        """(P,) bool, which of the images of all classes are of others."""
+        return self.auditor.others.label != self.number
+
+    def without(self, groups: list[tuple[int, ...]]) -> tuple[Silenced, Silenced]:
+        """Groups of units, on the class's images and on those of all classes."""
+        return self.auditor.silence(self.own, groups), self.auditor.silence_on_others(groups)
+
+    def right(self, own: Silenced, others: Silenced) -> np.ndarray:
+        """(G, 2) accuracy on the class and on others."""
+        return np.column_stack([_mean(own.predicted == self.number), self._on_others(others.predicted)])
+
+    @property
+    def right_before(self) -> np.ndarray:
+        """(2,) the same of the network as it is."""
+        own = _mean(self.auditor.predicted(self.own) == self.number)
+        return np.array([own, self._on_others(self.auditor.others_predicted)])
+
+    def _on_others(self, predicted: np.ndarray) -> Any:
+        return _mean((predicted == self.auditor.others.label)[..., self.rest])
 
 
 def _mean(values: np.ndarray) -> Any:

@@ -30,6 +30,7 @@ VALUES = {
 }  # fmt: skip
 OF_COMPARE = {"by": "images", "units": "neurons"}  # what is "by" something else elsewhere
 OF_LABEL = {"by": "soft-wpmi", "units": "neurons", "embedder": "clip-image", "shuffles": "30"}
+OF_AUDIT = {"classes": "dog"}
 OF_SEARCH = {"text": "dog", "units": "neurons", "embedder": "clip-image", "out": "sheet.pdf"}
 COMMANDS = {name: whole(name, registry.COMMANDS[name]) for name in config.stage_names()}
 EVERY = [(name, option.name) for name, command in COMMANDS.items() for option in command.params]
@@ -42,7 +43,7 @@ class Got(Exception):
 def words(command: str, option) -> list[str]:
     """The option with a value other than the default."""
     if option.param_type_name == "argument":
-        return [(VALUES | OF_SEARCH)[option.name]]
+        return [(VALUES | OF_SEARCH | OF_AUDIT)[option.name]]
     if option.is_flag:
         return [option.secondary_opts[0] if option.secondary_opts else option.opts[0]]
     annotation = str(config.known_options(command)[option.name].kind)
@@ -121,7 +122,7 @@ def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path,
     monkeypatch.setattr(api.Workspace, "virtual_neuron_tables", lambda *_, **__: [])
     every = "\n".join(
         f"{stage}: {{}}"
-        for stage in ("embed", "calibrate", "choose", "assign", "edit", "export", "freeze", "label", "search")
+        for stage in ("embed", "calibrate", "choose", "assign", "audit", "edit", "export", "freeze", "label", "search")
     )
     more = "evaluate: {metric: labels}\ndirections: {how: pca}\ncompare: {other: b}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")

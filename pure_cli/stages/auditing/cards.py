@@ -36,9 +36,10 @@ def audits(store: Store) -> list[dict[str, Any]]:
         references that are of the class), "inside" (part of its activation over the data that is on the class's
         images), "label", "classes" (name, count and lift of those that stand out), and "silenced", with accuracy before
         and after on the class's images ("own") and on "others"; "elsewhere", those of the drivers most of whose
-        references are of other classes; "outliers", odd references of the drivers: "address", "slot" among the
-        references that excite the neuron, "path", "class", "why"; "control", the mean effect of units drawn at "random"
-        with a "text". Numbers that are not known are None.
+        references are of other classes; "together", a list of accuracies on the class's images ("own") and on "others"
+        without the first "count" drivers at once, and without as many units at "random" (own, others); "outliers", odd
+        references of the drivers: "address", "slot" among the references that excite the neuron, "path", "class",
+        "why"; "control", the mean effect of units drawn at "random" with a "text". Numbers that are not known are None.
     """
     there = read_audits(store)
     if not there:
@@ -79,6 +80,7 @@ def _card(audit: Audit, layers: list[_Layer]) -> dict[str, Any]:
         "drivers": drivers,
         "elsewhere": [{name: one[name] for name in ("address", "effect", "own", "classes")} for one in elsewhere],
         "outliers": outliers,
+        "together": [_together(audit, step) for step in range(len(audit.steps))],
         "control": _control(audit),
     }
 
@@ -99,6 +101,17 @@ def _driver(audit: Audit, row: int, layer: _Layer) -> dict[str, Any]:
     }
 
 
+def _together(audit: Audit, step: int) -> dict[str, Any]:
+    """Accuracy without the first drivers together, and without as many units at random."""
+    (own, others), (own_random, others_random) = audit.together[step], audit.random_together[step]
+    return {
+        "count": int(audit.steps[step]),
+        "own": _number(own),
+        "others": _number(others),
+        "random": [_number(own_random), _number(others_random)],
+    }
+
+
 def _control(audit: Audit) -> dict[str, Any]:
     """What units drawn at random do."""
     effect, count = audit.random_effect, len(audit.random_effect)
@@ -115,8 +128,8 @@ def _sentences(audit: Audit) -> list[str]:
     how, (own, others) = audit.provenance.settings, audit.images.tolist()
     rough = "" if audit.provenance.precision == FLOAT32 else f", in {audit.provenance.precision}"
     found = [
-        f"The {counted(len(audit.unit), 'virtual neuron')} of {listed(audit.layers)} with most gradient × activation for "
-        "the class, each by its share, were silenced one by one: on "
+        f"The {counted(len(audit.unit), 'virtual neuron')} of {listed(audit.layers)} with most gradient × activation "
+        "for the class, each by its share, were silenced one by one: on "
         f"{counted(own, 'image')} of '{audit.name}' that had no part in the choice, and on "
         f"{counted(others, 'image')} of other classes, from {how['data']}{rough}.",
         "Effect: how far the output of the class falls against the mean of all outputs, on average over the class's "

@@ -30,18 +30,19 @@ if TYPE_CHECKING:
 OTHERS = 1000  # images of all classes, spread evenly, on which everything is silenced
 SHARE = 4  # of memory
 NEURONS = 32  # whose circuits are computed in one pass
+Group = tuple[int, ...]  # rows of the candidates that are silenced together
 NO_OUTPUTS = "The model gives no outputs (B, K), so there are no classes that neurons could drive."
 
 
 @dataclass(frozen=True, eq=False)
 class Silenced:
-    """What a network gives for images without single units.
+    """What a network gives for images without groups of units, most of them of one.
 
     Attributes
     ----------
-    fall : (U, P) float64, of the output of each image's class, against the mean of all outputs
-    predicted : (U, P) int64, the largest output
-    activation, whole : (U, P) float32, of the unit and of its neuron: the highest over space
+    fall : (G, P) float64, of the output of each image's class, against the mean of all outputs
+    predicted : (G, P) int64, the largest output
+    activation, whole : (G, P) float32, of the units and of their neurons: the highest over space, summed
     """
 
     fall: np.ndarray
@@ -49,9 +50,13 @@ class Silenced:
     activation: np.ndarray
     whole: np.ndarray
 
+    def only(self, which: slice) -> Silenced:
+        """Of some of the groups."""
+        return Silenced(self.fall[which], self.predicted[which], self.activation[which], self.whole[which])
+
     @classmethod
     def joined(cls, parts: Sequence[Silenced], axis: int) -> Silenced:
-        """Of more units (0) or more images (1)."""
+        """Of more groups (0) or more images (1)."""
         names = ("fall", "predicted", "activation", "whole")
         return cls(**{name: np.concatenate([getattr(one, name) for one in parts], axis=axis) for name in names})
 
@@ -93,14 +98,14 @@ class Auditor:
         self._modules = [module_of(layer) for layer in candidates.layers]
         self._size = images_at_once(listing, network, how.batch_size, SHARE)
         self._batches = AdaptiveBatches(notes)
-        self._seen_others = dict[int, Silenced]()
+        self._seen_others = dict[Group, Silenced]()
         self.outputs = self._outputs(first_image(listing, network)).shape[1]
         classes.require_outputs(self.outputs)
 
     def expect(self, classes: Sequence[int]) -> None:
         """Says for which classes it will be asked, for the progress."""
         own = [min(self.how.sample, int((self.classes.label == number).sum())) for number in classes]
-        self._total = sum(own) + len(classes) * min(OTHERS, len(self.classes.label))
+        self._total = sum(own) * 3 // 2 + 2 * len(classes) * min(OTHERS, len(self.classes.label))
         self._progress(0, self._total)
 
     def halves(self, number: int) -> tuple[Images, Images]:
@@ -161,49 +166,50 @@ class Auditor:
         first = first[effect[first] > 0]
         return first, effect[first]
 
-    def silence(self, images: Images, which: np.ndarray) -> Silenced:
-        """What is left of the outputs without each of some candidates (U,)."""
+    def silence(self, images: Images, groups: Sequence[Group]) -> Silenced:
+        """What is left of the outputs without each of some groups of candidates."""
         parts: list[Silenced] = []
 
         def compute(part: Images) -> None:
-            parts.append(self._silenced(part, which))
+            parts.append(self._silenced(part, groups))
             self._advance(len(part))
 
         self._each(images, compute)
         return Silenced.joined(parts, axis=1)
 
-    def silence_on_others(self, which: np.ndarray) -> Silenced:
+    def silence_on_others(self, groups: Sequence[Group]) -> Silenced:
         """The same on `others`; what was silenced for another class is not silenced again."""
-        new = np.array([row for row in which.tolist() if row not in self._seen_others], np.int64)
-        if len(new):
+        new = [group for group in groups if group not in self._seen_others]
+        if new:
             found = self.silence(self.others, new)
-            for place, row in enumerate(new.tolist()):
-                own = slice(place, place + 1)
-                parts = (found.fall[own], found.predicted[own], found.activation[own], found.whole[own])
-                self._seen_others[row] = Silenced(*parts)
-        else:
-            self._advance(len(self.others))
-        return Silenced.joined([self._seen_others[row] for row in which.tolist()], axis=0)
+            for place, group in enumerate(new):
+                self._seen_others[group] = found.only(slice(place, place + 1))
+        return Silenced.joined([self._seen_others[group] for group in groups], axis=0)
 
-    def _silenced(self, images: Images, which: np.ndarray) -> Silenced:
+    def _silenced(self, images: Images, groups: Sequence[Group]) -> Silenced:
         """Of a batch."""
         from pure_cli.core.silencing import Silencing
 
-        inputs = self._network.inputs(images.pixels)
-        unit = self.candidates.unit[which]
-        shares = self._shares_of(inputs, [(place, neuron) for place, neuron, _ in unit.tolist()])
-        used = [self._modules[place] for place in np.unique(unit[:, 0]).tolist()]
-        silencing = Silencing(self._network.model, inputs, used)
+        inputs, unit = self._network.inputs(images.pixels), self.candidates.unit
+        used = unit[np.unique(np.concatenate([np.array(group) for group in groups]))]
+        shares = self._shares_of(inputs, [(place, neuron) for place, neuron, _ in used.tolist()])
+        modules = [self._modules[place] for place in np.unique(used[:, 0]).tolist()]
+        silencing = Silencing(self._network.model, inputs, modules)
         if silencing.outputs is None:
             raise PureError(NO_OUTPUTS)
         before = self._ahead(silencing.outputs, images.label)
         rows = []
-        for place, neuron, part in unit.tolist():
-            share = shares[place, neuron][:, part]
-            outputs = silencing.without(self._modules[place], neuron, share)
+        for group in groups:
+            parts: dict[str, dict[int, torch.Tensor]] = defaultdict(dict)
+            for place, neuron, part in unit[list(group)].tolist():
+                own, share = parts[self._modules[place]], shares[place, neuron][:, part]
+                own[neuron] = own[neuron] + share if neuron in own else share
+            outputs = silencing.without(parts)
+            whole = [(silencing.highest[module][:, c].cpu().numpy(), share.cpu().numpy())
+                     for module, own in parts.items() for c, share in own.items()]  # fmt: skip
             fall, predicted = before - self._ahead(outputs, images.label), outputs.argmax(dim=1).cpu().numpy()
-            whole = silencing.highest[self._modules[place]][:, neuron].cpu().numpy()
-            rows.append((fall, predicted, whole * share.cpu().numpy(), whole))
+            activation = np.sum([highest * share for highest, share in whole], axis=0)
+            rows.append((fall, predicted, activation, np.sum([highest for highest, _ in whole], axis=0)))
         return Silenced(*(np.stack(part) for part in zip(*rows, strict=True)))
 
     @staticmethod

@@ -37,6 +37,22 @@ def tables_of(card: dict[str, Any]) -> Iterator[dict[str, Any]]:
         "note": NOTE,
         "verdict": _verdict(card),
     }
+    if len(card["together"]) > 1:
+        yield {
+            "name": f"audit-{card['number']:03d}-together",
+            "title": f"The class {card['class']} without the first drivers together",
+            "columns": ["drivers", "right", "others", "right, random", "others, random"],
+            "rows": [
+                {
+                    "drivers": str(one["count"]),
+                    **dict(zip(("right", "others"), (one["own"], one["others"]), strict=True)),
+                    **dict(zip(("right, random", "others, random"), one["random"], strict=True)),
+                }
+                for one in card["together"]
+            ],
+            "note": "right: accuracy on the class; others: on all other images. random: without as many at random.",
+            "verdict": _of_all(card["together"][-1], card["accuracy"]),
+        }
     if card["outliers"]:
         names = {"address": "virtual neuron", "path": "reference", "class": "class", "why": "why"}
         yield {
@@ -79,6 +95,13 @@ def _verdict(card: dict[str, Any]) -> str:
             f"other classes ({named}{f' and {more} more' if more > 0 else ''}): candidates for spurious features."
         )
     return told
+
+
+def _of_all(last: dict[str, Any], before: float) -> str:
+    return (
+        f"Without the first {last['count']} together, accuracy on the class goes {_change([before, last['own']])}; "
+        f"to {last['random'][0]:.1%} without as many drawn at random."
+    )
 
 
 def _change(values: list[float | None]) -> str:
