@@ -35,8 +35,8 @@ class Audit:
     random : (R, 3) int64, units drawn at random
     random_effect : (R,) float64
     random_after : (R, 2) float64
-    steps : (S,) int64, ascending, how many of the first units were silenced together
-    together, random_together : (S, 2) float64, as `right`, without so many of `unit`, or of `random`
+    steps : (S,) int64, ascending, how many of the first units whose effect is clear were silenced together
+    together, random_together : (S, 2) float64, as `right`, without so many of these, or of `random`
     notes : sentences
     """
 

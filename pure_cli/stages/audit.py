@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import Audit, read_audits, write_audits
+from pure_cli.core.metrics.statistics import clearly_positive
 from pure_cli.provenance import Provenance
 from pure_cli.settings.audit import AuditSettings
 from pure_cli.stages.auditing.candidates import Candidates, Classes, candidates_of
@@ -83,7 +84,8 @@ def _audited(auditor: Auditor, number: int, provenance: Provenance) -> Audit:
     found, others = both.without([(row,) for row in [*which.tolist(), *random.tolist()]])
     after, effect, count = both.right(found, others), found.fall.mean(axis=1), len(which)
     order, at_random = np.argsort(-effect[:count], kind="stable"), np.arange(count, len(effect))
-    driving = which[order][effect[order] > 0]
+    error = _standard_error(found.fall)
+    driving = which[order][clearly_positive(effect, error)[order]]
     steps = np.array([step for step in STEPS if step <= len(driving)], np.int64)
     together = [tuple(rows[:step].tolist()) for rows in (driving, random) for step in steps]
     joint = both.right(*both.without(together)) if together else np.empty((0, 2))
@@ -97,7 +99,7 @@ def _audited(auditor: Auditor, number: int, provenance: Provenance) -> Audit:
         unit=unit[which[order]],
         first_order=first_order[order],
         effect=effect[order],
-        error=_standard_error(found.fall)[order],
+        error=error[order],
         share=_ratio(found.activation.sum(axis=1), found.whole.sum(axis=1))[order],
         inside=inside[order],
         after=after[order],

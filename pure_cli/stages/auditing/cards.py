@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from pure_cli.artifacts import Audit, Clustering, Labels, read_audits, read_clusterings
+from pure_cli.core.metrics.statistics import CLEAR, clearly_positive
 from pure_cli.core.outliers import far_from_mean, of_another_class
 from pure_cli.errors import PureError
 from pure_cli.settings.shared import FLOAT32
@@ -67,7 +68,7 @@ def cards_of(sources: Sources, found: Sequence[Audit]) -> list[dict[str, Any]]:
 
 
 def _card(audit: Audit, layers: list[_Layer]) -> dict[str, Any]:
-    confirmed = np.flatnonzero(audit.effect > 0)
+    confirmed = np.flatnonzero(clearly_positive(audit.effect, audit.error))
     drivers = [_driver(audit, row, layers[audit.unit[row, 0]]) for row in confirmed.tolist()]
     elsewhere = [one for one in drivers if one["own"] is not None and one["own"] < MOST]
     outliers = [one for place, *unit in audit.unit[confirmed].tolist() for one in layers[place].outliers(*unit)]
@@ -135,8 +136,11 @@ def _sentences(audit: Audit) -> list[str]:
         "Effect: how far the output of the class falls against the mean of all outputs, on average over the class's "
         "images.",
     ]
-    if dropped := int((audit.effect <= 0).sum()):
-        found.append(f"Without {dropped} of them the output does not fall; they are left out.")
+    if dropped := int((~clearly_positive(audit.effect, audit.error)).sum()):
+        found.append(
+            f"Without {dropped} of them the output does not fall by more than {CLEAR} standard errors; they are left "
+            "out."
+        )
     return found
 
 
