@@ -11,11 +11,11 @@ and without a square, by how well the virtual neuron's activation tells those wi
 
 Printed for each class and seed: how many of all virtual neurons are the square's, and how many of the first three
 drivers; the rank of the one that tells it best; and accuracy on unseen images, of the class with its square and of all
-others ("before"), without the first driver, without the first three, without all of the square's, and, as a control,
-without as many of the other virtual neurons, those that drive the class most. "plain": accuracy on the class without
-its square.
+others ("before"), without the first driver, without the first three, without all of the square's, without the whole
+neurons of the first three neurons among the drivers, and, as a control, without as many virtual neurons as are the
+square's of the other drivers, the first ones. "plain": accuracy on the class without its square.
 
-Usage: python tests/benchmarks/stamped.py SHARED WORK [--classes ship,dog,truck] [--seeds 0,1] [--penalty 1]
+Usage: python tests/benchmarks/stamped.py SHARED WORK [--classes ship,dog,truck] [--seeds 0,1] [--penalty 1.5]
 """
 
 import argparse
@@ -204,7 +204,14 @@ def case(shared: Path, work: Path, stamped: str, seed: int, penalty: float) -> d
     squares = [one for one in auc if auc[one] >= SQUARES]
     rest = [one for one in drivers if one not in squares]
     best = max(auc, key=lambda one: auc[one])
-    ways = {"first": drivers[:1], "three": drivers[:3], "squares": squares, "not squares": rest[: len(squares)]}
+    neurons = list(dict.fromkeys(one.rpartition(".")[0] for one in drivers))[:3]
+    ways = {
+        "neurons": neurons,
+        "first": drivers[:1],
+        "three": drivers[:3],
+        "squares": squares,
+        "not squares": rest[: len(squares)],
+    }
     found = {
         "class": stamped, "seed": seed, "virtual": len(auc), "of the square": len(squares),
         "of the first three": sum(one in squares for one in drivers[:3]),
@@ -236,5 +243,5 @@ if __name__ == "__main__":
     parser.add_argument("work", type=Path)
     parser.add_argument("--classes", default="ship,dog,truck")
     parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--penalty", type=float, default=1.0)
+    parser.add_argument("--penalty", type=float, default=1.5)
     main(parser.parse_args())
