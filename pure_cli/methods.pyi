@@ -755,6 +755,65 @@ class StageMethods:
             What is asked for cannot be: a sentence says why, and what to do.
         """
 
+    def audit(
+        self,
+        classes: str | Sequence[str] | None = None,
+        *,
+        neurons: int | str | Sequence[int | str] | None = None,
+        layer: str | Sequence[str] | None = None,
+        count: int = 20,
+        sample: int = 400,
+        data: Path | str | None = None,
+        limit: int | None = None,
+        device: str = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
+        workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Find the virtual neurons that drive a class, those of them that fire on other classes, and odd references.
+
+        Parameters
+        ----------
+        classes : Classes of the data, by name (by number where they have none), or all.
+        neurons : Among which neurons: 201,2,341 or 0-63 or all, or virtual neurons, 201.2; with their layer,
+            layer4/201.2. [default: all that the stage before did]
+        layer : Layers to work on, or a list of several. [default: all that have virtual neurons of channels]
+        count : Virtual neurons that are silenced, and as many at random. [default: 20]
+        sample : Images of the class, spread evenly, one half of which chooses what is silenced while the other
+            measures it. [default: 400]
+        data : Images, as of `pure collect --data`. [default: those of the workspace]
+        limit : Use N images only, spread evenly over the data.
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
+        workers : Processes that decode images. [default: one a core]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        seed : Seed of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["tables"]`` has what drives each class and odd references,
+            ``details["audits"]`` the same as data (`pure_cli.stages.auditing.cards.audits`).
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
     def effects(
         self,
         *,

@@ -22,7 +22,7 @@ from pure_cli.files import TEMPORARY, can_lock, disk_errors, is_read_only, tempo
 from pure_cli.interrupts import stops_held_back
 from pure_cli.provenance import SCHEMA, Provenance
 
-STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "assign", "evaluate", "compare", "labels")
+STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "assign", "evaluate", "compare", "labels", "audit")
 MADE_BY = {"crops": "embed", "labels": "label"}  # the command that makes a file, where it has another name
 LOCK_POLL = 0.2  # seconds
 READ_AT_ONCE = 1 << 20  # bytes

@@ -4,6 +4,7 @@ One file for each file of the workspace; all names can be imported from here.
 """
 
 from pure_cli.artifacts.assignments import Assignment, read_assignments, write_assignments
+from pure_cli.artifacts.audits import Audit, read_audits, write_audits
 from pure_cli.artifacts.calibrations import (
     Calibration,
     need_calibration,
@@ -67,6 +68,7 @@ __all__ = [
     "Apart",
     "Assignment",
     "AttributedLayer",
+    "Audit",
     "Block",
     "Calibration",
     "ChannelImage",
@@ -99,6 +101,7 @@ __all__ = [
     "read_activations",
     "read_assignments",
     "read_attributed",
+    "read_audits",
     "read_calibrations",
     "read_choices",
     "read_circuits",
@@ -116,6 +119,7 @@ __all__ = [
     "read_seen",
     "read_track",
     "write_assignments",
+    "write_audits",
     "write_calibration",
     "write_choices",
     "write_circuits",

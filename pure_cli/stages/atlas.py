@@ -14,6 +14,7 @@ from pure_cli.stages.atlas_content.folder import PAGE, AtlasFolder
 from pure_cli.stages.atlas_content.inputs import open_layer
 from pure_cli.stages.atlas_content.layer_pages import LayerPages
 from pure_cli.stages.atlas_content.site import site
+from pure_cli.stages.auditing.cards import audits
 from pure_cli.stages.embeddings.crops import WHOLE, CropJob, compute_boxes, missing_boxes
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
@@ -75,7 +76,7 @@ def atlas(store: Store, settings: AtlasSettings, progress: Progress = silent) ->
         for one in todo:
             for images in one.build():
                 progress(done := done + images, total)
-    _write_page(sources, folder, pages)
+    _write_page(sources, folder, pages, folder.keep(audits(store)))
     outcome.details = {"page": str(folder.root / PAGE), "folder": str(folder.root), "bytes": folder.size}
     outcome.details["missing"] = list(dict.fromkeys(what for one in pages for what in one.inputs.missing))
     outcome.seconds = time.perf_counter() - begin
@@ -110,13 +111,13 @@ def _find_boxes(
             progress(done := done + pairs, total)
 
 
-def _write_page(sources: Sources, folder: AtlasFolder, pages: list[LayerPages]) -> None:
+def _write_page(sources: Sources, folder: AtlasFolder, pages: list[LayerPages], cards: list[dict[str, str]]) -> None:
     from pure_cli.views.atlas.page import page
 
     layers = [own for name, own in folder.layers.items() if name in sources.collected.layers]
     order = list(sources.collected.layers)
     layers.sort(key=lambda own: order.index(own["name"]))
-    text = page(site(sources.collected, layers, [], pages[0].inputs.layer))
+    text = page(site(sources.collected, layers, cards, pages[0].inputs.layer))
     file: Path = folder.root / PAGE
     if not file.is_file() or file.read_text(encoding="utf-8", errors="replace") != text:
         folder.write(PAGE, text)

@@ -13,6 +13,7 @@ from pure_cli.artifacts import (
     CollectedLayer,
     clustering_path,
     read_assignments,
+    read_audits,
     read_clusterings,
     read_collected,
     read_evaluations,
@@ -33,6 +34,7 @@ from pure_cli.stages.neuron_figures.index import CIRCUITS, FIGURES, FigureIndex
 from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
+NAMED = 3  # classes of an audit
 CHECKED = 1 << 26  # bytes of a file that is read as a whole each time
 WRITTEN_TO = {"calibrate": "evaluate", "label": "labels"}  # files that have another name than their stage
 
@@ -170,6 +172,7 @@ class _Inventory:
         yield from self._of_cluster()
         yield from self._of_assign()
         yield from self._of_label()
+        yield from self._of_audit()
         yield from self._of_evaluate()
         yield from self._of_render()
         yield from self._of_controls()
@@ -285,6 +288,28 @@ class _Inventory:
                 status = _first_stale(status, own_status)
             what = f"{counted(len(own.unit), 'unit')} by {how['by']}, {how['embedder']}, {', '.join(how['concepts'])}"
             yield Result("label", layer, what + _rough(own.provenance) + meant, status)
+
+    def _of_audit(self) -> Iterator[Result]:
+        """Classes, those together that were audited in the same layers and on the same images."""
+        try:
+            audits = read_audits(self._store)
+        except PureError as error:
+            self.problems.append(str(error))
+            return
+        prints = {one.provenance.fingerprint: path for path, one in self._clustered.items()}
+        alike: dict[tuple[str, str, Status], list[str]] = defaultdict(list)
+        for one in audits.values():
+            paths = [prints.get(print) for print in one.provenance.made_from["cluster"].values()]
+            gone = Status("its virtual neurons changed")
+            status = _first_stale(*(self._clusterings[path] if path else gone for path in paths))
+            what = f"on {one.provenance.settings['data']}{_rough(one.provenance)}"
+            meant = dict.fromkeys(self._meant_now(path) for path in paths if path)
+            alike[", ".join(one.layers), what + "".join(meant), status].append(one.name)
+        for (layers, what, status), names in alike.items():
+            some = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+            yield Result(
+                "audit", layers, f"{len(names)} class{'' if len(names) == 1 else 'es'} ({some}) {what}", status
+            )
 
     def _meant_now(self, path: str) -> str:
         """What addresses of the layer mean, where that is another clustering than this."""

@@ -30,6 +30,7 @@ VALUES = {
 }  # fmt: skip
 OF_COMPARE = {"by": "images", "units": "neurons"}  # what is "by" something else elsewhere
 OF_LABEL = {"by": "soft-wpmi", "units": "neurons", "embedder": "clip-image", "shuffles": "30"}
+OF_AUDIT = {"classes": "dog"}
 OF_SEARCH = {"text": "dog", "units": "neurons", "embedder": "clip-image", "out": "sheet.pdf"}
 OF_ATLAS = {"size": "small", "crop": "none"}
 COMMANDS = {name: whole(name, registry.COMMANDS[name]) for name in config.stage_names()}
@@ -43,16 +44,15 @@ class Got(Exception):
 def words(command: str, option) -> list[str]:
     """The option with a value other than the default."""
     if option.param_type_name == "argument":
-        return [(VALUES | OF_SEARCH)[option.name]]
+        return [(VALUES | OF_SEARCH | OF_AUDIT)[option.name]]
     if option.is_flag:
         return [option.secondary_opts[0] if option.secondary_opts else option.opts[0]]
     annotation = str(config.known_options(command)[option.name].kind)
     number = "int" in annotation or "float" in annotation
     if command in ("edit", "export", "freeze") and option.name == "out":
         return [option.opts[0], "other.npz" if command == "freeze" else "other.csv"]
-    values = VALUES | {"compare": OF_COMPARE, "label": OF_LABEL, "search": OF_SEARCH, "atlas": OF_ATLAS}.get(
-        command, {}
-    )
+    own = {"compare": OF_COMPARE, "label": OF_LABEL, "search": OF_SEARCH, "atlas": OF_ATLAS}
+    values = VALUES | own.get(command, {})
     return [option.opts[0], values.get(option.name, "7" if number else "0" if option.name == "neurons" else "another")]
 
 
@@ -122,10 +122,8 @@ def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path,
 
     monkeypatch.setattr(api.Workspace, "_run", note)
     monkeypatch.setattr(api.Workspace, "virtual_neuron_tables", lambda *_, **__: [])
-    every = "\n".join(
-        f"{stage}: {{}}"
-        for stage in ("embed", "calibrate", "choose", "assign", "edit", "export", "freeze", "label", "search", "atlas")
-    )
+    stages = "embed calibrate choose assign audit edit export freeze label search atlas".split()
+    every = "\n".join(f"{stage}: {{}}" for stage in stages)
     more = "evaluate: {metric: labels}\ndirections: {how: pca}\ncompare: {other: b}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")
     answer = cli("run", "-c", tmp_path / "study.yaml", "-w", tmp_path / "w")

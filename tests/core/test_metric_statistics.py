@@ -7,6 +7,7 @@ from scipy import stats
 from pure_cli.core.metrics import statistics
 from pure_cli.core.metrics.statistics import (
     area_under_curve,
+    clearly_positive,
     mean_and_error,
     paired_difference,
     shared_area,
@@ -175,3 +176,8 @@ def test_intervals_are_those_of_a_loop_over_samples():
     assert len(means) < 300  # some samples hold nothing
     area, _ = shared_area([score], positive, parts, 7, level=0.8, samples=300)
     assert (area.low, area.high) == pytest.approx(tuple(np.quantile(areas, [0.1, 0.9])))
+
+
+def test_means_are_clearly_positive_beyond_two_errors():
+    found = clearly_positive(np.array([1.0, 1, 0.1, 0, -1]), np.array([0.4, 0.6, np.nan, np.nan, 0.1]))
+    assert found.tolist() == [True, False, True, False, False]

@@ -107,6 +107,7 @@ WAYS = {
     "assign": lambda study, **more: study.assign(neurons=0, per_quantile=1, figures=0, **more),
     "label": lambda study, **more: labelled(study, **more),
     "evaluate": lambda study, **more: study.evaluate(metric="outputs", neurons=0, k=2, **more),
+    "audit": lambda study, **more: study.audit("red", sample=4, count=1, **more),
     "edit": lambda study, **more: study.effects(silence="upper/0.1", limit=4, **more),
     "compare": lambda study, **more: study.compare(study, layer="upper", by="activations", sample=4, **more),
     "freeze": lambda study, **more: study.freeze(budget=0.05, **more),
@@ -177,13 +178,13 @@ def test_results_in_tf32_are_results_of_their_own(study, no_maps):
     study.attribute(lower_layer="lower", precision="tf32", **CALM)
     assert study.attribute(lower_layer="lower", precision="tf32", **CALM).up_to_date
     study.cluster(k=[2])
-    for stage in ("embed", "assign", "evaluate", "render", "directions"):
+    for stage in ("embed", "assign", "evaluate", "audit", "render", "directions"):
         assert not WAYS[stage](study, precision="tf32", **CALM).up_to_date
         assert WAYS[stage](study, precision="tf32", **CALM).up_to_date, stage
         assert not WAYS[stage](study, **CALM).up_to_date, stage
         assert not WAYS[stage](study, precision="tf32", **CALM).up_to_date or stage == "evaluate"  # kept beside
     told = {one["stage"]: one["what"] for one in study.info()["results"]}
-    for stage in ("collect", "attribute", "embed", "assign"):
+    for stage in ("collect", "attribute", "embed", "assign", "audit"):
         assert told[stage].endswith(", in tf32")
     assert "in tf32" in told["evaluate"]
     note = study.evaluate(metric="outputs", neurons=0, k=2, precision="tf32", **CALM).details["tables"][0]["note"]

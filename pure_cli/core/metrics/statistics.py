@@ -7,6 +7,7 @@ import numpy as np
 
 FEWEST_VALUES = 3  # values that an interval is made from: of one, every sample of the bootstrap is the same
 BLOCK = 1_000_000  # numbers drawn at a time
+CLEAR = 2  # standard errors
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,20 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
         return np.nan, np.nan
     error = values.std(ddof=1) / np.sqrt(values.size) if values.size > 1 else np.nan
     return float(values.mean()), float(error)
+
+
+def clearly_positive(mean: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Which means are above zero by more than `CLEAR` standard errors; where the error is NaN, those above zero.
+
+    Parameters
+    ----------
+    mean, error : (N,)
+
+    Returns
+    -------
+    (N,) bool
+    """
+    return np.asarray(mean > CLEAR * np.nan_to_num(error))
 
 
 def paired_difference(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pure_cli.errors import PureError
 from pure_cli.files import crc_or_none, disk_errors, write_whole
 from pure_cli.words import in_file_names
 
-DATA, INDEX, PAGE = "data", "index.json", "index.html"
+DATA, INDEX, PAGE, AUDITS = "data", "index.json", "index.html", "audit"
 FORMAT = 1
 
 
@@ -138,6 +138,21 @@ class AtlasFolder:
         """Write the index: what was written before it counts."""
         content = {"format": FORMAT, "model": self._model, "neurons": self._entries, "layers": self._layers}
         self.write(f"{DATA}/{INDEX}", json.dumps({**content, "checksum": fingerprint(content)}))
+
+    def keep(self, audits: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+        """Write the cards of classes, where they changed, and remove those of others; what the site says of them."""
+        from pure_cli.views.atlas.page import chunk
+
+        found = [{"class": one["class"], "slug": f"{one['number']:03}-{self.slug(one['class'])}"} for one in audits]
+        folder = self.root / DATA / AUDITS
+        for card, entry in zip(audits, found, strict=True):
+            text = chunk(f"audit:{card['class']}", card)
+            if crc_or_none(folder / f"{entry['slug']}.js") != zlib.crc32(text.encode()):
+                self.write(f"{DATA}/{AUDITS}/{entry['slug']}.js", text)
+        for file in folder.glob("*.js"):
+            if file.stem not in {entry["slug"] for entry in found}:
+                file.unlink(missing_ok=True)
+        return found
 
     @property
     def size(self) -> int:

@@ -101,7 +101,7 @@ class LayerScores:
                 "Use --target predicted, or pass a list of the images with other labels."
             )
         if self._by_label:
-            self.notes += _order_notes(self._listing)
+            self.notes += order_notes(self._listing)
 
     def _of_activations(self, network: Network, example: torch.Tensor) -> None:
         """Scores are activations; those of channels behind a bound are what goes into it."""
@@ -241,8 +241,8 @@ def _unlabelled(labels: np.ndarray) -> str:
     return "not every image has a label" if labels.max(initial=-1) >= 0 else "no image has a label"
 
 
-def _order_notes(listing: Listing) -> list[str]:
-    """Which class each output is taken for, where the images alone do not say it."""
+def order_notes(listing: Listing) -> list[str]:
+    """Sentences on which class each output is taken for, where the images alone do not say it."""
     names = listing.names
     if listing.order == BY_NUMBER:
         return [
