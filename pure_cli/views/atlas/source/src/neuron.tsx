@@ -105,9 +105,9 @@ function Tools({ address, side, sides, query, neighbours, onClose, onCompare, ne
       <span class="space" />
       {sides < 2 && <Button glyph="compare" title="Compare with another neuron" keys="c" onClick={onCompare}>Compare with…</Button>}
       <Menu title="Export" glyph="down">
-        <Button title="Save the neuron as SVG" onClick={() => figure("svg")}>Neuron as SVG</Button>
-        <Button title="Save the neuron as PNG" onClick={() => figure("png")}>Neuron as PNG</Button>
-        <Button title="Print, or save as PDF" onClick={() => window.print()}>Print or PDF</Button>
+        <Button glyph="down" title="Save the neuron as SVG" onClick={() => figure("svg")}>Neuron as SVG</Button>
+        <Button glyph="down" title="Save the neuron as PNG" onClick={() => figure("png")}>Neuron as PNG</Button>
+        <Button glyph="down" title="Print, or save as PDF" onClick={() => window.print()}>Print or PDF</Button>
         <Copy text={link} title="Copy a link to this view" glyph="link">Link to this view</Copy>
         <Copy text={site.bibtex} title="Copy the citation">BibTeX</Copy>
       </Menu>
