@@ -11,7 +11,7 @@ import { Section } from "./part";
 import { change, hrefOf, link, withPane } from "./route";
 import { layerEntry, provenance, site } from "./site";
 import type { Neuron } from "./types";
-import { Button, Copy, Marker, Menu, tell } from "./ui";
+import { Button, Copy, Marker, Menu, tell, Told } from "./ui";
 import { oneLine } from "./words";
 
 export interface PaneProps {
@@ -151,7 +151,7 @@ function Content({ content, chunk, model, side, query, dark, address }: ContentP
         </h1>
         <p class="verdict">{oneLine(content.verdict)}</p>
         <Facts facts={content.facts} />
-        {content.sentences.map((sentence) => <p key={sentence} class="note">{oneLine(sentence)}</p>)}
+        {content.sentences.map((sentence) => <p key={sentence} class="note"><Told text={sentence} /></p>)}
       </header>
       <nav class="strip" aria-label="Virtual neurons of this neuron">
         {content.parts.map((part) => (
