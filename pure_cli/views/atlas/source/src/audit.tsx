@@ -6,7 +6,7 @@ import { useModel } from "./models";
 import { hrefOf, link } from "./route";
 import { provenance, site } from "./site";
 import type { Audit, Driver } from "./types";
-import { Button, Copy, Icon, tell } from "./ui";
+import { Button, Copy, Icon, tell, Told } from "./ui";
 import { count, number, oneLine, percent } from "./words";
 
 export function AuditView({ name }: { name: string | null }) {
@@ -56,11 +56,11 @@ function Card({ audit }: { audit: Audit }) {
         <div><dt>accuracy</dt><dd>{percent(audit.accuracy)}</dd></div>
         <div><dt>images</dt><dd>{count(audit.images)}</dd></div>
       </dl>
-      {audit.sentences.map((sentence) => <p key={sentence} class="note">{oneLine(sentence)}</p>)}
+      {audit.sentences.map((sentence) => <p key={sentence} class="note"><Told text={sentence} /></p>)}
       <section>
         <h2>Virtual neurons that drive it most</h2>
         <Drivers audit={audit} most={most} />
-        {audit.control && <p class="faint small">{oneLine(audit.control.text)}</p>}
+        {audit.control && <p class="faint small"><Told text={audit.control.text} /></p>}
       </section>
       <section>
         <h2>Of these, active on images of other classes</h2>

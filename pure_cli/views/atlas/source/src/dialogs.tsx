@@ -3,7 +3,7 @@ import { type Address, addressText, parseAddress, sameNeuron } from "./address";
 import type { LayerModel } from "./model";
 import { DEFAULTS } from "./address";
 import { layerEntry, site } from "./site";
-import { Button, Copy, Icon, Modal } from "./ui";
+import { Button, Copy, Icon, Modal, Told } from "./ui";
 import { Facts } from "./neuron";
 import { oneLine } from "./words";
 
@@ -40,7 +40,7 @@ export function About({ onClose }: { onClose: () => void }) {
   return (
     <Modal title="About this atlas" onClose={onClose}>
       <Facts facts={[...site.about, ["Images", site.images.toLocaleString("en-US")], ["pure", site.pure]]} />
-      {site.notes.map((note) => <p key={note} class="note">{oneLine(note)}</p>)}
+      {site.notes.map((note) => <p key={note} class="note"><Told text={note} /></p>)}
       <h3>Cite</h3>
       <pre tabIndex={0} aria-label="BibTeX">{site.bibtex}</pre>
       <div class="bar"><Copy text={site.bibtex} title="Copy the citation">BibTeX</Copy></div>

@@ -10,7 +10,7 @@ import { count, number, oneLine, percent } from "./words";
 const TILE = 74; // px
 const GAP = 4; // px
 const ROWS = 2; // before "all"
-const LARGE = 340; // px
+const [LARGE, SMALL] = [340, 200]; // px, of an enlarged image where there is room, and on a phone
 const PIXELS = 3; // an image enlarged more than so keeps its pixels' edges
 
 export interface Gallery {
@@ -101,8 +101,7 @@ function Enlarged({ gallery, slots, name, at, onMove, onClose }: { gallery: Gall
     document.addEventListener("keydown", listen);
     return () => document.removeEventListener("keydown", listen);
   }, []);
-  const [w, h] = neuron.sheets.whole?.sizes[neuron.shown.indexOf(slot)] ?? [1, 1];
-  const room = Math.min(LARGE, (window.innerWidth - 64) * (w > h ? 1 : 0.98));
+  const room = Math.min(LARGE, Math.max((window.innerWidth - 100) / 2, SMALL));
   const corners = box[slot];
   return (
     <Modal title={`${name}, ${at + 1} of ${slots.length}`} onClose={onClose} wide>

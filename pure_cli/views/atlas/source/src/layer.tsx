@@ -11,7 +11,7 @@ import { Pane } from "./neuron";
 import { change, go, withPane } from "./route";
 import { saveText, fileName } from "./save";
 import { Table } from "./table";
-import { Button, tell } from "./ui";
+import { Button, tell, Told } from "./ui";
 import { count, oneLine } from "./words";
 
 interface Props {
@@ -175,12 +175,12 @@ function around(order: Address[], pane: Address): [Address | null, Address | nul
 
 function Sentences({ sentences, model }: { sentences: string[]; model: LayerModel }) {
   const all = [...sentences];
-  if (!model.labelled && !sentences.some((sentence) => sentence.includes("pure label"))) all.push("No virtual neuron of this layer has a label yet; pure label finds some, then build the atlas again.");
+  if (!model.labelled && !sentences.some((sentence) => sentence.includes("pure label"))) all.push("No virtual neuron of this layer has a label yet; `pure label` finds some, then build the atlas again.");
   if (!all.length) return null;
   return (
     <details class="sentences">
-      <summary>{oneLine(all[0]!)}{all.length > 1 && <span class="faint"> (and {all.length - 1} more)</span>}</summary>
-      {all.slice(1).map((sentence) => <p key={sentence}>{oneLine(sentence)}</p>)}
+      <summary><Told text={all[0]!} />{all.length > 1 && <span class="faint"> (and {all.length - 1} more)</span>}</summary>
+      {all.slice(1).map((sentence) => <p key={sentence}><Told text={sentence} /></p>)}
     </details>
   );
 }

@@ -5,6 +5,7 @@ import { savePng, saveSvg } from "./save";
 import { type Coloring, coloring, colorings, Plot, type View, WHOLE } from "./plot";
 import { viridis } from "./colors";
 import { describe, type LayerModel } from "./model";
+import { mapSvg } from "./mapfigure";
 import { change, link } from "./route";
 import { provenance, site } from "./site";
 import { count, number, oneLine } from "./words";
@@ -85,14 +86,14 @@ export function Map2D(props: Props) {
   };
 
   if (!map) return <p class="empty map">This layer has no map yet. Run <code>pure embed</code>, then <code>pure atlas</code> again.</p>;
-  const figure = () => plot.current!.svg(`${site.model} · ${model.layer.name} · ${map.title}`, foot(model, props.shown));
+  const figure = () => mapSvg(plot.current!, `${site.model} · ${model.layer.name} · ${map.title}`, foot(model, props.shown));
   const name = `${model.layer.name}-map`;
   return (
     <section class="map" aria-label="Map of virtual neurons">
       <MapBar {...{ model, map, color }} exports={
         <>
-          <Button title="Save the map as SVG" onClick={() => saveSvg(figure(), name)}>Map as SVG</Button>
-          <Button title="Save the map as PNG" onClick={() => void savePng(figure(), name)}>Map as PNG</Button>
+          <Button glyph="down" title="Save the map as SVG" onClick={() => saveSvg(figure(), name)}>Map as SVG</Button>
+          <Button glyph="down" title="Save the map as PNG" onClick={() => void savePng(figure(), name)}>Map as PNG</Button>
           <Copy text={link} title="Copy a link to this view" glyph="link">Link to this view</Copy>
           <Copy text={site.bibtex} title="Copy the citation">BibTeX</Copy>
         </>

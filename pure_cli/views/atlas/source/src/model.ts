@@ -2,7 +2,7 @@
 import { addressText, type Address, type Query } from "./address";
 import { site } from "./site";
 import type { Layer, Numbers } from "./types";
-import { count, number, oneLine } from "./words";
+import { count, digits, oneLine } from "./words";
 
 export interface Column {
   key: string;
@@ -167,10 +167,10 @@ function columnsOf(model: LayerModel): Column[] {
   const { units, neurons } = layer;
   const ofUnits = (values: Numbers) => Float64Array.from(values, (value) => value ?? NaN);
   const ofNeurons = (values: Numbers) => Float64Array.from(rows, (row) => values[row] ?? NaN);
-  const numeric = (key: string, title: string, help: string, width: number, values: Float64Array, descends = true): Column => ({
-    ...{ key, title, help, width, values, descends },
-    text: (unit) => number(values[unit]!),
-  });
+  const numeric = (key: string, title: string, help: string, width: number, values: Float64Array, descends = true): Column => {
+    const written = digits(values);
+    return { ...{ key, title, help, width, values, descends }, text: (unit) => written(values[unit]!) };
+  };
   const text = (key: string, title: string, help: string, width: number, of: (unit: number) => string): Column => ({
     ...{ key, title, help, width, values: null, descends: false, text: of },
   });

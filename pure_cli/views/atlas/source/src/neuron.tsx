@@ -11,7 +11,7 @@ import { Section } from "./part";
 import { change, hrefOf, link, withPane } from "./route";
 import { layerEntry, provenance, site } from "./site";
 import type { Neuron } from "./types";
-import { Button, Copy, Marker, Menu, tell } from "./ui";
+import { Button, Copy, Marker, Menu, tell, Told } from "./ui";
 import { oneLine } from "./words";
 
 export interface PaneProps {
@@ -105,9 +105,9 @@ function Tools({ address, side, sides, query, neighbours, onClose, onCompare, ne
       <span class="space" />
       {sides < 2 && <Button glyph="compare" title="Compare with another neuron" keys="c" onClick={onCompare}>Compare with…</Button>}
       <Menu title="Export" glyph="down">
-        <Button title="Save the neuron as SVG" onClick={() => figure("svg")}>Neuron as SVG</Button>
-        <Button title="Save the neuron as PNG" onClick={() => figure("png")}>Neuron as PNG</Button>
-        <Button title="Print, or save as PDF" onClick={() => window.print()}>Print or PDF</Button>
+        <Button glyph="down" title="Save the neuron as SVG" onClick={() => figure("svg")}>Neuron as SVG</Button>
+        <Button glyph="down" title="Save the neuron as PNG" onClick={() => figure("png")}>Neuron as PNG</Button>
+        <Button glyph="down" title="Print, or save as PDF" onClick={() => window.print()}>Print or PDF</Button>
         <Copy text={link} title="Copy a link to this view" glyph="link">Link to this view</Copy>
         <Copy text={site.bibtex} title="Copy the citation">BibTeX</Copy>
       </Menu>
@@ -151,7 +151,7 @@ function Content({ content, chunk, model, side, query, dark, address }: ContentP
         </h1>
         <p class="verdict">{oneLine(content.verdict)}</p>
         <Facts facts={content.facts} />
-        {content.sentences.map((sentence) => <p key={sentence} class="note">{oneLine(sentence)}</p>)}
+        {content.sentences.map((sentence) => <p key={sentence} class="note"><Told text={sentence} /></p>)}
       </header>
       <nav class="strip" aria-label="Virtual neurons of this neuron">
         {content.parts.map((part) => (

@@ -1,11 +1,11 @@
 // The map on its canvas: what is drawn, where the pointer is, what lies in which direction.
-import { category, OTHERS, outline, SHAPES, viridis, type Shape } from "./colors";
+import { category, OTHERS, SHAPES, viridis, type Shape } from "./colors";
 import { files, imageUrl, load } from "./load";
 import { type LayerModel, NO_LABEL } from "./model";
 import { layerEntry } from "./site";
 import { parts, Picture, type Stamp } from "./stamps";
 import type { MapOfUnits } from "./types";
-import { number, oneLine } from "./words";
+import { oneLine } from "./words";
 
 export interface Coloring {
   key: string;
@@ -75,7 +75,7 @@ export interface View {
 export const WHOLE: View = { scale: 1, x: 0.5, y: 0.5 };
 const LARGEST = 200;
 const MARGIN = 18; // px
-const STEPS = 24; // colours of a scale
+export const STEPS = 24; // colours of a scale
 const ICON = 30; // px
 const ICON_ROOM = 70 * 70; // px² that an icon needs for icons to replace points
 const LABEL_CELL = [104, 40] as const; // px
@@ -217,10 +217,10 @@ export class Plot {
     return best;
   }
 
-  colorOf(unit: number): string {
+  colorOf(unit: number, dark = this.dark): string {
     const value = this.color.of(unit);
-    if (this.color.kind === "category") return category(value, this.dark);
-    return Number.isNaN(value) ? OTHERS : viridis(Math.round(value * STEPS) / STEPS, this.dark);
+    if (this.color.kind === "category") return category(value, dark);
+    return Number.isNaN(value) ? OTHERS : viridis(Math.round(value * STEPS) / STEPS, dark);
   }
 
   shapeOf(unit: number): Shape {
@@ -386,48 +386,5 @@ export class Plot {
     context.lineWidth = width;
     context.strokeStyle = this.dark ? "#ffffff" : "#14171a";
     context.stroke();
-  }
-
-  /** What is on screen, as SVG. */
-  svg(title: string, foot: string): string {
-    const escape = (text: string) => oneLine(text).replace(/[&<>"]/g, (letter) => `&#${letter.charCodeAt(0)};`);
-    const visible = this.visible();
-    const chosen = visible.filter((unit) => this.selected[unit]);
-    const r = this.radius(chosen.length);
-    const [head, legend] = [26, 44];
-    const height = head + this.height + legend;
-    const points = (units: number[], draw: (unit: number, x: number, y: number) => string) =>
-      units.map((unit) => draw(unit, this.at(unit)![0], this.at(unit)![1])).join("");
-    const pale = points(visible.filter((unit) => !this.selected[unit]), (_, x, y) => `<path d="${outline("circle", x, y, 1.1)}"/>`);
-    const drawn = points(chosen, (unit, x, y) => `<path d="${outline(this.shapeOf(unit), x, y, r)}" fill="${this.colorOf(unit)}"/>`);
-    const labels = this.labels(chosen).map(({ text, x, y }) => `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" dy=".35em">${escape(text)}</text>`).join("");
-    const ground = this.dark ? GROUND.dark : GROUND.light;
-    const ink = this.dark ? "#eef1f4" : "#14171a";
-    return `<svg xmlns="http://www.w3.org/2000/svg" width="${this.width}" height="${height}" viewBox="0 0 ${this.width} ${height}" font-family="Helvetica, Arial, sans-serif">
-<rect width="100%" height="100%" fill="${ground}"/>
-<text x="12" y="18" font-size="13" font-weight="600" fill="${ink}">${escape(title)}</text>
-<svg y="${head}" width="${this.width}" height="${this.height}" viewBox="0 0 ${this.width} ${this.height}">
-<g fill="${this.dark ? PALE.dark : PALE.light}">${pale}</g><g fill-opacity=".9">${drawn}</g>
-<g font-size="11" font-weight="600" text-anchor="middle" fill="${ink}" stroke="${ground}" stroke-width="3.5" stroke-linejoin="round" paint-order="stroke">${labels}</g>
-</svg>
-<g font-size="11" fill="${ink}">${this.svgLegend(head + this.height + 14, escape)}</g>
-<text x="12" y="${height - 8}" font-size="9" fill="${OTHERS}">${escape(foot)}</text>
-</svg>`;
-  }
-
-  private svgLegend(y: number, escape: (text: string) => string): string {
-    if (this.color.kind === "scale") {
-      const steps = Array.from({ length: STEPS }, (_, i) => `<rect x="${12 + i * 6}" y="${y - 8}" width="6.5" height="9" fill="${viridis(i / (STEPS - 1), this.dark)}"/>`);
-      return `${steps.join("")}<text x="${20 + STEPS * 6}" y="${y}">${escape(`${this.color.title}: ${number(this.color.low)} to ${number(this.color.high)}`)}</text>`;
-    }
-    let x = 12;
-    const entries = [...this.color.names.map((name, index) => ({ name, index })), { name: "others", index: -1 }];
-    return entries
-      .map(({ name, index }) => {
-        const from = x;
-        x += 26 + name.length * 6.2;
-        return `<path d="${outline(index < 0 ? "circle" : SHAPES[index]!, from + 5, y - 4, 4)}" fill="${category(index, this.dark)}"/><text x="${from + 13}" y="${y}">${escape(name)}</text>`;
-      })
-      .join("");
   }
 }

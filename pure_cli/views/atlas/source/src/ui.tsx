@@ -5,6 +5,7 @@ import { files, imageUrl, useChunk } from "./load";
 import { category, outline, shape } from "./colors";
 import { layerEntry } from "./site";
 import type { Layer } from "./types";
+import { oneLine } from "./words";
 
 // ---- what is told to screen readers
 
@@ -240,6 +241,12 @@ export function Menu({ title, children, glyph }: { title: string; glyph: keyof t
       </div>
     </details>
   );
+}
+
+// ---- sentences, in which `commands` stand between backticks
+
+export function Told({ text }: { text: string }) {
+  return <>{text.split("`").map((piece, at) => (at % 2 ? <code key={at}>{oneLine(piece)}</code> : oneLine(piece)))}</>;
 }
 
 // ---- marks and icons of units

@@ -18,6 +18,12 @@ export function number(value: number | null | undefined): string {
   return sign + size.toExponential(0).replace("-", "−");
 }
 
+/** The numbers of a column, with as many digits whether or not one of them happens to be whole. */
+export function digits(values: Float64Array): (value: number) => string {
+  const whole = values.every((value) => Number.isNaN(value) || Number.isInteger(value));
+  return (value) => (!whole && value !== 0 && Number.isInteger(value) && Math.abs(value) < 100 ? number(value + 1e-9) : number(value));
+}
+
 export function percent(share: number | null | undefined): string {
   if (share === null || share === undefined) return UNKNOWN;
   const value = share * 100;
