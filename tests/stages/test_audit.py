@@ -273,7 +273,7 @@ def test_some_virtual_neurons_alone(study):
 def test_other_images(study, tmp_path):
     new = paint(tmp_path / "new")
     outcome = study.audit("red", data=new, **HOW)
-    assert str(new) in outcome.details["audits"][0]["sentences"][0]
+    assert "from new" in outcome.details["audits"][0]["sentences"][0]
     one = study.audit("red", data=new, limit=3, **HOW)
     assert any("few images: 1 image chose" in note for note in one.notes)
     assert one.details["audits"][0]["drivers"][0]["error"] is None

@@ -12,6 +12,7 @@ import { change, go, withPane } from "./route";
 import { saveText, fileName } from "./save";
 import { Table } from "./table";
 import { Button, tell, Told } from "./ui";
+import { site } from "./site";
 import { count, oneLine } from "./words";
 
 interface Props {
@@ -86,9 +87,9 @@ function Loaded({ model, panes, query, dark }: LoadedProps) {
   const opened = useFocus(panes);
 
   return (
-    <div class={`layer panes-${panes.length}`} ref={opened}>
+    <div class={`layer panes-${panes.length} ${site.inline ? "inline" : ""} ${model.alone ? "alone" : ""}`} ref={opened}>
       <div class="side">
-        <Map2D {...{ model, query, mask, marked, hovered, dark }} shown={selected.length} onHover={setHovered} onOpen={open} />
+        {!site.inline && <Map2D {...{ model, query, mask, marked, hovered, dark }} shown={selected.length} onHover={setHovered} onOpen={open} />}
         <div class="list">
           {picking && (
             <p class="picking" role="status">

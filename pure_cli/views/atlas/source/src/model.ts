@@ -76,6 +76,11 @@ export class LayerModel {
     return found;
   }
 
+  /** One neuron in a notebook: there is no list of others beside it. */
+  get alone(): boolean {
+    return !!site.inline && this.layer.neurons.neuron.length === 1;
+  }
+
   hasNeuron(neuron: number): boolean {
     return this.row.has(neuron);
   }

@@ -99,11 +99,11 @@ function Tools({ address, side, sides, query, neighbours, onClose, onCompare, ne
       <Button glyph="back" title={`Back to ${oneLine(address.layer)}`} onClick={onClose} class="back">{oneLine(address.layer)}</Button>
       {step(before, "left", "Neuron before", "p")}
       {step(after, "right", "Next neuron", "n")}
-      <Button glyph="swap" title="Switch between what the neuron saw and the whole image" keys="m" pressed={whole} onClick={() => change({ images: whole ? "seen" : "whole" })}>
+      {model?.layer.crop !== "none" && <Button glyph="swap" title="Switch between what the neuron saw and the whole image" keys="m" pressed={whole} onClick={() => change({ images: whole ? "seen" : "whole" })}>
         {whole ? "whole images" : "what it saw"}
-      </Button>
+      </Button>}
       <span class="space" />
-      {sides < 2 && <Button glyph="compare" title="Compare with another neuron" keys="c" onClick={onCompare}>Compare with…</Button>}
+      {sides < 2 && !model?.alone && <Button glyph="compare" title="Compare with another neuron" keys="c" onClick={onCompare}>Compare with…</Button>}
       <Menu title="Export" glyph="down">
         <Button glyph="down" title="Save the neuron as SVG" onClick={() => figure("svg")}>Neuron as SVG</Button>
         <Button glyph="down" title="Save the neuron as PNG" onClick={() => figure("png")}>Neuron as PNG</Button>

@@ -24,6 +24,7 @@ export interface Site {
   notes: string[];
   bibtex: string;
   start: string;
+  inline?: boolean; // all that there is stands in the page, for a notebook
 }
 
 export interface Extra {
