@@ -122,7 +122,7 @@ def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path,
 
     monkeypatch.setattr(api.Workspace, "_run", note)
     monkeypatch.setattr(api.Workspace, "virtual_neuron_tables", lambda *_, **__: [])
-    stages = "embed calibrate choose assign audit edit export freeze label search atlas".split()
+    stages = ["embed", "calibrate", "choose", "assign", "audit", "edit", "export", "freeze", "label", "search", "atlas"]
     every = "\n".join(f"{stage}: {{}}" for stage in stages)
     more = "evaluate: {metric: labels}\ndirections: {how: pca}\ncompare: {other: b}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")
