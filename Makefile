@@ -8,7 +8,7 @@ JOBS ?= 2
 # Tests that lie together share what is made for them, and a process that is done takes over from the others.
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-.PHONY: install demo test lint check stubs leaderboard docs coverage mutation bench clean
+.PHONY: install demo test lint check stubs atlas-page leaderboard docs coverage mutation bench clean
 
 install: $(READY)
 
@@ -34,6 +34,10 @@ check: test lint
 # pure_cli/methods.pyi: the methods of Workspace for editors, from the options that pure_cli/settings/ declares.
 stubs: install
 	$(BIN)/python -c 'from pathlib import Path; from pure_cli.methods import stub; Path("pure_cli/methods.pyi").write_text(stub(), encoding="utf-8")'
+
+# The page of pure atlas, from its TypeScript: needs Node.js; what is built lies in the repository, so nothing else does.
+atlas-page:
+	cd pure_cli/views/atlas/source && npm ci && npm run build
 
 # docs/leaderboard.md from benchmark/leaderboard.csv, to which it adds the rows of pure benchmark --row: ROWS=mine.csv.
 leaderboard: install

@@ -48,8 +48,12 @@ def temporary_beside(path: Path) -> Path:
     return path.with_name(f".{path.name}-{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
+def write_whole(path: Path, content: bytes | str, sync: bool = True) -> None:
     """Write a file so that a killed process leaves the old one or the new one.
+
+    Parameters
+    ----------
+    sync : wait for the disk, so that this holds where the power goes too; slow for thousands of files
 
     Raises
     ------
@@ -61,8 +65,9 @@ def write_whole(path: Path, content: bytes | str) -> None:
         try:
             with temporary.open("wb") as file:
                 file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
+                if sync:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -1027,3 +1027,58 @@ class StageMethods:
         PureError
             What is asked for cannot be: a sentence says why, and what to do.
         """
+
+    def atlas(
+        self,
+        *,
+        neurons: int | str | Sequence[int | str] | None = None,
+        layer: str | Sequence[str] | None = None,
+        out: Path | str | None = None,
+        size: Literal["small", "normal", "large"] = "normal",
+        crop: Literal["crp", "activation", "none"] = "crp",
+        device: str = "auto",
+        batch_size: int | None = None,
+        deterministic: bool = True,
+        precision: Literal["float32", "tf32"] = "float32",
+        workers: int | None = None,
+        force: bool = False,
+        verify: bool = False,
+        seed: int = 0,
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Build the atlas: a folder with a page on which one walks through layers, from the disk and without a network.
+
+        Parameters
+        ----------
+        neurons : Which neurons: 201,2,341 or 0-63 or all; with its layer, layer4/201. [default: all that the stage
+            before did]
+        layer : Layers to work on, or a list of several. [default: all that the stage before did]
+        out : Folder of the atlas; neurons are added to one that is there. [default: atlas in the workspace]
+        size : Of the images: small, the first 8 of each virtual neuron at 36 px; normal, all at 64 px; large, at
+            128 px. [default: normal]
+        crop : What images are cut to: crp, what the neuron saw by its heatmap, as embed --crop crp finds it;
+            activation, by its map (far cheaper); none, nothing. [default: crp]
+        device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
+            cuda:0,cuda:1. [default: auto, the fastest there is]
+        batch_size : Images at once. [default: what suits device and image size]
+        deterministic : The same bytes for the same settings on this machine. Off, a GPU may be faster; a CPU is the
+            same. [default: on]
+        precision : float32, the same on every device; or tf32: other results, faster on NVIDIA's GPUs from Ampere
+            on. [default: float32]
+        workers : Processes that decode images. [default: one a core]
+        force : Compute anew what is up to date.
+        verify : Read all images again: does any differ from the collected?
+        seed : Seed of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done. ``details["page"]`` is the page to open, ``details["bytes"]`` the size of the folder.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """

@@ -67,8 +67,12 @@ class Labels:
         ----------
         part : virtual neuron, counted from 0; -1 for the neuron itself
         """
-        row = self._rows.get((neuron, part))
+        row = self.row_of(neuron, part)
         return "" if row is None else self.text_of(row)
+
+    def row_of(self, neuron: int, part: int = -1) -> int | None:
+        """The row of a unit, as of `text`; None where it was not labelled."""
+        return self._rows.get((neuron, part))
 
     def text_of(self, row: int) -> str:
         """As `text`."""

@@ -13,6 +13,9 @@ from pure_cli.commands.run import run_stages
 DEFAULT = Path("pure-demo")
 REFERENCES = 50  # of about 180 images of each digit
 SHOWN = 6  # figures, of the neurons split most clearly
+CLIP = "clip-image:demo-digits"  # a tiny one that comes with the package, and knows digits
+JUDGED = 500  # images, one half of which chooses labels while the other judges them
+MEASURED = ["outputs", "stability"]
 
 
 def demo(
@@ -30,7 +33,7 @@ def demo(
 ) -> None:
     """Run everything on data and a trained network that come with the package: handwritten digits, a small ResNet.
 
-    Needs no network, and less than a minute.
+    Ends with an atlas of its neurons. Needs no network, and about a minute.
 
     Example: pure demo
     """
@@ -45,13 +48,19 @@ def demo(
     session.content["top"] = SHOWN
     session.content["crop"] = "none"  # what a neuron sees of a digit is a few strokes; the whole digit can be read
     (drawn,) = run_stages(session, ("render",))
+    del session.content["top"]
+    session.content |= {"embed": {"embedder": CLIP}, "label": {"concepts": "classes", "sample": JUDGED}}
+    session.content |= {"evaluate": {"metric": MEASURED, "k": 2, "features": "usual"}}
+    (*_, atlas) = run_stages(session, ("embed", "label", "evaluate", "atlas"))
     table = session.workspace.virtual_neuron_tables(session.json or session.verbose)[0]
     session.show_virtual_neurons([table])
     files = drawn.details["files"]
     session.say(f"The figure of the most clearly split neuron: {escaped(files[0])}")
+    page = atlas.details["page"]
+    session.say(f"The atlas, which opens in a browser: {escaped(page)}")
     session.say(f"More: pure info -w {escaped(str(session.workspace.path))}")
     if session.json:
-        print_json({"workspace": str(session.workspace.path), "figures": files, "tables": [table]})
+        print_json({"workspace": str(session.workspace.path), "figures": files, "atlas": page, "tables": [table]})
 
 
 COMMAND = Command(demo, order=5, panel=FIRST, without=("config",))

@@ -23,28 +23,29 @@ GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))  # radian, between neighbours on a sunfl
 FAN = 0.1  # radius of a fan of equal points, in parts of the map's extent
 
 
-def project(features: np.ndarray, seed: int) -> np.ndarray:
+def project(features: np.ndarray, seed: int, neighbors: int = NEIGHBORS) -> np.ndarray:
     """Two coordinates for each point: UMAP, or principal axes where there are too few points for it.
 
     Parameters
     ----------
     features : (n, D) float; values that are not finite count as zero
     seed : of UMAP's random start and sampling
+    neighbors : of each point in UMAP's graph
 
     Returns
     -------
     (n, 2) float64
-        Without unit, always finite. The same features and seed give the same map. For fewer than 8 points, and where
-        UMAP fails, the first two principal components, equal points fanned out like the seeds of a sunflower; where
-        all points are equal, that fan alone.
+        Without unit, always finite. The same features and seed give the same map. For hardly more points than
+        neighbours, and where UMAP fails, the first two principal components, equal points fanned out like the seeds of
+        a sunflower; where all points are equal, that fan alone.
 
     Notes
     -----
     McInnes et al. 2018 (arXiv 1802.03426), with 6 neighbours and a minimum distance of 0.3 as in Dreyer et al. 2024.
     """
     features = _ordinary(features)
-    if len(features) > NEIGHBORS + 1 and (features != features[0]).any():
-        points = _umap(features, seed)
+    if len(features) > neighbors + 1 and (features != features[0]).any():
+        points = _umap(features, seed, neighbors)
         if points is not None and np.isfinite(points).all():
             return points
     return _fanned_out(_principal_axes(features), features)
@@ -89,14 +90,14 @@ def _ordinary(features: np.ndarray) -> np.ndarray:
     return features
 
 
-def _umap(features: np.ndarray, seed: int) -> np.ndarray | None:
+def _umap(features: np.ndarray, seed: int, neighbors: int) -> np.ndarray | None:
     """The UMAP embedding (n, 2), or None where its spectral start finds nothing to hold on to."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from umap import UMAP  # takes seconds to import
 
         _keep_compiled()
-        mapper = UMAP(n_neighbors=NEIGHBORS, min_dist=MIN_DIST, random_state=seed, n_jobs=1)
+        mapper = UMAP(n_neighbors=neighbors, min_dist=MIN_DIST, random_state=seed, n_jobs=1)
         for _ in range(len(SLOW_TO_COMPILE) + 1):
             try:
                 with _seeded_eigenvectors(seed):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from pure_cli.artifacts import Clustering, clustering_path, need_clusterings
+from pure_cli.artifacts import clustering_path, need_clusterings
 from pure_cli.config import make
 from pure_cli.errors import PureError
 from pure_cli.settings.export import MembersSettings
@@ -45,6 +45,7 @@ class VirtualNeuron:
         ``("layer2/14", 0.03)``, where all relevance of a reference is 1 in absolute value; none where there are no
         siblings, or no relevances
     label : what `label` calls it, "no label" where nothing fits better than chance; "" where it was not labelled
+    among : all virtual neurons of the layer; None where it stands alone
     """
 
     address: str
@@ -60,11 +61,25 @@ class VirtualNeuron:
     centroid: np.ndarray
     channels: tuple[tuple[str, float], ...] = ()
     label: str = ""
+    among: VirtualNeurons | None = None
+
+    def _repr_html_(self) -> str | None:
+        """The pane of its neuron, as in the atlas, at this virtual neuron."""
+        return self.among.pane(self.neuron, self.address) if self.among else None
 
     def __repr__(self) -> str:
         classes = ", ".join(f"{name} ({count})" for name, count, _ in self.classes)
         label = f" “{self.label}”" if self.label else ""
         return f"<VirtualNeuron {self.address}{label}: {len(self.images)} references{': ' if classes else ''}{classes}>"
+
+
+class OfNeuron(list[VirtualNeuron]):
+    """All virtual neurons of a neuron, which a notebook shows as the atlas does."""
+
+    def _repr_html_(self) -> str | None:
+        """The pane of the neuron, as in the atlas."""
+        one = self[0] if self else None
+        return one.among.pane(one.neuron, f"{one.layer}/{one.neuron}") if one and one.among else None
 
 
 class VirtualNeurons(Displayed, Collection[VirtualNeuron]):
@@ -102,8 +117,19 @@ class VirtualNeurons(Displayed, Collection[VirtualNeuron]):
 
     @cached_property
     def _all(self) -> dict[str, VirtualNeuron]:
-        found = [one for row in self._table["neurons"] for one in _of_neuron(self.layer, row, self.clustering)]
+        found = [one for row in self._table["neurons"] for one in _of_neuron(self, row)]
         return {one.address: one for one in found}
+
+    def pane(self, neuron: int, start: str) -> str:
+        """HTML with the pane of a neuron, as in the atlas.
+
+        Parameters
+        ----------
+        start : address that it is opened at
+        """
+        from pure_cli.stages.atlas_content.inline import inline
+
+        return inline(self._store, self.layer, [neuron], start, (self.features, self.k))
 
     def __len__(self) -> int:
         return len(self._all)
@@ -115,9 +141,9 @@ class VirtualNeurons(Displayed, Collection[VirtualNeuron]):
     def __getitem__(self, which: str) -> VirtualNeuron: ...
 
     @overload
-    def __getitem__(self, which: int) -> list[VirtualNeuron]: ...
+    def __getitem__(self, which: int) -> OfNeuron: ...
 
-    def __getitem__(self, which: str | int) -> VirtualNeuron | list[VirtualNeuron]:
+    def __getitem__(self, which: str | int) -> VirtualNeuron | OfNeuron:
         """By address, with or without the layer; all of a neuron by its number, none where it never fires.
 
         Raises
@@ -127,7 +153,7 @@ class VirtualNeurons(Displayed, Collection[VirtualNeuron]):
         """
         neurons = self.clustering.neuron.tolist()
         if isinstance(which, int | np.integer) and which in neurons:
-            return [one for one in self if one.neuron == which]
+            return OfNeuron(one for one in self if one.neuron == which)
         text = str(which)
         address = text if text in self._all else f"{self.layer}/{text}"
         if address in self._all:
@@ -171,9 +197,9 @@ class VirtualNeurons(Displayed, Collection[VirtualNeuron]):
         return as_rich(as_table(self._table), compact=True)
 
 
-def _of_neuron(layer: str, row: dict[str, Any], clustering: Clustering) -> Iterator[VirtualNeuron]:
+def _of_neuron(among: VirtualNeurons, row: dict[str, Any]) -> Iterator[VirtualNeuron]:
     """The virtual neurons of a row of `pure_cli.stages.cluster.tables`."""
-    neuron = row["neuron"]
+    neuron, layer, clustering = row["neuron"], among.layer, among.clustering
     centroids = clustering.centroid[clustering.virtual_neuron == neuron]
     belonging = sum(one["size"] for one in row["virtual_neurons"])
     for number, one in enumerate(row["virtual_neurons"]):
@@ -192,4 +218,5 @@ def _of_neuron(layer: str, row: dict[str, Any], clustering: Clustering) -> Itera
             centroids[number],
             tuple((channel["address"], channel["value"]) for channel in one["channels"] or ()),
             one.get("label", ""),
+            among,
         )

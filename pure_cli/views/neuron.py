@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from pure_cli.core.clusters import CLEAR, WEAK
-from pure_cli.core.meanings import ALPHA
 from pure_cli.views.page import draw_image, write
 from pure_cli.views.style import (
     EMPTY,
@@ -143,24 +142,6 @@ class NeuronPicture:
                 f"points {np.shape(self.points)}, labels ({len(self.labels)},) and {len(self.thumbnails)} thumbnails "
                 "do not describe the same references: (n, 2), (n,) and n were expected."
             )
-
-
-def split_words(silhouette: float) -> str:
-    """A silhouette in words, by Kaufman and Rousseeuw's bounds."""
-    if silhouette >= CLEAR:
-        return "a clear split"
-    return "a weak split" if silhouette >= WEAK else "hardly a split"
-
-
-def one_words(refused_by: str | None, p: float, polysemanticity: float, threshold: float) -> str:
-    """Why a neuron was not split where k was chosen; parameters as of `pure_cli.stages.cluster.tables`."""
-    if refused_by == "p":
-        return f"no split is clearer than those of a single Gaussian cloud are (p = {p:.2g}, above {ALPHA})."
-    found = f"p = {p:.2g}, polysemanticity {polysemanticity:.2f}"
-    if refused_by == "threshold":
-        limit = f", which is no more than {threshold:.2f}" if threshold else ""
-        return f"the clearest split stands out too little ({found}{limit})."
-    return f"the gap statistic finds no number of clusters that is better than one ({found})."
 
 
 def draw(picture: NeuronPicture) -> Figure:

@@ -32,6 +32,7 @@ OF_COMPARE = {"by": "images", "units": "neurons"}  # what is "by" something else
 OF_LABEL = {"by": "soft-wpmi", "units": "neurons", "embedder": "clip-image", "shuffles": "30"}
 OF_AUDIT = {"classes": "dog"}
 OF_SEARCH = {"text": "dog", "units": "neurons", "embedder": "clip-image", "out": "sheet.pdf"}
+OF_ATLAS = {"size": "small", "crop": "none"}
 COMMANDS = {name: whole(name, registry.COMMANDS[name]) for name in config.stage_names()}
 EVERY = [(name, option.name) for name, command in COMMANDS.items() for option in command.params]
 
@@ -50,7 +51,9 @@ def words(command: str, option) -> list[str]:
     number = "int" in annotation or "float" in annotation
     if command in ("edit", "export", "freeze") and option.name == "out":
         return [option.opts[0], "other.npz" if command == "freeze" else "other.csv"]
-    values = VALUES | {"compare": OF_COMPARE, "label": OF_LABEL, "search": OF_SEARCH}.get(command, {})
+    values = VALUES | {"compare": OF_COMPARE, "label": OF_LABEL, "search": OF_SEARCH, "atlas": OF_ATLAS}.get(
+        command, {}
+    )
     return [option.opts[0], values.get(option.name, "7" if number else "0" if option.name == "neurons" else "another")]
 
 
@@ -122,7 +125,19 @@ def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path,
     monkeypatch.setattr(api.Workspace, "virtual_neuron_tables", lambda *_, **__: [])
     every = "\n".join(
         f"{stage}: {{}}"
-        for stage in ("embed", "calibrate", "choose", "assign", "audit", "edit", "export", "freeze", "label", "search")
+        for stage in (
+            "embed",
+            "calibrate",
+            "choose",
+            "assign",
+            "audit",
+            "edit",
+            "export",
+            "freeze",
+            "label",
+            "search",
+            "atlas",
+        )
     )
     more = "evaluate: {metric: labels}\ndirections: {how: pca}\ncompare: {other: b}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")

@@ -119,7 +119,7 @@ def test_controls_of_planted_units_are_refused_and_told_beside_other_metrics(tmp
 
 def test_no_threshold_of_zero_is_told():
     from pure_cli.stages.planted.recipe import rule_in_words
-    from pure_cli.views.neuron import one_words
+    from pure_cli.views.verdicts import one_words
     from pure_cli.views.virtual_neurons import as_table
 
     assert [rule_in_words(limit) for limit in (0.0, 0.1234)] == [

@@ -89,7 +89,7 @@ def careless():
 @pytest.fixture
 def no_maps(monkeypatch):
     """Figures without UMAP, which takes its time."""
-    monkeypatch.setattr("pure_cli.core.projection.project", lambda features, seed: np.zeros((len(features), 2)))
+    monkeypatch.setattr("pure_cli.core.projection.project", lambda features, *_: np.zeros((len(features), 2)))
 
 
 def labelled(study, **more):
@@ -111,6 +111,7 @@ WAYS = {
     "edit": lambda study, **more: study.effects(silence="upper/0.1", limit=4, **more),
     "compare": lambda study, **more: study.compare(study, layer="upper", by="activations", sample=4, **more),
     "freeze": lambda study, **more: study.freeze(budget=0.05, **more),
+    "atlas": lambda study, **more: study.atlas(neurons=0, **more),
 }
 
 

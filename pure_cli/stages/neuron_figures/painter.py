@@ -167,20 +167,19 @@ class Painter:
     ) -> Iterator[str]:
         """What is said of the split and of the figure."""
         from pure_cli.core.clusters import CLEAR
-        from pure_cli.views.neuron import one_words, split_words
+        from pure_cli.views.verdicts import verdict
 
-        chosen = chosen_by(job.clustering, place)
-        tests = "; p = {p:.2g}, polysemanticity {polysemanticity:.2f}".format_map(chosen) if chosen else ""
+        split = bool((job.clustering.label[place] >= 0).any())
+        k = job.clustering.provenance.settings["k"]
+        if told := verdict(silhouette, split, k, chosen_by(job.clustering, place)):
+            yield told
         if np.isfinite(silhouette):
-            yield f"k-means silhouette {silhouette:.2f}: {split_words(silhouette)}{tests}."
             yield (
                 "Map: UMAP."
                 if silhouette >= CLEAR
                 else "Map: a plain projection through the centroids; regions are as faint as the split is weak."
             )
-        elif (job.clustering.label[place] >= 0).any():
-            alike = "k = 1 was wanted." if job.clustering.provenance.settings["k"] == 1 else "its references are alike."
-            yield f"One virtual neuron: {one_words(**chosen) if chosen else alike}"
+        elif split:
             yield "Map: a plain projection."
         if apart is None:
             yield "Lower channels are left out: there are no relevances of these references."

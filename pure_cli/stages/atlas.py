@@ -1,0 +1,122 @@
+"""atlas: a folder with a page on which one walks through layers, from the disk and without a network."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pure_cli.artifacts import need_clusterings, need_layers
+from pure_cli.config import fingerprint
+from pure_cli.settings.atlas import AtlasSettings
+from pure_cli.settings.embed import EmbedSettings
+from pure_cli.stages.atlas_content.folder import PAGE, AtlasFolder
+from pure_cli.stages.atlas_content.inputs import open_layer
+from pure_cli.stages.atlas_content.layer_pages import LayerPages
+from pure_cli.stages.atlas_content.site import site
+from pure_cli.stages.embeddings.crops import WHOLE, CropJob, compute_boxes, missing_boxes
+from pure_cli.stages.inputs.features import Sources
+from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.stages.runtime.network import open_network
+from pure_cli.waiting import waiting_for
+from pure_cli.workspace import Store
+
+FOLDER = "atlas"  # in the workspace
+
+
+INLINE = 8  # neurons that a notebook is shown at once
+
+
+@dataclass(repr=False)
+class AtlasOutcome(Outcome):
+    """What `atlas` did; a notebook shows the neurons that were named.
+
+    Attributes
+    ----------
+    shown : layer to the neurons that were named
+    """
+
+    store: Store | None = None
+    shown: dict[str, list[int]] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """A line, and the panes of up to eight neurons."""
+        from pure_cli.stages.atlas_content.inline import inline
+
+        told = super()._repr_html_()
+        for layer, neurons in self.shown.items() if self.store else ():
+            assert self.store is not None
+            told += inline(self.store, layer, neurons[:INLINE], f"{layer}/{neurons[0]}")
+        return told
+
+
+def atlas(store: Store, settings: AtlasSettings, progress: Progress = silent) -> Outcome:
+    """Make what of the atlas is not there yet, and write its page.
+
+    Raises
+    ------
+    PureError
+        No virtual neurons, stale ones, unknown layer or neuron; the folder is no atlas, or one of another network.
+    """
+    begin = time.perf_counter()
+    sources, clusterings = Sources(store), need_clusterings(store)
+    clustered = {path.split("/")[1]: None for path in clusterings}
+    layers = need_layers(settings.layer, clustered, "cluster", bands_too=False)
+    folder = AtlasFolder(settings.out or store.root / FOLDER, _network(sources), settings.force)
+    pages = [LayerPages(open_layer(sources, layer, clusterings, settings), folder) for layer in layers]
+    todo = [one for one in pages if one.stale]
+    outcome = AtlasOutcome("atlas", layers, sum(len(one.neurons) for one in todo), "neurons", store=store)
+    if settings.neurons is not None:
+        outcome.shown = {one.inputs.layer: one.inputs.chosen().tolist() for one in pages}
+    if todo:
+        _find_boxes(todo, sources, settings, outcome, progress)
+        total, done = sum(one.images for one in todo), 0
+        waiting_for("reading what there is")
+        for one in todo:
+            for images in one.build():
+                progress(done := done + images, total)
+    _write_page(sources, folder, pages)
+    outcome.details = {"page": str(folder.root / PAGE), "folder": str(folder.root), "bytes": folder.size}
+    outcome.details["missing"] = list(dict.fromkeys(what for one in pages for what in one.inputs.missing))
+    outcome.seconds = time.perf_counter() - begin
+    return outcome
+
+
+def _network(sources: Sources) -> str:
+    """What identifies the network that an atlas is of."""
+    origin = sources.collected.origin
+    return fingerprint([origin["model"].rpartition("/")[2], origin["state"]])
+
+
+def _find_boxes(
+    pages: list[LayerPages], sources: Sources, settings: AtlasSettings, outcome: Outcome, progress: Progress
+) -> None:
+    """What the neurons saw of their references, where it was not found before."""
+    if settings.crop == WHOLE:
+        return
+    how = EmbedSettings(crop=settings.crop, force=settings.force, **settings.running)
+    jobs = [
+        CropJob(one.inputs.layer, settings.crop, missing)
+        for one in pages
+        if len(missing := missing_boxes(sources, one.inputs.layer, settings.crop, one.neurons, how))
+    ]
+    if not jobs:
+        return
+    network = open_network(sources.collected, settings.device)
+    total = sum(int((sources.collected.layers[job.layer].top.image[job.neurons] >= 0).sum()) for job in jobs)
+    done = 0
+    for job in jobs:
+        for pairs in compute_boxes(job, sources, network, how, outcome.notes):
+            progress(done := done + pairs, total)
+
+
+def _write_page(sources: Sources, folder: AtlasFolder, pages: list[LayerPages]) -> None:
+    from pure_cli.views.atlas.page import page
+
+    layers = [own for name, own in folder.layers.items() if name in sources.collected.layers]
+    order = list(sources.collected.layers)
+    layers.sort(key=lambda own: order.index(own["name"]))
+    text = page(site(sources.collected, layers, [], pages[0].inputs.layer))
+    file: Path = folder.root / PAGE
+    if not file.is_file() or file.read_text(encoding="utf-8", errors="replace") != text:
+        folder.write(PAGE, text)
