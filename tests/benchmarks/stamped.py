@@ -15,7 +15,7 @@ others ("before"), without the first driver, without the first three, without al
 neurons of the first three neurons among the drivers, and, as a control, without as many virtual neurons as are the
 square's of the other drivers, the first ones. "plain": accuracy on the class without its square.
 
-Usage: python tests/benchmarks/stamped.py SHARED WORK [--classes ship,dog,truck] [--seeds 0,1] [--penalty 1.5]
+Usage: python tests/benchmarks/stamped.py SHARED WORK [--classes ship,dog,truck] [--seeds 0,1] [--penalty 1]
 """
 
 import argparse
@@ -243,5 +243,5 @@ if __name__ == "__main__":
     parser.add_argument("work", type=Path)
     parser.add_argument("--classes", default="ship,dog,truck")
     parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--penalty", type=float, default=1.5)
+    parser.add_argument("--penalty", type=float, default=1.0)
     main(parser.parse_args())

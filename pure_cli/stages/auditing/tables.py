@@ -61,7 +61,7 @@ def tables_of(card: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "columns": list(names.values()),
             "rows": [{name: one[key] for key, name in names.items()} for one in card["outliers"]],
             "note": "",
-            "verdict": f"{counted(len(card['outliers']), 'reference')} of these virtual neurons stand out.",
+            "verdict": f"References of these virtual neurons that stand out: {len(card['outliers']):,}.",
         }
 
 
