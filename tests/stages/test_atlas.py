@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from pure_cli import PureError, Workspace
-from pure_cli.artifacts import read_clusterings, read_collected
+from pure_cli.artifacts import read_clusterings, read_collected, read_evaluation_values, read_evaluations
 from pure_cli.config import make
 from pure_cli.core.metrics.semantics import unit_vectors
 from pure_cli.stages.atlas_content.folder import AtlasFolder
@@ -278,3 +278,18 @@ def test_tiles_are_never_enlarged_and_keep_their_shape():
     one = sheet([np.full((4, 8, 3), value, np.uint8) for value in (10, 200)], 90)
     assert one["tile"] == 8 and one["sizes"] == [[8, 4], [8, 4]]
     assert [int(icon.mean().round(-1)) for icon in icons_of(one, [0, 1], 8)] == [10, 200]
+
+
+def test_classes_driven_are_named_where_outputs_are_classes_and_numbered_else(made, tmp_path, monkeypatch):
+    made.evaluate(metric="outputs", neurons="0-11", features="pure", k=2, **CALM)
+    made.atlas(out=tmp_path / "a", **CALM)
+    _, layer = chunk_of(tmp_path / "a/data/layer3/layer.js")
+    (key,) = read_evaluations(made.store)
+    effect = read_evaluation_values(made.store, key)["pure/k2/virtual/effect"]
+    names = read_collected(made.store).label_names
+    assert [one[0] for one in layer["drives"]] == [names[row.argmax()] for row in effect]
+    assert np.allclose([one[1] for one in layer["drives"]], effect.max(axis=1), rtol=1e-3)
+    monkeypatch.setattr("pure_cli.stages.atlas_content.inputs.why_no_outputs", lambda *_: "they are others")
+    made.atlas(out=tmp_path / "b", **CALM)
+    _, layer = chunk_of(tmp_path / "b/data/layer3/layer.js")
+    assert [one[0] for one in layer["drives"]] == [f"output {row.argmax()}" for row in effect]

@@ -32,7 +32,7 @@ from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.neuron_figures.index import CIRCUITS
 from pure_cli.stages.references.scores import why_no_outputs
 
-VERSION = 3  # raised when the content of an atlas comes to be another
+VERSION = 4  # raised when the content of an atlas comes to be another
 FIRST_EMBEDDINGS = ("clip-image", "clip", "dinov2")  # that say what is near to what, where there are several
 
 
@@ -94,6 +94,10 @@ class LayerInputs:
         count = next((len(effect) for effect in self.measures.effect.values() if effect.size), 0)
         named = count and listing.names and not why_no_outputs(listing, listing.labels, count)
         return list(listing.names) if named else []
+
+    def output(self, number: int) -> str:
+        """What an output is called."""
+        return self.outputs[number] if self.outputs else f"output {number}"
 
     def units(self, neurons: np.ndarray) -> Units:
         """The virtual neurons of some neurons, neuron after neuron."""

@@ -124,7 +124,7 @@ class LayerContent:
             if effect is None or not np.isfinite(effect).all():
                 found.append(None)
             else:
-                found.append([int(np.argmax(effect)), short(float(np.max(effect)))])
+                found.append([self._inputs.output(int(np.argmax(effect))), short(float(np.max(effect)))])
         return found
 
     def _map(self, space: Space) -> dict[str, Any]:

@@ -180,12 +180,7 @@ class NeuronContent:
         if effect is None or not np.isfinite(effect).all():
             return None
         order = np.argsort(-sign * effect, kind="stable")[:DRIVEN]
-        names = self._inputs.outputs
-        return [
-            [names[i] if names else f"output {i}", short(float(effect[i]))]
-            for i in order.tolist()
-            if sign * effect[i] > 0
-        ]
+        return [[self._inputs.output(i), short(float(effect[i]))] for i in order.tolist() if sign * effect[i] > 0]
 
     def _measured(self, of: str, key: Any) -> list[list[str]]:
         """What evaluate found of a neuron, or of a virtual neuron."""
@@ -252,5 +247,6 @@ def _graph(circuit: Circuit) -> dict[str, Any]:
             for edge in circuit.edges
             if edge.source in place and edge.target in place
         ],
+        "kept": len(circuit.nodes),
         "explained": numbers([circuit.explained.left, circuit.explained.random, circuit.explained.nothing]),
     }

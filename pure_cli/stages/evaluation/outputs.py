@@ -152,7 +152,8 @@ def _result(
     result, rows, tables = Result(arrays={"neuron": study.neurons}), [], list[Table]()
     for (features, k), values in scores.items():
         own = virtual[features, k]
-        both = {name: np.concatenate([one[name] for one in found[features, k]]) for name in ("effect", "relevance")}
+        fire = [one for one in found[features, k] if len(one["effect"])] or found[features, k][:1]
+        both = {name: np.concatenate([one[name] for one in fire]) for name in ("effect", "relevance")}
         result.arrays |= own.arrays(f"{features}/k{k}", **both)
         for place, column in enumerate(COLUMNS):
             result.arrays[f"{features}/k{k}/{column.replace(' ', '-')}"] = values[:, place]

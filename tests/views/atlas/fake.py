@@ -125,7 +125,7 @@ def _layer(name: str, parts: np.ndarray, rng: np.random.Generator, references: i
         },
         "extra": [_specificity(rng.random(len(neuron)))],
         "drives": [
-            [int(index), round(float(value), 2)]
+            [CLASSES[int(index)], round(float(value), 2)]
             for index, value in zip(classes, 2 * rng.random(len(neuron)), strict=True)
         ],
         "maps": [_map("clip", "UMAP of CLIP", classes, rng), _map("circuits", "UMAP of circuits", neuron % 7, rng)],
@@ -276,7 +276,7 @@ def _circuit(lower: str, part: int) -> Content:
     nodes += [{"layer": "layer2", "channel": 5 + at, "share": 0.2 / (at + 1), "shared": at == 0} for at in range(3)]
     edges = [[-1, at, 0.3 / (at + 1), 1] for at in range(4)]
     edges += [[at, 4 + below, 0.1 / (at + below + 1), -1 if below == 2 else 1] for at in range(4) for below in range(3)]
-    return {"layers": [lower, "layer2"], "nodes": nodes, "edges": edges, "explained": [0.81, 0.12, 0.03]}
+    return {"layers": [lower, "layer2"], "nodes": nodes, "edges": edges, "kept": 12, "explained": [0.81, 0.12, 0.03]}
 
 
 def _histogram(parts: int, rng: np.random.Generator) -> Content:

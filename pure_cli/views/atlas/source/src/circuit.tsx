@@ -93,9 +93,10 @@ export function CircuitGraph({ circuit, title, color, inks, to }: { circuit: Cir
 export function explained(circuit: Circuit): string {
   if (!circuit.explained) return "";
   const [left, random, nothing] = circuit.explained;
-  const channels = circuit.nodes.length === 1 ? "channel leaves" : "channels leave";
+  const drawn = circuit.nodes.length;
+  const channels = circuit.kept === 1 ? "channel leaves" : `channels${circuit.kept > drawn ? `, of which the first ${drawn} are drawn,` : ""} leave`;
   const others = [random !== null && `as many random ones ${percent(random)}`, nothing !== null && `none ${percent(nothing)}`];
-  return `${circuit.nodes.length} ${channels} ${percent(left)} of its activation${others.some(Boolean) ? `; ${others.filter(Boolean).join(", ")}` : ""}.`;
+  return `${circuit.kept} ${channels} ${percent(left)} of its activation${others.some(Boolean) ? `; ${others.filter(Boolean).join(", ")}` : ""}.`;
 }
 
 export function toNeuron(compose: (address: Address) => Parameters<typeof hrefOf>[0]): (address: Address) => string {

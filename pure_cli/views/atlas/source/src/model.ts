@@ -182,7 +182,8 @@ function columnsOf(model: LayerModel): Column[] {
   const order = Float64Array.from(units.neuron, (_, unit) => unit);
   const columns: (Column | false)[] = [
     { ...numeric("address", "address", "layer/neuron.virtual neuron", 76, order, false), text: (unit) => model.addressText(unit) },
-    text("label", "label", "The words that fit its images best; ? where they were not judged", 136, (unit) => units.label[unit]!),
+    (units.label.some(Boolean) || neurons.name.some(Boolean)) &&
+      text("label", "label", "The words that fit its images best; ? where they were not judged", 136, (unit) => units.label[unit]!),
     known(units.auprc) &&
       numeric("auprc", "AUPRC", "How well it ranks images of its label (1 is best), and the same by chance", 74, ofUnits(units.auprc)),
     model.classes.length > 0 &&
@@ -200,7 +201,7 @@ function columnsOf(model: LayerModel): Column[] {
     layer.drives !== null &&
       text("drives", "drives", "The class whose output it raises most", 116, (unit) => {
         const found = layer.drives![unit];
-        return found ? `${site.classes[found[0]] ?? `class ${found[0]}`}` : "";
+        return found ? found[0] : "";
       }),
   ];
   return columns.filter((column): column is Column => column !== false);

@@ -161,7 +161,7 @@ function Content({ content, chunk, model, side, query, dark, address }: ContentP
             aria-current={address.part === part.part ? "location" : undefined}
           >
             <Marker index={part.part} dark={dark} />
-            <b>{part.part + 1}</b> {oneLine(part.label || part.classes[0]?.[0] || "")} <span class="faint">{part.size}</span>
+            <b>{address.neuron}.{part.part + 1}</b> {oneLine(part.label || part.classes[0]?.[0] || "")} <span class="faint">{part.size}</span>
           </a>
         ))}
       </nav>

@@ -76,7 +76,7 @@ export interface Layer {
     lift: Numbers;
   };
   extra: Extra[];
-  drives: ([number, number] | null)[] | null;
+  drives: ([string, number] | null)[] | null; // the output that each raises most
   maps: MapOfUnits[];
   icons: { size: number; columns: number; perSheet: number } | null;
   nearestBy: string;
@@ -100,6 +100,7 @@ export interface Circuit {
   layers: string[];
   nodes: { layer: string; channel: number; share: number; shared: boolean }[];
   edges: [number, number, number, number][];
+  kept: number; // channels of the whole graph, of which the most relevant are `nodes`
   explained: [number | null, number | null, number | null] | null;
 }
 
