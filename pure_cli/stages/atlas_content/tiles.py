@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from pure_cli.core.cores import cores
 from pure_cli.core.preprocessing import Preprocessing
+from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.stages.resume.pair_work import Plan
@@ -81,37 +86,57 @@ def _of_group(
 ) -> Iterator[tuple[TileJob, dict[str, Any]]]:
     """Of some neurons, whose tiles are held together."""
     from pure_cli.data.loader import batches
-    from pure_cli.views.atlas.sheets import as_tile, sheet
 
-    most = max((len(job.image) for job in jobs), default=0)
-    padded = np.full((len(jobs), most), -1, np.int64)
-    for row, job in enumerate(jobs):
-        padded[row, : len(job.image)] = job.image
-    plan = Plan.of(padded)
-    seen: list[list[Any]] = [[None] * len(job.image) for job in jobs]
-    whole: list[list[Any]] = [[None] * len(job.image) for job in jobs]
-    done, fine = 0, False
-    for batch in batches(listing, plan.images, preprocessing, DECODED, workers):
-        if batch.damaged:
-            first = batch.damaged[0]
-            raise PureError(f"{listing.place(first.index)} cannot be read any more ({first.reason}).")
-        for pixels in batch.images.permute(0, 2, 3, 1).contiguous().numpy():
-            image = Image.fromarray(pixels)
-            fine = max(image.size) <= size.whole
-            thumb = as_tile(image, None, size.whole if any(job.box is not None for job in jobs) else size.seen)
-            for pair in plan.pairs_in(done, done + 1).tolist():
-                row, slot = int(plan.neuron_row[pair]), int(plan.slot[pair])
-                box = jobs[row].box
-                whole[row][slot] = thumb
-                if box is not None:
-                    seen[row][slot] = as_tile(image, box[slot], size.seen)
-            done += 1
-    for row, job in enumerate(jobs):
-        found = {"seen": None, "whole": sheet(whole[row], size.quality, fine=fine)}
-        if job.box is not None:
-            found["seen"] = sheet(seen[row], size.quality, fine=fine)
-        whole[row] = seen[row] = []
-        yield job, found
+    group, done = _Group(jobs, size), 0
+    with ThreadPoolExecutor(cores()) as pool:  # Pillow works outside of Python's lock
+        for batch in batches(listing, group.plan.images, preprocessing, DECODED, workers):
+            if batch.damaged:
+                first = batch.damaged[0]
+                raise PureError(f"{listing.place(first.index)} cannot be read any more ({first.reason}).")
+            pixels = batch.images.permute(0, 2, 3, 1).contiguous().numpy()
+            deque(pool.map(group.cut, count(done), pixels), maxlen=0)
+            done += len(pixels)
+        yield from zip(jobs, pool.map(group.sheets, range(len(jobs))), strict=True)
+
+
+class _Group:
+    """The tiles of some neurons, cut out image by image."""
+
+    def __init__(self, jobs: Sequence[TileJob], size: Size):
+        most = max((len(job.image) for job in jobs), default=0)
+        padded = np.full((len(jobs), most), NO_IMAGE, np.int64)
+        for row, job in enumerate(jobs):
+            padded[row, : len(job.image)] = job.image
+        self.plan = Plan.of(padded)
+        self._jobs, self._size, self._fine = jobs, size, False
+        self._side = size.seen if all(job.box is None for job in jobs) else size.whole
+        self._seen: list[list[Any]] = [[None] * len(job.image) for job in jobs]
+        self._whole: list[list[Any]] = [[None] * len(job.image) for job in jobs]
+
+    def cut(self, place: int, pixels: np.ndarray) -> None:
+        """All tiles of the image at a place of the plan, (H, W, 3) uint8."""
+        from pure_cli.views.atlas.sheets import as_tile
+
+        image = Image.fromarray(pixels)
+        self._fine = max(image.size) <= self._side
+        thumb = as_tile(image, None, self._side)
+        for pair in self.plan.pairs_in(place, place + 1).tolist():
+            row, slot = int(self.plan.neuron_row[pair]), int(self.plan.slot[pair])
+            box = self._jobs[row].box
+            self._whole[row][slot] = thumb
+            if box is not None:
+                self._seen[row][slot] = as_tile(image, box[slot], self._size.seen)
+
+    def sheets(self, row: int) -> dict[str, Any]:
+        """Those of one neuron, whose tiles are let go."""
+        from pure_cli.views.atlas.sheets import sheet
+
+        seen, whole = self._seen[row], self._whole[row]
+        self._seen[row] = self._whole[row] = []
+        found = {"seen": None, "whole": sheet(whole, self._size.quality, fine=self._fine)}
+        if self._jobs[row].box is not None:
+            found["seen"] = sheet(seen, self._size.quality, fine=self._fine)
+        return found
 
 
 def part_icons(content: Mapping[str, Any], found: Mapping[str, Any]) -> dict[int, np.ndarray]:
