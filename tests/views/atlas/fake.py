@@ -316,5 +316,6 @@ def _audit(name: str) -> Content:
         "outliers": [
             {"address": "layer3/1.2", "slot": 17, "path": HOSTILE_PATH, "class": "cat", "why": "far from the rest"}
         ],
+        "together": [{"count": 2, "own": 0.413, "others": 0.9, "random": [0.912, 0.899]}],
         "control": {"random": 0.04, "text": "Virtual neurons drawn at random: 0.04."},
     }

@@ -371,9 +371,11 @@ def test_a_file_that_is_missing_or_damaged_is_named_in_a_sentence(visit, tmp_pat
 def test_the_card_of_a_class_shows_drivers_and_prints_on_one_page(visit):
     page = visit("#audit/ship")
     page.wait_for_selector(".card")
-    assert "91 % → 72 %" in page.inner_text(".drivers")
+    first, together = page.locator(".drivers").all()
+    assert "91.0 % → 72.0 %" in first.inner_text()
+    assert together.locator("tbody tr").inner_text().split("\t") == ["2", "41.3 %", "90.0 %", "91.2 %", "89.9 %"]
     assert len(page.pdf(format="A4").split(b"/Type /Page\n")) <= 2
-    page.locator(".drivers a").first.click()
+    first.locator("a").first.click()
     hash_of(page, "#layer3/0.1")
 
 

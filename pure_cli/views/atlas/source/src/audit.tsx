@@ -5,9 +5,9 @@ import { files, useChunk } from "./load";
 import { useModel } from "./models";
 import { hrefOf, link } from "./route";
 import { provenance, site } from "./site";
-import type { Audit, Driver } from "./types";
+import type { Audit, Driver, Together } from "./types";
 import { Button, Copy, Icon, tell, Told } from "./ui";
-import { count, number, oneLine, percent } from "./words";
+import { accuracy, count, number, oneLine, percent } from "./words";
 
 export function AuditView({ name }: { name: string | null }) {
   const entry = site.audits.find((one) => one.class === name);
@@ -53,7 +53,7 @@ function Card({ audit }: { audit: Audit }) {
       </div>
       <h1>What drives “{oneLine(audit.class)}”</h1>
       <dl class="facts">
-        <div><dt>accuracy</dt><dd>{percent(audit.accuracy)}</dd></div>
+        <div><dt>accuracy</dt><dd>{accuracy(audit.accuracy)}</dd></div>
         <div><dt>images</dt><dd>{count(audit.images)}</dd></div>
       </dl>
       {audit.sentences.map((sentence) => <p key={sentence} class="note"><Told text={sentence} /></p>)}
@@ -62,6 +62,12 @@ function Card({ audit }: { audit: Audit }) {
         <Drivers audit={audit} most={most} />
         {audit.control && <p class="faint small"><Told text={audit.control.text} /></p>}
       </section>
+      {!!audit.together?.length && (
+        <section>
+          <h2>Silenced together</h2>
+          <Combined steps={audit.together} before={audit.accuracy} />
+        </section>
+      )}
       <section>
         <h2>Of these, active on images of other classes</h2>
         {audit.elsewhere.length ? (
@@ -131,9 +137,38 @@ function Drivers({ audit, most }: { audit: Audit; most: number }) {
   );
 }
 
+function Combined({ steps, before }: { steps: Together[]; before: number | null }) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label="Accuracy without several drivers at once">
+      <table class="drivers">
+        <thead>
+          <tr>
+            <th scope="col">without the first</th>
+            <th scope="col">this class ({accuracy(before)} with all)</th>
+            <th scope="col">others</th>
+            <th scope="col" class="faint">at random: this class</th>
+            <th scope="col" class="faint">others</th>
+          </tr>
+        </thead>
+        <tbody>
+          {steps.map((step) => (
+            <tr key={step.count}>
+              <th scope="row">{step.count}</th>
+              <td class="number"><b>{accuracy(step.own)}</b></td>
+              <td class="number">{accuracy(step.others)}</td>
+              <td class="number faint">{accuracy(step.random[0])}</td>
+              <td class="number faint">{accuracy(step.random[1])}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
 function DriverRow({ driver, most, silenced }: { driver: Driver; most: number; silenced: boolean }) {
   const { address, label, effect, error, own, classes } = driver;
-  const pair = (values: [number, number] | undefined) => (values ? <>{percent(values[0])} → <b>{percent(values[1])}</b></> : "–");
+  const pair = (values: [number, number] | undefined) => (values ? <>{accuracy(values[0])} → <b>{accuracy(values[1])}</b></> : "–");
   return (
     <tr>
       <th scope="row"><Unit address={address} label={label} /></th>

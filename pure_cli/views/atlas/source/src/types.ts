@@ -173,4 +173,12 @@ export interface Audit {
   elsewhere: { address: string; effect: number; own: number | null; label?: string; classes: [string, number, number | null][] }[];
   outliers: { address: string; slot: number; path: string; class: string; why: string }[];
   control: { random: number | null; text: string } | null;
+  together?: Together[];
+}
+
+export interface Together {
+  count: number; // the first drivers, silenced at once
+  own: number | null; // accuracy on the class
+  others: number | null;
+  random: [number | null, number | null]; // without as many drawn at random
 }

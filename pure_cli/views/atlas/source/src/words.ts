@@ -24,6 +24,11 @@ export function digits(values: Float64Array): (value: number) => string {
   return (value) => (!whole && value !== 0 && Number.isInteger(value) && Math.abs(value) < 100 ? number(value + 1e-9) : number(value));
 }
 
+/** A share of images that are right, of which a tenth of a percent counts. */
+export function accuracy(share: number | null | undefined): string {
+  return share === null || share === undefined ? UNKNOWN : `${(100 * share).toFixed(1)} %`;
+}
+
 export function percent(share: number | null | undefined): string {
   if (share === null || share === undefined) return UNKNOWN;
   const value = share * 100;
