@@ -44,14 +44,11 @@ def demo(
     count = write_digits(folder, split="all")
     session.say(f"{count:,} images of handwritten digits in {escaped(str(folder))}")
     session.content = {"model": "digits", "data": str(folder), "references": REFERENCES, "device": "cpu"}
-    run_stages(session, ("collect", "attribute", "cluster"))
-    session.content["top"] = SHOWN
     session.content["crop"] = "none"  # what a neuron sees of a digit is a few strokes; the whole digit can be read
-    (drawn,) = run_stages(session, ("render",))
-    del session.content["top"]
     session.content |= {"embed": {"embedder": CLIP}, "label": {"concepts": "classes", "sample": JUDGED}}
-    session.content |= {"evaluate": {"metric": MEASURED, "k": 2, "features": "usual"}}
-    (*_, atlas) = run_stages(session, ("embed", "label", "evaluate", "atlas"))
+    session.content |= {"evaluate": {"metric": MEASURED, "k": 2, "features": "usual"}, "render": {"top": SHOWN}}
+    run_stages(session, ("collect", "attribute", "cluster", "embed", "label"))
+    drawn, _, atlas = run_stages(session, ("render", "evaluate", "atlas"))
     table = session.workspace.virtual_neuron_tables(session.json or session.verbose)[0]
     session.show_virtual_neurons([table])
     files = drawn.details["files"]
