@@ -13,11 +13,13 @@ import numpy as np
 from pure_cli.artifacts import Track
 from pure_cli.core.features import HIDDEN_KIND, LOWER_ACTIVATION, PURE
 from pure_cli.errors import PureError, first_line, unknown
+from pure_cli.stages.benchmarking.dictionaries import by_centroids, by_latents
 from pure_cli.stages.benchmarking.references import References
 
 Function = Callable[[References], Any]
 HIDDEN, PAPER = "hidden", "paper"
 CLASSES = "classes"
+LATENTS, CENTROIDS = "sae", "centroids"
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,17 @@ def shipped(track: Track) -> dict[str, Method]:
         ]
     for kind in ("activation-max", "activation-mean"):
         found.append(Method(kind, f"k-means of {kind}, the layer's own activations", _split(kind)))
+    found.append(Method(LATENTS, "k-means of the latents of a sparse autoencoder of the layer", by_latents))
+    found.append(Method(CENTROIDS, "k-means of coordinates to the centroids of the layer's activations", by_centroids))
     found.append(Method("pixels", "control: k-means of the images' pixels", _by_pixels))
     if track.hidden:
         found.append(Method("untrained-hidden", f"control: {HIDDEN} on the untrained network", _split(hidden), True))
     kind = "activation-mean"
     found.append(Method(f"untrained-{kind}", f"control: {kind} on the untrained network", _split(kind), True))
+    about = f"control: {LATENTS} of the untrained network"
+    found.append(Method(f"untrained-{LATENTS}", about, by_latents, True))
+    about = f"control: {CENTROIDS} of the untrained network"
+    found.append(Method(f"untrained-{CENTROIDS}", about, by_centroids, True))
     found.append(Method(CLASSES, "control: clusters of the images' classes alone, no network", by_class=_by_classes))
     found.append(Method("random", "control: labels at random", _at_random))
     return {method.name: method for method in found}
