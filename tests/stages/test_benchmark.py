@@ -25,7 +25,7 @@ from pure_cli.registry import COMMANDS
 from pure_cli.stages.benchmarking import leaderboard
 from pure_cli.stages.benchmarking.dictionaries import by_centroids, by_latents
 from pure_cli.stages.benchmarking.measure import asks_for_k, try_out
-from pure_cli.stages.benchmarking.methods import Method
+from pure_cli.stages.benchmarking.methods import Method, chosen
 from pure_cli.stages.benchmarking.opening import find_track
 from pure_cli.stages.benchmarking.references import References
 
@@ -303,6 +303,13 @@ def test_dictionaries_are_learned_once_and_tell_images_of_other_atoms_apart(meth
     references.seed = 1
     method(references)
     assert references.learned == 2
+
+
+def test_methods_that_learn_for_minutes_are_measured_where_they_are_named(digits):
+    usual = {method.name for method in chosen(digits, [], [], None, True)}
+    assert not usual & {"sae", "centroids", "untrained-sae", "untrained-centroids"}
+    named = [method.name for method in chosen(digits, ["sae", "paper"], [], None, False)]
+    assert named == ["sae", "paper"]
 
 
 def test_a_dictionary_is_shown_all_images_of_the_track_once(few):
