@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -405,7 +405,9 @@ def benchmark(
     ...     return references.split(references.features("activation-mean"))
     >>> pure_cli.benchmark(mine)  # doctest: +SKIP
     """
-    several = [method] if isinstance(method, str) or callable(method) else list(method or [])
+    asked: Any = [] if method is None else method
+    is_one = isinstance(asked, str) or callable(asked) or not isinstance(asked, Iterable)
+    several = [asked] if is_one else list(asked)
     functions = [one for one in several if callable(one)]
     named = {"method": [one for one in several if not callable(one)] or None}
     given = {name: value for name, value in {**options, **named}.items() if value is not None}

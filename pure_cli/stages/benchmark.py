@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pure_cli.files import write_whole
 from pure_cli.settings.benchmark import BenchmarkSettings
 from pure_cli.stages.benchmarking.leaderboard import as_csv, leaderboard_rows
-from pure_cli.stages.benchmarking.measure import measure
+from pure_cli.stages.benchmarking.measure import measure, try_out
 from pure_cli.stages.benchmarking.methods import Function, chosen
 from pure_cli.stages.benchmarking.opening import find_track, opened
 from pure_cli.stages.benchmarking.tables import tables
@@ -34,6 +34,7 @@ def benchmark(settings: BenchmarkSettings, functions: Sequence[Function] = (), p
     begin = time.perf_counter()
     track = find_track(settings.track)
     methods = chosen(track, settings.method or [], functions, settings.name, settings.builtin)
+    try_out(track, methods)
     with opened(settings, track, lambda done, total: progress(IMAGES_SHARE * done // total, STEPS)) as bench:
         found = measure(
             bench, methods, lambda done: progress(IMAGES_SHARE + (STEPS - IMAGES_SHARE) * done // len(track), STEPS)

@@ -79,6 +79,12 @@ def directions(store: Store, settings: DirectionsSettings, progress: Progress = 
     return Outcome("directions", done, computed, "images", notes, time.perf_counter() - begin, details)
 
 
+def latents_active(channels: int, latents: int) -> int:
+    """How many latents of an autoencoder are active at a position, where nothing is said."""
+    each, most = USUAL_ACTIVE
+    return min(latents, most, max(1, channels // each))
+
+
 def _layers(collected: Collected, settings: DirectionsSettings) -> list[str]:
     """The layers that were asked for, or those of the workspace whose neurons are channels."""
     names = list(dict.fromkeys(settings.layer or collected.channel_layers))
@@ -233,8 +239,7 @@ class _Work:
 
     def _active(self, name: str, m: int) -> int:
         """How many latents of an autoencoder are active at a position."""
-        each, most = USUAL_ACTIVE
-        active = self.settings.active or min(m, most, max(1, self.channels[name] // each))
+        active = self.settings.active or latents_active(self.channels[name], m)
         if active > m:
             raise PureError(f"--active {active} is more than the {m} latents there are for '{name}' (-m).")
         return active

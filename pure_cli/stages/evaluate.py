@@ -27,11 +27,12 @@ from pure_cli.stages.evaluation.study import Study
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.waiting import waiting_for
-from pure_cli.words import computed_in, counted
+from pure_cli.words import computed_in, counted, listed
 from pure_cli.workspace import Store
 
 DEFAULT_JUDGE = "clip"
 LONGEST = 60  # letters of a run's name
+NOT_ELSEWHERE = ("controls", "neurons", "features", "k", "judge")  # options that metrics of other stages do not heed
 
 
 def evaluate(store: Store, settings: EvaluateSettings, progress: Progress = silent) -> Outcome:
@@ -127,17 +128,20 @@ def _with_other_stages(store: Store, settings: EvaluateSettings, elsewhere: list
     Raises
     ------
     PureError
-        There are controls, and nothing that they stand beside.
+        There are options that none of the metrics heeds.
     """
     rest = [name for name in settings.metric if name not in elsewhere]
-    without = f"--controls does not apply to --metric {','.join(dict.fromkeys(elsewhere))}"
-    if settings.controls and not rest:
-        raise PureError(f"{without}. Leave it out, or name another --metric.")
+    fields = EvaluateSettings.model_fields
+    given = [f"--{name}" for name in NOT_ELSEWHERE if getattr(settings, name) != fields[name].default]
+    verb = "does" if len(given) == 1 else "do"
+    without = f"{listed(given)} {verb} not apply to --metric {','.join(dict.fromkeys(elsewhere))}"
+    if given and not rest:
+        raise PureError(f"{without}. Leave {'it' if len(given) == 1 else 'them'} out, or name another --metric.")
     done = [METRICS[name].instead(store, settings, progress) for name in dict.fromkeys(elsewhere)]  # type: ignore[misc]
     if rest:
         done.append(evaluate(store, settings.model_copy(update={"metric": rest}), progress))
     outcome = Outcome("evaluate", [], 0, "metrics", details={"tables": [], "folders": []})
-    outcome.notes += [f"{without}."] if settings.controls else []
+    outcome.notes += [f"{without}."] if given else []
     for own in done:
         outcome.layers = list(dict.fromkeys([*outcome.layers, *own.layers]))
         outcome.computed += own.computed

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from sklearn.cluster import KMeans
 
 import pure_cli
 from pure_cli import PureError, Workspace
@@ -16,11 +18,14 @@ from pure_cli.artifacts import Track, read_track, write_track
 from pure_cli.commands.common import HABITS
 from pure_cli.commands.usage import whole
 from pure_cli.core.circuits import Circuits
+from pure_cli.core.metrics.agreement import agreement
 from pure_cli.core.units import has_its_meanings
 from pure_cli.data.content import pixel_digests
 from pure_cli.registry import COMMANDS
 from pure_cli.stages.benchmarking import leaderboard
-from pure_cli.stages.benchmarking.measure import asks_for_k
+from pure_cli.stages.benchmarking.dictionaries import by_centroids, by_latents
+from pure_cli.stages.benchmarking.measure import asks_for_k, try_out
+from pure_cli.stages.benchmarking.methods import Method, chosen
 from pure_cli.stages.benchmarking.opening import find_track
 from pure_cli.stages.benchmarking.references import References
 
@@ -119,6 +124,8 @@ def test_a_method_is_called_with_every_seed_and_for_k_where_that_differs(few):
         for unit, count in enumerate(track.count) for seed in track.seeds if count > 1
     ]  # fmt: skip
     expected += [(f"unit {unit}", None, track.seeds[0]) for unit in np.flatnonzero(asked)]
+    first = int(track.count[0])
+    expected += [("unit 0", first if first > 1 else None, track.seeds[0])]  # tried out, before the network is opened
     assert sorted(calls, key=str) == sorted(expected, key=str)
     assert {row["k_right"] for row in rows.values()} == {None}, "None: it does not choose"
 
@@ -223,6 +230,106 @@ def test_a_method_of_the_user_is_refused_before_those_of_pure_take_their_time(fe
         pure_cli.benchmark([odd, "random"], track=few[1], **CALM)
     keys = {(kind, int(count)) for kind, count in zip(track.kind, track.count, strict=True)}
     assert len(set(called)) <= len(keys) < len(track)
+
+
+@pytest.mark.parametrize(
+    "gives",
+    [
+        lambda references: [0],
+        lambda references: references.activation,
+        lambda references: references.features("activaton-max"),
+        lambda references: np.zeros(len(references) - len(references.direction[:1]), int),
+    ],
+)
+def test_a_method_that_is_wrong_from_the_start_is_refused_before_anything_is_opened(few, monkeypatch, gives):
+    monkeypatch.setattr("pure_cli.stages.benchmark.opened", lambda *_: pytest.fail("the network was opened"))
+    with pytest.raises(PureError, match=r"^The method '<lambda>' on unit 0 "):
+        measured(few, gives)
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        lambda references: references.model,
+        lambda references: references.pixels,
+        lambda references: references.images,
+        lambda references: references.activations,
+        lambda references: references.features("activation-max"),
+        lambda references: references.relevances("layer2"),
+    ],
+)
+def test_trying_a_method_out_ends_where_it_asks_for_the_network_or_the_images(few, asks):
+    def method(references):
+        try:
+            asks(references)
+        except Exception:
+            pytest.fail("it could catch that")
+        pytest.fail("it got something")
+
+    try_out(few[0], [Method("asks", "", method, is_users=True)])
+
+
+class Made:
+    """References in a layer of 8 channels: half of the images have the first four of 8 atoms, half the others."""
+
+    layer, seed, direction, k = "made", 0, np.ones(8, np.float32), 2
+
+    def __init__(self, model, n: int = 40, positions: int = 9):
+        rng = np.random.default_rng(0)
+        self.model = model
+        self.truth = np.arange(n) % 2
+        atoms = np.linalg.qr(rng.standard_normal((8, 8)))[0]
+        which = rng.integers(0, 4, (n, positions)) + 4 * self.truth[:, None]
+        maps = atoms[which] * rng.uniform(1, 3, (n, positions, 1))
+        self.activations = maps.transpose(0, 2, 1).reshape(n, 8, 3, -1).astype(np.float32)
+        self.learned = 0
+
+    def activations_of_all(self):
+        self.learned += 1
+        yield from np.array_split(self.activations, 3)
+
+    def split(self, features):
+        return KMeans(2, n_init=10, random_state=0).fit_predict(features)
+
+
+@pytest.mark.parametrize("method", [by_latents, by_centroids])
+def test_dictionaries_are_learned_once_and_tell_images_of_other_atoms_apart(method, monkeypatch):
+    monkeypatch.setattr("pure_cli.core.autoencoder.STEPS", 550)
+    references = Made(torch.nn.Identity())
+    found = [method(references) for _ in range(2)]
+    assert agreement(found[0], references.truth).ari == 1 and (found[0] == found[1]).all()
+    assert references.learned == 1
+    method(Made(torch.nn.Identity()))
+    references.seed = 1
+    method(references)
+    assert references.learned == 2
+
+
+def test_methods_that_learn_for_minutes_are_measured_where_they_are_named(digits):
+    usual = {method.name for method in chosen(digits, [], [], None, True)}
+    assert not usual & {"sae", "centroids", "untrained-sae", "untrained-centroids"}
+    named = [method.name for method in chosen(digits, ["sae", "paper"], [], None, False)]
+    assert named == ["sae", "paper"]
+
+
+def test_a_dictionary_is_shown_all_images_of_the_track_once(few):
+    seen = []
+
+    def method(references):
+        if not seen:
+            shown, own = np.concatenate(list(references.activations_of_all())), references.activations
+            seen.append((shown.reshape(len(shown), -1), own.reshape(len(own), -1)))
+        return np.zeros(len(references), int)
+
+    measured(few, method)
+    ((shown, own),) = seen
+    assert len(shown) == len(few[0].image)
+    assert max(np.abs(shown - one).max(axis=1).min() for one in own) < 1e-4
+
+
+def test_what_is_no_method_is_refused(few):
+    with pytest.raises(PureError, match="method"):
+        pure_cli.benchmark(5)
 
 
 def test_other_images_are_refused(few, tmp_path):

@@ -117,6 +117,23 @@ def test_controls_of_planted_units_are_refused_and_told_beside_other_metrics(tmp
     assert found.notes == ["--controls does not apply to --metric planted."]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"k": [3]}, r"^--k does not apply to --metric planted\. Leave it out, or name another --metric\.$"),
+        ({"features": "pure"}, r"^--features does not apply to"),
+        ({"neurons": "0-3"}, r"^--neurons does not apply to"),
+        ({"judge": "clip", "k": [2]}, r"^--k and --judge do not apply to --metric planted\. Leave them out, or"),
+    ],
+)
+def test_options_that_planted_units_do_not_heed_are_refused(tmp_path, options, said):
+    from pure_cli.settings.evaluate import EvaluateSettings
+    from pure_cli.stages.evaluate import evaluate
+
+    with pytest.raises(PureError, match=said):
+        evaluate(Workspace(tmp_path / "w").store, EvaluateSettings(metric="planted", **options))
+
+
 def test_no_threshold_of_zero_is_told():
     from pure_cli.stages.planted.recipe import rule_in_words
     from pure_cli.views.verdicts import one_words

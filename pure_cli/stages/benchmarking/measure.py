@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from pure_cli.artifacts import Track
 from pure_cli.core.metrics.agreement import agreement
 from pure_cli.core.metrics.statistics import Estimate, shared_mean
 from pure_cli.stages.benchmarking.methods import Method
-from pure_cli.stages.benchmarking.references import OpenTrack, References, UnitInputs
+from pure_cli.stages.benchmarking.references import NotOpened, OpenTrack, References, UnitInputs, unopened
 
 SEED = 0  # of the bootstrap
 
@@ -63,6 +64,23 @@ def asks_for_k(track: Track) -> np.ndarray:
     kinds, count = np.array(track.kind), track.count
     several = [kind for kind in dict.fromkeys(track.kind) if len(np.unique(count[kinds == kind])) > 1]
     return np.isin(kinds, several)
+
+
+def try_out(track: Track, methods: Sequence[Method]) -> None:
+    """Call the user's methods on the first unit until they ask for the network or the images, before these are opened.
+
+    Raises
+    ------
+    PureError
+        One fails, or gives no labels, without having looked at anything.
+    """
+    first, bench = 0, unopened(track)
+    count = int(track.count[first])
+    for method in methods:
+        if method.is_users:
+            with suppress(NotOpened):
+                k = count if count > 1 else None
+                _called(method, UnitInputs(bench, first, bench.network), track, k, track.seeds[0])
 
 
 def measure(bench: OpenTrack, methods: Sequence[Method], progress: Callable[[int], None]) -> Measured:

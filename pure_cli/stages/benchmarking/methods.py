@@ -13,11 +13,13 @@ import numpy as np
 from pure_cli.artifacts import Track
 from pure_cli.core.features import HIDDEN_KIND, LOWER_ACTIVATION, PURE
 from pure_cli.errors import PureError, first_line, unknown
+from pure_cli.stages.benchmarking.dictionaries import by_centroids, by_latents
 from pure_cli.stages.benchmarking.references import References
 
 Function = Callable[[References], Any]
 HIDDEN, PAPER = "hidden", "paper"
 CLASSES = "classes"
+LATENTS, CENTROIDS = "sae", "centroids"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Method:
     function : called with `References`; gives (n,) ints, or None where it cannot choose k
     untrained : it sees the untrained network
     is_users : it is none of those that come with pure
+    on_demand : it takes its time, and is measured where it is named
     by_class : in place of it, called with `References` and the classes (n,) of the images, which no other method gets
     """
 
@@ -39,6 +42,7 @@ class Method:
     function: Function | None = None
     untrained: bool = False
     is_users: bool = False
+    on_demand: bool = False
     by_class: Callable[[References, np.ndarray], Any] | None = None
 
     def labels(self, references: References, classes: np.ndarray, unit: str) -> np.ndarray | None:
@@ -93,9 +97,22 @@ def shipped(track: Track) -> dict[str, Method]:
         found.append(Method("untrained-hidden", f"control: {HIDDEN} on the untrained network", _split(hidden), True))
     kind = "activation-mean"
     found.append(Method(f"untrained-{kind}", f"control: {kind} on the untrained network", _split(kind), True))
+    found += _dictionaries()
     found.append(Method(CLASSES, "control: clusters of the images' classes alone, no network", by_class=_by_classes))
     found.append(Method("random", "control: labels at random", _at_random))
     return {method.name: method for method in found}
+
+
+def _dictionaries() -> list[Method]:
+    """Methods that learn a dictionary of the layer, and the same on the untrained network."""
+    of = {
+        LATENTS: ("k-means of the latents of a sparse autoencoder of the layer", by_latents),
+        CENTROIDS: ("k-means of coordinates to the centroids of the layer's activations", by_centroids),
+    }
+    return [Method(name, about, function, on_demand=True) for name, (about, function) in of.items()] + [
+        Method(f"untrained-{name}", f"control: {name} on the untrained network", function, True, on_demand=True)
+        for name, (_, function) in of.items()
+    ]
 
 
 def _split(kind: str) -> Function:
@@ -148,7 +165,7 @@ def chosen(
             raise PureError(f"--name is for one method of yours, and {len(own)} are named.")
         own = [replace(own[0], name=own_name)]
     found = own + [there[name] for name in names if name in there]
-    found += [method for method in there.values() if with_shipped and method not in found]
+    found += [method for method in there.values() if with_shipped and not method.on_demand and method not in found]
     names = [method.name for method in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise PureError(f"Two methods are called '{twice}'. Give yours another name with --name.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 
@@ -53,6 +53,24 @@ class OpenTrack:
     batch_size: int
 
 
+class NotOpened(BaseException):
+    """A method asks for what only an open track has. No `Exception`: a method that catches those goes no further."""
+
+
+class _Nothing:
+    """In the place of a network and its images."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise NotOpened
+
+
+def unopened(track: Track) -> OpenTrack:
+    """A track of which nothing is open yet: its units have numbers, directions and layers, and all else of them raises
+    `NotOpened`."""
+    nothing = cast(Any, _Nothing())
+    return OpenTrack(track, nothing, nothing, nothing, np.zeros(len(track.image), np.int64), 1)
+
+
 class UnitInputs:
     """What is known of one unit to a network: computed where it is asked for, and once.
 
@@ -69,6 +87,7 @@ class UnitInputs:
         self.paper, self.hidden = bench.track.paper, bench.track.hidden
         self.direction: Directions = bench.track.direction(unit)
         self._listing, self._index = bench.listing, bench.index[bench.track.reference[unit]]
+        self._all = bench.index
         self._batch_size = bench.batch_size
         self._found: dict[str, np.ndarray] = {}
 
@@ -94,6 +113,15 @@ class UnitInputs:
             return circuits.activation.float().cpu().numpy()
 
         return self._once("activations", lambda: self._from_circuits([], read))
+
+    def activations_of_all(self) -> Iterator[np.ndarray]:
+        """(B, C, …) float32 of all images of the track."""
+        from pure_cli.core.circuits import activations
+
+        network = self.network
+        for begin in range(0, len(self._all), self._batch_size):
+            pixels = read_images(network, self._listing, self._all[begin : begin + self._batch_size])
+            yield activations(network.model, network.inputs(pixels), [self.module])[self.module].float().cpu().numpy()
 
     def relevances(self, lower_layer: str, rule: str) -> np.ndarray:
         """(n, D) float32, divided by their L1 norms."""
@@ -222,6 +250,16 @@ class References:
     def activations(self) -> np.ndarray:
         """(n, C, …) float32, what the layer gives for each image."""
         return self._own.activations()[self._order]
+
+    def activations_of_all(self) -> Iterator[np.ndarray]:
+        """What the layer gives for the references of all units, each image once: to learn a dictionary from.
+
+        Yields
+        ------
+        (B, C, …) float32
+            Of some images, which do not come in an order that says anything.
+        """
+        return self._own.activations_of_all()
 
     def relevances(self, lower_layer: str, rule: str = GRADIENT) -> np.ndarray:
         """Relevance of the channels of a lower layer for the unit, by image.
