@@ -1035,7 +1035,7 @@ class StageMethods:
         layer: str | Sequence[str] | None = None,
         out: Path | str | None = None,
         size: Literal["small", "normal", "large"] = "normal",
-        crop: Literal["crp", "activation", "none"] = "crp",
+        crop: Literal["crp", "activation", "none"] | None = None,
         device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
@@ -1057,7 +1057,7 @@ class StageMethods:
         size : Of the images: small, the first 8 of each virtual neuron at 36 px; normal, all at 64 px; large, at
             128 px. [default: normal]
         crop : What images are cut to: crp, what the neuron saw by its heatmap, as embed --crop crp finds it;
-            activation, by its map (far cheaper); none, nothing. [default: crp]
+            activation, by its map (far cheaper); none, nothing. [default: as in the atlas that is there, or crp]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
             cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]

@@ -26,11 +26,12 @@ class AtlasSettings(Running, OfNeurons):
         "Of the images: small, the first 8 of each virtual neuron at 36 px; normal, all at 64 px; large, at 128 px.",
         metavar="SIZE",
     )
-    crop: Literal["crp", "activation", "none"] = option(
-        "crp",
+    crop: Literal["crp", "activation", "none"] | None = option(
+        None,
         "What images are cut to: crp, what the neuron saw by its heatmap, as embed --crop crp finds it; activation, "
         "by its map (far cheaper); none, nothing.",
         metavar="HOW",
+        otherwise="as in the atlas that is there, or crp",
     )
     seed: int = seed_option()
 

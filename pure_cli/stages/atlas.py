@@ -15,7 +15,7 @@ from pure_cli.stages.atlas_content.inputs import open_layer
 from pure_cli.stages.atlas_content.layer_pages import LayerPages
 from pure_cli.stages.atlas_content.site import site
 from pure_cli.stages.auditing.cards import audits
-from pure_cli.stages.embeddings.crops import WHOLE, CropJob, compute_boxes, missing_boxes
+from pure_cli.stages.embeddings.crops import CRP, WHOLE, CropJob, compute_boxes, missing_boxes
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.network import open_network
@@ -64,6 +64,8 @@ def atlas(store: Store, settings: AtlasSettings, progress: Progress = silent) ->
     clustered = {path.split("/")[1]: None for path in clusterings}
     layers = need_layers(settings.layer, clustered, "cluster", bands_too=False)
     folder = AtlasFolder(settings.out or store.root / FOLDER, _network(sources), settings.force)
+    folder.crop = settings.crop or folder.crop or CRP
+    settings = settings.model_copy(update={"crop": folder.crop})
     pages = [LayerPages(open_layer(sources, layer, clusterings, settings), folder) for layer in layers]
     todo = [one for one in pages if one.stale]
     outcome = AtlasOutcome("atlas", layers, sum(len(one.neurons) for one in todo), "neurons", store=store)
@@ -78,9 +80,18 @@ def atlas(store: Store, settings: AtlasSettings, progress: Progress = silent) ->
                 progress(done := done + images, total)
     _write_page(sources, folder, pages, folder.keep(audits(store)))
     outcome.details = {"page": str(folder.root / PAGE), "folder": str(folder.root), "bytes": folder.size}
-    outcome.details["missing"] = list(dict.fromkeys(what for one in pages for what in one.inputs.missing))
+    outcome.details["missing"] = _missing(pages)
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _missing(pages: list[LayerPages]) -> list[str]:
+    """What the layers lack, with the layer where others have it."""
+    found = []
+    for what in dict.fromkeys(what for one in pages for what in one.inputs.missing):
+        layers = [one.inputs.layer for one in pages if what in one.inputs.missing]
+        found.append(what if len(layers) == len(pages) else f"{what} of {', '.join(layers)}")
+    return found
 
 
 def _network(sources: Sources) -> str:
@@ -93,13 +104,14 @@ def _find_boxes(
     pages: list[LayerPages], sources: Sources, settings: AtlasSettings, outcome: Outcome, progress: Progress
 ) -> None:
     """What the neurons saw of their references, where it was not found before."""
-    if settings.crop == WHOLE:
+    crop = settings.crop
+    if crop is None or crop == WHOLE:
         return
-    how = EmbedSettings(crop=settings.crop, force=settings.force, **settings.running)
+    how = EmbedSettings(crop=crop, force=settings.force, **settings.running)
     jobs = [
-        CropJob(one.inputs.layer, settings.crop, missing)
+        CropJob(one.inputs.layer, crop, missing)
         for one in pages
-        if len(missing := missing_boxes(sources, one.inputs.layer, settings.crop, one.neurons, how))
+        if len(missing := missing_boxes(sources, one.inputs.layer, crop, one.neurons, how))
     ]
     if not jobs:
         return

@@ -14,7 +14,13 @@ import pytest
 from PIL import Image
 
 from pure_cli import PureError, Workspace
-from pure_cli.artifacts import read_clusterings, read_collected, read_evaluation_values, read_evaluations
+from pure_cli.artifacts import (
+    read_assignments,
+    read_clusterings,
+    read_collected,
+    read_evaluation_values,
+    read_evaluations,
+)
 from pure_cli.config import make
 from pure_cli.core.metrics.semantics import unit_vectors
 from pure_cli.stages.atlas_content.folder import AtlasFolder
@@ -293,3 +299,45 @@ def test_classes_driven_are_named_where_outputs_are_classes_and_numbered_else(ma
     made.atlas(out=tmp_path / "b", **CALM)
     _, layer = chunk_of(tmp_path / "b/data/layer3/layer.js")
     assert [one[0] for one in layer["drives"]] == [f"output {row.argmax()}" for row in effect]
+
+
+def test_a_second_run_cuts_images_as_the_first_one_did(made, tmp_path):
+    made.atlas(crop="none", out=tmp_path / "a", **CALM)
+    assert made.atlas(out=tmp_path / "a", **CALM).up_to_date
+    assert not made.atlas(crop="crp", out=tmp_path / "a", **CALM).up_to_date
+
+
+def test_what_is_missing_is_said_with_the_command_that_adds_it(made, tmp_path):
+    outcome = made.atlas(out=tmp_path / "a", **CALM)
+    assert {"labels", "polysemanticity", "other images"} <= set(outcome.details["missing"])
+    _, layer = chunk_of(tmp_path / "a/data/layer3/layer.js")
+    told = " ".join(layer["sentences"])
+    assert "`pure cluster --layer layer3 --features pure --k auto`" in told and "`pure label`" in told
+    made.cluster(k="auto")
+    made.choose(features="pure", k="auto")
+    try:
+        outcome = made.atlas(out=tmp_path / "a", **CALM)
+    finally:
+        made.choose(features="pure", k=2)
+    _, layer = chunk_of(tmp_path / "a/data/layer3/layer.js")
+    assert "polysemanticity" not in outcome.details["missing"]
+    clustering = read_clusterings(made.store)["layers/layer3/pure/kauto"]
+    assert np.allclose(np.array(layer["neurons"]["p"], float), clustering.p, rtol=1e-3, equal_nan=True)
+    assert layer["neurons"]["k"] == clustering.counts(np.arange(12)).tolist()
+
+
+def test_the_range_of_activation_is_that_of_assign(made, tmp_path):
+    made.assign(neurons=3, per_quantile=2, quantiles=3, figures=0, **CALM)
+    made.atlas(neurons=3, out=tmp_path / "a", **CALM)
+    shown = chunk_of(tmp_path / "a/data/layer3/n/000003.js")[1]["histogram"]
+    own = read_assignments(made.store)["layer3"]
+    place = own.neuron.tolist().index(3)
+    assert np.allclose(shown["edges"], own.edge[place], rtol=1e-3)
+    assert shown["count"] == own.count[place].tolist()
+    assert shown["drawn"] == [int((own.quantile[place][own.image[place] >= 0] == part).sum()) for part in range(3)]
+    for part, shares in enumerate(shown["shares"]):
+        there = own.quantile[place] == part
+        if there.any():
+            weight = own.score[place][there].clip(min=0)
+            mean = (own.share[place][there] * weight[:, None]).sum(axis=0) / weight.sum()
+            assert np.allclose(shares, [*mean[:2], mean[-1]], atol=1e-3)

@@ -16,7 +16,7 @@ from pure_cli.files import crc_or_none, disk_errors, write_whole
 from pure_cli.words import in_file_names
 
 DATA, INDEX, PAGE, AUDITS = "data", "index.json", "index.html", "audit"
-FORMAT = 1
+FORMAT = 2
 
 
 class AtlasFolder:
@@ -27,12 +27,17 @@ class AtlasFolder:
     root : the folder, which need not be there
     model : what identifies the network; an atlas is of one
     anew : what is there is made again
+
+    Attributes
+    ----------
+    crop : what its images are cut to; "" where there are none yet
     """
 
     def __init__(self, root: Path, model: str, anew: bool):
         self.root, self._model = root, model
         self._entries: dict[str, dict[str, Any]] = {}
         self._layers: dict[str, dict[str, Any]] = {}
+        self.crop = ""
         self._open(anew)
 
     def _open(self, anew: bool) -> None:
@@ -55,7 +60,7 @@ class AtlasFolder:
                 "replace it with --force."
             )
         if content["model"] == self._model:
-            self._entries, self._layers = content["neurons"], content["layers"]
+            self._entries, self._layers, self.crop = content["neurons"], content["layers"], content["crop"]
         else:
             shutil.rmtree(self.root / DATA, ignore_errors=True)
 
@@ -136,7 +141,13 @@ class AtlasFolder:
 
     def save(self) -> None:
         """Write the index: what was written before it counts."""
-        content = {"format": FORMAT, "model": self._model, "neurons": self._entries, "layers": self._layers}
+        content = {
+            "format": FORMAT,
+            "model": self._model,
+            "crop": self.crop,
+            "neurons": self._entries,
+            "layers": self._layers,
+        }
         self.write(f"{DATA}/{INDEX}", json.dumps({**content, "checksum": fingerprint(content)}))
 
     def keep(self, audits: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:

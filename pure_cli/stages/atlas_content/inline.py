@@ -17,7 +17,7 @@ from pure_cli.stages.atlas_content.near import spaces
 from pure_cli.stages.atlas_content.neuron import NeuronContent
 from pure_cli.stages.atlas_content.site import layer_entry, site
 from pure_cli.stages.atlas_content.tiles import SIZES, icon_sheet, part_icons, sheets
-from pure_cli.stages.embeddings.crops import WHOLE, missing_boxes
+from pure_cli.stages.embeddings.crops import CRP, WHOLE, missing_boxes
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.workspace import Store
 
@@ -71,7 +71,7 @@ def _inputs(sources: Sources, layer: str, neurons: np.ndarray, clustering: tuple
     if clustering is not None:
         features, k = clustering
         meant = sources.features_of(layer, features), clusterings[clustering_path(layer, features, k)]
-    crop: Any = AtlasSettings.model_fields["crop"].default
+    crop: Any = CRP
     if len(missing_boxes(sources, layer, crop, neurons, EmbedSettings(crop=crop))):
         crop = WHOLE
     return open_layer(sources, layer, clusterings, AtlasSettings(layer=[layer], crop=crop), meant)

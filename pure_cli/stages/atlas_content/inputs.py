@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from pure_cli.artifacts import Assignment, Clustering, Labels, NeuronCircuits, read_assignments, read_circuits
+from pure_cli.artifacts import (
+    Assignment,
+    Clustering,
+    Labels,
+    NeuronCircuits,
+    clustering_path,
+    read_assignments,
+    read_circuits,
+)
 from pure_cli.config import fingerprint
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.core.preprocessing import Preprocessing
@@ -21,9 +29,9 @@ from pure_cli.errors import PureError
 from pure_cli.files import crc_or_none
 from pure_cli.models.spec import parse_model
 from pure_cli.settings.atlas import AtlasSettings
-from pure_cli.settings.shared import VIRTUAL
+from pure_cli.settings.shared import AUTO, VIRTUAL
 from pure_cli.stages.atlas_content.measures import Measures, read_measures
-from pure_cli.stages.embeddings.crops import WHOLE, boxes
+from pure_cli.stages.embeddings.crops import CRP, WHOLE, boxes
 from pure_cli.stages.inputs.choice import chosen_features
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.inputs.lower_channels import ChannelReader
@@ -32,7 +40,7 @@ from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.neuron_figures.index import CIRCUITS
 from pure_cli.stages.references.scores import why_no_outputs
 
-VERSION = 4  # raised when the content of an atlas comes to be another
+VERSION = 5  # raised when the content of an atlas comes to be another
 FIRST_EMBEDDINGS = ("clip-image", "clip", "dinov2")  # that say what is near to what, where there are several
 
 
@@ -133,7 +141,7 @@ class LayerInputs:
         if self.settings.crop == WHOLE:
             yield from [None] * len(neurons)
         else:
-            yield from boxes(self.sources, self.layer, self.settings.crop, neurons)
+            yield from boxes(self.sources, self.layer, self.settings.crop or CRP, neurons)
 
     @cached_property
     def made_from(self) -> str:
@@ -176,33 +184,57 @@ def open_layer(
         Its virtual neurons are stale.
     """
     source, clustering = meant or chosen_features(sources, layer, clusterings)
-    store, missing = sources.store, dict[str, str]()
-    names = names_of(store, layer, clustering)
-    if names is None:
-        missing["labels"] = "Nothing is labelled: `pure label` finds words for what neurons respond to."
-    embeddings = _embeddings(sources, layer)
-    if embeddings is None:
-        missing["embeddings"] = (
-            "There are no embeddings that are up to date, so circuits say what is near to what: "
-            "`pure embed --embedder clip-image` adds some."
-        )
-    measures = read_measures(store, layer, clustering, clusterings)
-    if not measures.columns and not measures.effect:
-        missing["measures"] = (
-            "Nothing was measured of these virtual neurons: `pure evaluate --metric causal --metric outputs` tells how "
-            "specific they are, and which classes they drive."
-        )
+    store = sources.store
     assignment = read_assignments(store).get(layer)
     if assignment is not None and assignment.provenance.made_from["cluster"] != clustering.provenance.fingerprint:
         assignment = None
-    if assignment is None:
-        missing["other images"] = (
-            "Images beyond the references are not assigned: `pure assign` shares their activation out."
-        )
-    circuits = dict(_circuit_files(store.root / CIRCUITS / layer))
-    return LayerInputs(
-        sources, layer, source, clustering, names, embeddings, measures, assignment, circuits, settings, missing
+    inputs = LayerInputs(
+        sources,
+        layer,
+        source,
+        clustering,
+        names_of(store, layer, clustering),
+        _embeddings(sources, layer),
+        read_measures(store, layer, clustering, clusterings),
+        assignment,
+        dict(_circuit_files(store.root / CIRCUITS / layer)),
+        settings,
     )
+    inputs.missing.update(_missing(inputs, clusterings))
+    return inputs
+
+
+def _missing(inputs: LayerInputs, clusterings: Mapping[str, Clustering]) -> Iterator[tuple[str, str]]:
+    """What is not there, with a sentence."""
+    if inputs.names is None:
+        yield "labels", "Nothing is labelled: `pure label` finds words for what neurons respond to."
+    if inputs.embeddings is None:
+        yield (
+            "embeddings",
+            "There are no embeddings that are up to date, so circuits say what is near to what: "
+            "`pure embed --embedder clip-image` adds some.",
+        )
+    if not inputs.measures.columns and not inputs.measures.effect:
+        yield (
+            "measures",
+            "Nothing was measured of these virtual neurons: `pure evaluate --metric causal --metric outputs` tells how "
+            "specific they are, and which classes they drive.",
+        )
+    if not inputs.clustering.chosen:
+        features = inputs.clustering.provenance.settings["features"]
+        which = f"--layer {inputs.layer} --features {features} --k auto"
+        there = clustering_path(inputs.layer, features, AUTO) in clusterings
+        add = "" if there else f"`pure cluster {which}`, and then "
+        yield (
+            "polysemanticity",
+            f"k was not chosen for each neuron, so there is no polysemanticity and no p: {add}`pure choose {which}` "
+            "has the atlas show virtual neurons of which it was.",
+        )
+    if inputs.assignment is None:
+        yield (
+            "other images",
+            "Images beyond the references are not assigned: `pure assign` shares their activation out.",
+        )
 
 
 def _embeddings(sources: Sources, layer: str) -> FeatureSource | None:

@@ -208,12 +208,13 @@ class NeuronContent:
         if assignment is None or neuron not in assignment.neuron:
             return None
         place = int(np.searchsorted(assignment.neuron, neuron))
-        shares = carried(assignment, place)[0]
+        shares, quantile = carried(assignment, place)[0], assignment.quantile[place][assignment.image[place] >= 0]
         parts = [[*numbers(one[:count]), *numbers(one[-1:])] if np.isfinite(one).all() else None for one in shares]
         return {
             "data": PurePath(str(assignment.provenance.settings["data"])).name,
             "edges": numbers(assignment.edge[place]),
             "count": assignment.count[place].tolist(),
+            "drawn": [int((quantile == part).sum()) for part in range(assignment.count.shape[1])],
             "shares": parts,
         }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 RULES = "epsilon-plus-flat, attn-lrp"  # of the heatmaps: PURE's, and what stands in where it does not fit a network
-WHOLE = "none"  # the crop that is no crop
+CRP, WHOLE = "crp", "none"  # crops: by relevance of the pixels, and the one that is no crop
 BOX = "box"  # the data set of crops.h5: top, bottom, left, right, half-open; -1 where there is no image
 HEATMAPS_SHARE = 4  # times the memory of a forward pass: the graph of the whole network, with the rules' copies
 

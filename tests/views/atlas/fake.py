@@ -286,6 +286,7 @@ def _histogram(parts: int, rng: np.random.Generator) -> Content:
         "data": "cifar10",
         "edges": np.linspace(0, 9, 11).round(2).tolist(),
         "count": (4000 * 0.5 ** np.arange(10)).astype(int).tolist(),
+        "drawn": [20] * 10,
         "shares": shares,
     }
 

@@ -99,6 +99,7 @@ export function parseView(text: string): Route {
   if (!rest.length && !text.includes("+")) return { kind: "layer", layer: decode(text), panes: [] };
   const panes = text.split("+").map(parsePane);
   const [first] = panes;
+  if (panes.length === 2 && first && panes[1] && sameNeuron(first, panes[1])) return { kind: "layer", layer: first.layer, panes: [panes[1]] };
   if (!first || panes.includes(null) || panes.length > 2) return { kind: "unknown", text: decode(text) };
   return { kind: "layer", layer: first.layer, panes: panes as Address[] };
 }

@@ -59,6 +59,7 @@ function Card({ audit }: { audit: Audit }) {
       {audit.sentences.map((sentence) => <p key={sentence} class="note"><Told text={sentence} /></p>)}
       <section>
         <h2>Virtual neurons that drive it most</h2>
+        {!audit.drivers.length && <p>Nothing was found without which the output of this class falls clearly.</p>}
         <Drivers audit={audit} most={most} />
         {audit.control && <p class="faint small"><Told text={audit.control.text} /></p>}
       </section>
@@ -83,7 +84,7 @@ function Card({ audit }: { audit: Audit }) {
             </ul>
           </>
         ) : (
-          <p class="faint">None: what drives this class is active on its own images.</p>
+          <p class="faint">{audit.drivers.length ? "None: what drives this class is active on its own images." : "None, since nothing was found that drives this class."}</p>
         )}
       </section>
       <section>
@@ -186,7 +187,7 @@ function Effect({ value, error, most }: { value: number; error: number | null; m
   return (
     <span class="effect">
       <span class="track" aria-hidden="true">
-        <span style={{ width: share(Math.abs(value)) }} />
+        <span class={value < 0 ? "negative" : ""} style={{ width: share(Math.abs(value)) }} />
         {error !== null && <i style={{ left: share(Math.abs(value) - error), width: share(2 * error) }} />}
       </span>
       <span class="number">{number(value)}{error !== null && <span class="faint"> ± {number(error)}</span>}</span>

@@ -28,7 +28,7 @@ export function Filters({ model, query, shown }: { model: LayerModel; query: Que
         <input
           id="search"
           type="search"
-          placeholder="Search label, class, address"
+          placeholder="Search label, class, address, drives CLASS"
           aria-label="Search label, class, address"
           aria-keyshortcuts="/"
           value={query.q}

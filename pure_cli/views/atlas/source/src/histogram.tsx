@@ -5,46 +5,54 @@ import type { Histogram } from "./types";
 import { count, number } from "./words";
 
 const WIDTH = 620;
-const [LEFT, RIGHT] = [44, 8];
-const [COUNTS, SHARES, GAP] = [64, 70, 12]; // px high
-export const HISTOGRAM_HEIGHT = COUNTS + SHARES + GAP + 22;
+const [LEFT, RIGHT] = [72, 12];
+const [DENSITY, SHARES, GAP] = [64, 70, 12]; // px high
+const TICKS = 6;
+export const HISTOGRAM_HEIGHT = DENSITY + SHARES + GAP + 22;
 
+/** Ranges that hold equally many images: each is as wide as it is, and as high as images are dense in it. */
 export function HistogramChart({ histogram, dark, inks }: { histogram: Histogram; dark: boolean; inks: Inks }) {
-  const { edges, count: counts, shares } = histogram;
-  const bars = counts.length;
-  const room = (WIDTH - LEFT - RIGHT) / Math.max(bars, 1);
-  const most = Math.log10(Math.max(...counts, 1) + 1);
-  const x = (bin: number) => LEFT + bin * room;
-  const top = COUNTS + GAP;
-  const every = Math.max(1, Math.ceil(bars / 7));
+  const { count: counts, shares, drawn } = histogram;
+  const edges = histogram.edges.map((edge) => edge ?? 0);
+  const [low, high] = [edges[0] ?? 0, edges[edges.length - 1] ?? 1];
+  const x = (value: number) => LEFT + ((value - low) / (high - low || 1)) * (WIDTH - LEFT - RIGHT);
+  const width = (bin: number) => Math.max(x(edges[bin + 1]!) - x(edges[bin]!) - 1, 1);
+  const dense = counts.map((images, bin) => images / Math.max(edges[bin + 1]! - edges[bin]!, 1e-9));
+  const some = dense.filter((value) => value > 0);
+  const [least, most] = [Math.min(...some, Infinity), Math.max(...some, 0)];
+  const tall = (value: number) => (value > 0 ? DENSITY * (0.08 + (0.92 * Math.log(value / least)) / (Math.log(most / least) || 1)) : 0);
+  const top = DENSITY + GAP;
   return (
-    <svg viewBox={`0 0 ${WIDTH} ${HISTOGRAM_HEIGHT}`} width={WIDTH} height={HISTOGRAM_HEIGHT} font-size="10" role="img" aria-label={`Images by activation, ${bars} ranges, and the virtual neurons' shares of each`}>
-      <text x={LEFT - 6} y="9" fill={inks.faint} text-anchor="end">{count(Math.max(...counts, 0))}</text>
-      <text x={LEFT - 6} y={COUNTS} fill={inks.faint} text-anchor="end">images</text>
+    <svg viewBox={`0 0 ${WIDTH} ${HISTOGRAM_HEIGHT}`} width={WIDTH} height={HISTOGRAM_HEIGHT} font-size="10" role="img" aria-label={`How dense images lie over activation, in ${counts.length} ranges, and the virtual neurons' shares of each`}>
+      <text x={LEFT - 6} y="9" fill={inks.faint} text-anchor="end">images</text>
+      <text x={LEFT - 6} y="21" fill={inks.faint} text-anchor="end">per activation</text>
+      <text x={LEFT - 6} y={DENSITY} fill={inks.faint} text-anchor="end">log scale</text>
       <text x={LEFT - 6} y={top + 9} fill={inks.faint} text-anchor="end">100 %</text>
       <text x={LEFT - 6} y={top + SHARES} fill={inks.faint} text-anchor="end">shares</text>
       {counts.map((images, bin) => {
-        const high = (Math.log10(images + 1) / most) * COUNTS || 0;
         let from = top + SHARES;
-        const told = `${number(edges[bin])} to ${number(edges[bin + 1])}: ${count(images, "image")}`;
         return (
           <g key={bin}>
-            <title>{told}</title>
-            <rect x={x(bin)} y={COUNTS - high} width={Math.max(room - 1, 1)} height={high} fill={inks.faint} fill-opacity=".55" />
+            <title>{`${number(edges[bin])} to ${number(edges[bin + 1])}: ${count(images, "image")}, shares of ${count(drawn[bin] ?? 0, "of them", "of them")}`}</title>
+            <rect x={x(edges[bin]!)} y={DENSITY - tall(dense[bin]!)} width={width(bin)} height={tall(dense[bin]!)} fill={inks.faint} fill-opacity=".55" />
             {(shares[bin] ?? []).map((share, part, all) => {
               const height = share * SHARES;
               from -= height;
               const color = part === all.length - 1 ? OTHERS : category(part, dark);
-              return <rect key={part} x={x(bin)} y={from} width={Math.max(room - 1, 1)} height={height} fill={color} />;
+              return <rect key={part} x={x(edges[bin]!)} y={from} width={width(bin)} height={height} fill={color} />;
             })}
           </g>
         );
       })}
-      {edges.map((edge, at) =>
-        at % every === 0 || at === bars ? (
-          <text key={at} x={x(at)} y={HISTOGRAM_HEIGHT - 6} fill={inks.faint} text-anchor={at === bars ? "end" : at ? "middle" : "start"}>{number(edge)}</text>
-        ) : null,
-      )}
+      {Array.from({ length: TICKS }, (_, at) => low + ((high - low) * at) / (TICKS - 1)).map((value, at) => (
+        <text key={at} x={x(value)} y={HISTOGRAM_HEIGHT - 6} fill={inks.faint} text-anchor={at === TICKS - 1 ? "end" : at ? "middle" : "start"}>{number(value)}</text>
+      ))}
     </svg>
   );
+}
+
+/** On how many images the shares of a range are. */
+export function basis({ drawn }: Histogram): string {
+  const [few, many] = [Math.min(...drawn), Math.max(...drawn)];
+  return few === many ? `${count(few, "image")} of each range` : `${few} to ${count(many, "image")} of each range`;
 }

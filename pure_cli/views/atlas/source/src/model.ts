@@ -43,7 +43,8 @@ export class LayerModel {
   private words(unit: number): string {
     const { units, neurons } = this.layer;
     const row = this.rows[unit]!;
-    return [units.label[unit], this.className(unit), this.addressText(unit), neurons.name[row], neurons.label[row]]
+    const driven = this.layer.drives?.[unit]?.[0];
+    return [units.label[unit], this.className(unit), this.addressText(unit), neurons.name[row], neurons.label[row], driven && `drives ${driven}`]
       .join("\n")
       .toLowerCase();
   }
@@ -186,6 +187,7 @@ function columnsOf(model: LayerModel): Column[] {
       text("label", "label", "The words that fit its images best; ? where they were not judged", 136, (unit) => units.label[unit]!),
     known(units.auprc) &&
       numeric("auprc", "AUPRC", "How well it ranks images of its label (1 is best), and the same by chance", 74, ofUnits(units.auprc)),
+    known(units.auprc) && numeric("lead", "over chance", "AUPRC less that by chance: at 0, the label says nothing", 62, Float64Array.from(units.auprc, (value, unit) => (value === null ? NaN : value - (units.chance[unit] ?? 0)))),
     model.classes.length > 0 &&
       text("class", "top class", "The class of most of its reference images, and how many", 122, (unit) => model.className(unit)),
     known(units.lift) && numeric("lift", "lift", "How many times more often than in the data its top class is among its images", 52, ofUnits(units.lift)),
@@ -198,11 +200,10 @@ function columnsOf(model: LayerModel): Column[] {
     ...layer.extra.map(({ key, title, help, of, values }) =>
       numeric(key, title, help, Math.min(Math.max(title.length * 7 + 16, 64), 110), of === "unit" ? ofUnits(values) : ofNeurons(values)),
     ),
-    layer.drives !== null &&
-      text("drives", "drives", "The class whose output it raises most", 116, (unit) => {
-        const found = layer.drives![unit];
-        return found ? found[0] : "";
-      }),
+    layer.drives !== null && {
+      ...numeric("drives", "drives", "The class whose output its neuron raises most on its images, and by how much; search “drives CLASS” for one", 116, Float64Array.from(layer.drives, (one) => one?.[1] ?? NaN)),
+      text: (unit: number) => layer.drives![unit]?.[0] ?? "",
+    },
   ];
   return columns.filter((column): column is Column => column !== false);
 }
@@ -228,7 +229,7 @@ export function csv(model: LayerModel, selected: Int32Array): string {
   ];
   const columns: [string, boolean, (unit: number) => string][] = [
     ...model.columns.map(({ key, values, text }): [string, boolean, (unit: number) => string] =>
-      key === "address" || !values ? [key, true, text] : [key, false, (unit) => plain(values[unit])],
+      key === "address" || key === "drives" || !values ? [key, true, text] : [key, false, (unit) => plain(values[unit])],
     ),
     ...extras.filter(([key]) => key !== "drives by" || layer.drives),
   ];

@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { type Address, addressText, nearest, type Query } from "./address";
 import { exportNeuron } from "./figure";
-import { HistogramChart } from "./histogram";
+import { basis, HistogramChart } from "./histogram";
 import { ON_SCREEN } from "./circuit";
 import { files, load, useChunk } from "./load";
 import type { LayerModel } from "./model";
@@ -152,6 +152,9 @@ function Content({ content, chunk, model, side, query, dark, address }: ContentP
         <p class="verdict">{oneLine(content.verdict)}</p>
         <Facts facts={content.facts} />
         {content.sentences.map((sentence) => <p key={sentence} class="note"><Told text={sentence} /></p>)}
+        {address.part !== null && !content.parts.some(({ part }) => part === address.part) && (
+          <p class="note" role="alert">There is no virtual neuron {oneLine(addressText(address))}: the neuron has {content.parts.length || "none"}.</p>
+        )}
       </header>
       <nav class="strip" aria-label="Virtual neurons of this neuron">
         {content.parts.map((part) => (
@@ -172,8 +175,8 @@ function Content({ content, chunk, model, side, query, dark, address }: ContentP
         <h2>Over the whole range of activation</h2>
         {content.histogram ? (
           <>
-            <p class="faint">Images of {oneLine(content.histogram.data)} by activation (counts on a log scale), and the virtual neurons' shares of each range; grey: none of them.</p>
-            <div class="chart"><HistogramChart histogram={content.histogram} dark={dark} inks={ON_SCREEN} /></div>
+            <p class="faint">Images of {oneLine(content.histogram.data)} over activation, in ranges that hold equally many, and the virtual neurons' shares by {basis(content.histogram)}; grey: none of them.</p>
+            <div class="chart" tabIndex={0} role="region" aria-label={`Images over activation of neuron ${content.neuron}`}><HistogramChart histogram={content.histogram} dark={dark} inks={ON_SCREEN} /></div>
           </>
         ) : (
           <p class="faint">Not measured yet. <code>pure assign --neurons {oneLine(addressText({ ...address, part: null }))}</code> measures it; then build the atlas again.</p>

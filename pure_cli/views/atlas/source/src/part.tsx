@@ -169,6 +169,8 @@ function NearUnit({ address, score, label, layer, side }: { address: string; sco
 
 export function UnitLink({ to, side, label }: { to: Address; side: number; label: string }) {
   const model = useModel(to.layer).content;
+  if (model && model.unitOf(to) < 0)
+    return <span class="unit" title="Not in this atlas"><span>{oneLine(addressText(to))}</span>{label && <span class="faint">{oneLine(label)}</span>}</span>;
   return (
     <a class="unit" href={hrefOf(withPane(to, side))}>
       <Icon layer={model?.layer ?? null} unit={model?.unitOf(to) ?? -1} size={24} />
@@ -192,7 +194,7 @@ function Effects({ part }: { part: Part }) {
     ));
   return (
     <div class="sub">
-      <h3>Drives and holds back</h3>
+      <h3>Drives and holds back <span class="faint" title="How far outputs fall against the mean of all without the whole neuron, on average over this virtual neuron's images (up to 40 of the neuron's)">the neuron, on these images</span></h3>
       <ol class="bars effects">{rows(up, "up")}{rows(down, "down")}</ol>
     </div>
   );

@@ -13,7 +13,8 @@ const bound = location.protocol !== "about:";
 const PAUSE = 200; // ms without typing before the address bar follows; browsers refuse more than some 100 changes in 30 s
 
 function fromBar(): Place {
-  const hash = bound ? location.hash : "";
+  let hash = bound ? location.hash : "";
+  if (/^#\d+(\.[1-9]\d*)?(\?|$)/.test(hash) && site.start) hash = `#${site.start.split("/")[0]}/${hash.slice(1)}`; // as the table writes it
   return parseHash(hash.length > 1 ? hash : `#${site.start || ""}`);
 }
 

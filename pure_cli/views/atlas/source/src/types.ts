@@ -122,8 +122,9 @@ export interface Part {
 
 export interface Histogram {
   data: string;
-  edges: number[];
+  edges: Numbers;
   count: number[];
+  drawn: number[]; // images of each range that shares are of
   shares: (number[] | null)[];
 }
 
