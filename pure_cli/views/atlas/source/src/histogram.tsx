@@ -5,7 +5,7 @@ import type { Histogram } from "./types";
 import { count, number } from "./words";
 
 const WIDTH = 620;
-const [LEFT, RIGHT] = [72, 12];
+const [LEFT, RIGHT] = [86, 12];
 const [DENSITY, SHARES, GAP] = [64, 70, 12]; // px high
 const TICKS = 6;
 export const HISTOGRAM_HEIGHT = DENSITY + SHARES + GAP + 22;
