@@ -133,7 +133,7 @@ class AtlasFolder:
 
     def write(self, file: str, text: str) -> int:
         """Write a file below the folder; its CRC-32."""
-        path, content = self.root / file, text.encode()
+        path, content = self.root / file, text.encode(errors="backslashreplace")
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content, sync=False)
