@@ -53,7 +53,7 @@ def random_directions(sources: Sources, layers: list[str], count: int, seed: int
                     drawn = np.random.default_rng(seed).standard_normal((count, maps.shape[1]), np.float32)
                     weights[layer] = torch.from_numpy(drawn)
                 scores[layer].append((weights[layer] @ maps).amax(dim=2))
-    label = np.array([sources.collected.label_of[image] for image in shown])
+    label = listing.labels[shown]
     return {layer: label[torch.cat(own).topk(n, dim=0).indices.T.numpy()] for layer, own in scores.items()}
 
 
