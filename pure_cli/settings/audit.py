@@ -12,6 +12,7 @@ from pure_cli.settings.shared import (
     LayerName,
     OfVirtualNeurons,
     Running,
+    data_option,
     layer_option,
     limit_option,
     neurons_option,
@@ -45,9 +46,7 @@ class AuditSettings(Running, OfVirtualNeurons):
         metavar="N",
         ge=2,
     )
-    data: Path | None = option(
-        None, "Images, as of `pure collect --data`.", metavar="DIR", otherwise="those of the workspace"
-    )
+    data: Path | None = data_option()
     limit: int | None = limit_option()
     seed: int = seed_option()
 

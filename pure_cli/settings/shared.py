@@ -118,6 +118,10 @@ def neurons_option(text: str) -> Any:
     return option(None, text, metavar="LIST", otherwise=OF_BEFORE, python=NEURONS_IN_PYTHON)
 
 
+def data_option() -> Any:
+    return option(None, "Images, as of `pure collect --data`.", metavar="DIR", otherwise="those of the workspace")
+
+
 def limit_option() -> Any:
     return option(None, "Use N images only, spread evenly over the data.", metavar="N", ge=1)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pure_cli.artifacts import need_clusterings, need_layers
 from pure_cli.config import fingerprint
@@ -23,8 +22,6 @@ from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
 FOLDER = "atlas"  # in the workspace
-
-
 INLINE = 8  # neurons that a notebook is shown at once
 
 
@@ -116,7 +113,7 @@ def _find_boxes(
     if not jobs:
         return
     network = open_network(sources.collected, settings.device)
-    total = sum(int((sources.collected.layers[job.layer].top.image[job.neurons] >= 0).sum()) for job in jobs)
+    total = sum(sources.pairs(job.layer, job.neurons) for job in jobs)
     done = 0
     for job in jobs:
         for pairs in compute_boxes(job, sources, network, how, outcome.notes):
@@ -129,7 +126,4 @@ def _write_page(sources: Sources, folder: AtlasFolder, pages: list[LayerPages], 
     layers = [own for name, own in folder.layers.items() if name in sources.collected.layers]
     order = list(sources.collected.layers)
     layers.sort(key=lambda own: order.index(own["name"]))
-    text = page(site(sources.collected, layers, cards, pages[0].inputs.layer))
-    file: Path = folder.root / PAGE
-    if not file.is_file() or file.read_text(encoding="utf-8", errors="replace") != text:
-        folder.write(PAGE, text)
+    folder.renew(PAGE, page(site(sources.collected, layers, cards, pages[0].inputs.layer)))

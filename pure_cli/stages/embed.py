@@ -10,12 +10,11 @@ import numpy as np
 
 from pure_cli.artifacts import NeuronRows, NewRows, add_rows, need_layers, read_rows_index
 from pure_cli.core.neurons import parse_neurons
-from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import UnreadableFile
 from pure_cli.models.trust import require_trusted
 from pure_cli.provenance import Provenance
 from pure_cli.settings.embed import EmbedSettings
-from pure_cli.stages.embeddings.crops import BOX, RULES, WHOLE, CropJob, boxes, compute_boxes, missing_boxes
+from pure_cli.stages.embeddings.crops import BOX, CRP, RULES, WHOLE, CropJob, boxes, compute_boxes, missing_boxes
 from pure_cli.stages.embeddings.judges import Chosen, choose, require_same, require_weights, short_side, warnings
 from pure_cli.stages.inputs.features import EMBEDDING, Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
@@ -102,7 +101,7 @@ def add_embeddings(sources: Sources, settings: EmbedSettings, progress: Progress
     if jobs:
         work = _work(jobs, sources, settings, outcome.notes)
         total, done = next(work), 0
-        outcome.details["embeddings"] = sum(_pairs(job.layer, job.neurons, sources) for job in jobs)
+        outcome.details["embeddings"] = sum(sources.pairs(job.layer, job.neurons) for job in jobs)
         for pairs in work:
             done += pairs
             progress(done, total)
@@ -139,7 +138,7 @@ def _jobs(layer: str, chosen: Chosen, sources: Sources, settings: EmbedSettings)
             return
     require_weights(chosen)
     own = {"layer": layer, "embedder": chosen.spec.identity(), "crop": chosen.crop}
-    if chosen.crop == "crp":
+    if chosen.crop == CRP:
         own["heatmaps"] = RULES
     provenance = Provenance({**own, **settings.arithmetic}, sources.collected.layers[layer].passed_on)
     if there is not None:
@@ -175,11 +174,6 @@ def _neurons(layer: str, sources: Sources, settings: EmbedSettings) -> np.ndarra
     return np.arange(sources.collected.layers[layer].neurons)
 
 
-def _pairs(layer: str, neurons: np.ndarray, sources: Sources) -> int:
-    """Pairs of one of some neurons and a reference of it."""
-    return int((sources.collected.layers[layer].top.image[neurons] != NO_IMAGE).sum())
-
-
 def _work(jobs: list[EmbeddingJob], sources: Sources, settings: EmbedSettings, notes: list[str]) -> Iterator[int]:
     """All of it: first the number of pairs of neuron and reference to do, then that of each finished batch.
 
@@ -196,7 +190,7 @@ def _work(jobs: list[EmbeddingJob], sources: Sources, settings: EmbedSettings, n
     embedders = {spec: load_embedder(spec, network.device, pixels) for spec in specs}
     crop_jobs = list(_crop_jobs(jobs, sources, settings))
     wanted = [(job.layer, job.neurons) for job in jobs] + [(job.layer, job.neurons) for job in crop_jobs]
-    yield sum(_pairs(layer, neurons, sources) for layer, neurons in wanted)
+    yield sum(sources.pairs(layer, neurons) for layer, neurons in wanted)
     for crop_job in crop_jobs:
         yield from compute_boxes(crop_job, sources, network, settings, notes)
     for job in jobs:

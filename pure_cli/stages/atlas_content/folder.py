@@ -133,11 +133,16 @@ class AtlasFolder:
 
     def write(self, file: str, text: str) -> int:
         """Write a file below the folder; its CRC-32."""
-        path, content = self.root / file, text.encode(errors="backslashreplace")
+        path, content = self.root / file, _encoded(text)
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content, sync=False)
         return zlib.crc32(content)
+
+    def renew(self, file: str, text: str) -> None:
+        """Write a file below the folder where it is another."""
+        if crc_or_none(self.root / file) != zlib.crc32(_encoded(text)):
+            self.write(file, text)
 
     def save(self) -> None:
         """Write the index: what was written before it counts."""
@@ -157,9 +162,7 @@ class AtlasFolder:
         found = [{"class": one["class"], "slug": f"{one['number']:03}-{self.slug(one['class'])}"} for one in audits]
         folder = self.root / DATA / AUDITS
         for card, entry in zip(audits, found, strict=True):
-            text = chunk(f"audit:{card['class']}", card)
-            if crc_or_none(folder / f"{entry['slug']}.js") != zlib.crc32(text.encode()):
-                self.write(f"{DATA}/{AUDITS}/{entry['slug']}.js", text)
+            self.renew(f"{DATA}/{AUDITS}/{entry['slug']}.js", chunk(f"audit:{card['class']}", card))
         for file in folder.glob("*.js"):
             if file.stem not in {entry["slug"] for entry in found}:
                 file.unlink(missing_ok=True)
@@ -169,3 +172,8 @@ class AtlasFolder:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(file.stat().st_size for file in self.root.rglob("*") if file.is_file())
+
+
+def _encoded(text: str) -> bytes:
+    """A name that is no UTF-8 is spelled out."""
+    return text.encode(errors="backslashreplace")

@@ -49,7 +49,7 @@ def inline(
     chunks: dict[str, Any] = {f"layer:{layer}": content.content(near[0].title if near else "")}
     panes = NeuronContent(inputs, near[0].nearest(chosen) if near else {})
     both = [panes.content(neuron, box) for neuron, box in zip(neurons, inputs.boxes(chosen), strict=True)]
-    made = sheets([job for _, job in both], inputs.listing, inputs.preprocessing, SIZES["normal"], 0)
+    made = sheets([job for _, job in both], inputs.listing, sources.preprocessing, SIZES["normal"], 0)
     icons: list[np.ndarray] = []
     for (own, _), (job, found) in zip(both, made, strict=True):
         chunks[f"neuron:{layer}/{job.neuron}"] = {**own, "sheets": found}

@@ -22,12 +22,10 @@ from pure_cli.artifacts import (
     read_circuits,
 )
 from pure_cli.config import fingerprint
-from pure_cli.core.neurons import parse_neurons
-from pure_cli.core.preprocessing import Preprocessing
+from pure_cli.core.neurons import choose_neurons
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
 from pure_cli.files import crc_or_none
-from pure_cli.models.spec import parse_model
 from pure_cli.settings.atlas import AtlasSettings
 from pure_cli.settings.shared import AUTO, VIRTUAL
 from pure_cli.stages.atlas_content.measures import Measures, read_measures
@@ -80,19 +78,12 @@ class LayerInputs:
         return self.sources.listing([self.layer])
 
     @cached_property
-    def preprocessing(self) -> Preprocessing:
-        from pure_cli.models.load import remembered_preprocessing
-
-        origin = self.sources.collected.origin
-        return remembered_preprocessing(parse_model(origin["model"]), origin["preprocessing"])
-
-    @cached_property
     def pixels(self) -> tuple[int, int]:
         """Height and width of the images as the network sees them."""
         from pure_cli.data.loader import decode_one
 
         index = int(self.sources.collected.image_index[0])
-        height, width = decode_one(self.listing, index, self.preprocessing).shape[1:]
+        height, width = decode_one(self.listing, index, self.sources.preprocessing).shape[1:]
         return height, width
 
     @cached_property
@@ -119,14 +110,14 @@ class LayerInputs:
         PureError
             One has no virtual neurons, or the layer does not have it.
         """
-        if self.settings.neurons is None:
-            return self.clustering.neuron
-        count = self.sources.collected.layers[self.layer].neurons
-        found = parse_neurons(self.settings.neurons, count, self.layer)
-        if len(lost := np.setdiff1d(found, self.clustering.neuron)):
-            raise PureError(
-                f"Neuron {lost[0]} of '{self.layer}' has no virtual neurons. Run `pure cluster` with it first."
-            )
+        there, count = self.clustering.neuron, self.sources.collected.layers[self.layer].neurons
+        return choose_neurons(self.settings.neurons, there, count, self.layer, "virtual neurons", "pure cluster")
+
+    def members(self, neuron: int, part: int) -> np.ndarray:
+        """Data-set indices of the images of a virtual neuron, counted from 0."""
+        label = self.clustering.label[int(np.searchsorted(self.clustering.neuron, neuron))]
+        there = (label == part) & self.sources.excites(self.layer, neuron)
+        found: np.ndarray = self.sources.collected.layers[self.layer].top.image[neuron][there]
         return found
 
     def circuit(self, neuron: int) -> NeuronCircuits | None:

@@ -81,7 +81,7 @@ class LayerContent:
         inputs, names = self._inputs, self._inputs.names
         class_index = {name: number for number, name in enumerate(inputs.sources.collected.label_names)}
         judged = [judgement(names, neuron, part) for neuron, part in self.units]
-        members = [self._members(*unit) for unit in self.units]
+        members = [inputs.members(*unit) for unit in self.units]
         classes = [classes_of(own, inputs.sources.collected) for own in members]
         first = [(one["classes"][0], one["lift"][0]) if one["classes"] else (("", 0), None) for one in classes]
         return {
@@ -96,13 +96,6 @@ class LayerContent:
             "classCount": [count for (_, count), _ in first],
             "lift": [None if lift is None else short(lift) for _, lift in first],
         }
-
-    def _members(self, neuron: int, part: int) -> np.ndarray:
-        """Data-set indices of the images of a virtual neuron."""
-        inputs = self._inputs
-        label = inputs.clustering.label[int(np.searchsorted(inputs.clustering.neuron, neuron))]
-        there = (label == part) & inputs.sources.excites(inputs.layer, neuron)
-        return inputs.sources.collected.layers[inputs.layer].top.image[neuron][there]
 
     def _extra(self) -> list[dict[str, Any]]:
         measures = self._inputs.measures

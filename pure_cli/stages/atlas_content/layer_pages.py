@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from pure_cli.config import fingerprint
-from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.loader import default_workers
 from pure_cli.stages.atlas_content.folder import AtlasFolder
 from pure_cli.stages.atlas_content.inputs import LayerInputs
@@ -56,7 +54,7 @@ class LayerPages:
     @property
     def images(self) -> int:
         """References of the neurons, of which each counts once as `build` goes on."""
-        return sum(map(self._references, self.neurons.tolist()))
+        return self.inputs.sources.pairs(self.inputs.layer, self.neurons)
 
     def build(self) -> Iterator[int]:
         """Make what is not there; yields how many references are done each time."""
@@ -81,7 +79,7 @@ class LayerPages:
         """Neurons whose images are decoded."""
         inputs, workers = self.inputs, self.inputs.settings.workers
         size, workers = SIZES[inputs.settings.size], default_workers() if workers is None else workers
-        made = sheets([job for job, _, _ in jobs], inputs.listing, inputs.preprocessing, size, workers)
+        made = sheets([job for job, _, _ in jobs], inputs.listing, inputs.sources.preprocessing, size, workers)
         for done, ((job, own, tiles), (_, found)) in enumerate(zip(jobs, made, strict=True), 1):
             self._keep(job.neuron, own, found, tiles, icons)
             if done % SAVED == 0:
@@ -89,8 +87,7 @@ class LayerPages:
             yield self._references(job.neuron)
 
     def _references(self, neuron: int) -> int:
-        top = self.inputs.sources.collected.layers[self.inputs.layer].top
-        return int((top.image[neuron] != NO_IMAGE).sum())
+        return self.inputs.sources.pairs(self.inputs.layer, np.array([neuron]))
 
     def _keep(
         self, neuron: int, content: dict[str, Any], found: dict[str, Any], tiles: str, icons: dict[tuple[int, int], Any]
@@ -111,10 +108,11 @@ class LayerPages:
 
     def _sheets(self, neuron: int) -> dict[str, Any] | None:
         """Those of the file of a neuron, as it is."""
+        from pure_cli.views.atlas.page import content_of
+
         file = self._folder.root / self._folder.neuron_file(self.inputs.layer, neuron)
         with suppress(OSError, ValueError, LookupError):
-            text = file.read_text(encoding="utf-8")
-            found: dict[str, Any] = json.loads(text[text.index(",") + 1 : text.rindex(")")])[SHEETS]
+            found: dict[str, Any] = content_of(file.read_text(encoding="utf-8"))[SHEETS]
             return found
         return None
 

@@ -14,6 +14,7 @@ from pure_cli.core.metrics.semantics import unit_vectors
 from pure_cli.files import NO_ARCHIVE, keep_archive, read_archive
 from pure_cli.settings.shared import VIRTUAL
 from pure_cli.stages.atlas_content.inputs import LayerInputs
+from pure_cli.stages.labelling.choosing import best
 from pure_cli.stages.labelling.index import unit_index
 from pure_cli.stages.runtime.images import DATA_CACHE
 from pure_cli.waiting import waiting_for
@@ -53,10 +54,10 @@ class Space:
             own = wanted[start : start + BLOCK]
             similarity = self.vector[own] @ self.vector.T
             similarity[self.unit[own, :1] == self.unit[None, :, 0]] = -np.inf
-            order = np.argsort(-similarity, axis=1, kind="stable")[:, :NEAREST]
-            for row, place in enumerate(own.tolist()):
-                near = [(units[other], float(similarity[row, other])) for other in order[row].tolist()]
-                found[units[place]] = [(unit, score) for unit, score in near if np.isfinite(score)]
+            places, scores = best(similarity, NEAREST)
+            for unit, others, cosines in zip(own.tolist(), places.tolist(), scores.tolist(), strict=True):
+                near = zip(others, cosines, strict=True)
+                found[units[unit]] = [(units[other], cosine) for other, cosine in near if np.isfinite(cosine)]
         return found
 
     def map(self, store: Store, seed: int) -> np.ndarray:

@@ -130,12 +130,12 @@ class NeuronContent:
         far = self._outliers(neuron, row, slots) if count else {}
         found = []
         for part in range(count):
-            there = (inputs.clustering.label[row] == part) & inputs.sources.excites(inputs.layer, neuron)
-            classes = classes_of(self._top.image[neuron][there], inputs.sources.collected)
+            members = inputs.members(neuron, part)
+            classes = classes_of(members, inputs.sources.collected)
             effect = inputs.measures.effect.get((neuron, part))
             found.append({
                 "part": part,
-                "size": int(there.sum()),
+                "size": len(members),
                 "label": inputs.names.text(neuron, part) if inputs.names else "",
                 **judgement(inputs.names, neuron, part),
                 "concepts": self._concepts(neuron, part),

@@ -16,8 +16,8 @@ from pure_cli.core.cores import cores
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
-from pure_cli.errors import PureError
 from pure_cli.stages.resume.pair_work import Plan
+from pure_cli.stages.runtime.images import require_read
 
 SCRATCH = 1 << 30  # bytes of tiles that are held at a time
 DECODED = 64  # images at once
@@ -90,9 +90,7 @@ def _of_group(
     group, done = _Group(jobs, size), 0
     with ThreadPoolExecutor(cores()) as pool:  # Pillow works outside of Python's lock
         for batch in batches(listing, group.plan.images, preprocessing, DECODED, workers):
-            if batch.damaged:
-                first = batch.damaged[0]
-                raise PureError(f"{listing.place(first.index)} cannot be read any more ({first.reason}).")
+            require_read(listing, batch)
             pixels = batch.images.permute(0, 2, 3, 1).contiguous().numpy()
             deque(pool.map(group.cut, count(done), pixels), maxlen=0)
             done += len(pixels)

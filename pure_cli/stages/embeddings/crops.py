@@ -76,7 +76,7 @@ def compute_boxes(
     top = sources.collected.layers[job.layer].top
     plan = Plan.of(top.image[job.neurons])
     provenance = _provenance(sources, job.layer, job.crop, settings)
-    size = images_at_once(listing, network, settings.batch_size, HEATMAPS_SHARE if job.crop == "crp" else 1)
+    size = images_at_once(listing, network, settings.batch_size, HEATMAPS_SHARE if job.crop == CRP else 1)
     begun = Work("crops", provenance, {"batch_size": size}, job.neurons.tolist())
     arrays = {BOX: ((plan.pairs, 4), "int16")}
     work = PairWork(sources.store, begun, plan, arrays, size, settings.force)
@@ -150,12 +150,12 @@ class HeatmapReader:
         self._rule = heatmap_rule(network.model, repeated(network.model, layers, self._layer) is not None)
         own = check_layer(self._layer, layers)
         self._grid = own.grid
-        if crop == "crp":
+        if crop == CRP:
             self._rules = in_force(self._rule, network.model)
         elif not own.has_map:
             raise PureError(f"The neurons of '{layer}' have no map over space. Use --crop crp or --crop none.")
         self._crop, self._example = crop, example
-        self._bound = network.bound_of(layer, example) if crop == "crp" else None
+        self._bound = network.bound_of(layer, example) if crop == CRP else None
 
     def __enter__(self) -> "HeatmapReader":
         self._rules.__enter__()
@@ -168,7 +168,7 @@ class HeatmapReader:
         """What of the network the rule of the heatmaps does not fit, in sentences."""
         from pure_cli.models.rules import missing_canonizer
 
-        if self._crop != "crp":
+        if self._crop != CRP:
             return []
         sentence = missing_canonizer(
             self._rule, self._network.model, self._network.inputs(self._example), self._layer, "--crop activation"
@@ -182,7 +182,7 @@ class HeatmapReader:
 
         inputs = self._network.inputs(images)
         self._size = (inputs.shape[-2], inputs.shape[-1])
-        if self._crop == "crp":
+        if self._crop == CRP:
             self._heatmaps = heatmaps_for(
                 self._rule, self._network.model, inputs, self._layer, self._neurons, self._bound
             )
@@ -208,12 +208,12 @@ class HeatmapReader:
 
         device = self._network.device
         which = torch.from_numpy(channels.astype(np.int64)).to(device)
-        if self._crop == "crp":
+        if self._crop == CRP:
             where = torch.from_numpy(positions.astype(np.int64)).to(device)
             return self._heatmaps.at(which, where, last).cpu()
         return activation_maps(self._activation, which, self._size, self._grid).cpu()
 
 
 def _provenance(sources: Sources, layer: str, crop: str, settings: EmbedSettings) -> Provenance:
-    own = {"layer": layer, "crop": crop, "rule": RULES if crop == "crp" else "", **settings.arithmetic}
+    own = {"layer": layer, "crop": crop, "rule": RULES if crop == CRP else "", **settings.arithmetic}
     return Provenance(own, sources.collected.layers[layer].passed_on)

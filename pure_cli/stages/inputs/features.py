@@ -31,9 +31,11 @@ from pure_cli.core.assignment import Assigner
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import AT, HIDDEN_KIND, KINDS, LOWER_ACTIVATION, PURE, Kind, joined, transformed
 from pure_cli.core.neurons import choose_neurons
+from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, unknown
+from pure_cli.models.spec import parse_model
 from pure_cli.provenance import Provenance, Status
 from pure_cli.settings.shared import AUTO, FLOAT32, HIDDEN, RECIPES, USUAL
 from pure_cli.stages.inputs.freshness import Inputs, attribute_provenance, inputs_now, read_earlier
@@ -272,6 +274,18 @@ class Sources:
         """Which references (n,) of a neuron excite it at all."""
         source = self.collected.layers[layer]
         return (source.top.image[neuron] != NO_IMAGE) & (source.top.value[neuron] > source.fires_above)
+
+    def pairs(self, layer: str, neurons: np.ndarray) -> int:
+        """Pairs of one of some neurons and a reference of it."""
+        return int((self.collected.layers[layer].top.image[neurons] != NO_IMAGE).sum())
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """Of the images, as the references were collected with."""
+        from pure_cli.models.load import remembered_preprocessing
+
+        origin = self.collected.origin
+        return remembered_preprocessing(parse_model(origin["model"]), origin["preprocessing"])
 
     def listing(self, layers: list[str]) -> Listing:
         """The images of the data set, once it is clear that the references are up to date."""

@@ -8,11 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pure_cli.artifacts import Clustering
-from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.errors import PureError
 from pure_cli.files import disk_errors
-from pure_cli.models.spec import parse_model
 from pure_cli.stages.embeddings.crops import WHOLE, boxes
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 
@@ -39,22 +37,16 @@ def draw_sheet(
     PureError
         A reference cannot be read any more, or the ending of the file is none of a figure.
     """
-    from pure_cli.models.load import remembered_preprocessing
     from pure_cli.views.sheet import Row, draw
     from pure_cli.views.style import save
 
-    origin = sources.collected.origin
-    preprocessing = remembered_preprocessing(parse_model(origin["model"]), origin["preprocessing"])
-    rows = [
-        Row(name, detail, _images(sources, unit, preprocessing))
-        for unit, (name, detail) in zip(units, captions, strict=True)
-    ]
+    rows = [Row(name, detail, _images(sources, unit)) for unit, (name, detail) in zip(units, captions, strict=True)]
     with disk_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
     save(draw(title, told, rows), file)
 
 
-def _images(sources: Sources, unit: Unit, preprocessing: Preprocessing) -> list[np.ndarray]:
+def _images(sources: Sources, unit: Unit) -> list[np.ndarray]:
     """(h, w, 3) uint8 of the first references of a unit."""
     from pure_cli.data.decode import DamagedImage
     from pure_cli.data.loader import decode_one
@@ -71,7 +63,7 @@ def _images(sources: Sources, unit: Unit, preprocessing: Preprocessing) -> list[
     found = []
     for slot in slots.tolist():
         try:
-            pixels = decode_one(listing, int(image[slot]), preprocessing).transpose(1, 2, 0)
+            pixels = decode_one(listing, int(image[slot]), sources.preprocessing).transpose(1, 2, 0)
         except DamagedImage as error:
             raise PureError(f"{listing.place(int(image[slot]))} cannot be read any more ({error.reason}).") from None
         if seen is not None:

@@ -12,7 +12,6 @@ import numpy as np
 
 from pure_cli.artifacts import Clustering, Labels, clustering_path
 from pure_cli.data.listing import Listing
-from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.settings.render import RenderSettings
 from pure_cli.stages.cluster import chosen_by, classes_of
@@ -20,7 +19,7 @@ from pure_cli.stages.embeddings.crops import HEATMAPS_SHARE, WHOLE, HeatmapReade
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.inputs.lower_channels import ChannelReader, LowerChannel
 from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import first_image, read_images
+from pure_cli.stages.runtime.images import first_image, read_images, require_read
 from pure_cli.stages.runtime.network import Network
 from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.words import computed_in, counted
@@ -246,9 +245,7 @@ class Painter:
         done = 0
         with heatmaps:
             for batch in batches(self._listing, images, network.preprocessing, batch_size, 0):
-                if batch.damaged:
-                    first = batch.damaged[0]
-                    raise PureError(f"{self._listing.place(first.index)} cannot be read any more ({first.reason}).")
+                require_read(self._listing, batch)
                 count = len(batch.index)
                 maps: list[Any] = [None] * count
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from pure_cli.data.loader import Batch
+
 DATA_CACHE = "data-index"  # folder in the workspace; may be deleted at any time
 OTHERS = 8  # of the last images that are looked at, for one that differs from the first
 
@@ -86,11 +88,22 @@ def read_images(network: Network, listing: Listing, index: np.ndarray, workers: 
 
     parts = []
     for batch in batches(listing, index, network.preprocessing, len(index), workers):
-        if batch.damaged:
-            first = batch.damaged[0]
-            raise PureError(f"{listing.place(first.index)} cannot be read any more ({first.reason}).")
+        require_read(listing, batch)
         parts.append(batch.images)
     return torch.cat(parts)
+
+
+def require_read(listing: Listing, batch: Batch) -> None:
+    """Make sure that all images of a batch could be read.
+
+    Raises
+    ------
+    PureError
+        One of them cannot be read any more.
+    """
+    if batch.damaged:
+        first = batch.damaged[0]
+        raise PureError(f"{listing.place(first.index)} cannot be read any more ({first.reason}).")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 HERE = Path(__file__).parent
 BUNDLE = HERE / "bundle"  # made from source/ by `make atlas-page`
+CALL = "pureAtlas("  # that hands over the content of a file
 # What HTML could take for the end of a script or the beginning of a comment; JSON may write these as it likes.
 ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
@@ -49,7 +50,19 @@ def chunk(key: str, content: Any) -> str:
     ValueError
         For a number that JSON does not know (nan, inf).
     """
-    return f"pureAtlas({_json(key)},{_json(content)})\n"
+    return f"{CALL}{_json(key)},{_json(content)})\n"
+
+
+def content_of(text: str) -> Any:
+    """What the text of such a file hands over.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    """
+    _, content = json.loads(f"[{text.strip().removeprefix(CALL).removesuffix(')')}]")
+    return content
 
 
 def _json(content: Any) -> str:
