@@ -13,7 +13,7 @@ _SIGN = 0x7FFFFFFF
 
 
 class BestImages:
-    """The n best images of every neuron so far. Merging is associative, and its result is the same in any order.
+    """The n best images of every neuron so far; `pure_cli.core.merging` puts several of these together.
 
     On a GPU nothing here waits for the device: a batch goes into the queue behind what gives its scores, and what is
     found leaves the device when `top` asks for it.
@@ -59,18 +59,6 @@ class BestImages:
         image, position = image.masked_fill(none, NO_IMAGE), positions.T.int().masked_fill(none, NO_POSITION)
         self._compete([_rank(value, mean), hashed, value, image, position, mean])
 
-    def merge(self, other: BestImages) -> None:
-        """Let the images of another part of the data compete.
-
-        Parameters
-        ----------
-        other : of the same shape, on any device, no image of it added here before
-        """
-        ours, theirs = (tuple(best._parts[0].shape) for best in (self, other))
-        if ours != theirs:
-            raise ValueError(f"the best of {theirs} cannot be merged into the best of {ours}")
-        self._compete([part.to(self._device) for part in other._parts])
-
     def top(self) -> TopImages:
         """What was found so far; waits for the device."""
         return TopImages(*(part.to("cpu", copy=True).numpy() for part in self._parts[2:]))
@@ -103,7 +91,7 @@ class BestImages:
 class SampledImages(BestImages):
     """A sample of the images that excite each neuron: those with the highest `sample_hash`, whatever their scores.
 
-    It is uniform, and the same in any order of images and merges.
+    It is uniform, and the same in any order of images.
 
     Parameters
     ----------
@@ -137,12 +125,6 @@ class SampledImages(BestImages):
         self._waiting.append([rank, hashed, value, image, position, mean])
         if sum(parts[0].shape[1] for parts in self._waiting) >= self._parts[0].shape[1]:
             self._settle()
-
-    def merge(self, other: BestImages) -> None:
-        assert isinstance(other, SampledImages), "samples go with samples"
-        self._settle()
-        other._settle()
-        super().merge(other)
 
     def top(self) -> TopImages:
         self._settle()

@@ -19,13 +19,16 @@ from pure_cli.stages.inputs.freshness import seen_now
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.references.bands import RequestedBands
 from pure_cli.stages.references.dataset_pass import (
+    Share,
     check_damage,
     damage_notes,
     not_finite_notes,
     run_dataset_pass,
     sample_of,
+    where_broken,
 )
 from pure_cli.stages.references.earlier import EarlierReferences, earlier_references
+from pure_cli.stages.references.facts import Found, LayerFacts, PassFacts
 from pure_cli.stages.references.given import Given, GivenOutputs
 from pure_cli.stages.references.inputs import CollectInputs, collect_inputs, open_model
 from pure_cli.stages.references.requested import (
@@ -36,7 +39,7 @@ from pure_cli.stages.references.requested import (
 )
 from pure_cli.stages.references.scores import LayerScores
 from pure_cli.stages.references.ties import same_pictures, tie_notes
-from pure_cli.stages.resume.checkpoint import Checkpoint
+from pure_cli.stages.resume.checkpoint import COLLECT, Checkpoint
 from pure_cli.stages.runtime.arithmetic import compare_device
 from pure_cli.stages.runtime.network import Network
 from pure_cli.stages.runtime.soundness import require_sound
@@ -44,6 +47,7 @@ from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
+    from pure_cli.core.preprocessing import Preprocessing
     from pure_cli.core.saturation import Bound
 
 
@@ -68,7 +72,7 @@ def collect(
     inputs = collect_inputs(store, settings)
     earlier = earlier_references(inputs)
     if settings.force:
-        store.drop_partial("collect")
+        store.drop_partial(COLLECT)
     requested = list(dict.fromkeys(settings.layer or earlier.default_layers))
     _refuse_bands(requested)
     named = named_directions(settings, requested, earlier.collected, given.directions if given else {})
@@ -77,7 +81,7 @@ def collect(
         outcome = _up_to_date(inputs, earlier, requested)
     else:
         planned = _planned_pass(inputs, earlier, requested, named, given.outputs if given else None)
-        outcome = _collected(planned, inputs, earlier, progress)
+        outcome = _write(*_whole_pass(planned, inputs, progress), named, inputs, earlier)
     outcome.seconds = time.perf_counter() - start
     return outcome
 
@@ -89,7 +93,7 @@ def _up_to_date(inputs: CollectInputs, earlier: EarlierReferences, layers: list[
     check_damage(before.damaged, listing, inputs.settings)
     earlier.record_new_place(inputs)
     if Checkpoint.layers(store) <= earlier.valid.keys():  # of a pass that was killed when all was written
-        store.drop_partial("collect")
+        store.drop_partial(COLLECT)
     details = {"damaged": len(before.damaged), "images": before.origin["images"]}
     return Outcome("collect", layers, 0, "images", [*listing.notes, *damage_notes(before.damaged)], details=details)
 
@@ -114,6 +118,19 @@ class _PlannedPass:
     scores: LayerScores
     notes: list[str]
 
+    def facts(self, where_broken: str) -> PassFacts:
+        """What there is to know of it when it is done."""
+        origin = {**self.origin, "default_layer": self.resolved.default}
+        notes = [*self.notes, *self.scores.notes, *self.resolved.unclear, *self.network.notes]
+        layers = {name: self._layer_facts(name) for name in self.layers}
+        return PassFacts(origin, layers, self.network.device.type, notes, where_broken)
+
+    def _layer_facts(self, name: str) -> LayerFacts:
+        found, bound = self.resolved.layers[name], self.scores.bounds.get(name)
+        own = {**self.directions.settings(name), **_ranked_by(bound)}
+        above = bound.fires_above if bound else 0.0
+        return LayerFacts(found.lower_layers, found.shape, found.hidden, found.of_preset, above, own)
+
 
 def _planned_pass(
     inputs: CollectInputs,
@@ -135,34 +152,41 @@ def _planned_pass(
     return _PlannedPass(network, origin, directions, resolved, layers, scores, sound)
 
 
-def _collected(planned: _PlannedPass, inputs: CollectInputs, earlier: EarlierReferences, progress: Progress) -> Outcome:
-    """Run the pass, and write what it finds beside the references that still count."""
-    store, listing, network, layers = inputs.store, inputs.listing, planned.network, planned.layers
+def _whole_pass(planned: _PlannedPass, inputs: CollectInputs, progress: Progress) -> tuple[PassFacts, Checkpoint]:
+    """Run the pass over all images."""
+    listing, layers = inputs.listing, planned.layers
     directions = [planned.directions.settings(name) for name in layers]
     key = [inputs.made_from, listing.times_fingerprint, layers, directions, inputs.how, *inputs.bands.key]
-    state = run_dataset_pass(store, network, listing, inputs.settings, planned.scores, key, progress)
+    share = Share(inputs.store, COLLECT, 0, len(listing))
+    state = run_dataset_pass(share, planned.network, listing, inputs.settings, planned.scores, key, progress)
+    return planned.facts(where_broken(planned.network, state, listing)), state
 
+
+def _write(
+    facts: PassFacts, found: Found, directions: RequestedDirections, inputs: CollectInputs, earlier: EarlierReferences
+) -> Outcome:
+    """Write what a pass found beside the references that still count."""
+    store, listing, layers, damaged = inputs.store, inputs.listing, list(facts.layers), found.damaged
     waiting_for("writing the references")
-    made_from = {**inputs.made_from, "content": _digest(state.content())}
-    not_finite = not_finite_notes(network, state, listing, layers)
-    images, damaged = len(listing) - len(state.damaged), state.damaged
-    origin = {**planned.origin, "data": inputs.place["data"], "images": images}
-    origin["default_layer"] = planned.resolved.default
-    new = {name: _new_layer(name, state, planned, inputs, made_from) for name in layers}
-    in_bands = _in_bands(new, state, inputs.bands)
+    made_from = {**inputs.made_from, "content": _digest(found.content())}
+    not_finite = not_finite_notes(found, facts.where_broken, layers)
+    images = len(listing) - len(damaged)
+    origin = {**facts.origin, "data": inputs.place["data"], "images": images}
+    new = {name: _new_layer(name, facts, found, directions, inputs, made_from) for name in layers}
+    in_bands = _in_bands(new, found, inputs.bands)
     valid = earlier.still_valid(made_from, inputs.how)
     others = {
         name: own for name, own in valid.items() if name not in new and not (in_bands and without_band(name) in new)
     }
     compare_device({name: own.device for name, own in others.items()})
-    seen = seen_now(listing, state.content())
+    seen = seen_now(listing, found.content())
     write_collected(store, _whole(origin, {**others, **new, **in_bands}, listing, damaged), seen)
-    store.drop_partial("collect")
+    store.drop_partial(COLLECT)
 
-    notes = [*listing.notes, *earlier.replaced_notes(made_from, inputs.how, [*layers, *in_bands]), *planned.notes]
-    notes += [*planned.scores.notes, *planned.resolved.unclear, *damage_notes(damaged), *tie_notes(new, listing)]
+    notes = [*listing.notes, *earlier.replaced_notes(made_from, inputs.how, [*layers, *in_bands]), *facts.notes]
+    notes += [*damage_notes(damaged), *tie_notes(new, listing)]
     notes += [inputs.trust_note] if inputs.trust_note else []
-    notes += [*inputs.weights_notes(), *network.notes, *not_finite]
+    notes += [*inputs.weights_notes(), *not_finite]
     details = {"damaged": len(damaged), "images": images}
     return Outcome("collect", layers, len(listing), "images", notes, details=details)
 
@@ -181,31 +205,41 @@ def _refuse_bands(requested: list[str]) -> None:
 
 
 def _new_layer(
-    name: str, state: Checkpoint, planned: _PlannedPass, inputs: CollectInputs, made_from: dict[str, Any]
+    name: str,
+    facts: PassFacts,
+    found: Found,
+    directions: RequestedDirections,
+    inputs: CollectInputs,
+    made_from: dict[str, Any],
 ) -> CollectedLayer:
     """The references of a layer that the pass found."""
-    bound, found, top = planned.scores.bounds.get(name), planned.resolved.layers[name], state.tops[name]
-    settings = {"layer": name, **inputs.how, **planned.directions.settings(name), **_ranked_by(bound)}
+    own, top = facts.layers[name], found.tops[name]
     return CollectedLayer(
         top,
-        found.lower_layers,
-        found.shape,
-        Provenance(settings, made_from),
-        directions=planned.directions.by_layer.get(name),
-        fires_above=bound.fires_above if bound else 0.0,
-        twins=same_pictures(top, inputs.listing, planned.network.preprocessing),
-        device=planned.network.device.type,
-        hidden=found.hidden,
-        of_preset=found.of_preset,
+        own.lower_layers,
+        own.shape,
+        Provenance({"layer": name, **inputs.how, **own.settings}, made_from),
+        directions=directions.by_layer.get(name),
+        fires_above=own.fires_above,
+        twins=same_pictures(top, inputs.listing, lambda: _preprocessing(inputs, facts)),
+        device=facts.device,
+        hidden=own.hidden,
+        of_preset=own.of_preset,
     )
 
 
-def _in_bands(new: dict[str, CollectedLayer], state: Checkpoint, bands: RequestedBands) -> dict[str, CollectedLayer]:
+def _preprocessing(inputs: CollectInputs, facts: PassFacts) -> "Preprocessing":
+    from pure_cli.models.load import remembered_preprocessing
+
+    return remembered_preprocessing(inputs.spec, facts.origin["preprocessing"])
+
+
+def _in_bands(new: dict[str, CollectedLayer], found: Found, bands: RequestedBands) -> dict[str, CollectedLayer]:
     """The references of these layers in the bands that were requested."""
     if not bands.edges:
         return {}
     return {
-        band: own for name, layer in new.items() for band, own in bands.layers(name, layer, state.tops[sample_of(name)])
+        band: own for name, layer in new.items() for band, own in bands.layers(name, layer, found.tops[sample_of(name)])
     }
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pure_cli.core.bands import Band, bands, cut, sample_hash, sample_size, without_band, without_bands
 from pure_cli.core.best_images import SampledImages, with_sample_hashes
 from pure_cli.core.directions import module_of
+from pure_cli.core.merging import BySampleHash, MergedImages
 from pure_cli.core.references import NO_IMAGE, TopImages
 
 CPU = torch.device("cpu")
@@ -68,12 +69,12 @@ def test_samples_merge_in_any_order_and_go_on_from_what_was_saved():
     whole = sampled(parts, m).top()
     shards = [tuple(part[own] for part in parts) for own in np.array_split(np.arange(300), 5)]
     for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
-        merged = sampled(shards[order[0]], m)
-        for place in order[1:]:
-            merged = SampledImages(merged.top(), CPU, 0)  # as from a checkpoint
-            merged.merge(sampled(shards[place], m))
+        merged = MergedImages(4, m, BySampleHash(0))
+        for place in order:
+            merged.add(sampled(shards[place], m).top())
+        merged.add(sampled(shards[2], m).top(), disjoint=False)
         for name in ("value", "image", "position", "mean"):
-            np.testing.assert_array_equal(getattr(merged.top(), name), getattr(whole, name), err_msg=name)
+            np.testing.assert_array_equal(getattr(merged.top, name), getattr(whole, name), err_msg=name)
 
 
 @pytest.mark.parametrize("edges", [[0, 20, 40, 60, 80, 100], [0, 50, 90, 99, 100]])

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pure_cli.core.best_images import BestImages, with_hashes
+from pure_cli.core.merging import ByScore, MergedImages
 from pure_cli.core.references import NO_IMAGE, NO_POSITION, TopImages, scrambled
 
 CPU = torch.device("cpu")
@@ -65,18 +66,21 @@ def shard(values, positions, indices, means, n, may_look=True):
     return best
 
 
+def found(best):
+    return best if isinstance(best, TopImages) else best.top()
+
+
 def merged(*shards):
-    result = BestImages(shards[0].top(), CPU, shards[0]._may_look)
-    for other in shards[1:]:
-        result.merge(other)
-    return result
+    first = found(shards[0])
+    result = MergedImages(*first.image.shape, ByScore())
+    for other in shards:
+        result.add(found(other))
+    return result.top
 
 
 def assert_same(best, expected):
-    found = best.top()
-    expected = expected if isinstance(expected, TopImages) else expected.top()
     for name in ("value", "image", "position", "mean"):
-        ours, theirs = getattr(found, name), getattr(expected, name)
+        ours, theirs = getattr(found(best), name), getattr(found(expected), name)
         np.testing.assert_array_equal(ours, theirs, err_msg=name)
         assert (ours.dtype, ours.tobytes()) == (theirs.dtype, theirs.tobytes()), name  # and the sign of a zero
 
@@ -118,6 +122,36 @@ def test_merge_is_associative_and_commutative_and_empty_is_its_neutral_element(s
     nothing = empty(values.shape[1], n)
     assert_same(merged(a, nothing), a)
     assert_same(merged(nothing, a), a)
+
+
+@given(studies(), st.data())
+def test_parts_that_overlap_or_come_again_count_once(study, data):
+    values, positions, indices, means, n, _ = study
+    result = MergedImages(values.shape[1], n, ByScore())
+    pieces = [(0, len(values)), *data.draw(st.lists(st.tuples(st.integers(0, 24), st.integers(0, 24)), max_size=4))]
+    for start, stop in data.draw(st.permutations(pieces)):
+        own = slice(start, stop)
+        result.add(shard(values[own], positions[own], indices[own], means[own], n).top(), disjoint=False)
+    assert_same(result.top, by_sorting(values, positions, indices, means, n))
+
+
+def test_no_more_is_read_of_a_part_than_can_be_among_the_best():
+    generator = np.random.default_rng(0)
+    tops = []
+    for part in range(40):
+        values = generator.normal(size=(200, 3)).astype(np.float32)
+        tops.append(shard(values, np.zeros(values.shape, int), np.arange(200) + 200 * part, values, 20).top())
+    result, places = MergedImages(3, 20, ByScore()), []
+    for top in tops:
+
+        def read(name, count, top=top):
+            if name == "image":
+                places.append(count)
+            return getattr(top, name)[:, :count]
+
+        result.add_from(read, top.image.shape)
+    assert places[0] == 20 and sum(places[20:]) < 5 * 20
+    assert_same(result.top, merged(*tops))
 
 
 @pytest.mark.parametrize("may_look", [True, False])
@@ -190,9 +224,9 @@ def test_double_precision_scores_compete_as_they_are_stored():
 
 
 def test_shards_of_other_shapes_are_refused():
-    for shape in ((3, 4), (2, 5)):
+    for shape in ((3, 4), (1, 4)):
         with pytest.raises(ValueError, match="cannot be merged"):
-            empty(2, 4).merge(empty(*shape))
+            MergedImages(2, 4, ByScore()).add(TopImages.empty(*shape))
 
 
 def test_the_way_of_a_gpu_asks_the_device_for_nothing():
@@ -201,5 +235,4 @@ def test_the_way_of_a_gpu_asks_the_device_for_nothing():
     best = BestImages(TopImages.empty(6, 4), meta)
     scores = torch.empty(5, 6, device=meta)
     best.add(scores, torch.empty(5, 6, dtype=torch.int64, device=meta), with_hashes(np.arange(5), meta), scores)
-    best.merge(best)
     assert [tuple(part.shape) for part in best._parts] == [(6, 4)] * 6

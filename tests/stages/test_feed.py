@@ -119,7 +119,7 @@ def test_the_way_of_a_gpu_gives_the_same_file_and_waits_for_nothing_inside_of_a_
 ):
     options = {"by": by, "layer": ["layer3", "layer2"], "target": "predicted" if by == "relevance" else None}
     plain, queues = collected(tmp_path / "plain", model_file, images, **options), Recorded()
-    score, add = LayerScores.score, dataset_pass._Found.add
+    score, add = LayerScores.score, dataset_pass._Finds.add
     looked: list[str] = []
 
     def watched(function):
@@ -132,7 +132,7 @@ def test_the_way_of_a_gpu_gives_the_same_file_and_waits_for_nothing_inside_of_a_
     monkeypatch.setattr(feed, "queues_of", lambda device: queues)
     monkeypatch.setattr("pure_cli.core.best_images.BestImages", partial(BestImages, may_look=False))
     monkeypatch.setattr(LayerScores, "score", watched(score))
-    monkeypatch.setattr(dataset_pass._Found, "add", watched(add))
+    monkeypatch.setattr(dataset_pass._Finds, "add", watched(add))
     assert collected(tmp_path / "gpu", model_file, images, **options) == plain
     looked = [line for line in looked if "_rules.py" not in line]  # those of LRP do look at numbers
     assert queues.log.count("copy") == 9 and not set(looked)

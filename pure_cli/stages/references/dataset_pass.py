@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,14 @@ import numpy as np
 
 from pure_cli.config import fingerprint
 from pure_cli.core.bands import BAND, sample_size, without_band
+from pure_cli.core.merging import BySampleHash, ByScore, MergedImages, Order
 from pure_cli.core.references import NO_IMAGE, TopImages
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError, PureFailure
 from pure_cli.scratch import SYNC_SECONDS
 from pure_cli.settings.collect import CollectSettings
 from pure_cli.stages.outcome import Progress
+from pure_cli.stages.references.facts import Found
 from pure_cli.stages.references.scores import LayerScores, Scored
 from pure_cli.stages.resume.checkpoint import Checkpoint
 from pure_cli.stages.runtime.feed import dealt
@@ -36,8 +38,27 @@ DAMAGED_SHOWN = 5
 CHECKPOINT_SECONDS = SYNC_SECONDS
 
 
+@dataclass(frozen=True)
+class Share:
+    """The images that a pass is over, and where it keeps what is unfinished.
+
+    Attributes
+    ----------
+    store, name : of the folder
+    start, stop : places in the listing's index
+    """
+
+    store: Store
+    name: str
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
 def run_dataset_pass(
-    store: Store,
+    share: Share,
     network: Network,
     listing: Listing,
     settings: CollectSettings,
@@ -45,7 +66,7 @@ def run_dataset_pass(
     key: list[Any],
     progress: Progress,
 ) -> Checkpoint:
-    """The pass over the images, from where a killed process left the same work, of which `key` says what it is.
+    """The pass over images, from where a killed process left the same work, of which `key` says what it is.
 
     Returns
     -------
@@ -53,14 +74,14 @@ def run_dataset_pass(
         When all is done.
     """
     batch_size = images_at_once(listing, network, settings.batch_size, scores.share)
-    state = _begun(store, [*key, network.device.type], batch_size, settings.batch_size is None)
+    state = _begun(share, [*key, network.device.type], batch_size, settings.batch_size is None)
     batch_size = state.batch_size
     saved = time.perf_counter()
     check_damage(state.damaged, listing, settings)
-    progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
-    loaded = _loaded(network, listing, settings, scores, state)
-    lanes = [_Lane(one, _Found(settings, one)) for one in scores.replicas()]
-    lanes[0].found.go_on(state)
+    progress(min(state.next_chunk * batch_size, len(share)), len(share))
+    loaded = _loaded(network, listing, listing.index[share.start : share.stop], settings, scores, state)
+    lanes = [_Lane(one, _Finds(settings, one)) for one in scores.replicas()]
+    lanes[0].finds.go_on(state)
     with ExitStack() as contexts, _saved_when_it_fails(state, lanes):
         for lane in lanes:
             contexts.enter_context(lane.scores)
@@ -69,7 +90,7 @@ def run_dataset_pass(
             damaged = [(d.index, d.path, d.reason) for d in batch.damaged]
             check_damage(damaged, listing, settings)
             if len(batch.index):
-                lane.found.add(lane.scores.score(batch), batch.index)
+                lane.finds.add(lane.scores.score(batch), batch.index)
             state.damaged += damaged
             state.add_content(batch.content)
             state.next_chunk += 1
@@ -77,20 +98,25 @@ def run_dataset_pass(
                 _gather(lanes, state)
                 state.save()
                 saved = time.perf_counter()
-            progress(min(state.next_chunk * batch_size, len(listing)), len(listing))
+            progress(min(state.next_chunk * batch_size, len(share)), len(share))
     _gather(lanes, state)
     return state
 
 
 def _loaded(
-    network: Network, listing: Listing, settings: CollectSettings, scores: LayerScores, state: Checkpoint
+    network: Network,
+    listing: Listing,
+    index: np.ndarray,
+    settings: CollectSettings,
+    scores: LayerScores,
+    state: Checkpoint,
 ) -> Generator[Batch, None, None]:
     """The batches that are not done yet."""
     from pure_cli.data.loader import batches
 
     if scores.outputs is not None:
-        return scores.outputs.batches(listing.index, state.batch_size, state.next_chunk)
-    where = listing, listing.index, network.preprocessing, state.batch_size, workers_of(settings)
+        return scores.outputs.batches(index, state.batch_size, state.next_chunk)
+    where = listing, index, network.preprocessing, state.batch_size, workers_of(settings)
     return batches(*where, state.next_chunk, with_content=True)
 
 
@@ -99,22 +125,20 @@ class _Lane:
     """What one of the devices of a pass computes, and what it has found."""
 
     scores: LayerScores
-    found: _Found
+    finds: _Finds
 
 
 def _gather(lanes: list[_Lane], state: Checkpoint) -> None:
     """Note down what all devices have found; waits for them."""
-    first, *others = (lane.found for lane in lanes)
-    state.tops, state.nan_images, state.nan_image = first.whole()
-    for other in others:
-        tops, count, image = other.whole()
-        for name, top in tops.items():
-            state.tops[name] = first.merged(name, state.tops[name], top) if name in state.tops else top
-        state.nan_images += count
-        state.nan_image = min((one for one in (state.nan_image, image) if one != NO_IMAGE), default=NO_IMAGE)
+    found = [lane.finds for lane in lanes]
+    state.tops = found[0].tops()
+    for other in found[1:]:
+        for name, top in other.tops().items():
+            state.tops[name] = found[0].merged(name, state.tops[name], top) if name in state.tops else top
+    state.broken = np.union1d(state.broken, np.concatenate([one.take_broken() for one in found]))
 
 
-def _begun(store: Store, key: list[Any], batch_size: int, may_differ: bool) -> Checkpoint:
+def _begun(share: Share, key: list[Any], batch_size: int, may_differ: bool) -> Checkpoint:
     """Where a killed process left the same work.
 
     Parameters
@@ -124,12 +148,12 @@ def _begun(store: Store, key: list[Any], batch_size: int, may_differ: bool) -> C
 
     def begun(size: int) -> Checkpoint:
         *what, kind = key
-        state = Checkpoint(store, fingerprint([*what, size, kind]))
+        state = Checkpoint(share.store, fingerprint([*what, size, kind]), share.name)
         state.batch_size = size
         return state
 
     state = begun(batch_size)
-    other = Checkpoint.batch_size_of(store) if may_differ and not state.next_chunk else 0
+    other = Checkpoint.batch_size_of(share.store, share.name) if may_differ and not state.next_chunk else 0
     if other and other != batch_size and (before := begun(other)).next_chunk:
         return before
     return state
@@ -140,7 +164,17 @@ def sample_of(layer: str) -> str:
     return f"{layer}{BAND}"
 
 
-class _Found:
+def is_sample(name: str) -> bool:
+    """Whether this is what a sample goes by, rather than a layer."""
+    return name == sample_of(without_band(name))
+
+
+def order_of(name: str, seed: int) -> Order:
+    """In which order a layer's best images come, or its sample."""
+    return BySampleHash(seed) if is_sample(name) else ByScore()
+
+
+class _Finds:
     """What one device has found; it leaves the device when a checkpoint is made.
 
     Parameters
@@ -157,31 +191,26 @@ class _Found:
         self._n, self._seed, self._bounds = settings.references, settings.seed, scores.bounds
         self._sample = sample_size(self._n, settings.edges) if settings.edges else 0
         self._best: dict[str, BestImages] = {}
-        # how many images gave numbers that are not finite, and the first of them
-        self._broken = torch.tensor([0, NO_IMAGE], device=self._device)
+        self._broken: list[tuple[np.ndarray, torch.Tensor]] = []  # index, and which gave numbers that are not finite
 
     def go_on(self, state: Checkpoint) -> None:
         """With what was found before."""
-        import torch
-
         for name, top in state.tops.items():
             self._best[name] = self._made(name, top, self._device)
-        self._broken = torch.tensor([state.nan_images, state.nan_image], device=self._device)
 
-    def merged(self, name: str, one: TopImages, other: TopImages) -> TopImages:
-        """What two devices have found, none of whose images is the other's."""
-        import torch
-
-        cpu = torch.device("cpu")
-        best = self._made(name, one, cpu)
-        best.merge(self._made(name, other, cpu))
-        return best.top()
+    def merged(self, name: str, *tops: TopImages) -> TopImages:
+        """What several devices have found, none of whose images is another's."""
+        channels, n = tops[0].image.shape
+        whole = MergedImages(channels, n, order_of(name, self._seed))
+        for top in tops:
+            whole.add(top)
+        return whole.top
 
     def _made(self, name: str, top: TopImages, device: torch.device) -> BestImages:
         """The best images of a layer, or its sample."""
         from pure_cli.core.best_images import BestImages, SampledImages
 
-        if name != sample_of(without_band(name)):
+        if not is_sample(name):
             return BestImages(top, device)
         bound = self._bounds.get(without_band(name))
         return SampledImages(top, device, self._seed, bound.fires_above if bound else 0.0)
@@ -214,15 +243,18 @@ class _Found:
             self._has(name, channels, self._n).add(values, positions, images, means)
             if drawn_by is not None:
                 self._has(sample_of(name), channels, self._sample).add(values, positions, drawn_by, means)
-        count, first = self._broken
-        first_here = (images[0] * (broken & (broken.cumsum(0) == 1))).sum()
-        first = torch.where((first == NO_IMAGE) & broken.any(), first_here, first)
-        self._broken = torch.stack([count + broken.sum(), first])
+        self._broken.append((index, broken))
 
-    def whole(self) -> tuple[dict[str, TopImages], int, int]:
-        """The best of each layer, how many images are not finite, and the first of them; waits for the device."""
-        count, first = self._broken.tolist()
-        return {name: best.top() for name, best in self._best.items()}, count, first
+    def tops(self) -> dict[str, TopImages]:
+        """The best of each layer; waits for the device."""
+        return {name: best.top() for name, best in self._best.items()}
+
+    def take_broken(self) -> np.ndarray:
+        """Data-set indices of images that gave numbers that are not finite, since this was last called; waits for the
+        device."""
+        found = [index[broken.cpu().numpy()] for index, broken in self._broken]
+        self._broken = []
+        return np.concatenate([np.zeros(0, np.int64), *found])
 
 
 @contextmanager
@@ -237,31 +269,41 @@ def _saved_when_it_fails(state: Checkpoint, lanes: list[_Lane]) -> Iterator[None
         raise
 
 
-def not_finite_notes(network: Network, state: Checkpoint, listing: Listing, layers: list[str]) -> list[str]:
+def where_broken(network: Network, state: Checkpoint, listing: Listing) -> str:
+    """A sentence on the first image with activations that are not finite; "" where there is none."""
+    import torch
+
+    from pure_cli.data.loader import decode_one
+    from pure_cli.models.not_finite import where_not_finite
+
+    if not len(state.broken):
+        return ""
+    image = torch.from_numpy(decode_one(listing, int(state.broken[0]), network.preprocessing))[None]
+    return where_not_finite(network.model, network.inputs(image)) or ""
+
+
+def not_finite_notes(found: Found, where: str, layers: Iterable[str]) -> list[str]:
     """A sentence on the images whose activations are not finite.
+
+    Parameters
+    ----------
+    where : from `where_broken`
 
     Raises
     ------
     PureError
         There are no others.
     """
-    import torch
-
-    from pure_cli.data.loader import decode_one
-    from pure_cli.models.not_finite import where_not_finite
-
-    if not state.nan_images:
+    if not len(found.broken):
         return []
-    image = torch.from_numpy(decode_one(listing, state.nan_image, network.preprocessing))[None]
-    where = where_not_finite(network.model, network.inputs(image)) or ""
-    empty = [name for name in layers if (state.tops[name].image == NO_IMAGE).all()]
+    empty = [name for name in layers if (found.tops[name].image == NO_IMAGE).all()]
     if empty:
         raise PureError(
             f"No image gives the neurons of {', '.join(empty)} activations that are finite numbers. {where} "
             "Mend the model, or pass other weights with --weights."
         )
     return [
-        f"{counted(state.nan_images, 'image')} gave activations that are not finite numbers (NaN or infinity); no "
+        f"{counted(len(found.broken), 'image')} gave activations that are not finite numbers (NaN or infinity); no "
         f"neuron refers to them for it. {where}".rstrip()
     ]
 

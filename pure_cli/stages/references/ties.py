@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -16,8 +16,13 @@ from pure_cli.words import counted
 COMPARED = 20  # pairs of images, at most: reading them takes time
 
 
-def same_pictures(top: TopImages, listing: Listing, preprocessing: Preprocessing) -> np.ndarray:
-    """(T, 2) data-set indices of references that look the same to the model, among those that tie most often."""
+def same_pictures(top: TopImages, listing: Listing, preprocessing: Callable[[], Preprocessing]) -> np.ndarray:
+    """(T, 2) data-set indices of references that look the same to the model, among those that tie most often.
+
+    Parameters
+    ----------
+    preprocessing : gives the model's, where something ties
+    """
     from pure_cli.data.decode import DamagedImage
     from pure_cli.data.loader import decode_one
 
@@ -27,7 +32,7 @@ def same_pictures(top: TopImages, listing: Listing, preprocessing: Preprocessing
     twins = []
     for pair, _ in Counter(map(tuple, pairs.tolist())).most_common(COMPARED):
         try:
-            first, again = (decode_one(listing, index, preprocessing) for index in pair)
+            first, again = (decode_one(listing, index, preprocessing()) for index in pair)
             if np.array_equal(first, again):
                 twins.append(pair)
         except DamagedImage:  # since the pass

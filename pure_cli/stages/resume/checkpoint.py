@@ -3,7 +3,7 @@
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import BytesIO
 from itertools import chain
@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from pure_cli.core.bands import without_bands
-from pure_cli.core.references import NO_IMAGE, TopImages
+from pure_cli.core.references import TopImages
 from pure_cli.errors import PureError
 from pure_cli.files import NO_ARCHIVE, disk_errors, read_archive, write_whole
 from pure_cli.workspace import PARTIAL, Store, read_texts, write_array, write_texts
 
-STATE = "state"
+COLLECT, STATE = "collect", "state"
 TOP = ("value", "image", "position", "mean")
 CONTENT = "content"  # file with a number for each image that was seen, which grows at its end
 _PART = 1 << 18  # bytes of it that are read at a time
@@ -32,25 +32,24 @@ class Checkpoint:
     ----------
     store : the workspace
     key : fingerprint of the work
+    name : of its folder among unfinished work
 
     Attributes
     ----------
     tops : layer to its best images so far, and to a sample of them where there are to be bands
     damaged : (index, path, reason) of images that could not be read
     next_chunk : chunks of images that are done
-    nan_images : how many images gave activations that are not finite numbers
-    nan_image : data-set index of the first of them; -1 where there is none
+    broken : (b,) int64, data-set indices of images that gave activations that are not finite numbers, ascending
     batch_size : images to a chunk
     """
 
-    def __init__(self, store: Store, key: str):
+    def __init__(self, store: Store, key: str, name: str = COLLECT):
         self.tops: dict[str, TopImages] = {}
         self.damaged: list[tuple[int, str, str]] = []
-        self.next_chunk = self.nan_images = 0
-        self.nan_image = NO_IMAGE
-        self.batch_size = 0
+        self.broken = np.zeros(0, np.int64)
+        self.next_chunk = self.batch_size = 0
         self._key = key
-        self._store = _place(store)
+        self._store = _place(store, name)
         self._content, self._content_size, self._content_crc = b"", 0, 0
         with suppress(PureError), self._store.read(STATE) as file:
             if file.attrs["key"] != key:
@@ -61,8 +60,7 @@ class Checkpoint:
             if _crc(self._parts(size)) != crc:
                 return
             self._content_size, self._content_crc = size, crc
-            self.next_chunk, self.nan_images = int(file.attrs["next_chunk"]), int(file.attrs["nan_images"])
-            self.nan_image = int(file.attrs["nan_image"])
+            self.next_chunk, self.broken = int(file.attrs["next_chunk"]), file["broken"][:]
             self.tops, self.damaged = tops, damaged
 
     @staticmethod
@@ -73,9 +71,9 @@ class Checkpoint:
         return set()
 
     @staticmethod
-    def batch_size_of(store: Store) -> int:
+    def batch_size_of(store: Store, name: str = COLLECT) -> int:
         """Images to a chunk of an unfinished pass, whatever it was made from; 0 where there is none."""
-        with suppress(PureError), _place(store).read(STATE) as file:
+        with suppress(PureError), _place(store, name).read(STATE) as file:
             return int(file.attrs.get("batch_size", 0))
         return 0
 
@@ -85,14 +83,7 @@ class Checkpoint:
 
     def content(self) -> Iterator[np.ndarray]:
         """What was in all images so far: uint32, in parts that are the same however often the process was killed."""
-        waiting = b""
-        for part in chain(self._parts(self._content_size), [self._content]):
-            waiting += part
-            while len(waiting) >= _PART:
-                yield np.frombuffer(waiting[:_PART], _DTYPE)
-                waiting = waiting[_PART:]
-        if waiting:
-            yield np.frombuffer(waiting, _DTYPE)
+        return in_even_parts(chain(self._parts(self._content_size), [self._content]))
 
     def _parts(self, size: int) -> Iterator[bytes]:
         """The beginning of the file."""
@@ -126,12 +117,24 @@ class Checkpoint:
             file.attrs["content"] = [self._content_size, self._content_crc]
             file.attrs["key"], file.attrs["next_chunk"] = self._key, self.next_chunk
             file.attrs["batch_size"] = self.batch_size
-            file.attrs["nan_images"], file.attrs["nan_image"] = self.nan_images, self.nan_image
+            write_array(file, "broken", self.broken)
             write_texts(file, "damaged", [json.dumps(self.damaged)])
             file.create_group("layers")
             for name, top in self.tops.items():
                 for part in TOP:
                     write_array(file, f"layers/{name}/{part}", getattr(top, part))
+
+
+def in_even_parts(blocks: Iterable[bytes]) -> Iterator[np.ndarray]:
+    """What was in images, uint32, in parts that are the same however it comes."""
+    waiting = b""
+    for block in blocks:
+        waiting += block
+        while len(waiting) >= _PART:
+            yield np.frombuffer(waiting[:_PART], _DTYPE)
+            waiting = waiting[_PART:]
+    if waiting:
+        yield np.frombuffer(waiting, _DTYPE)
 
 
 class ArrayCheckpoint:
@@ -177,5 +180,5 @@ def _crc(parts: Iterator[bytes]) -> int:
     return crc
 
 
-def _place(store: Store) -> Store:
-    return Store(store.root / PARTIAL / "collect")
+def _place(store: Store, name: str = COLLECT) -> Store:
+    return Store(store.root / PARTIAL / name)
