@@ -348,14 +348,13 @@ class Workspace(Displayed, StageMethods):
         from pure_cli.stages.runtime.arithmetic import arithmetic_of
 
         function = function or STAGES[stage].function(stage)
-        if stage != "collect":
+        if not STAGES[stage].begins:
             self.store.require("collect")  # rather than to make a folder by mistake
             self._require_same_model()
             if MODEL_MARK in (text := getattr(settings, "neurons", None) or ""):
                 require_model(read_collected(self.store), text)
-        alone = nullcontext() if STAGES[stage].reads_only else self.store.lock(stage, self._waiting)
-        with alone, arithmetic_of(settings) as arithmetic:
-            if stage != "collect" and getattr(settings, "verify", False):
+        with self._alone(stage, settings), arithmetic_of(settings) as arithmetic:
+            if not STAGES[stage].begins and getattr(settings, "verify", False):
                 collected = read_collected(self.store)
                 require_unchanged(self.store, collected, list(collected.layers), verify=True)
             found = function(self.store, settings, progress)
@@ -363,6 +362,16 @@ class Workspace(Displayed, StageMethods):
             arithmetic.end(computed=not found.up_to_date)
             found.notes += arithmetic.notes
         return found
+
+    def _alone(self, stage: str, settings: Any) -> AbstractContextManager[None]:
+        """A context in which no other process does the same; parts go on side by side."""
+        from pure_cli.stages.resume.parts import PartPlace
+
+        if STAGES[stage].reads_only:
+            return nullcontext()
+        part = getattr(settings, "own_part", None)
+        store = self.store if part is None else PartPlace.of(self.store, stage, part).store
+        return store.lock(stage, self._waiting)
 
     def run(self, content: Mapping[str, Any]) -> list[Outcome]:
         """All stages in order, each with what a config file says of it; what is up to date is skipped.

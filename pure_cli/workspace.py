@@ -38,6 +38,7 @@ UNREADABLE = (
 )  # raised where a file is damaged
 GROWN = 1 << 10  # numbers in a block of a data set that grows
 PARTIAL = ".partial"  # folder of unfinished work
+PARTS = "parts"  # folder of what several processes do at the same time, each its own files
 _without_links: set[tuple[int, ...]] = set()
 NO_FOLDER = "The workspace {} is a file. Choose a folder with --workspace."
 
@@ -86,6 +87,11 @@ class Store:
             command = MADE_BY.get(name, name)
             raise PureError(f"The workspace {self.root} has no {self.path(name).name}. Run `pure {command}` first.")
 
+    def remake(self, name: str) -> str:
+        """What to do where a file is damaged."""
+        with_options = " and its --model and --data" if name == "collect" else ""
+        return f"Make it again with `pure {MADE_BY.get(name, name)} --force`{with_options}."
+
     @contextmanager
     def read(self, name: str) -> Iterator[h5py.File]:
         """Open a file of the workspace for reading.
@@ -96,9 +102,7 @@ class Store:
             The file is missing, damaged, or written by a newer pure.
         """
         self.require(name)
-        path = self.path(name)
-        with_options = " and its --model and --data" if name == "collect" else ""
-        remake = f"Make it again with `pure {MADE_BY.get(name, name)} --force`{with_options}."
+        path, remake = self.path(name), self.remake(name)
         with ExitStack() as opened:
             try:
                 content = opened.enter_context(Input(path))
@@ -226,15 +230,20 @@ class Store:
         try:
             with suppress(OSError):
                 owner.write_text(f"pure {stage} (process {os.getpid()} on {socket.gethostname()})\n", encoding="utf-8")
-            for left in self.root.rglob(f".*{TEMPORARY}"):  # by a process that was killed as it wrote
-                with suppress(OSError):
-                    left.unlink()
+            self._tidy()
             yield
         finally:
             for tidy in (owner.unlink, (self.root / PARTIAL).rmdir):  # the latter where nothing is in it
                 with suppress(OSError):
                     tidy()
             lock.release()
+
+    def _tidy(self) -> None:
+        """Remove what processes left that were killed as they wrote; those at parts may still be alive."""
+        for left in self.root.rglob(f".*{TEMPORARY}"):
+            if self.root / PARTS not in left.parents:
+                with suppress(OSError):
+                    left.unlink()
 
     def partial(self, name: str) -> Path:
         """Folder for the unfinished work called `name` (made when it is not there)."""

@@ -199,7 +199,7 @@ def test_crops_are_those_of_the_paper(study):
     from torchvision.transforms.functional import gaussian_blur
 
     from pure_cli.settings.embed import EmbedSettings
-    from pure_cli.stages.embeddings.crops import CropJob, boxes, compute_boxes
+    from pure_cli.stages.embeddings.crops import CropJob, boxes, compute_boxes, crop_task
     from pure_cli.stages.inputs.features import Sources
     from pure_cli.stages.runtime.network import open_network
 
@@ -208,7 +208,8 @@ def test_crops_are_those_of_the_paper(study):
     opened = open_network(sources.collected, "cpu")
     neurons = np.array(NEURONS)
     job, settings = CropJob("layer3", "crp", neurons), EmbedSettings(embedder=["pixels"], workers=0)
-    assert sum(compute_boxes(job, sources, opened, settings, [])) == len(NEURONS) * N
+    task = crop_task(job, sources, opened, settings)
+    assert sum(compute_boxes(task, sources, opened, settings, [])) == len(NEURONS) * N
     equal = []
     for neuron, ours in zip(NEURONS, boxes(sources, "layer3", "crp", neurons), strict=True):
         _, heatmaps = visualization.get_max_reference(

@@ -42,6 +42,18 @@ from pure_cli.artifacts.comparisons import (
 )
 from pure_cli.artifacts.evaluations import read_evaluation_values, read_evaluations, write_evaluation
 from pure_cli.artifacts.labels import Labels, read_labels, write_labels
+from pure_cli.artifacts.parts import (
+    PartHeader,
+    PartStore,
+    drop_parts,
+    find_part,
+    has_parts,
+    open_part,
+    read_headers,
+    write_by_places,
+    write_part,
+    write_rows,
+)
 from pure_cli.artifacts.references import (
     Collected,
     CollectedLayer,
@@ -87,6 +99,8 @@ __all__ = [
     "NeuronRows",
     "NewRelevances",
     "NewRows",
+    "PartHeader",
+    "PartStore",
     "Seen",
     "Similarities",
     "Track",
@@ -94,10 +108,14 @@ __all__ = [
     "add_rows",
     "block_order",
     "clustering_path",
+    "drop_parts",
+    "find_part",
+    "has_parts",
     "lower_width",
     "need_calibration",
     "need_clusterings",
     "need_layers",
+    "open_part",
     "read_activations",
     "read_assignments",
     "read_attributed",
@@ -111,6 +129,7 @@ __all__ = [
     "read_comparisons",
     "read_evaluation_values",
     "read_evaluations",
+    "read_headers",
     "read_labels",
     "read_norms",
     "read_relevances",
@@ -120,6 +139,7 @@ __all__ = [
     "read_track",
     "write_assignments",
     "write_audits",
+    "write_by_places",
     "write_calibration",
     "write_choices",
     "write_circuits",
@@ -128,5 +148,7 @@ __all__ = [
     "write_comparison",
     "write_evaluation",
     "write_labels",
+    "write_part",
+    "write_rows",
     "write_track",
 ]

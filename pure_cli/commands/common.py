@@ -232,10 +232,12 @@ class Session:
         """Tell what a stage did: its notes, and a line."""
         for sentence in outcome.notes:
             self.note(sentence)
+        layers, part = escaped(", ".join(outcome.layers)), outcome.part
         if outcome.up_to_date:
-            self.say(f"[green]✓[/] {outcome.stage}: up to date ({escaped(', '.join(outcome.layers))})")
+            self.say(f"[green]✓[/] {outcome.stage}: {f'{part}: ' if part else ''}up to date ({layers})")
         else:
-            self.say(f"[green]✓[/] {outcome.stage}: {escaped(what)} in {duration(outcome.seconds)}")
+            what = f"{part} ({layers})" if part else escaped(what)
+            self.say(f"[green]✓[/] {outcome.stage}: {what} in {duration(outcome.seconds)}")
         if self.verbose:
             for name, value in outcome.details.items():
                 if isinstance(value, str | int | float):

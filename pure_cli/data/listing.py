@@ -45,6 +45,7 @@ class Listing:
     codes : of the classes, where the names stand for codes
     order : how class names were numbered, where the data does not say it (`pure_cli.data.labels`)
     notes : sentences on what was left out, and on what was guessed
+    starts : as of `pure_cli.data.source.Items`
     """
 
     root: Path
@@ -60,6 +61,7 @@ class Listing:
     codes: tuple[str, ...] = ()
     order: str = ""
     notes: tuple[str, ...] = ()
+    starts: Sequence[int] | np.ndarray = ()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -141,6 +143,7 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
         codes=tuple(items.codes),
         order=items.order,
         notes=(*items.notes, *_of_unlabelled(labels, items)),
+        starts=items.starts,
     )
 
 

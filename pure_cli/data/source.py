@@ -54,6 +54,8 @@ class Items:
     order : how class names were numbered, where the data does not say it (`pure_cli.data.labels`)
     notes : sentences on what was left out, and on what was guessed
     unlabelled : what the images without a label do, in words
+    starts : ascending, the items with which files of several begin, or else what is read at once; none where each item
+        is by itself
     """
 
     root: Path
@@ -68,6 +70,7 @@ class Items:
     order: str = ""
     notes: Sequence[str] = ()
     unlabelled: str = "have no label"
+    starts: Sequence[int] | np.ndarray = ()
 
 
 @runtime_checkable

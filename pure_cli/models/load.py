@@ -1,5 +1,6 @@
 """From a model's name to a module in eval mode, with its preprocessing."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -21,6 +22,8 @@ from pure_cli.quick_imports import compiler_later
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
+
+LOCAL_RANKS = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID")  # of torchrun, mpirun, srun
 
 
 def load_model(
@@ -98,12 +101,21 @@ def find_devices(names: str) -> list[torch.device]:
         kind, _, number = name.partition(":")
         if kind == "auto":
             name = kind = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+            if kind == "cuda" and (own := launched_on(os.environ)) is not None:
+                name = f"cuda:{own % count}"
         if not there[kind]:
             raise PureError(f"There is no {kind} device on this machine. Use --device auto or --device cpu.")
         if number and int(number) >= count:
             raise PureError(f"There is no {name} on this machine, only {', '.join(f'cuda:{i}' for i in range(count))}.")
         found.append(torch.device(name))
     return found
+
+
+def launched_on(environment: Mapping[str, str]) -> int | None:
+    """Which of the processes on its machine this is, from 0 on, where a launcher says it: each gets a GPU of its
+    own."""
+    said = next(filter(None, map(environment.get, LOCAL_RANKS)), "")
+    return int(said) if said.isdecimal() else None
 
 
 def _torchvision(spec: ModelSpec, pretrained: bool, size: int | None) -> nn.Module:

@@ -8,6 +8,7 @@ from pydantic import field_validator, model_validator
 
 from pure_cli.registry import RULES
 from pure_cli.settings.option import RUNNING, option
+from pure_cli.settings.parts import InParts
 from pure_cli.settings.shared import (
     AUTO,
     BFLOAT16,
@@ -25,7 +26,7 @@ CANONIZERS = 2  # raised when they come to change what LRP's rules find
 HOW = "How relevance is computed and kept"
 
 
-class AttributeSettings(Running, ByRecipe, OfNeurons):
+class AttributeSettings(Running, InParts, ByRecipe, OfNeurons):
     """Attribute each neuron's activation to the channels of a lower layer, for all its references."""
 
     several_devices = True

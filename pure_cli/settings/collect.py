@@ -10,6 +10,7 @@ from pydantic import field_validator, model_validator
 
 from pure_cli.registry import RULES, SOURCES
 from pure_cli.settings.option import RUNNING, option
+from pure_cli.settings.parts import InParts
 from pure_cli.settings.shared import AUTO, LayerName, RuleName, Running, as_list, limit_option, seed_option
 from pure_cli.settings.stage import Stage
 
@@ -33,7 +34,7 @@ def _as_colours(value: Any) -> Any:
     return red, green, blue
 
 
-class CollectSettings(Running):
+class CollectSettings(Running, InParts):
     """Find every neuron's reference images: those that excite it most.
 
     Where nothing is said of model and images, those of the workspace are meant, with the options that it has.
@@ -202,4 +203,4 @@ class CollectSettings(Running):
         return value
 
 
-STAGE = Stage(CollectSettings, order=10, unit="images")
+STAGE = Stage(CollectSettings, order=10, unit="images", begins=True)

@@ -9,13 +9,14 @@ from pydantic import field_validator
 
 from pure_cli.registry import EMBEDDERS
 from pure_cli.settings.option import option
+from pure_cli.settings.parts import InParts
 from pure_cli.settings.shared import OfNeurons, Running, as_list
 from pure_cli.settings.stage import Stage
 
 EMBEDDER = "More on the embedder"
 
 
-class EmbedSettings(Running, OfNeurons):
+class EmbedSettings(Running, InParts, OfNeurons):
     """Embed every reference image, cut to what the neuron saw of it, with a foundation model."""
 
     embedder: list[str] = option(

@@ -25,6 +25,7 @@ class Stage:
     method : its name in Python, where that is not the name of the file
     place : of its function (store, settings, progress), as ``module:function``, where that is not
         ``pure_cli.stages.NAME:NAME``
+    begins : it makes references, and needs none
     units : of its progress where some options are given, by the name of the option
     """
 
@@ -36,6 +37,7 @@ class Stage:
     reads_only: bool = False
     method: str = ""
     place: str = ""
+    begins: bool = False
     units: Mapping[str, str] = field(default_factory=dict)
 
     def unit_with(self, options: Mapping[str, Any]) -> str:

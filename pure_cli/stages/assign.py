@@ -13,6 +13,7 @@ from pure_cli.artifacts import (
     Assignment,
     Choice,
     Clustering,
+    drop_parts,
     need_clusterings,
     need_layers,
     read_assignments,
@@ -27,16 +28,17 @@ from pure_cli.provenance import Provenance
 from pure_cli.settings.assign import AssignSettings
 from pure_cli.stages.assignment.figures import draw_all, remove_all
 from pure_cli.stages.assignment.reader import CircuitReader
-from pure_cli.stages.assignment.scores import scores_of_all
+from pure_cli.stages.assignment.scores import ScoresTask
 from pure_cli.stages.assignment.tables import table_of
 from pure_cli.stages.inputs.choice import meant_features, require_virtual, there_are
 from pure_cli.stages.inputs.features import FeatureSource, Sources
 from pure_cli.stages.inputs.freshness import read_earlier
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.resume.pair_work import PairWork, Plan
+from pure_cli.stages.resume.row_parts import RowParts, tell_part
 from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
 from pure_cli.stages.runtime.batches import AdaptiveBatches
-from pure_cli.stages.runtime.images import first_image, images_at_once, named_images
+from pure_cli.stages.runtime.images import first_image, images_at_once, images_of_a_step, named_images
 from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.words import counted
@@ -45,12 +47,18 @@ from pure_cli.workspace import Store
 if TYPE_CHECKING:
     import torch
 
+ASSIGN = "assign"
 SHARE, HARD = "share", "hard"
 FOLDER = "assign"  # of the figures
 
 
-def assign(store: Store, settings: AssignSettings, progress: Progress = silent) -> Outcome:
-    """Compute what is not there yet, and write ``assign.h5``.
+def assign(store: Store, settings: AssignSettings, progress: Progress = silent, from_parts: bool = False) -> Outcome:
+    """Compute what is not there yet, and write ``assign.h5``, or a part of it: first of the scores of all images, and
+    once all parts of these are there, of the circuits of some.
+
+    Parameters
+    ----------
+    from_parts : compute nothing, and put together what parts have found
 
     Raises
     ------
@@ -65,20 +73,28 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent) 
     tasks = [_task(layer, sources, clusterings, listing, there.get(layer), settings) for layer in layers]
     todo = [task for task in tasks if len(task.missing)]
     outcome = Outcome("assign", layers, sum(len(task.missing) for task in todo), "neurons")
+    if settings.part is None and settings.force and not from_parts:
+        drop_parts(store, ASSIGN)
     if todo:
         network = open_network(sources.collected, settings.device)
         outcome.notes += listing.notes
         for task in todo:
-            new, old = _computed(task, network, outcome.notes, progress), there.get(task.layer)
+            new, old = _computed(task, network, outcome, progress, from_parts), there.get(task.layer)
+            if new is None:
+                continue
             there[task.layer] = task.valid.joined(new) if task.valid else new
             write_assignments(store, there)
             if not task.valid:
                 outcome.notes += [_replaced(task, old, clusterings)] if old else []
                 remove_all(store.root / FOLDER, task.layer)
             outcome.details.setdefault("files", []).extend(_figures(task, there[task.layer], network))
-    drop_unneeded(store, "assign", lambda work: False)
+    if settings.part is None:
+        drop_unneeded(store, ASSIGN, lambda work: False)
+        drop_parts(store, ASSIGN)
     outcome.details["tables"] = [
-        table_of(there[task.layer], task.layer, task.neurons, task.clustering.counts(task.neurons)) for task in tasks
+        table_of(there[task.layer], task.layer, task.neurons, task.clustering.counts(task.neurons))
+        for task in tasks
+        if settings.part is None or task not in todo
     ]
     outcome.seconds = time.perf_counter() - begin
     return outcome
@@ -157,17 +173,23 @@ def _task(
     return AssignmentTask(layer, source, sources, clustering, listing, neurons, missing, valid, settings, provenance)
 
 
-def _computed(task: AssignmentTask, network: Network, notes: list[str], progress: Progress) -> Assignment:
-    """First the scores of all images, then the circuits of some of them."""
+def _computed(
+    task: AssignmentTask, network: Network, outcome: Outcome, progress: Progress, from_parts: bool
+) -> Assignment | None:
+    """First the scores of all images, then the circuits of some of them; None where that is a part."""
     made_from = [str(task.listing.fingerprint), str(task.sources.collected.layers[task.layer].passed_on)]
-    scores = scores_of_all(
-        task.sources, task.layer, task.missing, task.listing, network, task.settings, notes, progress, made_from
-    )
+    where = task.sources, task.layer, task.missing, task.listing, network, task.settings, made_from
+    scores = _scores(ScoresTask.of(*where), outcome, progress, from_parts)
+    if scores is None:
+        return None
     drawn = _draw(task, scores)
-    notes += require_sound(network, task.listing, [task.layer, *task.source.lower_layers])
+    outcome.notes += require_sound(network, task.listing, [task.layer, *task.source.lower_layers])
     reader, plan = _reader(task, network), Plan.of(drawn["image"])
     assigners = [reader.assigner(neuron) for neuron in task.missing.tolist()]
-    shares, hard = _circuits(task, reader, plan, notes, progress)
+    found = _circuits(task, reader, plan, outcome, progress, from_parts)
+    if found is None:
+        return None
+    shares, hard = found
     used = plan.images
     return Assignment(
         task.missing,
@@ -181,6 +203,26 @@ def _computed(task: AssignmentTask, network: Network, notes: list[str], progress
         label_names=list(task.listing.names),
         provenance=task.provenance,
     )
+
+
+def _scores(scores: ScoresTask, outcome: Outcome, progress: Progress, from_parts: bool) -> np.ndarray | None:
+    """Of all images; None where only a part of them is there yet."""
+    scores.parts.require_whole(from_parts)
+    if scores.parts.header is None:
+        outcome.notes += scores.parts.notes
+        return scores.compute(outcome.notes, progress)
+    gathered = scores.gathered()
+    if not gathered.parts.ranges:
+        return gathered.compute(outcome.notes, progress)
+    there = scores.parts.is_there and not scores.how.force
+    if not there:
+        scores.compute(outcome.notes, progress)
+    tell_part(outcome, [scores.parts], 0 if there else scores.parts.header.stop - scores.parts.header.start)
+    outcome.notes.append(
+        f"This part is of the scores of all images. When all parts of them are there, `pure assign --part "
+        f"{scores.parts.header.part}` does its part of the circuits."
+    )
+    return None
 
 
 def _draw(task: AssignmentTask, scores: np.ndarray) -> dict[str, np.ndarray]:
@@ -222,17 +264,25 @@ def _draw_of(task: AssignmentTask, neuron: int, scores: np.ndarray, firing: np.n
 
 
 def _circuits(
-    task: AssignmentTask, reader: CircuitReader, plan: Plan, notes: list[str], progress: Progress
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shares (N, m, V + 1) float32 of the virtual neurons in the images drawn, and the nearest of them (N, m) int16."""
+    task: AssignmentTask, reader: CircuitReader, plan: Plan, outcome: Outcome, progress: Progress, from_parts: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Shares (N, m, V + 1) float32 of the virtual neurons in the images drawn, and the nearest of them (N, m) int16;
+    None where that is a part."""
     network = reader.network
     at_once = images_at_once(task.listing, network, task.settings.batch_size)
     how = {"batch_size": at_once, "step": "circuits"}
-    work = Work("assign", task.provenance, how, task.missing.tolist())
+    work = Work(ASSIGN, task.provenance, how, task.missing.tolist())
+    step = images_of_a_step(task.listing, network, task.settings.batch_size)
+    where = len(plan.images), network.device.type, task.settings, step, 1 + plan.counts
+    parts = RowParts.of(task.source.store, work, *where)
+    parts.require_whole(from_parts)
+    if parts.is_there and not task.settings.force:
+        tell_part(outcome, [parts], 0)
+        return None
     shape, width = (len(task.missing), plan.references), task.most + 1
     arrays = {SHARE: ((plan.pairs, width), "float32"), HARD: ((plan.pairs, 1), "int16")}
-    adaptive_batches = AdaptiveBatches(notes)
-    with PairWork(task.source.store, work, plan, arrays, at_once, task.settings.force) as done, reader.in_force():
+    adaptive_batches = AdaptiveBatches(outcome.notes)
+    with PairWork(parts, plan, arrays, at_once, task.settings.force) as done, reader.in_force():
         finished = done.pairs_done
         progress(finished, plan.pairs)
         for start, stop, images in done.batches(task.listing, network.preprocessing, task.settings.workers):
@@ -246,6 +296,10 @@ def _circuits(
             adaptive_batches.each(stop - start, compute)
             finished += plan.pairs_of(start, stop)
             progress(finished, plan.pairs)
+        if done.is_part:
+            done.leave_part()
+            tell_part(outcome, [parts], finished)
+            return None
         found = np.zeros((*shape, width), np.float32), np.zeros(shape, np.int16)
         for row in range(shape[0]):
             found[0][row], found[1][row] = done.of_neuron(SHARE, row), done.of_neuron(HARD, row)[:, 0]

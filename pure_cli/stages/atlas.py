@@ -14,7 +14,7 @@ from pure_cli.stages.atlas_content.inputs import open_layer
 from pure_cli.stages.atlas_content.layer_pages import LayerPages
 from pure_cli.stages.atlas_content.site import site
 from pure_cli.stages.auditing.cards import audits
-from pure_cli.stages.embeddings.crops import CRP, WHOLE, CropJob, compute_boxes, missing_boxes
+from pure_cli.stages.embeddings.crops import CRP, WHOLE, CropJob, compute_boxes, crop_task, missing_boxes
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.runtime.network import open_network
@@ -116,7 +116,7 @@ def _find_boxes(
     total = sum(sources.pairs(job.layer, job.neurons) for job in jobs)
     done = 0
     for job in jobs:
-        for pairs in compute_boxes(job, sources, network, how, outcome.notes):
+        for pairs in compute_boxes(crop_task(job, sources, network, how), sources, network, how, outcome.notes):
             progress(done := done + pairs, total)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from pure_cli.artifacts import (
     CollectedLayer,
     NewRelevances,
     add_relevances,
+    drop_parts,
+    has_parts,
     need_calibration,
     need_layers,
     read_attributed,
@@ -32,10 +34,11 @@ from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.relevances.lower_layers import require_lower_layers
 from pure_cli.stages.relevances.work import AttributionJob, AttributionTask, compute_batch
 from pure_cli.stages.resume.pair_work import PairWork, Plan
+from pure_cli.stages.resume.row_parts import RowParts, require_parts, tell_part
 from pure_cli.stages.resume.unfinished_work import Work, drop_unneeded
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.begun import Begun, inputs_of
-from pure_cli.stages.runtime.images import first_image, images_at_once, named_images
+from pure_cli.stages.runtime.images import first_image, images_at_once, images_of_a_step, named_images
 from pure_cli.stages.runtime.network import Network, open_network
 from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.words import counted
@@ -44,18 +47,24 @@ from pure_cli.workspace import Store
 if TYPE_CHECKING:
     import torch
 
+ATTRIBUTE = "attribute"
 GRADIENT_X_INPUT = "gradient-x-input"
 ZEROS_SHOWN = 5  # neurons
 
 
 def attribute(
-    store: Store, settings: AttributeSettings, progress: Progress = silent, begun: Begun | None = None
+    store: Store,
+    settings: AttributeSettings,
+    progress: Progress = silent,
+    begun: Begun | None = None,
+    from_parts: bool = False,
 ) -> Outcome:
-    """Compute the relevances that are not there yet, and write ``attribute.h5``.
+    """Compute the relevances that are not there yet, and write ``attribute.h5``, or a part of them.
 
     Parameters
     ----------
     begun : what another stage kept of the images, below all lower layers; rules of LRP want the images all the same
+    from_parts : compute nothing, and put together what parts have found
 
     Raises
     ------
@@ -80,24 +89,40 @@ def attribute(
     outcome = Outcome(
         "attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0, "lower_layers": []}
     )
+    if settings.force and settings.part is None and not from_parts:
+        drop_parts(store, ATTRIBUTE)
     if jobs:
         network = open_network(collected, settings.device)
         tasks = [_task(job, store, network, collected, listing, settings, begun) for job in jobs]
+        require_parts(store, ATTRIBUTE, [task.parts for task in tasks], from_parts)
         used = [name for job in jobs for name in (job.layer, *job.lower_layers)]
         outcome.notes += require_sound(network, listing, used)
         outcome.notes += _misfits(network, jobs, listing, settings.rule) + _unclear(network, jobs, collected, listing)
-        done, total = 0, sum(task.plan.pairs for task in tasks)
-        for task in tasks:
-            for pairs in _run(task, store, listing, outcome.notes):
-                done += pairs
-                progress(done, total)
-        lower_layers = list(dict.fromkeys(name for job in jobs for name in job.lower_layers))
-        outcome.details |= {"pairs": total, "lower_layers": lower_layers}
-        outcome.notes += _replaced({job.layer for job in jobs} & before.keys() - valid.keys())
-    there = read_attributed(store)
-    drop_unneeded(store, "attribute", lambda work: _needed(work, collected, there))
+        outcome.details |= _compute_all(tasks, listing, outcome.notes, progress)
+        if settings.part is None:
+            outcome.notes += _replaced({job.layer for job in jobs} & before.keys() - valid.keys())
+    if settings.part is not None:
+        tell_part(outcome, [task.parts for task in tasks] if jobs else [], outcome.details["pairs"])
+    else:
+        there = read_attributed(store)
+        drop_unneeded(store, ATTRIBUTE, lambda work: _needed(work, collected, there))
+        drop_parts(store, ATTRIBUTE)
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _compute_all(
+    tasks: list[AttributionTask], listing: Listing, notes: list[str], progress: Progress
+) -> dict[str, Any]:
+    """Compute what is to be done here of some tasks; how many pairs that are, and of which lower layers."""
+    todo = [task for task in tasks if task.settings.force or not task.parts.is_there]
+    done, total = 0, sum(task.pairs_to_do for task in todo)
+    for task in todo:
+        notes += task.parts.notes
+        for pairs in _run(task, listing, notes):
+            done += pairs
+            progress(done, total)
+    return {"pairs": total, "lower_layers": list(dict.fromkeys(name for one in tasks for name in one.job.lower_layers))}
 
 
 def _earlier(store: Store, settings: AttributeSettings) -> dict[str, AttributedLayer]:
@@ -168,12 +193,15 @@ def _task(
     layer_channels = widths.pop(module_of(job.layer))
     at_once = images_at_once(listing, network, settings.batch_size)
     how = {"lower_layers": job.lower_layers, "batch_size": at_once}
-    work = Work("attribute", attribute_provenance(collected, job.layer, settings.how), how, job.neurons.tolist())
-    work = work.begun(store, job.there)
+    work = Work(ATTRIBUTE, attribute_provenance(collected, job.layer, settings.how), how, job.neurons.tolist())
+    if settings.part is None and not has_parts(store, ATTRIBUTE):
+        work = work.begun(store, job.there)
     plan = Plan.of(image[work.neurons])
+    step = images_of_a_step(listing, network, settings.batch_size)
+    parts = RowParts.of(store, work, len(plan.images), network.device.type, settings, step, 1 + plan.counts)
     can_begin = not RULES[settings.rule].hooks and settings.data_type == FLOAT32
     own = begun if can_begin else None
-    return AttributionTask(job, network, collected, settings, work, plan, widths, layer_channels, at_once, own)
+    return AttributionTask(job, network, collected, settings, parts, plan, widths, layer_channels, at_once, own)
 
 
 def _replaced(layers: Collection[str]) -> list[str]:
@@ -215,7 +243,7 @@ def _unclear(network: Network, jobs: list[AttributionJob], collected: Collected,
     return unclear(list_layers(network.model, network.inputs(first_image(listing, network))), new) if new else []
 
 
-def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]) -> Iterator[int]:
+def _run(task: AttributionTask, listing: Listing, notes: list[str]) -> Iterator[int]:
     """Compute one task from where a killed process left it, and write it; yields the pairs of every finished batch."""
     from pure_cli.models.rules import RULES, in_force
 
@@ -229,7 +257,7 @@ def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]
     tasks = [replace(task, network=network) for network in task.network.replicas()]
     with (
         ExitStack() as contexts,
-        PairWork(store, task.work, plan, task.arrays, task.batch_size, settings.force) as work,
+        PairWork(task.parts, plan, task.arrays, task.batch_size, settings.force) as work,
     ):
         for own in tasks:
             contexts.enter_context(in_force(settings.rule, own.network.model))
@@ -238,9 +266,12 @@ def _run(task: AttributionTask, store: Store, listing: Listing, notes: list[str]
         for group in work.groups(listing, task.network.preprocessing, settings.workers, devices, task.begun):
             _compute(tasks, work, group, listing, adaptive_batches)
             yield plan.pairs_of(group[0][0], group[-1][1])
+        if work.is_part:
+            work.leave_part()
+            return
         new = _found_relevances(task, work)
         notes += _zeros(task.job, task.source, new.norm)
-        add_relevances(store, new, task.source.top.image, task.work.provenance, settings.force)
+        add_relevances(task.parts.workspace, new, task.source.top.image, task.work.provenance, settings.force)
         work.finished()
 
 

@@ -2,20 +2,18 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import Collected, CollectedLayer, read_collected, write_collected
+from pure_cli.artifacts import Collected, CollectedLayer, drop_parts, read_collected, write_collected
 from pure_cli.core.bands import BAND, without_band, without_bands
 from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import in_parts, values_at
 from pure_cli.errors import PureError
 from pure_cli.provenance import Provenance
 from pure_cli.settings.collect import CollectSettings
-from pure_cli.stages.inputs.freshness import seen_now
 from pure_cli.stages.outcome import Outcome, Progress, silent
 from pure_cli.stages.references.bands import RequestedBands
 from pure_cli.stages.references.dataset_pass import (
@@ -23,32 +21,22 @@ from pure_cli.stages.references.dataset_pass import (
     check_damage,
     damage_notes,
     not_finite_notes,
-    run_dataset_pass,
     sample_of,
-    where_broken,
 )
-from pure_cli.stages.references.earlier import EarlierReferences, earlier_references
-from pure_cli.stages.references.facts import Found, LayerFacts, PassFacts
-from pure_cli.stages.references.given import Given, GivenOutputs
-from pure_cli.stages.references.inputs import CollectInputs, collect_inputs, open_model
-from pure_cli.stages.references.requested import (
-    RequestedDirections,
-    ResolvedLayers,
-    named_directions,
-    resolve_layers,
-)
-from pure_cli.stages.references.scores import LayerScores
+from pure_cli.stages.references.earlier import earlier_references
+from pure_cli.stages.references.facts import Found, PassFacts
+from pure_cli.stages.references.given import Given
+from pure_cli.stages.references.inputs import CollectInputs, collect_inputs
+from pure_cli.stages.references.passes import CollectWork, collect_part, from_all_parts, planned_pass
+from pure_cli.stages.references.requested import named_directions
 from pure_cli.stages.references.ties import same_pictures, tie_notes
 from pure_cli.stages.resume.checkpoint import COLLECT, Checkpoint
 from pure_cli.stages.runtime.arithmetic import compare_device
-from pure_cli.stages.runtime.network import Network
-from pure_cli.stages.runtime.soundness import require_sound
 from pure_cli.waiting import waiting_for
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     from pure_cli.core.preprocessing import Preprocessing
-    from pure_cli.core.saturation import Bound
 
 
 def collect(
@@ -56,12 +44,14 @@ def collect(
     settings: CollectSettings,
     progress: Progress = silent,
     given: Given | None = None,
+    from_parts: bool = False,
 ) -> Outcome:
-    """Find the reference images, and write ``collect.h5``.
+    """Find the reference images, and write ``collect.h5``, or a part of it.
 
     Parameters
     ----------
     given : what another stage has at hand
+    from_parts : compute nothing, and put together what parts have found
 
     Raises
     ------
@@ -71,117 +61,66 @@ def collect(
     start = time.perf_counter()
     inputs = collect_inputs(store, settings)
     earlier = earlier_references(inputs)
-    if settings.force:
+    if settings.force and settings.part is None:
         store.drop_partial(COLLECT)
+        if not from_parts:
+            drop_parts(store, COLLECT)
     requested = list(dict.fromkeys(settings.layer or earlier.default_layers))
     _refuse_bands(requested)
     named = named_directions(settings, requested, earlier.collected, given.directions if given else {})
     requested = [named.layer(name) for name in requested]
-    if requested and not settings.force and all(earlier.has(name, named, inputs.bands) for name in requested):
-        outcome = _up_to_date(inputs, earlier, requested)
+    work = CollectWork(inputs, earlier, requested, named, given.outputs if given else None)
+    if work.is_done:
+        outcome = _up_to_date(work)
+    elif settings.own_part is not None:
+        outcome = collect_part(work, settings.own_part, progress)
     else:
-        planned = _planned_pass(inputs, earlier, requested, named, given.outputs if given else None)
-        outcome = _write(*_whole_pass(planned, inputs, progress), named, inputs, earlier)
+        together = from_all_parts(work, progress, from_parts) if given is None else None
+        outcome = _write(*(together or _whole_pass(work, progress)), work)
     outcome.seconds = time.perf_counter() - start
     return outcome
 
 
-def _up_to_date(inputs: CollectInputs, earlier: EarlierReferences, layers: list[str]) -> Outcome:
+def _up_to_date(work: CollectWork) -> Outcome:
     """All that was requested is there; what is noted down is where the inputs are now."""
+    inputs, earlier, layers = work.inputs, work.earlier, work.requested
     store, listing, before = inputs.store, inputs.listing, earlier.collected
     assert before is not None, "the layers are in it"
     check_damage(before.damaged, listing, inputs.settings)
-    earlier.record_new_place(inputs)
+    if inputs.settings.part is None:
+        earlier.record_new_place(inputs)
+        drop_parts(store, COLLECT)
     if Checkpoint.layers(store) <= earlier.valid.keys():  # of a pass that was killed when all was written
         store.drop_partial(COLLECT)
     details = {"damaged": len(before.damaged), "images": before.origin["images"]}
     return Outcome("collect", layers, 0, "images", [*listing.notes, *damage_notes(before.damaged)], details=details)
 
 
-@dataclass(frozen=True)
-class _PlannedPass:
-    """A pass over the images that is about to begin.
-
-    Attributes
-    ----------
-    origin : of the network, JSON-like
-    resolved : the layers that were requested
-    layers : those of them whose references are to be found
-    notes : on layers and network
-    """
-
-    network: Network
-    origin: dict[str, Any]
-    directions: RequestedDirections
-    resolved: ResolvedLayers
-    layers: list[str]
-    scores: LayerScores
-    notes: list[str]
-
-    def facts(self, where_broken: str) -> PassFacts:
-        """What there is to know of it when it is done."""
-        origin = {**self.origin, "default_layer": self.resolved.default}
-        notes = [*self.notes, *self.scores.notes, *self.resolved.unclear, *self.network.notes]
-        layers = {name: self._layer_facts(name) for name in self.layers}
-        return PassFacts(origin, layers, self.network.device.type, notes, where_broken)
-
-    def _layer_facts(self, name: str) -> LayerFacts:
-        found, bound = self.resolved.layers[name], self.scores.bounds.get(name)
-        own = {**self.directions.settings(name), **_ranked_by(bound)}
-        above = bound.fires_above if bound else 0.0
-        return LayerFacts(found.lower_layers, found.shape, found.hidden, found.of_preset, above, own)
-
-
-def _planned_pass(
-    inputs: CollectInputs,
-    earlier: EarlierReferences,
-    requested: list[str],
-    directions: RequestedDirections,
-    outputs: GivenOutputs | None,
-) -> _PlannedPass:
-    """Open the network, and find the layers in it."""
-    settings, listing = inputs.settings, inputs.listing
-    network, origin = open_model(inputs.spec, settings, inputs.made_from["preprocessing"], inputs.made_from["seed"])
-    waiting_for("looking at the layers")
-    resolved = resolve_layers(network, listing, inputs.spec, requested, directions, settings.channels)
-    own = {name: directions.by_layer[name] for name in resolved.layers if name in directions.by_layer}
-    network = replace(network, directions=own)
-    layers = [name for name in resolved.layers if settings.force or not earlier.has(name, directions, inputs.bands)]
-    sound = require_sound(network, listing, layers)
-    scores = LayerScores(network, layers, settings, listing, outputs)
-    return _PlannedPass(network, origin, directions, resolved, layers, scores, sound)
-
-
-def _whole_pass(planned: _PlannedPass, inputs: CollectInputs, progress: Progress) -> tuple[PassFacts, Checkpoint]:
+def _whole_pass(work: CollectWork, progress: Progress) -> tuple[PassFacts, Found]:
     """Run the pass over all images."""
-    listing, layers = inputs.listing, planned.layers
-    directions = [planned.directions.settings(name) for name in layers]
-    key = [inputs.made_from, listing.times_fingerprint, layers, directions, inputs.how, *inputs.bands.key]
-    share = Share(inputs.store, COLLECT, 0, len(listing))
-    state = run_dataset_pass(share, planned.network, listing, inputs.settings, planned.scores, key, progress)
-    return planned.facts(where_broken(planned.network, state, listing)), state
+    planned = planned_pass(work)
+    return planned.run(Share(work.inputs.store, COLLECT, 0, len(work.inputs.listing)), progress)
 
 
-def _write(
-    facts: PassFacts, found: Found, directions: RequestedDirections, inputs: CollectInputs, earlier: EarlierReferences
-) -> Outcome:
+def _write(facts: PassFacts, found: Found, work: CollectWork) -> Outcome:
     """Write what a pass found beside the references that still count."""
+    inputs, earlier = work.inputs, work.earlier
     store, listing, layers, damaged = inputs.store, inputs.listing, list(facts.layers), found.damaged
     waiting_for("writing the references")
-    made_from = {**inputs.made_from, "content": _digest(found.content())}
+    made_from = {**inputs.made_from, "content": _digest(seen.content for seen in found.seen())}
     not_finite = not_finite_notes(found, facts.where_broken, layers)
     images = len(listing) - len(damaged)
-    origin = {**facts.origin, "data": inputs.place["data"], "images": images}
-    new = {name: _new_layer(name, facts, found, directions, inputs, made_from) for name in layers}
+    origin = {**facts.origin, **inputs.place, "images": images}
+    new = {name: _new_layer(name, facts, found, work, made_from) for name in layers}
     in_bands = _in_bands(new, found, inputs.bands)
     valid = earlier.still_valid(made_from, inputs.how)
     others = {
         name: own for name, own in valid.items() if name not in new and not (in_bands and without_band(name) in new)
     }
     compare_device({name: own.device for name, own in others.items()})
-    seen = seen_now(listing, found.content())
-    write_collected(store, _whole(origin, {**others, **new, **in_bands}, listing, damaged), seen)
+    write_collected(store, _whole(origin, {**others, **new, **in_bands}, listing, damaged), found.seen())
     store.drop_partial(COLLECT)
+    drop_parts(store, COLLECT)
 
     notes = [*listing.notes, *earlier.replaced_notes(made_from, inputs.how, [*layers, *in_bands]), *facts.notes]
     notes += [*damage_notes(damaged), *tie_notes(new, listing)]
@@ -205,21 +144,16 @@ def _refuse_bands(requested: list[str]) -> None:
 
 
 def _new_layer(
-    name: str,
-    facts: PassFacts,
-    found: Found,
-    directions: RequestedDirections,
-    inputs: CollectInputs,
-    made_from: dict[str, Any],
+    name: str, facts: PassFacts, found: Found, work: CollectWork, made_from: dict[str, Any]
 ) -> CollectedLayer:
     """The references of a layer that the pass found."""
-    own, top = facts.layers[name], found.tops[name]
+    own, top, inputs = facts.layers[name], found.tops[name], work.inputs
     return CollectedLayer(
         top,
         own.lower_layers,
         own.shape,
         Provenance({"layer": name, **inputs.how, **own.settings}, made_from),
-        directions=directions.by_layer.get(name),
+        directions=work.directions.by_layer.get(name),
         fires_above=own.fires_above,
         twins=same_pictures(top, inputs.listing, lambda: _preprocessing(inputs, facts)),
         device=facts.device,
@@ -241,11 +175,6 @@ def _in_bands(new: dict[str, CollectedLayer], found: Found, bands: RequestedBand
     return {
         band: own for name, layer in new.items() for band, own in bands.layers(name, layer, found.tops[sample_of(name)])
     }
-
-
-def _ranked_by(bound: "Bound | None") -> dict[str, Any]:
-    """What the references of channels depend on that are ranked by what goes into a nonlinearity."""
-    return {"ranked_by": {"function": bound.name, "input_at": bound.source}} if bound else {}
 
 
 def _digest(contents: Iterable[np.ndarray]) -> str:

@@ -47,6 +47,12 @@ class Outcome(Displayed):
     def up_to_date(self) -> bool:
         return self.computed == 0
 
+    @property
+    def part(self) -> str:
+        """Which part of the work it was, in words; "" where it was all of it."""
+        own = self.details
+        return f"part {own['part']}, {own['images']:,} of {own['of']:,} images" if "part" in own else ""
+
     def __rich__(self) -> RenderableType:
         """What was done in a line, the notes, and the tables that have a verdict."""
         from rich.console import Group
@@ -55,7 +61,7 @@ class Outcome(Displayed):
         from pure_cli.views.tables import as_rich
 
         unit = self.unit.removesuffix("s") if self.computed == 1 else self.unit
-        what = f"{self.computed:,} {unit} in {duration(self.seconds)}"
+        what = f"{self.part or f'{self.computed:,} {unit}'} in {duration(self.seconds)}"
         line = f"✓ {self.stage}: {'up to date' if self.up_to_date else what} ({', '.join(self.layers)})"
         tables = [table for table in self.details.get("tables", []) if table.get("verdict")]
         notes = [Text(f"Note: {note}", style="yellow") for note in self.notes]

@@ -211,12 +211,11 @@ def _items(
     where, names, others = next((found for s in schemas if (found := label_column(s, features))[0]), (None, (), []))
     rows = read.names(root)
     if where is None:
-        return Items(root, rows, read, identity=identity)
+        return Items(root, rows, read, identity=identity, starts=read.starts)
     _require_one_kind(files, schemas, where)
     labels, names, order = labels_in(column(where), names, lambda i: f"'{root / rows[i]}'")
-    return Items(
-        root, rows, read, labels, names, identity=identity, order=order, notes=chosen_labels("column", where, others)
-    )
+    notes = chosen_labels("column", where, others)
+    return Items(root, rows, read, labels, names, identity=identity, order=order, notes=notes, starts=read.starts)
 
 
 def _require_one_kind(files: list[Path], schemas: "list[pa.Schema]", column: str) -> None:
@@ -256,6 +255,11 @@ class _Rows:
         except (LookupError, ValueError) as error:  # fewer rows than the file says, a path that is no text
             raise DamagedImage("its row is damaged") from error
         return image_in(cell, self._folder)
+
+    @property
+    def starts(self) -> np.ndarray:
+        """The first row of each part that has any."""
+        return np.unique(self._first[:-1])
 
     def names(self, root: Path) -> list[str]:
         """``train.parquet:00017`` for the row 17 of a file."""

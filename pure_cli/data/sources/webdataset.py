@@ -73,8 +73,12 @@ class WebDataset:
         labels, names, order = _labels(shards, place)
         counts = [len(shard["size"]) for shard in shards]
         times = np.repeat([file.stat().st_mtime_ns for file in files], counts)
-        read = _Members(files, np.cumsum([0, *counts]), starts, sizes)
-        return Items(place.folder, paths, read, labels, names, sizes, times=times, order=order, notes=notes)
+        firsts = np.cumsum([0, *counts])
+        read = _Members(files, firsts, starts, sizes)
+        where = np.unique(firsts[:-1])
+        return Items(
+            place.folder, paths, read, labels, names, sizes, times=times, order=order, notes=notes, starts=where
+        )
 
 
 @dataclass

@@ -15,6 +15,7 @@ from pure_cli.provenance import Provenance
 from pure_cli.settings.embed import EmbedSettings
 from pure_cli.stages.inputs.features import Sources
 from pure_cli.stages.resume.pair_work import PairWork, Plan
+from pure_cli.stages.resume.row_parts import RowParts
 from pure_cli.stages.resume.unfinished_work import Work
 from pure_cli.stages.runtime.batches import AdaptiveBatches
 from pure_cli.stages.runtime.images import first_image, images_at_once
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
 RULES = "epsilon-plus-flat, attn-lrp"  # of the heatmaps: PURE's, and what stands in where it does not fit a network
+CROPS = "crops"  # the file, and whose unfinished work it is
 CRP, WHOLE = "crp", "none"  # crops: by relevance of the pixels, and the one that is no crop
 BOX = "box"  # the data set of crops.h5: top, bottom, left, right, half-open; -1 where there is no image
 HEATMAPS_SHARE = 4  # times the memory of a forward pass: the graph of the whole network, with the rules' copies
@@ -37,13 +39,13 @@ def boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray) -> Itera
     ----------
     crop : "crp" or "activation"
     """
-    there = read_rows_index(sources.store, "crops", BOX)[layer, crop]
-    yield from read_rows(sources.store, "crops", layer, crop, BOX, np.searchsorted(there.neuron, neurons))
+    there = read_rows_index(sources.store, CROPS, BOX)[layer, crop]
+    yield from read_rows(sources.store, CROPS, layer, crop, BOX, np.searchsorted(there.neuron, neurons))
 
 
 def missing_boxes(sources: Sources, layer: str, crop: str, neurons: np.ndarray, settings: EmbedSettings) -> np.ndarray:
     """Those of some neurons that have no boxes yet, or stale ones."""
-    there = read_rows_index(sources.store, "crops", BOX).get((layer, crop))
+    there = read_rows_index(sources.store, CROPS, BOX).get((layer, crop))
     if there is None or there.provenance != _provenance(sources, layer, crop, settings):
         return neurons
     return np.setdiff1d(neurons, there.neuron)
@@ -63,8 +65,59 @@ class CropJob:
     neurons: np.ndarray
 
 
+@dataclass(frozen=True)
+class CropTask:
+    """A job with all that it takes.
+
+    Attributes
+    ----------
+    plan : of the pairs of neuron and reference
+    parts : what of it is done here
+    batch_size : images at once
+    """
+
+    job: CropJob
+    plan: Plan
+    parts: RowParts
+    batch_size: int
+
+    @property
+    def pairs_to_do(self) -> int:
+        """Pairs that are computed here."""
+        return sum(self.plan.pairs_of(*images) for images in self.parts.ranges)
+
+    def own_boxes(self) -> np.ndarray:
+        """(N, n, 4) int, those that this part has found; -1 elsewhere."""
+        found = np.full((len(self.job.neurons), self.plan.references, 4), -1)
+        header = self.parts.header
+        assert header is not None, "of a part"
+        pairs = self.plan.pairs_in(*header.range) if header.stop > header.start else np.zeros(0, np.int64)
+        found[self.plan.neuron_row[pairs], self.plan.slot[pairs]] = self.parts.left(BOX)
+        return found
+
+
+def crop_task(job: CropJob, sources: Sources, network: Network, settings: EmbedSettings, step: int = 1) -> CropTask:
+    """What is to be done of a job here.
+
+    Parameters
+    ----------
+    step : where parts begin, in images
+    """
+    listing = sources.listing([job.layer])
+    plan = Plan.of(sources.collected.layers[job.layer].top.image[job.neurons])
+    size = images_at_once(listing, network, settings.batch_size, heatmaps_share(job.crop))
+    work = Work(CROPS, _provenance(sources, job.layer, job.crop, settings), {"batch_size": size}, job.neurons.tolist())
+    where = len(plan.images), network.device.type, settings, step, 1 + plan.counts
+    return CropTask(job, plan, RowParts.of(sources.store, work, *where), size)
+
+
+def heatmaps_share(crop: str) -> int:
+    """How much more memory an image takes than in a plain forward pass."""
+    return HEATMAPS_SHARE if crop == CRP else 1
+
+
 def compute_boxes(
-    job: CropJob, sources: Sources, network: Network, settings: EmbedSettings, notes: list[str]
+    task: CropTask, sources: Sources, network: Network, settings: EmbedSettings, notes: list[str]
 ) -> Iterator[int]:
     """Find the boxes of some neurons and write them; yields the pairs of every finished batch.
 
@@ -72,14 +125,10 @@ def compute_boxes(
     ----------
     notes : gets what the user should know of the heatmaps
     """
+    job, plan = task.job, task.plan
     listing = sources.listing([job.layer])
     top = sources.collected.layers[job.layer].top
-    plan = Plan.of(top.image[job.neurons])
-    provenance = _provenance(sources, job.layer, job.crop, settings)
-    size = images_at_once(listing, network, settings.batch_size, HEATMAPS_SHARE if job.crop == CRP else 1)
-    begun = Work("crops", provenance, {"batch_size": size}, job.neurons.tolist())
-    arrays = {BOX: ((plan.pairs, 4), "int16")}
-    work = PairWork(sources.store, begun, plan, arrays, size, settings.force)
+    work = PairWork(task.parts, plan, {BOX: ((plan.pairs, 4), "int16")}, task.batch_size, settings.force)
     adaptive_batches = AdaptiveBatches(notes)
     notes += require_sound(network, listing, [job.layer])
     with work, HeatmapReader(network, job.layer, job.crop, first_image(listing, network)) as heatmaps:
@@ -97,8 +146,12 @@ def compute_boxes(
 
             adaptive_batches.each(stop - start, compute)
             yield plan.pairs_of(start, stop)
+        if work.is_part:
+            work.leave_part()
+            return
+        provenance = task.parts.work.provenance
         new = _found_boxes(work, job.neurons, top.image[job.neurons] != NO_IMAGE, provenance)
-        add_rows(sources.store, "crops", job.layer, job.crop, BOX, new, settings.force)
+        add_rows(sources.store, CROPS, job.layer, job.crop, BOX, new, settings.force)
         work.finished()
 
 

@@ -141,16 +141,17 @@ def _same_places(collected: Collected, listing: Listing) -> bool:
     )
 
 
-def seen_now(listing: Listing, contents: Iterable[np.ndarray]) -> Iterator[Seen]:
+def seen_now(listing: Listing, contents: Iterable[np.ndarray], which: np.ndarray | None = None) -> Iterator[Seen]:
     """What the images in use are.
 
     Parameters
     ----------
     contents : of all of them, in the order of the listing's index, in parts
+    which : data-set indices, where some of them are meant
     """
-    start = 0
+    start, which = 0, listing.index if which is None else which
     for content in contents:
-        index = listing.index[start : start + len(content)]
+        index = which[start : start + len(content)]
         yield Seen(listing.sizes[index], listing.times[index], content)
         start += len(content)
         release(listing.index, listing.sizes, listing.times)

@@ -3,16 +3,18 @@ references."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from pure_cli.artifacts import Seen
 from pure_cli.core.references import TopImages
 
 
-class Found(Protocol):
+@dataclass(frozen=True)
+class Found:
     """What a pass found, in one piece or in parts.
 
     Attributes
@@ -20,14 +22,13 @@ class Found(Protocol):
     tops : layer to its best images, and to a sample of them where there are to be bands
     damaged : (index, path, reason) of images that could not be read
     broken : (b,) int64, data-set indices of images that gave activations that are not finite numbers, ascending
+    seen : gives what all images were, in parts of one size
     """
 
     tops: dict[str, TopImages]
     damaged: list[tuple[int, str, str]]
     broken: np.ndarray
-
-    def content(self) -> Iterator[np.ndarray]:
-        """What was in all images: uint32, in parts of one size."""
+    seen: Callable[[], Iterator[Seen]]
 
 
 @dataclass(frozen=True)

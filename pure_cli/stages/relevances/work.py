@@ -14,6 +14,7 @@ from pure_cli.core.directions import module_of
 from pure_cli.errors import PureFailure
 from pure_cli.settings.attribute import AttributeSettings
 from pure_cli.stages.resume.pair_work import PairWork, Plan
+from pure_cli.stages.resume.row_parts import RowParts
 from pure_cli.stages.resume.unfinished_work import Work
 from pure_cli.stages.runtime.begun import Begun
 from pure_cli.stages.runtime.network import Network
@@ -49,7 +50,7 @@ class AttributionTask:
     Attributes
     ----------
     collected : the references
-    work : what a killed process had begun, or the job itself
+    parts : of what a killed process had begun, or of the job itself, what is to be done here
     plan : of the neurons of `work`
     channels : of each lower layer
     layer_channels : of the layer
@@ -60,12 +61,22 @@ class AttributionTask:
     network: Network
     collected: Collected
     settings: AttributeSettings
-    work: Work
+    parts: RowParts
     plan: Plan
     channels: dict[str, int]
     layer_channels: int
     batch_size: int
     begun: Begun | None = None
+
+    @property
+    def work(self) -> Work:
+        """All of the work."""
+        return self.parts.work
+
+    @property
+    def pairs_to_do(self) -> int:
+        """Pairs that are computed here."""
+        return sum(self.plan.pairs_of(*images) for images in self.parts.ranges)
 
     @property
     def names(self) -> dict[str, str]:

@@ -14,10 +14,9 @@ from pure_cli.data.listing import Listing
 from pure_cli.data.loader import Batch, batches, default_workers
 from pure_cli.errors import PureFailure
 from pure_cli.scratch import Scratch
-from pure_cli.stages.resume.unfinished_work import Work
+from pure_cli.stages.resume.row_parts import RowParts
 from pure_cli.stages.runtime.begun import Begun
 from pure_cli.stages.runtime.feed import AHEAD, dealt, queues_of
-from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
     import torch
@@ -96,33 +95,45 @@ class PairWork(Scratch):
 
     Parameters
     ----------
-    store : the workspace, which keeps the unfinished work
-    work : what is computed
+    parts : which images' rows are computed here, and which others have computed
     plan : the pairs, and the order of the images
-    arrays : name to (shape, dtype), as of `Scratch`; the first axis of what belongs to pairs is that of the plan
+    arrays : name to (shape, dtype), as of `Scratch`; the first axis is that of the pairs of the plan, or of its images
     batch_size : images at once
     anew : start from nothing
     """
 
     def __init__(
         self,
-        store: Store,
-        work: Work,
+        parts: RowParts,
         plan: Plan,
         arrays: Mapping[str, tuple[tuple[int, ...], str]],
         batch_size: int,
         anew: bool = False,
     ):
-        self._store, self._name = store, work.name
-        self._plan, self._starts, self._size = plan, range(0, len(plan.images), batch_size), batch_size
+        work = parts.unfinished
+        self._parts, self._name = parts, work.name
+        self._plan, self._size = plan, batch_size
+        self._steps_to_do = [
+            (begin, min(begin + batch_size, stop))
+            for start, stop in parts.ranges
+            for begin in range(start, stop, batch_size)
+        ]
         if anew:
-            store.drop_partial(self._name)
-        super().__init__(store.partial(self._name), work.text, arrays)
+            parts.place.drop_partial(self._name)
+        super().__init__(parts.place.partial(self._name), work.text, arrays)
+        parts.adopt(self, self._rows_of)
+
+    def _rows_of(self, name: str, start: int, stop: int) -> tuple[int, int]:
+        """The rows of images ``start:stop`` in an array."""
+        if self.arrays[name][0][0] == len(self._plan.images):
+            return start, stop
+        ends = [*self._plan.offsets.tolist(), self._plan.pairs]
+        return ends[start], ends[stop]
 
     @property
     def pairs_done(self) -> int:
         """Pairs that were finished before."""
-        return self._plan.pairs_of(0, self.done * self._size)
+        return sum(self._plan.pairs_of(*step) for step in self._steps_to_do[: self.done])
 
     def batches(
         self, listing: Listing, preprocessing: Preprocessing, workers: int | None
@@ -166,24 +177,39 @@ class PairWork(Scratch):
     def _loaded(
         self, listing: Listing, preprocessing: Preprocessing, workers: int | None
     ) -> Generator[Batch, None, None]:
-        workers = default_workers() if workers is None else workers
-        return batches(listing, self._plan.images, preprocessing, self._size, workers, self.done)
+        workers, first = default_workers() if workers is None else workers, self.done
+        for start, stop in self._parts.ranges:
+            steps = -(-(stop - start) // self._size)
+            if first < steps:
+                images = self._plan.images[start:stop]
+                yield from batches(listing, images, preprocessing, self._size, workers, first)
+            first = max(0, first - steps)
 
     def _groups(
         self, loaded: Iterable[Batch], listing: Listing, count: int
     ) -> Iterator[list[tuple[int, int, torch.Tensor]]]:
-        group = []
-        for start, batch in zip(self._starts[self.done :], loaded, strict=True):
+        group: list[tuple[int, int, torch.Tensor]] = []
+        to_do = self._steps_to_do[self.done :]
+        for place, (step, batch) in enumerate(zip(to_do, loaded, strict=True), 1):
             if batch.damaged:
                 raise _gone(listing.place(batch.damaged[0].index), batch.damaged[0].reason)
-            stop = min(start + self._size, len(self._plan.images))
-            group.append((start, stop, batch.images))
-            if len(group) == count or stop == len(self._plan.images):
+            group.append((*step, batch.images))
+            if len(group) == count or place == len(to_do):
                 yield group
                 for _ in group:
                     self.finish_step()
                 group = []
         self.sync()
+
+    @property
+    def is_part(self) -> bool:
+        """The rest of the work is done elsewhere."""
+        return self._parts.header is not None
+
+    def leave_part(self) -> None:
+        """Leave what this part has found beside the others."""
+        self._parts.write(self, self._rows_of)
+        self.finished()
 
     def of_neuron(self, name: str, row: int) -> np.ndarray:
         """(n, width) what was found of one neuron of the plan on each of its references, zeros where there is none."""
@@ -198,7 +224,8 @@ class PairWork(Scratch):
     def finished(self) -> None:
         """The results are where they belong: the unfinished work may go."""
         self.close(keep=False)
-        self._store.drop_partial(self._name)
+        self._parts.place.drop_partial(self._name)
+        self._parts.drop()
 
 
 def _gone(place: str, reason: str) -> PureFailure:

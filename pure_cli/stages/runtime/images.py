@@ -47,6 +47,12 @@ def images_at_once(listing: Listing, network: Network, requested: int | None, sh
     return network.batch_size(requested, height, width, share)
 
 
+def images_of_a_step(listing: Listing, network: Network, requested: int | None, share: int = 1) -> int:
+    """Where parts of a pass begin: at multiples of this, so that they are cut in one way on machines of a kind."""
+    height, width = first_image(listing, network).shape[-2:]
+    return requested or network.usual_batch_size(height, width, share)
+
+
 def first_image(listing: Listing, network: Network) -> torch.Tensor:
     """The first image that can be read, as (1, 3, H, W) uint8.
 

@@ -144,14 +144,18 @@ class Network:
         ----------
         share : how much more an image takes than in a plain forward pass
         """
-        kind = self.device.type
         memories = [memory for device in (self.device, *self.others) if (memory := free_memory(device)) is not None]
         free = min(memories, default=None)
-        usual = max(1, min(MOST_PER_BATCH[kind], PIXELS_PER_BATCH[kind] // (height * width)) // share)
+        usual = self.usual_batch_size(height, width, share)
         if free is not None:
             fitting = int(free * OF_FREE_MEMORY) // (height * width * PIXEL_BYTES * share)
             usual = min(usual, 1 << max(0, fitting.bit_length() - 1))
         return requested or usual
+
+    def usual_batch_size(self, height: int, width: int, share: int = 1) -> int:
+        """The one that suits the device and the size of the images, whatever memory is free."""
+        kind = self.device.type
+        return max(1, min(MOST_PER_BATCH[kind], PIXELS_PER_BATCH[kind] // (height * width)) // share)
 
 
 def workers_of(how: Decoding) -> int:

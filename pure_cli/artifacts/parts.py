@@ -1,0 +1,182 @@
+"""Parts of a stage's work: the files in ``parts/``, one for each part, which `merge` puts together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pure_cli.config import fingerprint
+from pure_cli.core.parts import Part
+from pure_cli.errors import UnreadableFile
+from pure_cli.files import TEMPORARY
+from pure_cli.workspace import PARTS, Store, read_texts, write_array, write_texts
+
+HEADER = "header"
+PLACES = 8  # of the best images of all neurons, that are read together: of most parts few count
+ROWS = "rows"
+BLOCK = 1 << 16  # bytes of rows that are written together
+_KEY = 8  # letters of it in the name of a file
+
+
+class PartStore(Store):
+    """The folder of a workspace's parts."""
+
+    def __init__(self, workspace: Store):
+        super().__init__(workspace.root / PARTS)
+
+    def remake(self, name: str) -> str:
+        return "Run its --part again."
+
+
+@dataclass(frozen=True)
+class PartHeader:
+    """What is known of a part without its arrays.
+
+    Attributes
+    ----------
+    stage : whose work it is
+    part : which one
+    start, stop : its places among `total`, of images
+    batch_size : images that were computed at once
+    what : what the work is, the same for all parts of it; JSON-like
+    more : what only this part knows; JSON-like
+    """
+
+    stage: str
+    part: Part
+    start: int
+    stop: int
+    total: int
+    batch_size: int
+    what: dict[str, Any]
+    more: dict[str, Any]
+
+    @cached_property
+    def key(self) -> str:
+        """The same for parts of the same work."""
+        return fingerprint(self.what)
+
+    @property
+    def name(self) -> str:
+        """Of its file, without the ending."""
+        return part_name(self.stage, self.key, self.part)
+
+    @property
+    def range(self) -> tuple[int, int]:
+        return self.start, self.stop
+
+
+def part_name(stage: str, key: str, part: Part) -> str:
+    """Of a part's file, without the ending."""
+    return f"{stage}-{key[:_KEY]}-{part.file_name}"
+
+
+def write_part(store: Store, header: PartHeader, write: Callable[[h5py.File], None]) -> None:
+    """Write a part; one that is there is replaced, and what a killed process left of it goes.
+
+    Parameters
+    ----------
+    store : the workspace
+    write : puts the arrays into the file
+    """
+    for left in (store.root / PARTS).glob(f".{header.name}.h5-*{TEMPORARY}"):
+        left.unlink(missing_ok=True)
+    own = {name: getattr(header, name) for name in ("stage", "start", "stop", "total", "batch_size", "what", "more")}
+    with PartStore(store).replace(header.name) as file:
+        write(file)
+        text = json.dumps({**own, "part": [header.part.count, header.part.number]}, default=str)
+        write_texts(file, HEADER, [text])
+
+
+def read_header(file: h5py.File) -> PartHeader:
+    own = json.loads(read_texts(file[HEADER])[0])
+    count, number = own.pop("part")
+    return PartHeader(part=Part(count, number), **own)
+
+
+def read_headers(store: Store, stage: str) -> list[PartHeader]:
+    """Of all parts of a stage, in the order of the images.
+
+    Raises
+    ------
+    PureError
+        One of them is damaged.
+    """
+    parts, found = PartStore(store), []
+    for path in _files(store, stage):
+        with parts.read(path.stem) as file:
+            found.append(read_header(file))
+    return sorted(found, key=lambda header: (header.start, header.stop, header.part))
+
+
+def find_part(store: Store, stage: str, part: Part) -> PartHeader | None:
+    """A part of a stage, if it is there and can be read; of several the last by name."""
+    found = None
+    for path in _files(store, stage):
+        if path.stem.endswith(f"-{part.file_name}"):
+            with suppress(UnreadableFile), PartStore(store).read(path.stem) as file:
+                found = read_header(file)
+    return found
+
+
+def has_parts(store: Store, stage: str) -> bool:
+    return bool(_files(store, stage))
+
+
+@contextmanager
+def open_part(store: Store, header: PartHeader) -> Iterator[h5py.File]:
+    with PartStore(store).read(header.name) as file:
+        yield file
+
+
+def drop_parts(store: Store, stage: str, key: str = "") -> None:
+    """Remove what is together now, or is to be made anew.
+
+    Parameters
+    ----------
+    key : of the work; "" for all of the stage
+    """
+    beginning = f"{stage}-{key[:_KEY]}"
+    for path in _files(store, beginning):
+        path.unlink(missing_ok=True)
+    for left in (store.root / PARTS).glob(f".{beginning}*{TEMPORARY}"):
+        left.unlink(missing_ok=True)
+    with suppress(OSError):
+        (store.root / PARTS).rmdir()
+
+
+def write_by_places(file: h5py.File, name: str, values: np.ndarray) -> None:
+    """(C, n), of which the first places of all rows are read without the others."""
+    if values.size == 0:
+        write_array(file, name, values)
+        return
+    chunks = len(values), min(PLACES, values.shape[1])
+    file.create_dataset(name, data=values, chunks=chunks, fletcher32=True)
+
+
+def write_rows(file: h5py.File, name: str, rows: Iterator[np.ndarray], shape: tuple[int, ...], dtype: str) -> None:
+    """Rows of a part that come in pieces."""
+    empty = 0 in shape
+    dataset = file.create_dataset(f"{ROWS}/{name}", shape, dtype, **({} if empty else _in_blocks(shape, dtype)))
+    start = 0
+    for piece in rows:
+        dataset[start : start + len(piece)] = piece
+        start += len(piece)
+
+
+def _in_blocks(shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
+    """How a data set is laid out that is written and read row after row."""
+    width = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
+    return {"chunks": (max(1, min(shape[0], BLOCK // width)), *shape[1:]), "fletcher32": True}
+
+
+def _files(store: Store, beginning: str) -> list[Path]:
+    return sorted((store.root / PARTS).glob(f"{beginning}*-of-*.h5"))

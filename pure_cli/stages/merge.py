@@ -1,0 +1,47 @@
+"""merge: what processes with ``--part`` have found, put together as one process would have it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pure_cli.artifacts import PartStore, has_parts, read_headers
+from pure_cli.config import make
+from pure_cli.errors import PureError
+from pure_cli.registry import STAGES as ALL
+from pure_cli.settings.merge import STAGES, MergeSettings
+from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.stages.resume.parts import options_of
+from pure_cli.stages.runtime.arithmetic import arithmetic_of
+from pure_cli.words import listed
+from pure_cli.workspace import Store
+
+
+def merge(store: Store, settings: MergeSettings, progress: Progress = silent) -> Outcome:
+    """Put together the parts that there are, and write the files of their stages.
+
+    Raises
+    ------
+    PureError
+        There are none, some are missing, or they are of different work.
+    """
+    start = time.perf_counter()
+    stages = [stage for stage in settings.stage or STAGES if has_parts(store, stage)]
+    if missing := [stage for stage in settings.stage or () if stage not in stages]:
+        raise PureError(f"There are no parts of {listed([f'`pure {stage}`' for stage in missing])} in {store.root}.")
+    if not stages and not store.has("collect"):
+        raise PureError(f"There are no parts in {PartStore(store).root}. `pure collect --part 1/64` makes the first.")
+    outcome = Outcome("merge", [], 0, "parts", details={"stages": stages})
+    for stage in stages:
+        headers = read_headers(store, stage)
+        options = {**options_of(headers[0]), **({} if stage == "collect" else {"device": settings.device})}
+        own = make(stage, options)
+        function: Callable[..., Outcome] = ALL[stage].function(stage)
+        with arithmetic_of(own) as arithmetic:
+            found = function(store, own, progress, from_parts=True)
+        outcome.computed += len(headers)
+        outcome.layers += [layer for layer in found.layers if layer not in outcome.layers]
+        outcome.notes += [*found.notes, *arithmetic.notes]
+        outcome.details |= {name: value for name, value in found.details.items() if name in ("images", "damaged")}
+    outcome.seconds = time.perf_counter() - start
+    return outcome

@@ -1,0 +1,156 @@
+"""Parts of collect's pass: what one of them leaves, and what all of them together have found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import h5py
+import numpy as np
+
+from pure_cli.artifacts import PartHeader, Seen, open_part, write_by_places, write_part
+from pure_cli.core.merging import ARRAYS, MergedImages
+from pure_cli.core.parts import overlap
+from pure_cli.errors import PureError
+from pure_cli.stages.references.dataset_pass import order_of
+from pure_cli.stages.references.facts import Found, PassFacts
+from pure_cli.workspace import Store, read_texts, write_array, write_texts
+
+SEEN_ROWS = 1 << 16  # images of which `Found.seen` tells at a time
+_SEEN = ("size", "time", "content")
+FACTS = "facts"  # in what only a part knows
+
+
+def write_found(store: Store, header: PartHeader, facts: PassFacts, found: Found) -> None:
+    """Write what a part's pass found."""
+
+    def write(file: h5py.File) -> None:
+        file.create_group("layers")
+        for name, top in found.tops.items():
+            for array in ARRAYS:
+                write_by_places(file, f"layers/{name}/{array}", getattr(top, array))
+        seen = list(found.seen())
+        for array in _SEEN:
+            parts = [getattr(part, array) for part in seen]
+            write_array(file, f"seen/{array}", np.concatenate(parts) if parts else np.zeros(0, np.int64))
+        write_array(file, "broken", found.broken)
+        write_texts(file, "damaged", [json.dumps(found.damaged)])
+
+    more = {**header.more, FACTS: facts.as_json()}
+    write_part(store, replace(header, more=more), write)
+
+
+class FoundInParts:
+    """What the parts of a pass have found together; each is read once, and again for what was in its images.
+
+    Parameters
+    ----------
+    headers : of parts that cover all images, in their order
+    seed : of the sample that bands are cut from
+    """
+
+    def __init__(self, store: Store, headers: Sequence[PartHeader], seed: int):
+        self._store, self._headers, self._seed = store, headers, seed
+        self._disjoint = not overlap(header.range for header in headers)
+
+    def read(self, progress: Callable[[int, int], None]) -> Found:
+        """All of it but what was in the images.
+
+        Raises
+        ------
+        PureError
+            A part is damaged, or an image that is in two of them changed in between.
+        """
+        tops: dict[str, MergedImages] = {}
+        damaged: dict[int, tuple[int, str, str]] = {}
+        broken = [np.zeros(0, np.int64)]
+        for done, header in enumerate(self._headers, 1):
+            with open_part(self._store, header) as file:
+                for name, group in file["layers"].items():
+                    self._add(tops, name, group)
+                broken.append(file["broken"][:])
+                for index, path, reason in json.loads(read_texts(file["damaged"])[0]):
+                    damaged[index] = (index, path, reason)
+            progress(done, len(self._headers))
+        if not self._disjoint:
+            self._require_same_images()
+        whole = {name: merged.top for name, merged in tops.items()}
+        return Found(whole, [damaged[index] for index in sorted(damaged)], np.unique(np.concatenate(broken)), self.seen)
+
+    def _add(self, tops: dict[str, MergedImages], name: str, group: h5py.Group) -> None:
+        channels, places = group["image"].shape
+        if name not in tops:
+            tops[name] = MergedImages(channels, places, order_of(name, self._seed))
+        tops[name].add_from(lambda array, count: group[array][:, :count], (channels, places), self._disjoint)
+
+    def seen(self) -> Iterator[Seen]:
+        """What the images were when their parts saw them, in parts of one size."""
+        waiting: list[Seen] = []
+        for seen in self._pieces():
+            waiting.append(seen)
+            while sum(len(one.size) for one in waiting) >= SEEN_ROWS:
+                whole = _joined(waiting)
+                yield _rows(whole, slice(0, SEEN_ROWS))
+                waiting = [_rows(whole, slice(SEEN_ROWS, None))]
+        if any(len(one.size) for one in waiting):
+            yield _joined(waiting)
+
+    def _pieces(self) -> Iterator[Seen]:
+        """Of each part, the images that no part before it has."""
+        place = 0
+        for header in self._headers:
+            if header.stop > place:
+                yield self._seen_of(header, place, header.stop)
+                place = header.stop
+
+    def _seen_of(self, header: PartHeader, start: int, stop: int) -> Seen:
+        """Of the images at places ``start:stop`` of a part that has them."""
+        with open_part(self._store, header) as file:
+            rows = slice(start - header.start, stop - header.start)
+            return Seen(*(file[f"seen/{array}"][rows] for array in _SEEN))
+
+    def _require_same_images(self) -> None:
+        """
+        Raises
+        ------
+        PureError
+            An image is in two parts that saw different things in it.
+        """
+        last: PartHeader | None = None
+        for header in self._headers:
+            if last is not None and header.start < min(last.stop, header.stop):
+                start, stop = header.start, min(last.stop, header.stop)
+                ours, theirs = (self._seen_of(one, start, stop).content for one in (last, header))
+                if not np.array_equal(ours, theirs):
+                    raise PureError(
+                        f"An image changed between the parts {last.part} and {header.part}, which both have it. Run "
+                        f"both again with --force."
+                    )
+            last = header if last is None or header.stop > last.stop else last
+
+
+def facts_of(headers: Sequence[PartHeader], first_broken: int | None, index: np.ndarray) -> PassFacts:
+    """What the network says of a pass, from its parts.
+
+    Parameters
+    ----------
+    first_broken : data-set index of the first image with numbers that are not finite
+    index : of the listing
+    """
+    all_facts = [PassFacts.of_json(header.more[FACTS]) for header in headers]
+    notes = list(dict.fromkeys(note for facts in all_facts for note in facts.notes))
+    where = ""
+    if first_broken is not None:
+        place = int(np.searchsorted(index, first_broken))
+        own = [facts for facts, one in zip(all_facts, headers, strict=True) if one.start <= place < one.stop]
+        where = own[0].where_broken
+    return replace(all_facts[0], notes=notes, where_broken=where)
+
+
+def _rows(seen: Seen, rows: slice) -> Seen:
+    return Seen(*(getattr(seen, array)[rows] for array in _SEEN))
+
+
+def _joined(parts: Sequence[Seen]) -> Seen:
+    return Seen(*(np.concatenate([getattr(part, array) for part in parts]) for array in _SEEN))

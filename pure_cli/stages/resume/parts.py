@@ -1,0 +1,173 @@
+"""What the parts of a stage's work have in common: that they are of the same work, and cover all of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pure_cli.artifacts import PartHeader, PartStore, read_headers
+from pure_cli.core.parts import Part, gaps
+from pure_cli.errors import PureError
+from pure_cli.provenance import COMPONENTS
+from pure_cli.settings.parts import InParts
+from pure_cli.stages.runtime.images import place_of
+from pure_cli.words import counted, listed
+from pure_cli.workspace import Store
+
+UNFINISHED = ".unfinished"  # folder of parts that are being made
+NAMED = 8  # parts that a message names
+DIFFERENCES = {
+    **COMPONENTS,
+    "state": "the weights",
+    "layers": "the layers (--layer)",
+    "directions": "the directions",
+    "bands": "the bands (--quantiles)",
+    "device": "the kind of device (--device)",
+    "pixels": "the size of the images",
+    "neurons": "the neurons (--neurons)",
+    "lower_layers": "the lower layers (--lower-layer)",
+    "settings": "the settings",
+}
+_OPTIONS, _PATHS = "options", ("data", "weights", "directions", "embedder_weights")
+_HOW_TO_RUN = {"part", "force", "verify", "device", "workers"}  # which the one who merges says
+
+
+@dataclass(frozen=True)
+class PartPlace:
+    """Where the unfinished work of a part lies, which only one process at a time does.
+
+    Attributes
+    ----------
+    store : with a lock of its own
+    """
+
+    store: Store
+
+    @classmethod
+    def of(cls, workspace: Store, stage: str, part: Part) -> PartPlace:
+        return cls(Store(PartStore(workspace).root / UNFINISHED / f"{stage}-{part.file_name}"))
+
+    def drop(self) -> None:
+        """The part is where it belongs."""
+        shutil.rmtree(self.store.root, ignore_errors=True)
+        with suppress(OSError):
+            self.store.root.parent.rmdir()
+
+
+def remembered(settings: InParts) -> dict[str, Any]:
+    """The options of a part, for `merge`: with them, the whole is what one process would have made; JSON-like."""
+    options = settings.model_dump(mode="json", exclude=_HOW_TO_RUN, exclude_none=True)
+    places = {name: place_of(getattr(settings, name)) for name in _PATHS if options.get(name) is not None}
+    return {_OPTIONS: {**options, **places}}
+
+
+def options_of(header: PartHeader) -> dict[str, Any]:
+    """What `remembered` put there."""
+    return dict(header.more[_OPTIONS])
+
+
+def same_parts(store: Store, stage: str, now: Mapping[str, Any]) -> list[PartHeader]:
+    """The parts of a stage, in the order of the images.
+
+    Parameters
+    ----------
+    now : what the work is, or as much of it as is known
+
+    Raises
+    ------
+    PureError
+        One of them is of other work, or damaged.
+    """
+    headers = read_headers(store, stage)
+    for header in headers:
+        if different := differences(header.what, {**headers[0].what, **now}):
+            raise other_pass(PartStore(store).path(header.name), different)
+    return headers
+
+
+def other_pass(path: Path, different: Sequence[str]) -> PureError:
+    """The error for a part of other work.
+
+    Parameters
+    ----------
+    different : in words
+    """
+    return PureError(
+        f"{path} is a part of other work: {listed(different)} {'differ' if len(different) > 1 else 'changed'}. Merge "
+        "the parts of that work first (`pure merge`), or remove them."
+    )
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """In words, what of the things that are known now was another one."""
+    ours, theirs = _flat(now), _flat(then)
+    names = [name for name in ours if ours[name] != theirs.get(name)]
+    return list(dict.fromkeys(DIFFERENCES.get(name, DIFFERENCES["settings"]) for name in names))
+
+
+def _flat(what: Mapping[str, Any]) -> dict[str, Any]:
+    """With what things are made from and how as things of their own."""
+    found: dict[str, Any] = {}
+    for name, value in what.items():
+        found |= value if name in ("made_from", "how") and isinstance(value, dict) else {name: value}
+    return found
+
+
+def missing_parts(headers: Sequence[PartHeader], total: int) -> list[Part]:
+    """The parts that nobody has done yet: of the number of parts that most were cut into."""
+    holes = gaps((header.range for header in headers), total)
+    if not holes or not headers:
+        return []
+    count = Counter(header.part.count for header in headers).most_common(1)[0][0]
+    ours = {header.part.number: header for header in headers if header.part.count == count}
+    found = []
+    for number in range(1, count + 1):
+        if number in ours:
+            continue
+        start = max((own.stop for other, own in ours.items() if other < number), default=0)
+        stop = min((own.start for other, own in ours.items() if other > number), default=total)
+        if any(begin < stop and start < end for begin, end in holes):
+            found.append(Part(count, number))
+    return found
+
+
+def require_all(headers: Sequence[PartHeader], total: int, stage: str) -> None:
+    """
+    Raises
+    ------
+    PureError
+        Some parts are missing.
+    """
+    holes = gaps((header.range for header in headers), total)
+    if not holes:
+        return
+    images = sum(stop - start for start, stop in holes)
+    raise PureError(
+        f"Of {total:,} images, {images:,} are in no part of `pure {stage}` yet. {named_missing(headers, total)} Run "
+        f"them, or `pure {stage}` without --part, which does them and merges."
+    )
+
+
+def named_missing(headers: Sequence[PartHeader], total: int) -> str:
+    """A sentence on the parts that are missing; "" where none is."""
+    missing = missing_parts(headers, total)
+    if not missing:
+        return ""
+    named = listed([str(part) for part in missing[:NAMED]] + (["others"] if len(missing) > NAMED else []))
+    return f"{counted(len(missing), 'part')} {'is' if len(missing) == 1 else 'are'} missing: {named}."
+
+
+def size_notes(headers: Sequence[PartHeader]) -> list[str]:
+    """A sentence on parts that were computed in batches of different sizes."""
+    sizes = sorted({header.batch_size for header in headers if header.stop > header.start})
+    if len(sizes) < 2:
+        return []
+    return [
+        f"The parts were computed in batches of {listed([str(size) for size in sizes])} images: what one process would "
+        "give may differ in the last digits. --batch-size makes them the same."
+    ]
