@@ -365,13 +365,14 @@ class Workspace(Displayed, StageMethods):
 
     def _alone(self, stage: str, settings: Any) -> AbstractContextManager[None]:
         """A context in which no other process does the same; parts go on side by side."""
-        from pure_cli.stages.resume.parts import PartPlace
+        from pure_cli.stages.resume.parts import alone_with_part
 
         if STAGES[stage].reads_only:
             return nullcontext()
         part = getattr(settings, "own_part", None)
-        store = self.store if part is None else PartPlace.of(self.store, stage, part).store
-        return store.lock(stage, self._waiting)
+        if part is not None:
+            return alone_with_part(self.store, stage, part, self._waiting)
+        return self.store.lock(stage, self._waiting)
 
     def run(self, content: Mapping[str, Any]) -> list[Outcome]:
         """All stages in order, each with what a config file says of it; what is up to date is skipped.

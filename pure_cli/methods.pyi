@@ -34,6 +34,7 @@ class StageMethods:
         interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        part: str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
@@ -84,6 +85,8 @@ class StageMethods:
         interpolation : nearest, bilinear or bicubic.
         mean : On the scale 0 to 1.
         std : On the scale 0 to 1.
+        part : Do part I of N, as in 3/64, for `pure merge`, while other processes do the others; auto: the one that
+            torchrun, mpirun, srun or a SLURM array says. [default: all of it]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
             cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
@@ -96,6 +99,35 @@ class StageMethods:
         verify : Read all images again: does any differ from the collected?
         strict : Stop at the first image that cannot be read.
         seed : Seed of every random choice. [default: 0]
+        progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
+            total)
+
+        Returns
+        -------
+        Outcome
+            What was done.
+
+        Raises
+        ------
+        PureError
+            What is asked for cannot be: a sentence says why, and what to do.
+        """
+
+    def merge(
+        self,
+        *,
+        stage: str | Sequence[str] | None = None,
+        device: str = "auto",
+        progress: bool | Callable[[int, int], None] = True,
+    ) -> Outcome:
+        """Put together what processes with --part have found: the same files, byte for byte, as one process makes.
+
+        Parameters
+        ----------
+        stage : Whose parts: of collect, attribute, embed or assign, or a list of several. [default: all that are
+            there]
+        device : Where the network is opened that relevances, embeddings and shares are checked with: as of `pure
+            attribute`. [default: auto]
         progress : True shows a bar in a terminal or notebook, False nothing; a function is called with (done,
             total)
 
@@ -246,6 +278,7 @@ class StageMethods:
         rule: str = "gradient-x-input",
         position: Literal["all", "max"] = "all",
         store: Literal["float32", "float16"] = "float32",
+        part: str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
@@ -270,6 +303,8 @@ class StageMethods:
         rule : How relevance is computed. [default: gradient-x-input]
         position : Where the neuron's activation counts: all, or max, its maximal position alone. [default: all]
         store : float32, or float16: relevances take half of the disk. [default: float32]
+        part : Do part I of N, as in 3/64, for `pure merge`, while other processes do the others; auto: the one that
+            torchrun, mpirun, srun or a SLURM array says. [default: all of it]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
             cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
@@ -305,6 +340,7 @@ class StageMethods:
         embedder_weights: Path | str | None = None,
         embedder_size: int | None = None,
         crop: Literal["crp", "activation", "none"] = "crp",
+        part: str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
@@ -327,6 +363,8 @@ class StageMethods:
         embedder_size : Side of its input. [default: its own; 224 for dinov2]
         crop : What to embed: crp, cut to what the neuron saw by its heatmap; activation, by its map (far cheaper);
             none, the whole image. [default: crp]
+        part : Do part I of N, as in 3/64, for `pure merge`, while other processes do the others; auto: the one that
+            torchrun, mpirun, srun or a SLURM array says. [default: all of it]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
             cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]
@@ -519,6 +557,7 @@ class StageMethods:
         quantiles: int = 10,
         per_quantile: int = 20,
         figures: int = 16,
+        part: str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
         deterministic: bool = True,
@@ -542,6 +581,8 @@ class StageMethods:
         per_quantile : Images of each neuron in each part whose circuits are computed, drawn at random; 0: all on
             which it fires. [default: 20]
         figures : Of how many neurons to draw a figure, the first ones. [default: 16]
+        part : Do part I of N, as in 3/64, for `pure merge`, while other processes do the others; auto: the one that
+            torchrun, mpirun, srun or a SLURM array says. [default: all of it]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
             cuda:0,cuda:1. [default: auto, the fastest there is]
         batch_size : Images at once. [default: what suits device and image size]

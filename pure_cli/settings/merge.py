@@ -17,7 +17,11 @@ class MergeSettings(Options):
     """Put together what processes with --part have found: the same files, byte for byte, as one process makes."""
 
     stage: list[Literal["collect", "attribute", "embed", "assign"]] | None = option(
-        None, "Whose parts; repeat for several.", metavar="STAGE", otherwise="all that are there"
+        None,
+        "Whose parts: of collect, attribute, embed or assign; repeat for several.",
+        metavar="STAGE",
+        otherwise="all that are there",
+        python="str | Sequence[str]",
     )
     device: str = option(
         AUTO,

@@ -13,7 +13,6 @@ from pure_cli.artifacts import (
     Assignment,
     Choice,
     Clustering,
-    drop_parts,
     need_clusterings,
     need_layers,
     read_assignments,
@@ -73,8 +72,6 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent, 
     tasks = [_task(layer, sources, clusterings, listing, there.get(layer), settings) for layer in layers]
     todo = [task for task in tasks if len(task.missing)]
     outcome = Outcome("assign", layers, sum(len(task.missing) for task in todo), "neurons")
-    if settings.part is None and settings.force and not from_parts:
-        drop_parts(store, ASSIGN)
     if todo:
         network = open_network(sources.collected, settings.device)
         outcome.notes += listing.notes
@@ -90,7 +87,6 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent, 
             outcome.details.setdefault("files", []).extend(_figures(task, there[task.layer], network))
     if settings.part is None:
         drop_unneeded(store, ASSIGN, lambda work: False)
-        drop_parts(store, ASSIGN)
     outcome.details["tables"] = [
         table_of(there[task.layer], task.layer, task.neurons, task.clustering.counts(task.neurons))
         for task in tasks
@@ -179,7 +175,8 @@ def _computed(
     """First the scores of all images, then the circuits of some of them; None where that is a part."""
     made_from = [str(task.listing.fingerprint), str(task.sources.collected.layers[task.layer].passed_on)]
     where = task.sources, task.layer, task.missing, task.listing, network, task.settings, made_from
-    scores = _scores(ScoresTask.of(*where), outcome, progress, from_parts)
+    first = ScoresTask.of(*where)
+    scores = _scores(first, outcome, progress, from_parts)
     if scores is None:
         return None
     drawn = _draw(task, scores)
@@ -189,6 +186,7 @@ def _computed(
     found = _circuits(task, reader, plan, outcome, progress, from_parts)
     if found is None:
         return None
+    first.parts.drop()
     shares, hard = found
     used = plan.images
     return Assignment(

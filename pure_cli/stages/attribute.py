@@ -15,7 +15,6 @@ from pure_cli.artifacts import (
     CollectedLayer,
     NewRelevances,
     add_relevances,
-    drop_parts,
     has_parts,
     need_calibration,
     need_layers,
@@ -89,26 +88,29 @@ def attribute(
     outcome = Outcome(
         "attribute", layers, sum(len(job.neurons) for job in jobs), "neurons", details={"pairs": 0, "lower_layers": []}
     )
-    if settings.force and settings.part is None and not from_parts:
-        drop_parts(store, ATTRIBUTE)
+    tasks: list[AttributionTask] = []
     if jobs:
         network = open_network(collected, settings.device)
         tasks = [_task(job, store, network, collected, listing, settings, begun) for job in jobs]
-        require_parts(store, ATTRIBUTE, [task.parts for task in tasks], from_parts)
-        used = [name for job in jobs for name in (job.layer, *job.lower_layers)]
-        outcome.notes += require_sound(network, listing, used)
-        outcome.notes += _misfits(network, jobs, listing, settings.rule) + _unclear(network, jobs, collected, listing)
-        outcome.details |= _compute_all(tasks, listing, outcome.notes, progress)
-        if settings.part is None:
-            outcome.notes += _replaced({job.layer for job in jobs} & before.keys() - valid.keys())
+        outcome.notes += _looked_at(tasks, network, listing)
+    require_parts(store, ATTRIBUTE, [task.parts for task in tasks], settings, from_parts)
+    outcome.details |= _compute_all(tasks, listing, outcome.notes, progress)
     if settings.part is not None:
-        tell_part(outcome, [task.parts for task in tasks] if jobs else [], outcome.details["pairs"])
+        tell_part(outcome, [task.parts for task in tasks], outcome.details["pairs"])
     else:
+        outcome.notes += _replaced({job.layer for job in jobs} & before.keys() - valid.keys())
         there = read_attributed(store)
         drop_unneeded(store, ATTRIBUTE, lambda work: _needed(work, collected, there))
-        drop_parts(store, ATTRIBUTE)
     outcome.seconds = time.perf_counter() - begin
     return outcome
+
+
+def _looked_at(tasks: list[AttributionTask], network: Network, listing: Listing) -> list[str]:
+    """What is to be known of the network, of the rule for it, and of the layers, in sentences."""
+    jobs, collected, rule = [task.job for task in tasks], tasks[0].collected, tasks[0].settings.rule
+    used = [name for job in jobs for name in (job.layer, *job.lower_layers)]
+    notes = require_sound(network, listing, used)
+    return [*notes, *_misfits(network, jobs, listing, rule), *_unclear(network, jobs, collected, listing)]
 
 
 def _compute_all(

@@ -77,6 +77,8 @@ def collect(
     else:
         together = from_all_parts(work, progress, from_parts) if given is None else None
         outcome = _write(*(together or _whole_pass(work, progress)), work)
+        if together:
+            drop_parts(store, COLLECT)
     outcome.seconds = time.perf_counter() - start
     return outcome
 
@@ -89,7 +91,6 @@ def _up_to_date(work: CollectWork) -> Outcome:
     check_damage(before.damaged, listing, inputs.settings)
     if inputs.settings.part is None:
         earlier.record_new_place(inputs)
-        drop_parts(store, COLLECT)
     if Checkpoint.layers(store) <= earlier.valid.keys():  # of a pass that was killed when all was written
         store.drop_partial(COLLECT)
     details = {"damaged": len(before.damaged), "images": before.origin["images"]}
@@ -120,7 +121,6 @@ def _write(facts: PassFacts, found: Found, work: CollectWork) -> Outcome:
     compare_device({name: own.device for name, own in others.items()})
     write_collected(store, _whole(origin, {**others, **new, **in_bands}, listing, damaged), found.seen())
     store.drop_partial(COLLECT)
-    drop_parts(store, COLLECT)
 
     notes = [*listing.notes, *earlier.replaced_notes(made_from, inputs.how, [*layers, *in_bands]), *facts.notes]
     notes += [*damage_notes(damaged), *tie_notes(new, listing)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import NeuronRows, NewRows, add_rows, drop_parts, has_parts, need_layers, read_rows_index
+from pure_cli.artifacts import NeuronRows, NewRows, add_rows, has_parts, need_layers, read_rows_index
 from pure_cli.core.neurons import parse_neurons
 from pure_cli.errors import UnreadableFile
 from pure_cli.models.trust import require_trusted
@@ -120,7 +120,7 @@ def add_embeddings(
     sources: Sources, settings: EmbedSettings, progress: Progress = silent, from_parts: bool = False
 ) -> Outcome:
     """As `embed`, for what is read of a workspace."""
-    begin, store = time.perf_counter(), sources.store
+    begin = time.perf_counter()
     layers = need_layers(settings.layer, sources.collected.layers, "collect", bands_too=False)
     sources.listing(layers)
     wanted = {(layer, text): choose(text, settings, sources, layer) for layer in layers for text in settings.embedder}
@@ -132,8 +132,6 @@ def add_embeddings(
         outcome.notes += warnings(kind, recipe, sources.collected.origin)
     if settings.part is None:
         outcome.notes += _losses(jobs, sources)
-        if settings.force and not from_parts:
-            _drop_all_parts(store)
     if jobs:
         work = _Run.opened(jobs, sources, settings, outcome.notes)
         work.require_parts(from_parts)
@@ -151,11 +149,6 @@ def add_embeddings(
     return outcome
 
 
-def _drop_all_parts(store: Store) -> None:
-    for stage in (CROPS, EMBED):
-        drop_parts(store, stage)
-
-
 def _tidy(sources: Sources) -> None:
     """Drop what nobody needs any more of what was begun."""
     for stage, array in ((CROPS, BOX), (EMBED, EMBEDDING)):
@@ -163,7 +156,6 @@ def _tidy(sources: Sources) -> None:
         with suppress(UnreadableFile):  # boxes that this run had no need of
             there = read_rows_index(sources.store, stage, array)
         drop_unneeded(sources.store, stage, lambda begun, there=there: _needed(begun, there, sources))  # type: ignore[misc]
-    _drop_all_parts(sources.store)
 
 
 def _needed(begun: Work, there: Mapping[Any, NeuronRows], sources: Sources) -> bool:
@@ -255,8 +247,10 @@ class _Run:
 
     def require_parts(self, from_parts: bool) -> None:
         """As of `pure_cli.stages.resume.row_parts.require_parts`."""
-        require_parts(self.sources.store, CROPS, [task.parts for task in self.crops.values()], from_parts)
-        require_parts(self.sources.store, EMBED, [task.parts for task in self.tasks], from_parts)
+        require_parts(
+            self.sources.store, CROPS, [task.parts for task in self.crops.values()], self.settings, from_parts
+        )
+        require_parts(self.sources.store, EMBED, [task.parts for task in self.tasks], self.settings, from_parts)
 
     @property
     def pairs_to_do(self) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
-from pure_cli.artifacts import PartStore, has_parts, read_headers
+from pure_cli.artifacts import PartHeader, PartStore, drop_parts, has_parts, read_headers
 from pure_cli.config import make
 from pure_cli.errors import PureError
 from pure_cli.registry import STAGES as ALL
 from pure_cli.settings.merge import STAGES, MergeSettings
 from pure_cli.stages.outcome import Outcome, Progress, silent
+from pure_cli.stages.resume.checkpoint import COLLECT
 from pure_cli.stages.resume.parts import options_of
 from pure_cli.stages.runtime.arithmetic import arithmetic_of
 from pure_cli.words import listed
@@ -33,15 +35,28 @@ def merge(store: Store, settings: MergeSettings, progress: Progress = silent) ->
         raise PureError(f"There are no parts in {PartStore(store).root}. `pure collect --part 1/64` makes the first.")
     outcome = Outcome("merge", [], 0, "parts", details={"stages": stages})
     for stage in stages:
-        headers = read_headers(store, stage)
-        options = {**options_of(headers[0]), **({} if stage == "collect" else {"device": settings.device})}
-        own = make(stage, options)
-        function: Callable[..., Outcome] = ALL[stage].function(stage)
-        with arithmetic_of(own) as arithmetic:
-            found = function(store, own, progress, from_parts=True)
-        outcome.computed += len(headers)
-        outcome.layers += [layer for layer in found.layers if layer not in outcome.layers]
-        outcome.notes += [*found.notes, *arithmetic.notes]
-        outcome.details |= {name: value for name, value in found.details.items() if name in ("images", "damaged")}
+        for options, headers in _by_options(read_headers(store, stage)):
+            own = make(stage, options if stage == COLLECT else {**options, "device": settings.device})
+            function: Callable[..., Outcome] = ALL[stage].function(stage)
+            with arithmetic_of(own) as arithmetic:
+                found = function(store, own, progress, from_parts=True)
+            for header in headers:  # those that came when all was there
+                drop_parts(store, stage, header.key)
+            outcome.computed += len(headers)
+            outcome.layers += [layer for layer in found.layers if layer not in outcome.layers]
+            outcome.notes += [*found.notes, *arithmetic.notes]
+            outcome.details |= {name: value for name, value in found.details.items() if name in ("images", "damaged")}
     outcome.seconds = time.perf_counter() - start
     return outcome
+
+
+def _by_options(headers: list[PartHeader]) -> list[tuple[dict[str, Any], list[PartHeader]]]:
+    """Parts that were made with the same options; of collect there is one pass at a time."""
+    found: list[tuple[dict[str, Any], list[PartHeader]]] = []
+    for header in headers:
+        own = [ours for options, ours in found if header.stage == COLLECT or options == options_of(header)]
+        if own:
+            own[0].append(header)
+        else:
+            found.append((options_of(header), [header]))
+    return found

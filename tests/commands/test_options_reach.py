@@ -26,7 +26,7 @@ VALUES = {
     "transform": "sqrt-l2", "sort": "polysemantic", "crop": "none", "format": "pdf", "interpolation": "nearest",
     "how": "nmf", "device": "cpu", "channels_axis": "last", "directions_part": "encoder", "ablation": "zero",
     "between": "a,b", "sparsity": "batch-topk", "units": "tree", "correlation": "spearman", "shuffles": "30",
-    "other": "c", "controls": "untrained",
+    "other": "c", "controls": "untrained", "part": "3/64", "stage": "embed",
 }  # fmt: skip
 OF_COMPARE = {"by": "images", "units": "neurons"}  # what is "by" something else elsewhere
 OF_LABEL = {"by": "soft-wpmi", "units": "neurons", "embedder": "clip-image", "shuffles": "30"}
@@ -122,7 +122,20 @@ def test_what_a_file_turns_off_is_off_in_every_stage(cli, monkeypatch, tmp_path,
 
     monkeypatch.setattr(api.Workspace, "_run", note)
     monkeypatch.setattr(api.Workspace, "virtual_neuron_tables", lambda *_, **__: [])
-    stages = ["embed", "calibrate", "choose", "assign", "audit", "edit", "export", "freeze", "label", "search", "atlas"]
+    stages = [
+        "embed",
+        "calibrate",
+        "choose",
+        "assign",
+        "audit",
+        "edit",
+        "export",
+        "freeze",
+        "label",
+        "search",
+        "atlas",
+        "merge",
+    ]
     every = "\n".join(f"{stage}: {{}}" for stage in stages)
     more = "evaluate: {metric: labels}\ndirections: {how: pca}\ncompare: {other: b}"
     (tmp_path / "study.yaml").write_text(f"model: m.py:f\ndata: .\n{written}\n{every}\n{more}\n")

@@ -22,8 +22,9 @@ from pure_cli.stages.references.requested import RequestedDirections, ResolvedLa
 from pure_cli.stages.references.scores import LayerScores
 from pure_cli.stages.resume.checkpoint import COLLECT
 from pure_cli.stages.resume.parts import (
-    PartPlace,
+    alone_with_part,
     missing_parts,
+    part_place,
     remembered,
     require_all,
     same_parts,
@@ -166,28 +167,27 @@ def planned_pass(work: CollectWork) -> PlannedPass:
 
 def collect_part(work: CollectWork, part: Part, progress: Progress) -> Outcome:
     """Do one of several parts of a pass, and leave what it found beside the others; nothing where it is there."""
-    store, settings = work.inputs.store, work.inputs.settings
+    store = work.inputs.store
     headers = same_parts(store, COLLECT, work.known)
     there = find_part(store, COLLECT, part)
-    if there is not None and not settings.force:
+    if there is not None and not work.inputs.settings.force:
         return _of_part(there, there.what["layers"], 0, [], headers)
     planned = planned_pass(work)
     same_parts(store, COLLECT, planned.what)
-    header, notes = _do_part(planned, part, PartPlace.of(store, COLLECT, part), progress)
+    header, notes = _do_part(planned, part, progress)
     return _of_part(header, planned.layers, header.stop - header.start, notes, [*headers, header])
 
 
-def _do_part(planned: PlannedPass, part: Part, place: PartPlace, progress: Progress) -> tuple[PartHeader, list[str]]:
+def _do_part(planned: PlannedPass, part: Part, progress: Progress) -> tuple[PartHeader, list[str]]:
     """Run a part's pass and write what it finds."""
-    header = planned.part(part)
+    header, place = planned.part(part), part_place(planned.work.inputs.store, COLLECT, part)
     if planned.work.inputs.settings.force:
-        place.store.drop_partial(COLLECT)
+        place.drop_partial(COLLECT)
     if header.stop > header.start:
-        facts, found = planned.run(Share(place.store, COLLECT, header.start, header.stop), progress)
+        facts, found = planned.run(Share(place, COLLECT, header.start, header.stop), progress)
     else:
         facts, found = planned.facts(""), Found({}, [], np.zeros(0, np.int64), lambda: iter(()))
     write_found(planned.work.inputs.store, header, facts, found)
-    place.drop()
     return header, [*facts.notes, *damage_notes(found.damaged)]
 
 
@@ -222,7 +222,9 @@ def from_all_parts(work: CollectWork, progress: Progress, only: bool) -> tuple[P
         planned = planned_pass(work)
         same_parts(store, COLLECT, planned.what)
         for part in missing:
-            _do_part(planned, part, PartPlace.of(store, COLLECT, part), progress)
+            with alone_with_part(store, COLLECT, part, waiting_for):
+                if find_part(store, COLLECT, part) is None:
+                    _do_part(planned, part, progress)
         headers = same_parts(store, COLLECT, planned.what)
     found = FoundInParts(store, headers, work.inputs.settings.seed).read(progress)
     facts = facts_of(headers, int(found.broken[0]) if len(found.broken) else None, listing.index)

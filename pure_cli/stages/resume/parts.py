@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from pure_cli.provenance import COMPONENTS
 from pure_cli.settings.parts import InParts
 from pure_cli.stages.runtime.images import place_of
 from pure_cli.words import counted, listed
-from pure_cli.workspace import Store
+from pure_cli.workspace import MADE_BY, Store
 
 UNFINISHED = ".unfinished"  # folder of parts that are being made
 NAMED = 8  # parts that a message names
@@ -37,26 +36,22 @@ _OPTIONS, _PATHS = "options", ("data", "weights", "directions", "embedder_weight
 _HOW_TO_RUN = {"part", "force", "verify", "device", "workers"}  # which the one who merges says
 
 
-@dataclass(frozen=True)
-class PartPlace:
-    """Where the unfinished work of a part lies, which only one process at a time does.
+def part_place(workspace: Store, stage: str, part: Part) -> Store:
+    """Where the unfinished work of a part lies, with a lock of its own."""
+    return Store(PartStore(workspace).root / UNFINISHED / f"{MADE_BY.get(stage, stage)}-{part.file_name}")
 
-    Attributes
-    ----------
-    store : with a lock of its own
-    """
 
-    store: Store
-
-    @classmethod
-    def of(cls, workspace: Store, stage: str, part: Part) -> PartPlace:
-        return cls(Store(PartStore(workspace).root / UNFINISHED / f"{stage}-{part.file_name}"))
-
-    def drop(self) -> None:
-        """The part is where it belongs."""
-        shutil.rmtree(self.store.root, ignore_errors=True)
-        with suppress(OSError):
-            self.store.root.parent.rmdir()
+@contextmanager
+def alone_with_part(
+    workspace: Store, stage: str, part: Part, waiting: Callable[[str], None] = lambda _: None
+) -> Iterator[None]:
+    """A context in which no other process does the same part; at its end, nothing of it is unfinished any more."""
+    place = part_place(workspace, stage, part)
+    with place.lock(f"{stage} --part {part}", waiting):
+        yield
+    shutil.rmtree(place.root, ignore_errors=True)
+    with suppress(OSError):
+        place.root.parent.rmdir()
 
 
 def remembered(settings: InParts) -> dict[str, Any]:

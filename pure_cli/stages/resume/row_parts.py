@@ -18,7 +18,7 @@ from pure_cli.errors import PureError
 from pure_cli.scratch import AT_ONCE, Scratch
 from pure_cli.settings.parts import InParts
 from pure_cli.stages.outcome import Outcome
-from pure_cli.stages.resume.parts import PartPlace, differences, other_pass, remembered, require_all, size_notes
+from pure_cli.stages.resume.parts import differences, other_pass, part_place, remembered, require_all, size_notes
 from pure_cli.stages.resume.unfinished_work import Work
 from pure_cli.words import listed
 from pure_cli.workspace import Store
@@ -118,7 +118,7 @@ class RowParts:
             return self.at
         if self.header is None:
             return self.workspace
-        return PartPlace.of(self.workspace, self.work.stage, self.header.part).store
+        return part_place(self.workspace, self.work.stage, self.header.part)
 
     @property
     def unfinished(self) -> Work:
@@ -177,10 +177,8 @@ class RowParts:
             return file[f"{ROWS}/{name}"][:]
 
     def drop(self) -> None:
-        """The rows are where they belong."""
-        if self.header is not None:
-            PartPlace.of(self.workspace, self.work.stage, self.header.part).drop()
-        elif self.others:
+        """Remove the parts that are put together."""
+        if self.header is None and self.at is None and self.others:
             drop_parts(self.workspace, self.work.stage, self.key)
 
     def require_whole(self, from_parts: bool) -> None:
@@ -206,26 +204,31 @@ class RowParts:
             )
 
 
-def require_parts(workspace: Store, stage: str, tasks: Sequence[RowParts], from_parts: bool) -> None:
-    """Make sure that the parts of a stage are of what it has to do.
+def require_parts(workspace: Store, stage: str, tasks: Sequence[RowParts], settings: InParts, from_parts: bool) -> None:
+    """Make sure that parts fit together, and what is to be done.
 
     Parameters
     ----------
-    from_parts : and that all of it is in them
+    tasks : all that is not there yet
+    from_parts : the parts that were made with these settings are all that is to be done
 
     Raises
     ------
     PureError
-        One of them is of other references, neurons or settings, or of another kind of device; or some are missing.
+        They are of other references or weights, or of another kind of device; or some are missing.
     """
-    keys = {task.key for task in tasks}
-    for header in read_headers(workspace, stage):
-        if header.key not in keys:
-            found = [differences(header.what, task.what) for task in tasks]
-            different = min(found, key=len) if found else ["what is not there yet"]
+    for header in headers_with(workspace, stage, settings) if from_parts else ():
+        if tasks and header.key not in {task.key for task in tasks}:
+            different = min((differences(header.what, task.what) for task in tasks), key=len)
             raise other_pass(PartStore(workspace).path(header.name), different)
     for task in tasks:
         task.require_whole(from_parts)
+
+
+def headers_with(workspace: Store, stage: str, settings: InParts) -> list[PartHeader]:
+    """The parts that were made with these settings."""
+    own = remembered(settings)
+    return [header for header in read_headers(workspace, stage) if header.more.items() >= own.items()]
 
 
 def tell_part(outcome: Outcome, tasks: Sequence[RowParts], done: int) -> None:
