@@ -11,9 +11,9 @@ from torch import nn
 
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure, first_line, unknown
+from pure_cli.hub.patience import impatient
 from pure_cli.models.files import function_in, import_file, neighbours
 from pure_cli.models.handed_over import given_model, given_preprocessing, of_preset
-from pure_cli.models.hub import impatient
 from pure_cli.models.plain import copied, make_plain, require_plain, unwrap_parts
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec
 from pure_cli.models.weights import load_weights
