@@ -51,8 +51,8 @@ class StageMethods:
 
         Parameters
         ----------
-        model : A preset (resnet50, …), torchvision:NAME, timm:NAME or FILE.py:FUNCTION. [default: that of the
-            workspace]
+        model : A preset (resnet50, …), torchvision:NAME, timm:NAME, hf:NAME or FILE.py:FUNCTION. [default: that of
+            the workspace]
         data : Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz,
             others: see docs/data.md; DIR#SPLIT is a split of it. [default: PURE_DATA of the environment with
             --model, else those of the workspace]

@@ -66,8 +66,12 @@ def open_snapshot(
     return Snapshot(commit, folder, known, complete=True)
 
 
-def fetch(snapshot: Snapshot, names: Iterable[str]) -> list[Path]:
+def fetch(snapshot: Snapshot, names: Iterable[str], folders: Sequence[str] = ()) -> list[Path]:
     """Those files of a snapshot, fetched where they are not here yet.
+
+    Parameters
+    ----------
+    folders : that hold all of these files, where they are too many to be asked for one by one
 
     Raises
     ------
@@ -79,7 +83,8 @@ def fetch(snapshot: Snapshot, names: Iterable[str]) -> list[Path]:
     if missing:
         more = f" and {len(missing) - 1} more files" if len(missing) > 1 else ""
         what = f"{missing[0]}{more} of {snapshot.repo.text} {'are' if more else 'is'}"
-        _download(snapshot.repo, [escape(name) for name in missing], what)
+        patterns = [f"{escape(folder)}/*" if folder else "*" for folder in folders]
+        _download(snapshot.repo, patterns or [escape(name) for name in missing], what)
         if any(not (snapshot.folder / name).is_file() for name in missing):
             raise not_here(snapshot.repo, what, "the hub does not give it")
     return [snapshot.folder / name for name in names]

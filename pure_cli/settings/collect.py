@@ -43,7 +43,7 @@ class CollectSettings(Running):
 
     model: str = option(
         ...,
-        "A preset (resnet50, …), torchvision:NAME, timm:NAME or FILE.py:FUNCTION.",
+        "A preset (resnet50, …), torchvision:NAME, timm:NAME, hf:NAME or FILE.py:FUNCTION.",
         metavar="M",
         otherwise="that of the workspace",
     )

@@ -24,8 +24,6 @@ from pure_cli.stages.runtime.network import workers_of
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
-    import torch
-
     from pure_cli.stages.virtual_module import EditedNetwork
 
 FOLDER = "edit"
@@ -154,6 +152,7 @@ class _Differences:
 def _compared(network: EditedNetwork, listing: Listing, settings: EditSettings, progress: Progress) -> _Differences:
     import torch
 
+    from pure_cli.core.forward import run
     from pure_cli.data.loader import batches
 
     plain = network.network
@@ -165,7 +164,7 @@ def _compared(network: EditedNetwork, listing: Listing, settings: EditSettings, 
         if len(batch.index):
             inputs = plain.inputs(batch.images)
             with torch.no_grad():
-                before.append(_logits(network.model(inputs.clone())))
+                before.append(_logits(run(network.model, inputs)))
                 after.append(_logits(network(inputs)))
             index.append(batch.index)
         done += len(batch.index) + len(batch.damaged)
@@ -178,9 +177,12 @@ def _compared(network: EditedNetwork, listing: Listing, settings: EditSettings, 
     return _Differences(listing, outputs, np.concatenate(after), labels, why, damaged)
 
 
-def _logits(output: torch.Tensor) -> np.ndarray:
+def _logits(output: Any) -> np.ndarray:
     import torch
 
+    from pure_cli.core.forward import outputs_of
+
+    output = outputs_of(output)
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         raise PureError("The model gives no outputs (B, K), so there is nothing to compare.")
     return output.float().cpu().numpy()
