@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pure_cli.errors import PureError
+from pure_cli.remote.urls import is_url
 
 SPLIT_MARK = "#"
 MOST_FILES = 1_000_000  # of a pattern
@@ -31,16 +32,18 @@ class Place:
     path : the folder or file; of a pattern, the folder that all its files lie in
     files : the file, or the files of the pattern, in order; none for a folder
     split : what stands behind ``#``
+    url : of what is not on this machine's disks, whole; there is no `path` then
     """
 
     text: str
     path: Path
     files: tuple[Path, ...] = ()
     split: str | None = None
+    url: str = ""
 
     @property
     def is_folder(self) -> bool:
-        return not self.files
+        return not self.files and not self.url
 
     @property
     def folder(self) -> Path:
@@ -89,6 +92,12 @@ class Place:
         return files, folders
 
 
+def place_text(path: str | os.PathLike[str]) -> str:
+    """What ``--data`` says, as it is remembered: of a path the absolute one, of a URL the URL."""
+    text = os.fspath(path)
+    return text if is_url(text) else os.fspath(Path(text).expanduser().absolute())
+
+
 def find_place(path: str | os.PathLike[str]) -> Place:
     """Look where ``--data`` points.
 
@@ -97,7 +106,9 @@ def find_place(path: str | os.PathLike[str]) -> Place:
     PureError
         There is nothing, or no permission to look.
     """
-    text = os.fspath(Path(path).expanduser().absolute())
+    text = place_text(path)
+    if is_url(text):
+        return Place(text, Path(os.devnull), url=text)
     found = _look(text, None)
     if found is None and SPLIT_MARK in text:
         before, _, split = text.rpartition(SPLIT_MARK)

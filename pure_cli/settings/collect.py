@@ -10,7 +10,17 @@ from pydantic import field_validator, model_validator
 
 from pure_cli.registry import RULES, SOURCES
 from pure_cli.settings.option import RUNNING, option
-from pure_cli.settings.shared import AUTO, LayerName, RuleName, Running, as_list, limit_option, seed_option
+from pure_cli.settings.shared import (
+    AUTO,
+    DataPlace,
+    LayerName,
+    RuleName,
+    Running,
+    as_list,
+    data_option,
+    limit_option,
+    seed_option,
+)
 from pure_cli.settings.stage import Stage
 
 SCORE_OPTIONS = ("by", "pool", "rule", "target")  # how images are ranked
@@ -47,13 +57,12 @@ class CollectSettings(Running):
         metavar="M",
         otherwise="that of the workspace",
     )
-    data: Path = option(
+    data: DataPlace = data_option(
         ...,
         "Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz, others: "
         "see docs/data.md; DIR#SPLIT is a split of it.",
+        "PURE_DATA of the environment with --model, else those of the workspace",
         listed=f"({', '.join(SOURCES)})",
-        metavar="DIR",
-        otherwise="PURE_DATA of the environment with --model, else those of the workspace",
     )
     weights: Path | None = option(
         None,

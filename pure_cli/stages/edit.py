@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from pure_cli.config import fingerprint
 from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import values_at
+from pure_cli.data.place import place_text
 from pure_cli.errors import PureError
 from pure_cli.files import disk_errors, write_whole
 from pure_cli.settings.edit import EditSettings
@@ -79,7 +81,8 @@ def _name(edit: str, clustering: str, settings: EditSettings) -> str:
     """Of the file of an edit by some virtual neurons, on other images than those of the workspace where there are."""
     parts = [edit, clustering.replace("k = ", "k")]
     if settings.data is not None:  # folders of one name lie in many places
-        parts.append(f"on {settings.data.name} {fingerprint(str(settings.data.absolute()))[:4]}")
+        where = place_text(settings.data)
+        parts.append(f"on {PurePosixPath(where).name} {fingerprint(where)[:4]}")
     if settings.limit is not None:
         parts.append(f"{settings.limit} images")
     whole = NOT_IN_NAMES.sub("-", " ".join(parts)).strip("-")
