@@ -54,6 +54,7 @@ class Items:
     order : how class names were numbered, where the data does not say it (`pure_cli.data.labels`)
     notes : sentences on what was left out, and on what was guessed
     unlabelled : what the images without a label do, in words
+    data : a name of exactly these, which goes on to mean them; "" for that which ``--data`` said
     """
 
     root: Path
@@ -68,6 +69,7 @@ class Items:
     order: str = ""
     notes: Sequence[str] = ()
     unlabelled: str = "have no label"
+    data: str = ""
 
 
 @runtime_checkable

@@ -104,25 +104,27 @@ def _download(repo: Repo, patterns: Sequence[str], what: str) -> Path:
             pass
     waiting_for(f"fetching {repo.text} from the hub")
     try:
-        with impatient(None), _no_bars():
+        with impatient(None), _quiet():
             return Path(snapshot_download(repo.name, **wanted))
     except Exception as error:  # the client raises errors of many packages
         raise failure_of(repo, error, what) from error
 
 
 @contextmanager
-def _no_bars() -> Iterator[None]:
-    """A context in which the client draws no bars of progress where nobody looks on."""
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+def _quiet() -> Iterator[None]:
+    """A context in which the client says nothing but errors, and draws no bars of progress where nobody looks on."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars, logging
 
-    if sys.stderr.isatty() or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
+    bars, verbosity = sys.stderr.isatty() or are_progress_bars_disabled(), logging.get_verbosity()
+    logging.set_verbosity_error()
+    if not bars:
+        disable_progress_bars()
     try:
         yield
     finally:
-        enable_progress_bars()
+        logging.set_verbosity(verbosity)
+        if not bars:
+            enable_progress_bars()
 
 
 def _folder_of(repo: Repo) -> Path | None:

@@ -48,7 +48,7 @@ class CollectInputs:
     def place(self) -> dict[str, Any]:
         """Where model, weights and images are, as the workspace remembers it."""
         return {
-            "data": place_of(self.settings.data),
+            "data": self.listing.data,
             "model": str(self.spec),
             "weights": place_of(self.settings.weights),
             "limit": self.settings.limit,
