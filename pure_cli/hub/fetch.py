@@ -14,8 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pure_cli.errors import unknown
 from pure_cli.hub.failures import failure_of, no_package, not_here
-from pure_cli.hub.names import Repo
+from pure_cli.hub.names import Repo, parse_file
 from pure_cli.hub.patience import impatient
 from pure_cli.waiting import waiting_for
 
@@ -88,6 +89,36 @@ def fetch(snapshot: Snapshot, names: Iterable[str], folders: Sequence[str] = ())
         if any(not (snapshot.folder / name).is_file() for name in missing):
             raise not_here(snapshot.repo, what, "the hub does not give it")
     return [snapshot.folder / name for name in names]
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repo.
+
+    Attributes
+    ----------
+    path : in the cache
+    text : its name with the commit, ``hf:OWNER/NAME@COMMIT/FILE``
+    """
+
+    path: Path
+    text: str
+
+
+def fetch_file(text: str) -> HubFile:
+    """The file of ``hf:OWNER/NAME/FILE`` or ``hf:OWNER/NAME@REVISION/FILE``.
+
+    Raises
+    ------
+    PureError, PureFailure
+        As of `open_snapshot`, or the repo has no such file.
+    """
+    repo, name = parse_file(text)
+    snapshot = open_snapshot(repo, [escape(name)], enough=lambda names: name in names)
+    if snapshot.complete and name not in snapshot.names:
+        raise unknown(f"file of {repo.text}", name, snapshot.names)
+    (path,) = fetch(snapshot, [name])
+    return HubFile(path, f"{snapshot.repo.text}/{name}")
 
 
 def _download(repo: Repo, patterns: Sequence[str], what: str) -> Path:

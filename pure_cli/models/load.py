@@ -17,6 +17,7 @@ from pure_cli.models.from_hub import build
 from pure_cli.models.handed_over import given_model, given_preprocessing, of_preset
 from pure_cli.models.plain import copied, make_plain, require_plain, unwrap_parts
 from pure_cli.models.processor import processor_preprocessing
+from pure_cli.models.repos import here
 from pure_cli.models.spec import HUB, NO_WEIGHTS, ModelSpec
 from pure_cli.models.weights import load_weights
 from pure_cli.quick_imports import compiler_later
@@ -64,7 +65,7 @@ def load_model(
         model = require_plain(model, "The model" if spec.kind == "python" else f"What {spec} gives")
         unwrap_parts(model)
         if weights is not None and str(weights) != NO_WEIGHTS:
-            said += load_weights(model, Path(weights))
+            said += load_weights(model, here(weights))
         said += make_plain(model, size)
     if notes is not None:
         notes += said

@@ -9,9 +9,9 @@ from typing import Any
 
 from pure_cli.errors import LISTED, PureError, first_line
 from pure_cli.files import is_pointer
-from pure_cli.hub.fetch import Snapshot, fetch, open_snapshot
+from pure_cli.hub.fetch import Snapshot, fetch, fetch_file, open_snapshot
 from pure_cli.hub.names import MARK, parse_repo
-from pure_cli.models.spec import HUB, ModelSpec, file_fingerprint
+from pure_cli.models.spec import HUB, PART, ModelSpec, file_fingerprint
 
 CONFIG = "config.json"
 PROCESSORS = (
@@ -110,6 +110,22 @@ def pinned(spec: ModelSpec) -> ModelSpec:
     snapshot = repo_files(spec).snapshot
     assert snapshot is not None, "it is no folder"
     return replace(spec, name=snapshot.repo.text.removeprefix(MARK))
+
+
+def pinned_file(place: Path | None) -> Path | None:
+    """A file of the hub, or ``FILE#KEY``, with the commit that it means now; any other as it is."""
+    if place is None or not str(place).startswith(MARK):
+        return place
+    file, mark, part = str(place).partition(PART)
+    return Path(fetch_file(file).text + mark + part)
+
+
+def here(place: Path | str) -> Path:
+    """A file on this machine, or ``FILE#KEY``: one of the hub in its cache, any other as it is."""
+    if not str(place).startswith(MARK):
+        return Path(place)
+    file, mark, part = str(place).partition(PART)
+    return Path(f"{fetch_file(file).path}{mark}{part}")
 
 
 def described_fingerprint(spec: ModelSpec) -> str:

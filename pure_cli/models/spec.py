@@ -123,7 +123,9 @@ def weights_fingerprint(weights: Path | str | None, spec: ModelSpec | None = Non
         return "pretrained"
     if str(weights) == NO_WEIGHTS:
         return NO_WEIGHTS
-    path, part = weights_place(weights)
+    from pure_cli.models.repos import here
+
+    path, part = weights_place(here(weights))
     if not path.is_file():
         reason = "is a folder" if path.is_dir() else "does not exist"
         raise PureError(f"The weights file {path} {reason}. Give a .safetensors file or a torch checkpoint.")

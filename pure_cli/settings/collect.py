@@ -66,7 +66,8 @@ class CollectSettings(Running):
     )
     weights: Path | None = option(
         None,
-        "A .safetensors file or torch checkpoint, FILE#KEY for weights in it; none: a seeded initialisation.",
+        "A .safetensors file or torch checkpoint, FILE#KEY for weights in it, hf:NAME/FILE of the Hugging Face hub; "
+        "none: a seeded initialisation.",
         metavar="FILE",
         otherwise="the model's own",
     )
@@ -88,8 +89,8 @@ class CollectSettings(Running):
     )
     directions: Path | None = option(
         None,
-        "Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch checkpoint; a "
-        "row each, probes, or a sparse autoencoder's decoder.",
+        "Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch checkpoint, "
+        "hf:NAME/FILE of the Hugging Face hub; a row each, probes, or a sparse autoencoder's decoder.",
         metavar="FILE",
         panel=NEURONS,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
-from pure_cli.models.repos import pinned
+from pure_cli.models.repos import pinned, pinned_file
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.models.trust import trust
 from pure_cli.settings.collect import SCORE_OPTIONS, CollectSettings
@@ -72,6 +72,7 @@ def collect_inputs(store: Store, settings: CollectSettings) -> CollectInputs:
         No such model, weights or images.
     """
     spec = pinned(parse_model(settings.model))
+    settings = settings.model_copy(update={"weights": pinned_file(settings.weights)})
     trust_note = trust(spec)
     listing = images_of(store, settings.data, settings.limit)
     made_from = {
