@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from pure_cli.models.spec import ModelSpec
 if TYPE_CHECKING:
     from torch import nn
 
-PACKAGE = "transformers"
+PACKAGE, LEAST = "transformers", 5  # and its oldest version
 IMAGES = "pixel_values"  # what transformers calls the images that a network is given
 CLASSIFIER = "ForImageClassification"  # in the name of an architecture with outputs for classes
 POOLER = "pooler."  # in names of weights behind all layers, which many checkpoints leave out
@@ -75,15 +76,15 @@ def build(spec: ModelSpec, pretrained: bool, notes: list[str]) -> nn.Module:
 
 
 def require_package(spec: ModelSpec) -> None:
-    """Make sure that transformers is there.
+    """Make sure that transformers is there, and no old one.
 
     Raises
     ------
     PureError
         It is not; how to install it.
     """
-    if find_spec(PACKAGE) is None:
-        raise no_package(str(spec), PACKAGE)
+    if find_spec(PACKAGE) is None or int(version(PACKAGE).partition(".")[0]) < LEAST:
+        raise no_package(str(spec), f"{PACKAGE} {LEAST} or newer")
 
 
 def _require_no_code(spec: ModelSpec, config: dict[str, Any]) -> None:
@@ -109,6 +110,7 @@ def _kind_of(spec: ModelSpec, found: RepoFiles, config: dict[str, Any]) -> tuple
     from transformers import AutoBackbone, AutoConfig, AutoModel, AutoModelForImageClassification
 
     described = AutoConfig.from_pretrained(found.folder, local_files_only=True, trust_remote_code=False)
+    described._attn_implementation = None  # the usual: the file may name a kernel on the hub, which is code
     names = config.get("architectures") or [""]
     if CLASSIFIER in names[0] and type(described) in transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
         return AutoModelForImageClassification, described

@@ -14,7 +14,7 @@ import numpy as np
 
 from pure_cli.core.preprocessing import INTERPOLATIONS, Preprocessing
 from pure_cli.errors import PureError, first_line
-from pure_cli.models.from_hub import quiet, require_package
+from pure_cli.models.from_hub import OWN_CODE, quiet, require_package
 from pure_cli.models.repos import PROCESSORS, repo_files
 from pure_cli.models.spec import ModelSpec
 
@@ -50,6 +50,8 @@ def processor_preprocessing(spec: ModelSpec) -> Preprocessing:
                 found.folder, backend="pil", local_files_only=True, trust_remote_code=False
             )
     except Exception as error:  # of whatever is in the file
+        if "trust_remote_code" in str(error):
+            raise PureError(f"The image processor of {spec} {OWN_CODE}") from None
         raise PureError(f"The image processor of {spec} cannot be loaded ({first_line(error)}). {ADVICE}") from error
     kind = type(processor).__name__
     try:

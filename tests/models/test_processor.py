@@ -42,9 +42,10 @@ PROCESSORS = {
 
 
 def saved(folder, content):
-    """A repo with nothing but a description and a processor."""
+    """A repo with nothing but a description and a processor, and code that must not run."""
     folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"model_type": "vit"}))
+    (folder / "mine.py").write_text("raise SystemExit('was run')")
+    (folder / "config.json").write_text(json.dumps({"model_type": "vit" if "auto_map" not in content else "mine"}))
     (folder / "preprocessor_config.json").write_text(json.dumps(content))
     return parse_model(f"hf:{folder}")
 
@@ -109,6 +110,7 @@ def test_what_is_remembered_is_the_same(tmp_path):
             "makes other pixels than resize, crop and normalisation",
         ),
         ({"image_processor_type": "NoSuchImageProcessor"}, "cannot be loaded"),
+        ({"auto_map": {"AutoImageProcessor": "mine.Mine"}}, "comes with code of its own.*pure runs none"),
         ({"image_processor_type": "CLIPImageProcessor", "crop_size": {"height": 9, "width": 8}}, "crops a rectangle"),
     ],
 )

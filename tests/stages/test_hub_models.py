@@ -244,6 +244,14 @@ def test_what_is_no_network_of_images_is_refused(tmp_path, config, why):
         load_model(parse_model(f"hf:{tmp_path / 'repo'}"), "none")
 
 
+def test_a_kernel_that_a_description_names_is_not_fetched(vit):
+    config = json.loads((vit / "config.json").read_text())
+    (vit / "config.json").write_text(json.dumps({**config, "attn_implementation": "somebody/their-kernel"}))
+    found = load_model(parse_model(f"hf:{vit}"))
+    assert found.config._attn_implementation == "sdpa"
+    assert found(torch.zeros(1, 3, SIDE, SIDE)).logits.shape == (1, 2)
+
+
 def test_a_backbone_alone_and_an_encoder_are_loaded(tmp_path):
     torch.manual_seed(0)
     sizes = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
@@ -279,5 +287,5 @@ def test_without_transformers_the_extra_is_named(vit, monkeypatch):
     from pure_cli.models import from_hub
 
     monkeypatch.setattr(from_hub, "find_spec", lambda name: None)
-    with pytest.raises(PureError, match=r"needs transformers: pip install 'pure-cli\[hf\]'"):
+    with pytest.raises(PureError, match=r"needs transformers 5 or newer: pip install 'pure-cli\[hf\]'"):
         load_model(parse_model(f"hf:{vit}"))
