@@ -244,6 +244,38 @@ def test_what_is_no_network_of_images_is_refused(tmp_path, config, why):
         load_model(parse_model(f"hf:{tmp_path / 'repo'}"), "none")
 
 
+OTHERS = {
+    "dinov2": ("Dinov2Model", "Dinov2Config", networks.TOKENS, "encoder.layer.2"),
+    "beit": ("BeitForImageClassification", "BeitConfig", networks.TOKENS, "beit.layers.2"),
+    "segformer": (
+        *("SegformerForSemanticSegmentation", "SegformerConfig"),
+        {"hidden_sizes": [8, 16, 24, 32], "depths": [1] * 4, "decoder_hidden_size": 16},
+        "stages.3",
+    ),
+    "efficientnet": (
+        *("EfficientNetForImageClassification", "EfficientNetConfig"),
+        {"width_coefficient": 0.3, "depth_coefficient": 0.3, "image_size": SIDE, "hidden_dim": 384},
+        "efficientnet.encoder.blocks.7",
+    ),
+    "mobilenet": (
+        *("MobileNetV1ForImageClassification", "MobileNetV1Config"),
+        {"depth_multiplier": 0.25},
+        "mobilenet_v1.layer.25",
+    ),
+}
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_other_families_are_collected_without_naming_a_layer(family, tmp_path, photos):
+    kind, config, options, layer = OTHERS[family]
+    torch.manual_seed(0)
+    getattr(transformers, kind)(getattr(transformers, config)(**options)).save_pretrained(tmp_path / "repo")
+    (tmp_path / "repo" / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    study = Workspace(tmp_path / "study")
+    study.collect(model=f"hf:{tmp_path / 'repo'}", data=photos, n=N, workers=0, device="cpu")
+    assert study.info()["origin"]["default_layer"] == layer
+
+
 def test_a_kernel_that_a_description_names_is_not_fetched(vit):
     config = json.loads((vit / "config.json").read_text())
     (vit / "config.json").write_text(json.dumps({**config, "attn_implementation": "somebody/their-kernel"}))
