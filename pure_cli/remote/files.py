@@ -13,7 +13,7 @@ from pure_cli.errors import PureError
 from pure_cli.remote.faults import Missing
 from pure_cli.remote.shelf import Shelf
 from pure_cli.remote.storage import UNKNOWN, Entry, NoRanges, changed, entry_of, read, read_whole
-from pure_cli.remote.urls import joined, name_of, path_of
+from pure_cli.remote.urls import is_url, joined, name_of, path_of
 
 FEW = 8 << 10  # bytes that a jump in a file asks for: a header of a tar, and a label beside it
 NEAR = 256 << 10  # bytes that are read on rather than jumped over
@@ -66,6 +66,8 @@ class RemoteFile:
         return self.url < other.url
 
     def __truediv__(self, name: str) -> "RemoteFile":
+        if is_url(name):
+            return RemoteFile(name)
         if self._below is None:
             return RemoteFile(joined(self.url, name))
         entry = self._below.get(name)
@@ -79,6 +81,10 @@ class RemoteFile:
     @property
     def name(self) -> str:
         return name_of(self.url)
+
+    @property
+    def parent(self) -> "RemoteFile":
+        return RemoteFile(path_of(self.url).rpartition("/")[0])
 
     @property
     def stem(self) -> str:

@@ -27,6 +27,8 @@ _MARKS = ("md5Hash", "ETag", "etag", "blob_id", "crc32c")  # keys of what change
 _TIMES = ("LastModified", "updated", "mtime", "last_modified", "Last-Modified", "created")
 _PIECE = 1 << 20  # bytes at a time, of what comes in one piece
 
+_systems: dict[tuple[int, str], Any] = {}
+
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
@@ -179,7 +181,17 @@ def changed(url: str) -> PureFailure:
 
 
 def _system(url: str) -> Any:
-    """The file system of a protocol, as fsspec keeps it for this process."""
+    """The file system of a protocol, for this process.
+
+    Those of the process that this one is a fork of are kept, too: to close their connections would disturb it.
+    """
+    key = os.getpid(), scheme_of(url)
+    if key not in _systems:
+        _systems[key] = _new_system(url)
+    return _systems[key]
+
+
+def _new_system(url: str) -> Any:
     import fsspec
 
     scheme = scheme_of(url)
@@ -193,7 +205,7 @@ def _system(url: str) -> Any:
 
         waits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=SILENT)
         options["client_kwargs"] = {"timeout": waits, "trust_env": True}
-    system = fsspec.filesystem(scheme, **options)
+    system = fsspec.filesystem(scheme, skip_instance_cache=True, **options)
     system.retries = 1
     return system
 

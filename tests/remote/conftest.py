@@ -1,14 +1,16 @@
-"""A real S3 server on this machine, and a proxy before it that counts what is asked for and fails on demand."""
+"""A real S3 server on this machine, with a proxy before it that counts and fails on demand (`proxy`)."""
 
-import http.client
+import json
+import subprocess
+import sys
 import threading
 import time
-from collections import deque
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+import urllib.request
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from pure_cli.remote import faults, storage
 
@@ -16,121 +18,56 @@ SECRET = "wJalrXUtnFEMI-never-to-be-seen"
 KEY = "AKIANEVERTOBESEEN"
 
 
-class Proxy(ThreadingHTTPServer):
-    """Passes requests on.
+class Proxy:
+    """The proxy, from here; as of `proxy.Server`."""
 
-    Attributes
-    ----------
-    asked : (method, path, range) of each request
-    sent : bytes of all answers
-    ills : of the next answers to GET: 500, 503, "cut", "slow", "other range", "whole"; or "" for none
-    """
+    def __init__(self, port):
+        self.url = f"http://127.0.0.1:{port}"
 
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, behind):
-        super().__init__(("127.0.0.1", 0), _Pass)
-        self.behind, self.turn = behind, threading.Lock()
-        self.reset()
+    def _control(self, content=None):
+        body = None if content is None else json.dumps(content).encode()
+        with urllib.request.urlopen(f"{self.url}/--control", body) as answer:
+            return json.load(answer)
 
     def reset(self, *ills, always=""):
-        self.asked, self.sent, self.ills, self.always = [], 0, deque(ills), always
+        self._control({"ills": ills, "always": always})
 
     @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}"
+    def asked(self):
+        return self._control()["asked"]
+
+    @property
+    def sent(self):
+        return self._control()["sent"]
 
     def count(self, method="GET", ending=""):
         return sum(one == method and path.partition("?")[0].endswith(ending) for one, path, _ in self.asked)
 
 
-class _Pass(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def next_ill(self):
-        with self.server.turn:
-            ills = self.server.ills
-            of_ranges = ills and ills[0] in ("other range", "whole")
-            if not ills or self.command != "GET" or (of_ranges and "Range" not in self.headers):
-                return ""
-            return ills.popleft()
-
-    def answer(self):
-        proxy = self.server
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        proxy.asked.append((self.command, self.path, self.headers.get("Range", "")))
-        ill = proxy.always or self.next_ill()
-        headers = dict(self.headers)
-        if ill == "other range" and "Range" in headers:
-            headers["Range"] = "bytes=1-9"
-        if ill == "whole":
-            headers.pop("Range", None)
-        if isinstance(ill, int):
-            content = f"<Error><Code>{'SlowDown' if ill == 503 else 'InternalError'}</Code></Error>".encode()
-            return self.give(ill, {"Content-Type": "application/xml"}, content)
-        if ill == "slow":
-            time.sleep(1.5)
-        behind = http.client.HTTPConnection(*proxy.behind)
-        behind.request(self.command, self.path, body, headers)
-        found = behind.getresponse()
-        content = found.read()
-        self.give(found.status, dict(found.getheaders()), content, cut=ill == "cut")
-        behind.close()
-
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer
-
-    def give(self, status, headers, content, cut=False):
-        length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
-        self.send_response(status)
-        for name, value in headers.items():
-            if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
-                self.send_header(name, value)
-        self.send_header("Content-Length", length)
-        self.end_headers()
-        content = content[: len(content) // 2] if cut else content
-        self.server.sent += len(content)
-        if self.command != "HEAD":
-            self.wfile.write(content)
-        self.close_connection = cut or self.close_connection
-
-
 @pytest.fixture(scope="session")
-def moto():
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield server.get_host_and_port()
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def proxy_of_session(moto):
-    proxy = Proxy(moto)
-    threading.Thread(target=proxy.serve_forever, daemon=True).start()
-    yield proxy
-    proxy.shutdown()
+def servers():
+    command = [sys.executable, str(Path(__file__).with_name("proxy.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        yield json.loads(process.stdout.readline())
+        process.stdin.close()
 
 
 @pytest.fixture
-def proxy(proxy_of_session, monkeypatch, tmp_path):
+def proxy(servers, monkeypatch, tmp_path):
     """The proxy with nothing wrong; S3 of this process and of its children is behind it, and the cache is empty."""
-    proxy_of_session.reset()
+    found = Proxy(servers["proxy"])
+    found.reset()
     for name, value in {
         "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": proxy_of_session.url, "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": found.url, "AWS_EC2_METADATA_DISABLED": "true",
         "PURE_CACHE": str(tmp_path / "cache"),
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(faults, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(faults, "LONGEST_WAIT", 0.02)
     faults.fault_notes()
-    import fsspec
-
-    fsspec.filesystem("s3").clear_instance_cache()
-    return proxy_of_session
+    storage._systems.clear()
+    return found
 
 
 @pytest.fixture
@@ -140,9 +77,9 @@ def impatient(monkeypatch):
 
 
 @pytest.fixture
-def bucket(moto, proxy):
+def bucket(servers, proxy):
     """Puts files into a bucket of its own, by name; gives its URL."""
-    client = boto3.client("s3", endpoint_url=f"http://{moto[0]}:{moto[1]}")
+    client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{servers['moto']}")
     name = f"bucket-{time.time_ns()}"
     client.create_bucket(Bucket=name)
 

@@ -48,7 +48,7 @@ def test_without_credentials_the_message_says_how_to_give_them(proxy, monkeypatc
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    with pytest.raises(PureError, match="no credentials for s3://b/x .*AWS_ACCESS_KEY_ID"):
+    with pytest.raises(PureError, match=r"no credentials for s3://b/x .*AWS_ACCESS_KEY_ID"):
         entries_below("s3://b/x")
 
 
