@@ -44,6 +44,7 @@ class Listing:
     identity : tells a change that sizes do not
     codes : of the classes, where the names stand for codes
     order : how class names were numbered, where the data does not say it (`pure_cli.data.labels`)
+    versioned : whether the times are numbers that change with the content alone: another one is another image
     notes : sentences on what was left out, and on what was guessed
     """
 
@@ -59,6 +60,7 @@ class Listing:
     identity: str = ""
     codes: tuple[str, ...] = ()
     order: str = ""
+    versioned: bool = False
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -140,6 +142,7 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
         identity=items.identity,
         codes=tuple(items.codes),
         order=items.order,
+        versioned=items.versioned,
         notes=(*items.notes, *_of_unlabelled(labels, items)),
     )
 

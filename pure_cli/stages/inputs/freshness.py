@@ -76,6 +76,8 @@ def find_image_changes(store: Store, collected: Collected, listing: Listing, ver
     for index, seen in _in_use(store, listing) if _same_places(collected, listing) else ():
         other_size = listing.sizes[index] != seen.size
         other_time = listing.times[index] != seen.time
+        if listing.versioned:  # by ETag
+            other_size |= other_time
         known = ~other_size & (seen.content != UNREAD)
         changed.append(index[other_size])
         touched += int((known & other_time).sum())
