@@ -1,6 +1,7 @@
 """Networks of transformers by name: from a repo or a folder to virtual neurons."""
 
 import json
+import shutil
 import warnings
 
 import h5py
@@ -321,3 +322,14 @@ def test_without_transformers_the_extra_is_named(vit, monkeypatch):
     monkeypatch.setattr(from_hub, "find_spec", lambda name: None)
     with pytest.raises(PureError, match=r"needs transformers 5 or newer: pip install 'pure-cli\[hf\]'"):
         load_model(parse_model(f"hf:{vit}"))
+
+
+def test_info_says_what_is_gone_when_the_cache_was_emptied(vit, tmp_path, photos, no_hub):
+    lay_into_cache(no_hub, "small/vit", vit)
+    study = Workspace(tmp_path / "study")
+    study.collect(model="hf:small/vit", data=photos, n=N, workers=0, device="cpu")
+    shutil.rmtree(no_hub / "models--small--vit")
+    (problem,) = study.info()["problems"]
+    assert "hf:small/vit@" in problem and "run `hf download small/vit --revision" in problem
+    with pytest.raises(PureFailure, match="is not on this machine"):
+        study.attribute(neurons=[0], workers=0, device="cpu")
