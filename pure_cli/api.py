@@ -14,6 +14,7 @@ from pure_cli import config
 from pure_cli.errors import PureError, unknown
 from pure_cli.methods import PROGRESS, StageMethods, parameters_of  # type: ignore[attr-defined]  # not in the stub
 from pure_cli.registry import STAGES
+from pure_cli.remote.faults import fault_notes
 from pure_cli.settings.benchmark import BenchmarkSettings
 from pure_cli.settings.collect import SCORE_OPTIONS
 from pure_cli.stages.outcome import Outcome, Progress, silent
@@ -360,7 +361,7 @@ class Workspace(Displayed, StageMethods):
             found = function(self.store, settings, progress)
         if isinstance(found, Outcome):
             arithmetic.end(computed=not found.up_to_date)
-            found.notes += arithmetic.notes
+            found.notes += [*arithmetic.notes, *fault_notes()]
         return found
 
     def _alone(self, stage: str, settings: Any) -> AbstractContextManager[None]:
@@ -448,7 +449,7 @@ def measured(
 
     with arithmetic_of(settings) as arithmetic:
         outcome = run(settings, functions, progress)
-    outcome.notes += arithmetic.notes
+    outcome.notes += [*arithmetic.notes, *fault_notes()]
     return outcome
 
 

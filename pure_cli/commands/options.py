@@ -50,6 +50,7 @@ def declared(settings: "type[Options]") -> Iterator[Parameter]:
                 metavar=option.metavar,
                 rich_help_panel=option.panel,
                 help=option.described,
+                path_type=str if option.is_place else None,
                 autocompletion=_completes(option.choices) if option.choices else None,
             )
         yield Parameter(option.name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info])

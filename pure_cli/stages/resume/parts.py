@@ -55,11 +55,17 @@ def alone_with_part(
         place.root.parent.rmdir()
 
 
-def remembered(settings: InParts) -> dict[str, Any]:
-    """The options of a part, for `merge`: with them, the whole is what one process would have made; JSON-like."""
+def remembered(settings: InParts, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The options of a part, for `merge`: with them, the whole is what one process would have made; JSON-like.
+
+    Parameters
+    ----------
+    known : what some options have turned out to mean
+    """
     options = settings.model_dump(mode="json", exclude=_HOW_TO_RUN, exclude_none=True)
     places = {name: place_of(getattr(settings, name)) for name in _PATHS if options.get(name) is not None}
-    return {_OPTIONS: {**options, **places}}
+    exact = {name: value for name, value in (known or {}).items() if value is not None}
+    return {_OPTIONS: {**options, **places, **exact}}
 
 
 def options_of(header: PartHeader) -> dict[str, Any]:
