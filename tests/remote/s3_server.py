@@ -11,6 +11,10 @@ import time
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import h5py
+
+SECRET = "wJalrXUtnFEMI-never-to-be-seen"
+KEY = "AKIANEVERTOBESEEN"
 CONTROL = "/--control"
 OF_RANGES = ("other range", "whole")
 
@@ -99,6 +103,14 @@ class Pass(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
         self.close_connection = cut or self.close_connection
+
+
+def arrays(path):
+    """What is in an HDF5 file."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, node: found.update({name: node[()]}) if isinstance(node, h5py.Dataset) else None)
+    return found
 
 
 def main():
