@@ -16,7 +16,7 @@ from pure_cli.remote.storage import UNKNOWN, Entry, NoRanges, changed, entry_of,
 from pure_cli.remote.urls import is_url, joined, name_of, path_of
 
 FEW = 8 << 10  # bytes that a jump in a file asks for: a header of a tar, and a label beside it
-NEAR = 256 << 10  # bytes that are read on rather than jumped over
+ROUND_TRIP = 3 << 19  # bytes that come in the time of a request: where fewer lie between, a file is read on
 MOST = 8 << 20  # bytes that are asked for at once, where a file is read on
 KEPT = 1 << 20  # bytes of a part of a file that are kept on the disk, at most
 SHARE = 4  # a file is fetched as a whole where a pass wants one byte in so many
@@ -37,6 +37,7 @@ class RemoteFile:
     ----------
     whole : whether it is fetched as a whole where it is opened
     following : what is fetched ahead when it is
+    others : files that are read at the same time, so that requests cost that much less time
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class RemoteFile:
         above: "RemoteFile | None" = None,
     ) -> None:
         self.url, self.entry, self._below, self._above = url, entry, below, above
-        self.whole = False
+        self.whole, self.others = False, 0
         self.following: RemoteFile | None = None
 
     def __str__(self) -> str:
@@ -238,7 +239,8 @@ class Ranges(io.RawIOBase):
         return len(found)
 
     def _ask(self, stop: int) -> None:
-        near = self._block and 0 <= self._at - self._start - len(self._block) <= NEAR
+        most = ROUND_TRIP // (1 + self._file.others)
+        near = self._block and 0 <= self._at - self._start - len(self._block) <= most
         self._step = min(2 * self._step, MOST) if near else FEW
         start, stop = self._at, min(max(stop, self._at + self._step), self._size)
         file = self._file

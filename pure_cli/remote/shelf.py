@@ -75,6 +75,9 @@ class Shelf:
         """A file that is there, which counts as used; None where it is not."""
         path = self._path(url, entry)
         try:
+            if path.stat().st_size != entry.size:  # cut short by a disk
+                path.unlink()
+                return None
             os.utime(path)
         except OSError:
             return None

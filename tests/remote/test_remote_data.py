@@ -1,18 +1,20 @@
 """Data by URL is what the same data is on the disk."""
 
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from made_sources import Made, parquet, tar_shards
+from made_sources import Made, add, parquet, tar_shards
 
 from pure_cli.data.content import contents
 from pure_cli.data.listing import list_images
 from pure_cli.data.source import DamagedImage
 from pure_cli.errors import PureError, PureFailure
+from pure_cli.remote import files
 from pure_cli.remote.faults import fault_notes
 
 
@@ -182,3 +184,19 @@ def test_a_url_in_a_list_that_leads_nowhere_is_a_damaged_image(bucket, proxy, tm
     listing = list_images(tmp_path / "odd.txt")
     with pytest.raises(DamagedImage, match="no such file"):
         listing.read(0)
+
+
+def test_where_the_cache_does_not_hold_the_shards_their_headers_alone_are_read(bucket, proxy, tmp_path, monkeypatch):
+    monkeypatch.setenv("PURE_CACHE_SIZE", "0")
+    monkeypatch.setattr(files, "ROUND_TRIP", 50_000)
+    random = np.random.default_rng(0)
+    images = {f"{i}.png": random.bytes(200_000) for i in range(20)}
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, content in images.items():
+            add(tar, name, content)
+            add(tar, f"{name[:-4]}.cls", b"3")
+    url = bucket({"a.tar": (tmp_path / "a.tar").read_bytes()})
+    proxy.reset()
+    ours, theirs = list_images(f"{url}/a.tar"), list_images(tmp_path / "a.tar")
+    assert proxy.sent < 400_000 and proxy.count("GET", ".tar") == 21
+    same(ours, theirs)
