@@ -54,8 +54,8 @@ class StageMethods:
         model : A preset (resnet50, …), torchvision:NAME, timm:NAME or FILE.py:FUNCTION. [default: that of the
             workspace]
         data : Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz,
-            others: see docs/data.md; DIR#SPLIT is a split of it. [default: PURE_DATA of the environment with
-            --model, else those of the workspace]
+            others: see docs/data.md; DIR#SPLIT is a split of it; or a URL of these (s3://, gs://, hf://, https://).
+            [default: PURE_DATA of the environment with --model, else those of the workspace]
         weights : A .safetensors file or torch checkpoint, FILE#KEY for weights in it; none: a seeded
             initialisation. [default: the model's own]
         layer : Where the neurons are, or a list of several. [default: the preset's, or the last stage]

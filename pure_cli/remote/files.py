@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from pure_cli.errors import PureError
 from pure_cli.remote.faults import Missing
-from pure_cli.remote.shelf import Shelf
+from pure_cli.remote.shelf import SIZE, Shelf
 from pure_cli.remote.storage import UNKNOWN, Entry, NoRanges, changed, entry_of, read, read_whole
 from pure_cli.remote.urls import is_url, joined, name_of, path_of
 
@@ -152,8 +152,13 @@ class RemoteFile:
                 return read(self.url, start, stop, self.known.mark)
             except NoRanges:
                 there = _shelf().fetch(self.url, self.known)
+        if there is None and (start, stop) == (0, self.known.size):
+            return self._whole_in_memory()
         if there is None:
-            return self._whole_in_memory()[start:stop]
+            raise PureError(
+                f"The server of {self.url} gives files as a whole only, and the cache has no room for it. Raise "
+                f"{SIZE} (or fetch the file, and pass the copy with --data)."
+            )
         with suppress(OSError), there.open("rb") as file:  # OSError: another process took it away
             file.seek(start)
             content = file.read(stop - start)

@@ -60,7 +60,7 @@ class CollectSettings(Running):
     data: DataPlace = data_option(
         ...,
         "Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz, others: "
-        "see docs/data.md; DIR#SPLIT is a split of it.",
+        "see docs/data.md; DIR#SPLIT is a split of it; or a URL of these (s3://, gs://, hf://, https://).",
         "PURE_DATA of the environment with --model, else those of the workspace",
         listed=f"({', '.join(SOURCES)})",
     )

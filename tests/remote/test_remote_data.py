@@ -76,6 +76,14 @@ def test_a_web_server_with_pages_and_without_ranges(plain_server, proxy, made, t
     assert "ETag" not in "".join(list_images(f"{url}/d/").notes)  # there are dates
 
 
+def test_a_server_without_ranges_needs_a_cache(plain_server, proxy, made, tmp_path, monkeypatch):
+    folder, url = plain_server
+    tar_shards(made, folder / "d")
+    monkeypatch.setenv("PURE_CACHE_SIZE", "0")
+    with pytest.raises(PureError, match="as a whole only, and the cache has no room for it"):
+        list_images(f"{url}/d/part-001.tar")
+
+
 def test_a_second_listing_is_one_request(bucket, proxy, made, tmp_path):
     for kind, make in (("tar", tar_shards), ("parquet", parquet)):
         folder = make(made, tmp_path / kind)
