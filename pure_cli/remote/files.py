@@ -293,7 +293,7 @@ def version_of(entry: Entry) -> int:
 
 
 def _fetch_ahead(file: RemoteFile) -> None:
-    with suppress(PureError):  # who reads it says so
+    with suppress(PureError, RuntimeError):  # who reads it says so; RuntimeError: Python ends
         _shelf().fetch(file.url, file.known, wait=False)
 
 
