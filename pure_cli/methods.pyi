@@ -55,8 +55,9 @@ class StageMethods:
         model : A preset (resnet50, …), torchvision:NAME, timm:NAME, hf:NAME or FILE.py:FUNCTION. [default: that of
             the workspace]
         data : Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz,
-            others: see docs/data.md; DIR#SPLIT is a split of it. hf:NAME:SPLIT is on the Hugging Face hub.
-            [default: PURE_DATA of the environment with --model, else those of the workspace]
+            others: see docs/data.md; DIR#SPLIT is a split of it; hf:NAME:SPLIT is on the Hugging Face hub; or a URL
+            of these (s3://, gs://, hf://, https://). [default: PURE_DATA of the environment with --model, else
+            those of the workspace]
         weights : A .safetensors file or torch checkpoint, FILE#KEY for weights in it, hf:NAME/FILE of the Hugging
             Face hub; none: a seeded initialisation. [default: the model's own]
         layer : Where the neurons are, or a list of several. [default: the preset's, or the last stage]

@@ -18,8 +18,8 @@ NUMBERS = (int, float)
 def habits() -> Iterator[Parameter]:
     """The options that all commands have."""
     yield _parameter(
-        "workspace", Path | None, None, "--workspace", "-w", metavar="DIR", rich_help_panel=HABITS,
-        help="Folder of the results. [env PURE_WORKSPACE; default: ./pure-workspace]",
+        "workspace", str | None, None, "--workspace", "-w", metavar="DIR", rich_help_panel=HABITS, path_type=str,
+        help="Folder of the results, or a URL. [env PURE_WORKSPACE; default: ./pure-workspace]",
     )  # fmt: skip
     yield _parameter(
         "config", Path | None, None, "--config", "-c", metavar="FILE", rich_help_panel=HABITS,

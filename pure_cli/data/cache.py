@@ -11,12 +11,12 @@ import numpy as np
 
 from pure_cli.files import NO_ARCHIVE, keep_archive, read_archive, temporary_beside
 from pure_cli.remote.files import RemoteFile, fit_together
-from pure_cli.remote.storage import AT_ONCE, at_once
+from pure_cli.remote.storage import at_once
 
 VERSION = 2  # of what is kept; another one is made anew
 SAVE_SECONDS = 10.0  # at most this much of a long look is lost when the process is killed
 
-FETCHED_AT_ONCE = 4  # files elsewhere
+FETCHED_AT_ONCE, LOOKED_AT_ONCE = 4, 32  # files elsewhere
 
 Part = dict[str, np.ndarray]
 _STAMP = "stamp"
@@ -97,9 +97,10 @@ def _looks(look: Callable[[Path], Part], files: Sequence[Path]) -> Iterator[Part
     if not elsewhere:
         return map(look, files)
     whole = fit_together(elsewhere)
+    most = FETCHED_AT_ONCE if whole else LOOKED_AT_ONCE
     for file in elsewhere:
-        file.whole = whole
-    return at_once(look, files, FETCHED_AT_ONCE if whole else AT_ONCE)
+        file.whole, file.others = whole, min(most, len(files)) - 1
+    return at_once(look, files, most)
 
 
 def _digest(*key: object) -> str:

@@ -10,7 +10,7 @@ from pure_cli.data.place import BRACES, MOST_FILES, SPLIT_MARK, Place, ending, e
 from pure_cli.errors import PureError
 from pure_cli.remote.faults import Missing, watch
 from pure_cli.remote.files import RemoteFile
-from pure_cli.remote.storage import Entry, at_once, entries_below, entry_of
+from pure_cli.remote.storage import UNKNOWN, Entry, at_once, entries_below, entry_of
 from pure_cli.remote.urls import is_web, joined, name_of, path_of
 
 _OF_FILES = frozenset((
@@ -59,6 +59,9 @@ def _of_file(text: str, url: str, entry: Entry, split: str | None) -> Place:
 
 
 def _place(text: str, folder: RemoteFile, files: Sequence[RemoteFile], split: str | None) -> Place:
+    unsaid = next((file for file in files if file.known.size == UNKNOWN and ending(file.name) in _OF_FILES), None)
+    if unsaid is not None:
+        raise PureError(f"The server does not say how long {unsaid} is. Fetch it, and pass the copy with --data.")
     return Place(text, cast(Path, folder), tuple(cast(Path, file) for file in files), split, folder.url)
 
 

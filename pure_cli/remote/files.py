@@ -11,12 +11,12 @@ from typing import BinaryIO, NamedTuple
 
 from pure_cli.errors import PureError
 from pure_cli.remote.faults import Missing
-from pure_cli.remote.shelf import Shelf
+from pure_cli.remote.shelf import SIZE, Shelf
 from pure_cli.remote.storage import UNKNOWN, Entry, NoRanges, changed, entry_of, read, read_whole
 from pure_cli.remote.urls import is_url, joined, name_of, path_of
 
 FEW = 8 << 10  # bytes that a jump in a file asks for: a header of a tar, and a label beside it
-NEAR = 256 << 10  # bytes that are read on rather than jumped over
+ROUND_TRIP = 3 << 19  # bytes that come in the time of a request: where fewer lie between, a file is read on
 MOST = 8 << 20  # bytes that are asked for at once, where a file is read on
 KEPT = 1 << 20  # bytes of a part of a file that are kept on the disk, at most
 SHARE = 4  # a file is fetched as a whole where a pass wants one byte in so many
@@ -37,6 +37,7 @@ class RemoteFile:
     ----------
     whole : whether it is fetched as a whole where it is opened
     following : what is fetched ahead when it is
+    others : files that are read at the same time, so that requests cost that much less time
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class RemoteFile:
         above: "RemoteFile | None" = None,
     ) -> None:
         self.url, self.entry, self._below, self._above = url, entry, below, above
-        self.whole = False
+        self.whole, self.others = False, 0
         self.following: RemoteFile | None = None
 
     def __str__(self) -> str:
@@ -151,8 +152,13 @@ class RemoteFile:
                 return read(self.url, start, stop, self.known.mark)
             except NoRanges:
                 there = _shelf().fetch(self.url, self.known)
+        if there is None and (start, stop) == (0, self.known.size):
+            return self._whole_in_memory()
         if there is None:
-            return self._whole_in_memory()[start:stop]
+            raise PureError(
+                f"The server of {self.url} gives files as a whole only, and the cache has no room for it. Raise "
+                f"{SIZE} (or fetch the file, and pass the copy with --data)."
+            )
         with suppress(OSError), there.open("rb") as file:  # OSError: another process took it away
             file.seek(start)
             content = file.read(stop - start)
@@ -238,7 +244,8 @@ class Ranges(io.RawIOBase):
         return len(found)
 
     def _ask(self, stop: int) -> None:
-        near = self._block and 0 <= self._at - self._start - len(self._block) <= NEAR
+        most = ROUND_TRIP // (1 + self._file.others)
+        near = self._block and 0 <= self._at - self._start - len(self._block) <= most
         self._step = min(2 * self._step, MOST) if near else FEW
         start, stop = self._at, min(max(stop, self._at + self._step), self._size)
         file = self._file
@@ -286,7 +293,7 @@ def version_of(entry: Entry) -> int:
 
 
 def _fetch_ahead(file: RemoteFile) -> None:
-    with suppress(PureError):  # who reads it says so
+    with suppress(PureError, RuntimeError):  # who reads it says so; RuntimeError: Python ends
         _shelf().fetch(file.url, file.known, wait=False)
 
 

@@ -75,6 +75,9 @@ class Shelf:
         """A file that is there, which counts as used; None where it is not."""
         path = self._path(url, entry)
         try:
+            if path.stat().st_size != entry.size:  # cut short by a disk
+                path.unlink()
+                return None
             os.utime(path)
         except OSError:
             return None
@@ -134,20 +137,14 @@ class Shelf:
         part = path.with_name(f"{path.name}{_PART}")
         self._make_room(entry.size)
         with part.open("ab") as file:
-            try:
-                _append(url, entry, file)
-            except NoRanges:
-                read_whole(url, file)
-            if file.tell() != entry.size:
-                file.truncate(0)
-                raise changed(url)
+            download(url, entry, file)
         if not _is_held_against_its_mark(url, entry) and entry_of(url) != entry:
             part.unlink()
             raise changed(url)
         if _MD5.fullmatch(entry.mark) and not _fits(part, entry.mark):
             part.unlink()  # what a killed process left, perhaps: the disk may have lost some of it
             with part.open("ab") as file:
-                _append(url, entry, file)
+                download(url, entry, file)
         part.replace(path)
 
     def _make_room(self, size: int) -> None:
@@ -178,10 +175,22 @@ def _status(path: Path) -> os.stat_result | None:
         return None
 
 
-def _append(url: str, entry: Entry, file: BinaryIO) -> None:
-    """The rest of a file, from where another process left it."""
-    for content in _blocks(url, entry, file.seek(0, os.SEEK_END)):
-        file.write(content)
+def download(url: str, entry: Entry, file: BinaryIO) -> None:
+    """Add to a file what is missing of it at its end.
+
+    Raises
+    ------
+    PureError, PureFailure
+        The storage does not give it, or it is another one now.
+    """
+    try:
+        for content in _blocks(url, entry, file.seek(0, os.SEEK_END)):
+            file.write(content)
+    except NoRanges:
+        read_whole(url, file)
+    if file.tell() != entry.size:
+        file.truncate(0)
+        raise changed(url)
 
 
 def _blocks(url: str, entry: Entry, start: int) -> Iterator[bytes]:

@@ -175,9 +175,9 @@ def at_once(question: Callable[[Item], Value], items: Sequence[Item], most: int 
         yield from askers.map(question, items)
 
 
-def changed(url: str) -> PureFailure:
+def changed(url: str, how: str = "while it was read. Run the command again.") -> PureFailure:
     """The error for a file that is not the one that was listed."""
-    return PureFailure(f"{without_secrets(url)} changed while it was read. Run the command again.")
+    return PureFailure(f"{without_secrets(url)} changed {how}")
 
 
 def _system(url: str) -> Any:

@@ -61,7 +61,8 @@ class CollectSettings(Running, InParts):
     data: DataPlace = data_option(
         ...,
         "Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz, others: "
-        "see docs/data.md; DIR#SPLIT is a split of it. hf:NAME:SPLIT is on the Hugging Face hub.",
+        "see docs/data.md; DIR#SPLIT is a split of it; hf:NAME:SPLIT is on the Hugging Face hub; or a URL of these "
+        "(s3://, gs://, hf://, https://).",
         "PURE_DATA of the environment with --model, else those of the workspace",
         listed=f"({', '.join(SOURCES)})",
     )

@@ -11,15 +11,13 @@ from pathlib import Path
 
 import boto3
 import pytest
+from s3_server import KEY, SECRET
 
 from pure_cli.remote import faults, storage
 
-SECRET = "wJalrXUtnFEMI-never-to-be-seen"
-KEY = "AKIANEVERTOBESEEN"
-
 
 class Proxy:
-    """The proxy, from here; as of `proxy.Server`."""
+    """The proxy, from here; as of `s3_server.Server`."""
 
     def __init__(self, port):
         self.url = f"http://127.0.0.1:{port}"
@@ -46,7 +44,7 @@ class Proxy:
 
 @pytest.fixture(scope="session")
 def servers():
-    command = [sys.executable, str(Path(__file__).with_name("proxy.py"))]
+    command = [sys.executable, str(Path(__file__).with_name("s3_server.py"))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         yield json.loads(process.stdout.readline())
         process.stdin.close()
@@ -109,3 +107,9 @@ def plain_server(tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield folder, f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture
+def inputs(model_file, tiny_weights):
+    """Options of collect."""
+    return ("--model", f"{model_file}:tiny", "--weights", tiny_weights, "-n", 5)

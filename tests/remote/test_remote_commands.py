@@ -3,24 +3,15 @@
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-from conftest import KEY, SECRET
+from s3_server import KEY, SECRET, arrays
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 from made_sources import Made, tar_shards
 from typer.testing import CliRunner
 
 from pure_cli.app import app
-
-
-def arrays(path: Path) -> dict[str, np.ndarray]:
-    """What is in an HDF5 file."""
-    found = {}
-    with h5py.File(path) as file:
-        file.visititems(lambda name, node: found.update({name: node[()]}) if isinstance(node, h5py.Dataset) else None)
-    return found
 
 
 @pytest.fixture
@@ -31,11 +22,6 @@ def shards(images, tmp_path):
 @pytest.fixture
 def url(bucket, shards):
     return f"{bucket({f'd/{file.name}': file.read_bytes() for file in shards.iterdir()})}/d"
-
-
-@pytest.fixture
-def inputs(model_file, tiny_weights):
-    return ("--model", f"{model_file}:tiny", "--weights", tiny_weights, "-n", 5)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,18 +1,20 @@
 """Data by URL is what the same data is on the disk."""
 
 import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
-from made_sources import Made, parquet, tar_shards
+from made_sources import Made, add, parquet, tar_shards
 
 from pure_cli.data.content import contents
 from pure_cli.data.listing import list_images
 from pure_cli.data.source import DamagedImage
 from pure_cli.errors import PureError, PureFailure
+from pure_cli.remote import files
 from pure_cli.remote.faults import fault_notes
 
 
@@ -72,6 +74,14 @@ def test_a_web_server_with_pages_and_without_ranges(plain_server, proxy, made, t
     tar_shards(made, folder / "d")
     same(list_images(f"{url}/d/"), list_images(folder / "d"))
     assert "ETag" not in "".join(list_images(f"{url}/d/").notes)  # there are dates
+
+
+def test_a_server_without_ranges_needs_a_cache(plain_server, proxy, made, tmp_path, monkeypatch):
+    folder, url = plain_server
+    tar_shards(made, folder / "d")
+    monkeypatch.setenv("PURE_CACHE_SIZE", "0")
+    with pytest.raises(PureError, match="as a whole only, and the cache has no room for it"):
+        list_images(f"{url}/d/part-001.tar")
 
 
 def test_a_second_listing_is_one_request(bucket, proxy, made, tmp_path):
@@ -182,3 +192,19 @@ def test_a_url_in_a_list_that_leads_nowhere_is_a_damaged_image(bucket, proxy, tm
     listing = list_images(tmp_path / "odd.txt")
     with pytest.raises(DamagedImage, match="no such file"):
         listing.read(0)
+
+
+def test_where_the_cache_does_not_hold_the_shards_their_headers_alone_are_read(bucket, proxy, tmp_path, monkeypatch):
+    monkeypatch.setenv("PURE_CACHE_SIZE", "0")
+    monkeypatch.setattr(files, "ROUND_TRIP", 50_000)
+    random = np.random.default_rng(0)
+    images = {f"{i}.png": random.bytes(200_000) for i in range(20)}
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for name, content in images.items():
+            add(tar, name, content)
+            add(tar, f"{name[:-4]}.cls", b"3")
+    url = bucket({"a.tar": (tmp_path / "a.tar").read_bytes()})
+    proxy.reset()
+    ours, theirs = list_images(f"{url}/a.tar"), list_images(tmp_path / "a.tar")
+    assert proxy.sent < 400_000 and proxy.count("GET", ".tar") == 21
+    same(ours, theirs)

@@ -1,5 +1,8 @@
 """Bytes of a storage, whatever goes wrong on the way."""
 
+import sys
+from importlib import import_module
+
 import pytest
 
 from pure_cli.errors import PureError, PureFailure
@@ -50,6 +53,17 @@ def test_without_credentials_the_message_says_how_to_give_them(proxy, monkeypatc
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     with pytest.raises(PureError, match=r"no credentials for s3://b/x .*AWS_ACCESS_KEY_ID"):
         entries_below("s3://b/x")
+
+
+@pytest.mark.parametrize(("url", "module", "extra"), [
+    ("s3://b/x", "s3fs", "s3"), ("gs://b/x", "gcsfs", "gcs"), ("https://h/x.tar", "aiohttp", "https"),
+])  # fmt: skip
+def test_a_package_that_is_missing_is_named_by_its_extra(proxy, monkeypatch, url, module, extra):
+    monkeypatch.setitem(sys.modules, module, None)
+    known = import_module("fsspec.registry")._registry  # what was imported before
+    monkeypatch.delitem(known, url.partition(":")[0], raising=False)
+    with pytest.raises(PureError, match=rf"pip install 'pure-cli\[{extra}\]'"):
+        entry_of(url)
 
 
 def test_a_file_that_changes_while_it_is_read_is_no_mixture(bucket, proxy):

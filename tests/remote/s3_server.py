@@ -11,7 +11,12 @@ import time
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import h5py
+
+SECRET = "wJalrXUtnFEMI-never-to-be-seen"
+KEY = "AKIANEVERTOBESEEN"
 CONTROL = "/--control"
+SECONDS = {"slow": 1.5, "far": 0.03}
 OF_RANGES = ("other range", "whole")
 
 
@@ -22,7 +27,7 @@ class Server(ThreadingHTTPServer):
     ----------
     asked : (method, path, range) of each request
     sent : bytes of all answers
-    ills : of the next answers to GET: 500, 503, "cut", "slow", "other range", "whole"; or "" for none
+    ills : of the next answers to GET: 500, 503, "cut", "slow", "far", "other range", "whole"; or "" for none
     always : of all answers
     """
 
@@ -75,8 +80,8 @@ class Pass(BaseHTTPRequestHandler):
             headers["Range"] = "bytes=1-9"
         if ill == "whole":
             headers.pop("Range", None)
-        if ill == "slow":
-            time.sleep(1.5)
+        if ill in SECONDS:
+            time.sleep(SECONDS[ill])
         behind = http.client.HTTPConnection(*self.server.behind)
         behind.request(self.command, self.path, body, headers)
         found = behind.getresponse()
@@ -99,6 +104,14 @@ class Pass(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
         self.close_connection = cut or self.close_connection
+
+
+def arrays(path):
+    """What is in an HDF5 file."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, node: found.update({name: node[()]}) if isinstance(node, h5py.Dataset) else None)
+    return found
 
 
 def main():
