@@ -347,6 +347,8 @@ class Workspace(Displayed, StageMethods):
         from pure_cli.stages.inputs.freshness import require_unchanged
         from pure_cli.stages.runtime.arithmetic import arithmetic_of
 
+        if getattr(settings, "on", None):
+            function = self._shared_out(stage)
         function = function or STAGES[stage].function(stage)
         if not STAGES[stage].begins:
             self.store.require("collect")  # rather than to make a folder by mistake
@@ -362,6 +364,24 @@ class Workspace(Displayed, StageMethods):
             arithmetic.end(computed=not found.up_to_date)
             found.notes += arithmetic.notes
         return found
+
+    def _shared_out(self, stage: str) -> Callable[..., Outcome]:
+        """A stage that workers do.
+
+        Raises
+        ------
+        PureError
+            They cannot get the network.
+        """
+        from pure_cli.engines.ray import opened
+        from pure_cli.engines.rounds import by_engine
+
+        if self._model is not None:
+            raise PureError(
+                "A model that was handed over in Python cannot go to other processes. Put a function that makes it "
+                'into a file, and name that: collect(model="FILE.py:FUNCTION", on="ray").'
+            )
+        return by_engine(stage, opened)
 
     def _alone(self, stage: str, settings: Any) -> AbstractContextManager[None]:
         """A context in which no other process does the same; parts go on side by side."""
