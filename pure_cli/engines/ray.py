@@ -19,7 +19,7 @@ from pure_cli.core.parts import Part
 from pure_cli.engines.devices import Device, devices_of
 from pure_cli.engines.queue import TRIES, PartQueue
 from pure_cli.engines.rounds import PartWork, Told
-from pure_cli.engines.worker import Done, Refused, Worker, remove_left
+from pure_cli.engines.worker import Done, Refused, Worker
 from pure_cli.errors import PureError, PureFailure, first_line
 from pure_cli.settings.parts import InParts
 from pure_cli.waiting import waiting_for
@@ -27,6 +27,7 @@ from pure_cli.waiting import waiting_for
 PIECE = 1 << 24  # bytes of a file that are one object of the store
 LOOK = 2.0  # seconds between two looks at which nodes there are
 CLOSING = 3.0  # seconds that workers have to leave nothing behind
+_begun_here: list[bool] = []  # whether this process began a cluster of its own
 SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # unless the user says otherwise
 
 
@@ -47,14 +48,25 @@ def opened(settings: InParts, stack: ExitStack) -> RayEngine:
 
 @contextmanager
 def _connected(address: str) -> Iterator[None]:
-    """A context with a cluster: the one at an address; "" for the one that runs here, or else one for this context."""
+    """A context with a cluster.
+
+    One that was begun here for want of another stays for the stages that follow, and ends with the process. From one
+    that was there before, the process parts: it could not outlive it.
+
+    Parameters
+    ----------
+    address : of the cluster; "" for the one that runs here
+    """
     try:
         import ray
     except ImportError as error:
         raise PureError(
             "--on ray needs Ray, which is not installed here: pip install 'pure-cli[ray]', on all nodes."
         ) from error
-    if ray.is_initialized():  # somebody's in Python, who ends it too
+    if _begun_here and address:
+        ray.shutdown()
+        _begun_here.clear()
+    if ray.is_initialized():  # that one, or somebody's in Python
         yield
         return
     waiting_for("connecting to Ray")
@@ -65,25 +77,26 @@ def _connected(address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        ray.shutdown()
-        remove_left()
+        if not _begun_here:
+            ray.shutdown()
 
 
 def _connect(address: str) -> None:
+    """Connect to a cluster, or begin one where there is none and none is named."""
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     with suppress(AttributeError):
-        ray._private.worker._worker_logs_enabled = False  # errors of the cluster, which go to standard output
-    where = f"ray:{address}" if address.startswith("//") else address
+        ray._private.worker._worker_logs_enabled = False  # nor errors of the cluster, which go to standard output
     try:
         if address:
-            ray.init(where, **quiet)
+            ray.init(f"ray:{address}" if address.startswith("//") else address, **quiet)
             return
         with suppress(ConnectionError):
             ray.init("auto", **quiet)
             return
         ray.init("local", include_dashboard=False, **quiet)
+        _begun_here.append(True)
     except ImportError as error:
         raise PureError(f"--on ray:{address} needs Ray's client: pip install 'ray[client]'.") from error
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
