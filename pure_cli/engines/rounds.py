@@ -102,7 +102,7 @@ def by_engine(stage: str, opened: Callable[[InParts, ExitStack], Engine]) -> Cal
             rounds = _Rounds(store, stage, settings, progress, lambda: opened(settings, stack))
             while True:
                 try:
-                    waiting_for("looking for what is missing")
+                    waiting_for(rounds.next)
                     outcome = function(store, whole, silent, from_parts=True)
                     break
                 except PartsMissing as missing:
@@ -131,6 +131,11 @@ class _Rounds:
         self._notes: dict[str, None] = {}
         self._images, self._total, self._said = 0, 0, 0.0
 
+    @property
+    def next(self) -> str:
+        """What comes next, in words."""
+        return "putting the parts together" if self._queues else "looking for what is missing"
+
     def do(self, missing: PartsMissing) -> None:
         """Let the engine do what is missing.
 
@@ -145,7 +150,7 @@ class _Rounds:
             self._engine = self._opened()
         queue = PartQueue(missing.parts or self._cut(missing.total, len(self._engine.devices())))
         self._queues.append(queue)
-        self._images, self._total = 0, missing.total
+        self._images, self._total = missing.total - missing.images, missing.total
         before = part_files(self._store, _stages_of(self._stage))
         self._engine.run(self._work(), queue, self._keep)
         if queue.given_up:

@@ -42,13 +42,14 @@ class PartsMissing(PureError):
 
     Attributes
     ----------
-    total : images of the work
+    images : that are in no part yet
+    total : of the work
     parts : that are missing, where some are there; none where it has not been cut yet
     """
 
-    def __init__(self, message: str, total: int, parts: list[Part]):
+    def __init__(self, message: str, images: int, total: int, parts: list[Part]):
         super().__init__(message)
-        self.total, self.parts = total, parts
+        self.images, self.total, self.parts = images, total, parts
 
 
 def part_place(workspace: Store, stage: str, part: Part) -> Store:
@@ -176,6 +177,7 @@ def require_all(headers: Sequence[PartHeader], total: int, stage: str) -> None:
     raise PartsMissing(
         f"Of {total:,} images, {images:,} are in no part of `pure {stage}` yet. {named_missing(headers, total)} Run "
         f"them, or `pure {stage}` without --part, which does them and merges.",
+        images,
         total,
         missing_parts(headers, total),
     )
