@@ -219,8 +219,19 @@ class Session:
         options = self.options(stage)
         if not verify:
             options.pop("verify", None)
+        self._tell_of_others(stage, options)
         with self.progress(stage, STAGES[stage].unit_with(options)) as progress:
             return self.workspace.do(stage, options, progress)
+
+    def _tell_of_others(self, stage: str, options: Mapping[str, Any]) -> None:
+        """Where this is one of several processes, and each would do all of the work."""
+        from pure_cli.config import known_options
+
+        if "part" in known_options(stage) and "part" not in options:
+            from pure_cli.settings.parts import others_started
+
+            if sentence := others_started(os.environ):
+                self.note(sentence)
 
     def report(self, outcome: "Outcome", what: str, **more: Any) -> None:
         """Tell what a stage did, as a JSON object too where that was asked for."""

@@ -42,6 +42,8 @@ def info(
         session.say("It holds no results yet. `pure collect` comes first.")
     for name in found["unfinished"]:
         session.say(f"  unfinished work of {escaped(name.partition('-')[0])}: the same command goes on from there")
+    for line in inventory.of_parts(found["parts"]):
+        session.say(f"  {escaped(line)}")
     for sentence in [*found["notes"], *found["problems"]]:
         session.note(sentence)
     if damaged:

@@ -61,9 +61,9 @@ def cuts(total: int, count: int, step: int, edges: Sequence[int] | np.ndarray = 
 def gaps(covered: Iterable[Range], total: int) -> list[Range]:
     """What of ``0:total`` no range covers, ascending."""
     found, place = [], 0
-    for start, stop in sorted(covered):
-        if start > place:
-            found.append((place, start))
+    for start, stop in sorted(one for one in covered if one[0] < one[1]):
+        if min(start, total) > place:
+            found.append((place, min(start, total)))
         place = max(place, stop)
     return [*found, (place, total)] if place < total else found
 
@@ -71,8 +71,8 @@ def gaps(covered: Iterable[Range], total: int) -> list[Range]:
 def overlap(ranges: Iterable[Range]) -> bool:
     """Whether some place is in two of them."""
     last = 0
-    for start, stop in sorted(ranges):
-        if start < last and start < stop:
+    for start, stop in sorted(one for one in ranges if one[0] < one[1]):
+        if start < last:
             return True
         last = max(last, stop)
     return False

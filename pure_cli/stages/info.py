@@ -31,6 +31,7 @@ from pure_cli.stages.inputs.freshness import Inputs, inputs_now
 from pure_cli.stages.inputs.lower_channels import ChannelReader
 from pure_cli.stages.labelling.names import names_of
 from pure_cli.stages.neuron_figures.index import CIRCUITS, FIGURES, FigureIndex
+from pure_cli.stages.resume.parts import told as parts_told
 from pure_cli.words import counted
 from pure_cli.workspace import PARTIAL, STAGE_FILES, Store
 
@@ -76,7 +77,8 @@ def info(store: Store, verify: bool = False, channels: bool = False) -> dict[str
     -------
     dict with "workspace", "files" (name, bytes), "origin", "results": a list of dicts with "stage", "layer", "what",
     "status"; "addresses": for each layer "features", "k" and "how" of the clustering that addresses mean, "damaged"
-    images, "notes" on what was left out or guessed, "unfinished" work, "problems" with files that cannot be read, and
+    images, "notes" on what was left out or guessed, "unfinished" work, "parts" of work that are not put together (of
+    `pure_cli.stages.resume.parts.told`), "problems" with files that cannot be read, and
     "unchecked" files, which are too large to be read as a whole each time
 
     Raises
@@ -87,7 +89,7 @@ def info(store: Store, verify: bool = False, channels: bool = False) -> dict[str
     store.require_folder()
     problems = _damaged_files(store, verify)
     files = {name: store.path(name).stat().st_size for name in STAGE_FILES if store.has(name)}
-    unfinished = store.root / PARTIAL
+    unfinished, (parts, damaged_parts) = store.root / PARTIAL, parts_told(store)
     found: dict[str, Any] = {
         "workspace": str(store.root),
         "files": files,
@@ -96,7 +98,8 @@ def info(store: Store, verify: bool = False, channels: bool = False) -> dict[str
         "addresses": {},
         "damaged": [],
         "notes": [],
-        "problems": list(problems.values()),
+        "problems": [*problems.values(), *damaged_parts],
+        "parts": parts,
         "unfinished": sorted(path.name for path in unfinished.glob("*")) if unfinished.is_dir() else [],
         "unchecked": [] if verify else [name for name, size in files.items() if size > CHECKED],
     }

@@ -7,6 +7,7 @@ from pure_cli.words import counted
 
 COLUMNS = {"stage": "stage", "layer": "layer", "what": "holds", "status": "status"}
 STALE = "red"
+NAMED = 8  # parts that are missing
 
 
 def heading(found: Mapping[str, Any]) -> Iterator[str]:
@@ -41,3 +42,20 @@ def as_table(results: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
     rows = [{shown: result[key] for key, shown in COLUMNS.items()} for result in results]
     table = {"title": "", "columns": list(COLUMNS.values()), "rows": rows, "note": ""}
     return table, ["" if result["stale"] is None else STALE for result in results]
+
+
+def of_parts(parts: list[dict[str, Any]]) -> Iterator[str]:
+    """What parts of work there are that are not put together, a line for each work.
+
+    Parameters
+    ----------
+    parts : of `pure_cli.stages.info.info`
+    """
+    for own in parts:
+        rest = own["missing"]
+        of = own["done"] + len(rest)
+        then = (
+            f"missing: {', '.join(rest[:NAMED])}{', …' if len(rest) > NAMED else ''}" if rest else "`pure merge` next"
+        )
+        images = f"{own['images']:,} of {own['of']:,} images"
+        yield f"parts of `pure {own['stage']}`: {own['done']} of {of}, {images}; {then}"

@@ -32,6 +32,7 @@ DIFFERENCES = {
     "lower_layers": "the lower layers (--lower-layer)",
     "settings": "the settings",
 }
+STAGES_WITH_PARTS = ("collect", "attribute", "crops", "embed", "assign")
 _OPTIONS, _PATHS = "options", ("data", "weights", "directions", "embedder_weights")
 _PROGRAMS = ("model", "embedder")  # FILE.py:FUNCTION
 _HOW_TO_RUN = {"part", "on", "parts", "force", "verify", "device", "workers"}  # which the one who merges says
@@ -190,6 +191,25 @@ def named_missing(headers: Sequence[PartHeader], total: int) -> str:
         return ""
     named = listed([str(part) for part in missing[:NAMED]] + (["others"] if len(missing) > NAMED else []))
     return f"{counted(len(missing), 'part')} {'is' if len(missing) == 1 else 'are'} missing: {named}."
+
+
+def told(store: Store) -> tuple[list[dict[str, Any]], list[str]]:
+    """What parts a workspace holds that are not put together: "stage", "done" parts, "images" in them and "of" how
+    many, "missing" parts; and what is wrong with their files, in sentences."""
+    found, problems = [], []
+    for stage in STAGES_WITH_PARTS:
+        try:
+            headers = read_headers(store, stage)
+        except PureError as error:
+            problems.append(str(error))
+            continue
+        for key in dict.fromkeys(header.key for header in headers):
+            own = [header for header in headers if header.key == key]
+            total = own[0].total
+            lacking = sum(stop - start for start, stop in gaps((header.range for header in own), total))
+            missing = [str(part) for part in missing_parts(own, total)]
+            found.append({"stage": stage, "done": len(own), "images": total - lacking, "of": total, "missing": missing})
+    return found, problems
 
 
 def size_notes(headers: Sequence[PartHeader]) -> list[str]:
