@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,6 +15,9 @@ from pure_cli import config
 from pure_cli.errors import PureError, unknown
 from pure_cli.methods import PROGRESS, StageMethods, parameters_of  # type: ignore[attr-defined]  # not in the stub
 from pure_cli.registry import STAGES
+from pure_cli.remote.faults import fault_notes
+from pure_cli.remote.mirror import NO_LOCKS, Mirror
+from pure_cli.remote.urls import is_url
 from pure_cli.settings.benchmark import BenchmarkSettings
 from pure_cli.settings.collect import SCORE_OPTIONS
 from pure_cli.stages.outcome import Outcome, Progress, silent
@@ -37,7 +41,8 @@ class Workspace(Displayed, StageMethods):
 
     Parameters
     ----------
-    path : the folder; made when something is written
+    path : the folder; made when something is written. A URL (``s3://bucket/study``) is worked on in a copy on this
+        machine.
     model : a `torch.nn.Module` to work with, in place of a model's name; it stays as it is
     transform : for that model, from a PIL image to its input (3, H, W): a torchvision Compose that ends with Normalize,
         what torchvision's weights come with, or any function that gives pixels in 0..1
@@ -59,7 +64,10 @@ class Workspace(Displayed, StageMethods):
         transform: Callable[[Any], Any] | None = None,
         waiting: Callable[[str], None] = lambda _: None,
     ):
-        self.store = Store(path)
+        self._mirror = Mirror(os.fspath(path)) if is_url(os.fspath(path)) else None
+        if self._mirror:
+            self._mirror.pull()
+        self.store = Store(self._mirror.root if self._mirror else path)
         self._waiting = waiting
         self._model, self._transform = model, transform
         if model is None and transform is not None:
@@ -342,14 +350,27 @@ class Workspace(Displayed, StageMethods):
 
     def _run(self, stage: str, settings: Any, progress: Progress, function: Callable[..., Any] | None = None) -> Any:
         """A stage, or another function of its settings."""
+        if getattr(settings, "on", None):
+            function = self._shared_out(stage)
+        function = function or STAGES[stage].function(stage)
+        with self._mirrored(stage, settings):
+            return self._run_here(stage, settings, progress, function)
+
+    def _mirrored(self, stage: str, settings: Any) -> AbstractContextManager[None]:
+        """A context that brings down what is newer in a storage, and gives it what was changed."""
+        if self._mirror is None:
+            return nullcontext()
+        if not STAGES[stage].reads_only:
+            self._waiting(NO_LOCKS.format(self._mirror.url))
+        alone = getattr(settings, "part", None) is not None and stage != "assign"  # whose circuits need all scores
+        return self._mirror.renewed(with_parts=not alone)
+
+    def _run_here(self, stage: str, settings: Any, progress: Progress, function: Callable[..., Any]) -> Any:
         from pure_cli.artifacts import read_collected
         from pure_cli.stages.inputs.choice import require_model
         from pure_cli.stages.inputs.freshness import require_unchanged
         from pure_cli.stages.runtime.arithmetic import arithmetic_of
 
-        if getattr(settings, "on", None):
-            function = self._shared_out(stage)
-        function = function or STAGES[stage].function(stage)
         if not STAGES[stage].begins:
             self.store.require("collect")  # rather than to make a folder by mistake
             self._require_same_model()
@@ -362,7 +383,7 @@ class Workspace(Displayed, StageMethods):
             found = function(self.store, settings, progress)
         if isinstance(found, Outcome):
             arithmetic.end(computed=not found.up_to_date)
-            found.notes += arithmetic.notes
+            found.notes += [*arithmetic.notes, *fault_notes()]
         return found
 
     def _shared_out(self, stage: str) -> Callable[..., Outcome]:
@@ -468,7 +489,7 @@ def measured(
 
     with arithmetic_of(settings) as arithmetic:
         outcome = run(settings, functions, progress)
-    outcome.notes += arithmetic.notes
+    outcome.notes += [*arithmetic.notes, *fault_notes()]
     return outcome
 
 

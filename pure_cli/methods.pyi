@@ -54,13 +54,14 @@ class StageMethods:
 
         Parameters
         ----------
-        model : A preset (resnet50, …), torchvision:NAME, timm:NAME or FILE.py:FUNCTION. [default: that of the
-            workspace]
+        model : A preset (resnet50, …), torchvision:NAME, timm:NAME, hf:NAME or FILE.py:FUNCTION. [default: that of
+            the workspace]
         data : Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz,
-            others: see docs/data.md; DIR#SPLIT is a split of it. [default: PURE_DATA of the environment with
-            --model, else those of the workspace]
-        weights : A .safetensors file or torch checkpoint, FILE#KEY for weights in it; none: a seeded
-            initialisation. [default: the model's own]
+            others: see docs/data.md; DIR#SPLIT is a split of it; hf:NAME:SPLIT is on the Hugging Face hub; or a URL
+            of these (s3://, gs://, hf://, https://). [default: PURE_DATA of the environment with --model, else
+            those of the workspace]
+        weights : A .safetensors file or torch checkpoint, FILE#KEY for weights in it, hf:NAME/FILE of the Hugging
+            Face hub; none: a seeded initialisation. [default: the model's own]
         layer : Where the neurons are, or a list of several. [default: the preset's, or the last stage]
         references : Reference images for each neuron. [default: 100]
         limit : Use N images only, spread evenly over the data.
@@ -68,7 +69,7 @@ class StageMethods:
             images, and 50,90,99 bands between these percentiles of the images that excite it; layer4#80-100 names
             one.
         directions : Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch
-            checkpoint; a row each, probes, or a sparse autoencoder's decoder.
+            checkpoint, hf:NAME/FILE of the Hugging Face hub; a row each, probes, or a sparse autoencoder's decoder.
         directions_relu : Negative activations of the directions count as zero.
         directions_part : Of a sparse autoencoder: decoder, what it adds up, or encoder, what its latents read.
             [default: decoder]

@@ -101,3 +101,39 @@ def cli(monkeypatch) -> Callable[..., Answer]:
         return Answer(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """An empty cache of the Hugging Face hub, and no token."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    folder = tmp_path / "hub-cache"
+    folder.mkdir()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    return folder
+
+
+@pytest.fixture
+def hub(hub_cache, monkeypatch):
+    """A hub on this machine, in the place of the one in the network."""
+    from fake_hub import FakeHub
+    from huggingface_hub import constants, hf_api
+
+    fake = FakeHub()
+    monkeypatch.setattr(constants, "ENDPOINT", fake.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", fake.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(hf_api.api, "endpoint", fake.url)
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def no_hub(hub_cache, monkeypatch):
+    """The same cache, and no network."""
+    from pure_cli.hub import patience
+
+    monkeypatch.setattr(patience, "answers", lambda url: False)
+    return hub_cache

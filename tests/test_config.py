@@ -1,7 +1,5 @@
 """YAML files: what stands in them is taken as it is written."""
 
-from pathlib import Path
-
 import pytest
 
 from pure_cli import config
@@ -27,7 +25,7 @@ from pure_cli.errors import PureError
         ("attribute", "batch_size: ~", "batch_size", None),
         ("calibrate", "budget: 0.30", "budget", 0.3),
         ("cluster", "k: [3, auto, 2]", "k", [2, 3, "auto"]),
-        ("collect", "model: 1e3\ndata: 2024-01-01", "data", Path("2024-01-01")),
+        ("collect", "model: 1e3\ndata: 2024-01-01", "data", "2024-01-01"),
         ("collect", "model: 1e3\ndata: no", "model", "1e3"),
         ("collect", "model: x\ndata: x\nmean: [0.5, .25, 1e-1]", "mean", (0.5, 0.25, 0.1)),
     ],

@@ -14,15 +14,19 @@ import h5py
 import numpy as np
 
 from pure_cli.config import fingerprint
+from pure_cli.core.merging import ARRAYS, AT_ONCE
 from pure_cli.core.parts import Part
+from pure_cli.core.references import TopImages
 from pure_cli.errors import UnreadableFile
 from pure_cli.files import TEMPORARY, write_whole
 from pure_cli.workspace import PARTS, Store, read_texts, write_array, write_texts
 
 HEADER = "header"
-PLACES = 8  # of the best images of all neurons, that are read together: of most parts few count
+LAYERS = "layers"
 ROWS = "rows"
 BLOCK = 1 << 16  # bytes of rows that are written together
+_BEST = np.dtype([("value", "f4"), ("image", "i8"), ("position", "i4"), ("mean", "f4")])
+_headers: dict[tuple[str, int, int, int], PartHeader] = {}
 _KEY = 8  # letters of it in the name of a file
 
 
@@ -96,10 +100,16 @@ def write_part(store: Store, header: PartHeader, write: Callable[[h5py.File], No
         write_texts(file, HEADER, [text])
 
 
-def read_header(file: h5py.File) -> PartHeader:
-    own = json.loads(read_texts(file[HEADER])[0])
-    count, number = own.pop("part")
-    return PartHeader(part=Part(count, number), **own)
+def _header(parts: PartStore, path: Path) -> PartHeader:
+    """Of a file, read once as it is on the disk: a thousand of them are looked at more than once."""
+    status = path.stat()
+    state = str(path.absolute()), status.st_ino, status.st_size, status.st_mtime_ns
+    if state not in _headers:
+        with parts.read(path.stem) as file:
+            own = json.loads(read_texts(file[HEADER])[0])
+        count, number = own.pop("part")
+        _headers[state] = PartHeader(part=Part(count, number), **own)
+    return _headers[state]
 
 
 def read_headers(store: Store, stage: str) -> list[PartHeader]:
@@ -110,10 +120,7 @@ def read_headers(store: Store, stage: str) -> list[PartHeader]:
     PureError
         One of them is damaged.
     """
-    parts, found = PartStore(store), []
-    for path in _files(store, stage):
-        with parts.read(path.stem) as file:
-            found.append(read_header(file))
+    found = [_header(PartStore(store), path) for path in _files(store, stage)]
     return sorted(found, key=lambda header: (header.start, header.stop, header.part))
 
 
@@ -122,8 +129,8 @@ def find_part(store: Store, stage: str, part: Part) -> PartHeader | None:
     found = None
     for path in _files(store, stage):
         if path.stem.endswith(f"-{part.file_name}"):
-            with suppress(UnreadableFile), PartStore(store).read(path.stem) as file:
-                found = read_header(file)
+            with suppress(UnreadableFile):
+                found = _header(PartStore(store), path)
     return found
 
 
@@ -170,13 +177,23 @@ def keep_part(store: Store, name: str, content: bytes) -> None:
     write_whole(parts.root / name, content)
 
 
-def write_by_places(file: h5py.File, name: str, values: np.ndarray) -> None:
-    """(C, n), of which the first places of all rows are read without the others."""
-    if values.size == 0:
-        write_array(file, name, values)
+def write_best(file: h5py.File, layer: str, top: TopImages) -> None:
+    """The best images of a layer, of which the first places of all rows are read without the others."""
+    neurons, places = top.image.shape
+    content = np.empty((neurons, places), _BEST)
+    for name in ARRAYS:
+        content[name] = getattr(top, name)
+    if content.size == 0:
+        write_array(file, f"{LAYERS}/{layer}", content)
         return
-    chunks = len(values), min(PLACES, values.shape[1])
-    file.create_dataset(name, data=values, chunks=chunks, fletcher32=True)
+    chunks = neurons, min(AT_ONCE, places)
+    file.create_dataset(f"{LAYERS}/{layer}", data=content, chunks=chunks, fletcher32=True)
+
+
+def read_best(dataset: h5py.Dataset, start: int, stop: int) -> TopImages:
+    """The places ``start:stop`` of what `write_best` wrote."""
+    content = dataset[:, start:stop]
+    return TopImages(*(np.ascontiguousarray(content[name]) for name in ARRAYS))
 
 
 def write_rows(file: h5py.File, name: str, rows: Iterator[np.ndarray], shape: tuple[int, ...], dtype: str) -> None:

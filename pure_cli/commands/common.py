@@ -16,6 +16,7 @@ from pure_cli.commands.options import habits
 from pure_cli.errors import PureError, first_line, unknown
 from pure_cli.interrupts import TERMINATED, Terminated, stops_when_asked
 from pure_cli.registry import STAGES
+from pure_cli.remote.urls import is_url
 from pure_cli.words import as_given, counted, duration, printable
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ class Session:
             or os.environ.get(ENVIRONMENT["workspace"])
             or DEFAULT_WORKSPACE
         )
-        return Workspace(Path(path).expanduser(), waiting=lambda sentence: self.note(sentence))
+        place = path if is_url(str(path)) else Path(path).expanduser()
+        return Workspace(place, waiting=lambda sentence: self.note(sentence))
 
     def options(self, stage: str) -> dict[str, Any]:
         """The options of a stage: the command line first, then the config file, then the environment.

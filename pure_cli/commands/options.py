@@ -18,8 +18,8 @@ NUMBERS = (int, float)
 def habits() -> Iterator[Parameter]:
     """The options that all commands have."""
     yield _parameter(
-        "workspace", Path | None, None, "--workspace", "-w", metavar="DIR", rich_help_panel=HABITS,
-        help="Folder of the results. [env PURE_WORKSPACE; default: ./pure-workspace]",
+        "workspace", str | None, None, "--workspace", "-w", metavar="DIR", rich_help_panel=HABITS, path_type=str,
+        help="Folder of the results, or a URL. [env PURE_WORKSPACE; default: ./pure-workspace]",
     )  # fmt: skip
     yield _parameter(
         "config", Path | None, None, "--config", "-c", metavar="FILE", rich_help_panel=HABITS,
@@ -50,6 +50,7 @@ def declared(settings: "type[Options]") -> Iterator[Parameter]:
                 metavar=option.metavar,
                 rich_help_panel=option.panel,
                 help=option.described,
+                path_type=str if option.is_place else None,
                 autocompletion=_completes(option.choices) if option.choices else None,
             )
         yield Parameter(option.name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, info])

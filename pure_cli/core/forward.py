@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import nn
 
 from pure_cli.core.hooks import hooked
 from pure_cli.errors import PureError
+
+LOGITS = "logits"  # what transformers calls the outputs for classes
 
 
 class NotReached(PureError):
@@ -44,8 +46,19 @@ class _Enough(Exception):
 
 
 def run(model: nn.Module, images: torch.Tensor) -> Any:
-    """The output of a network, which may change its input in place: `images` stay what they are."""
-    return model(images.clone())
+    """The output of a network, which may change its input in place: `images` stay what they are.
+
+    Of a network that gives several things by name, as those of transformers do, its logits where there are some.
+    """
+    return outputs_of(model(images.clone()))
+
+
+def outputs_of(given: Any) -> Any:
+    """What a network says of its classes: the tensor that it gave, or the one called logits among several."""
+    if isinstance(given, torch.Tensor):
+        return given
+    logits = given.get(LOGITS) if isinstance(given, Mapping) else getattr(given, LOGITS, None)
+    return logits if isinstance(logits, torch.Tensor) else given
 
 
 def with_graph(model: nn.Module, images: torch.Tensor) -> Any:

@@ -5,7 +5,7 @@ Without torch, so that a thousand parts are put together on any machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,21 +14,19 @@ from pure_cli.core.bands import sample_hash
 from pure_cli.core.references import NO_IMAGE, TopImages, scrambled
 
 ARRAYS = ("value", "image", "position", "mean")  # of `TopImages`
+AT_ONCE = 8  # places of all rows that are read together: of most parts few count
 _LOW = 1 << 32  # what lies below the value in a rank
 _SIGN = np.int32(0x7FFFFFFF)
 _NOTHING = np.iinfo(np.int64).min  # the rank of a place without an image
 
-Read = Callable[[str, int], np.ndarray]
-"""Gives the first m places (C, m) of one of `ARRAYS`."""
+Read = Callable[[int, int], TopImages]
+"""Gives the places ``start:stop`` of all rows."""
 
 
 class Order(Protocol):
     """In which images come first: by rank, of equal ones by hash."""
 
-    leads: tuple[str, ...]
-    """Of `ARRAYS`, what `lead` takes."""
-
-    def lead(self, parts: dict[str, np.ndarray]) -> np.ndarray:
+    def lead(self, top: TopImages) -> np.ndarray:
         """(C, m) numbers that do not ascend along a row: an image with a lower one than another comes behind it."""
 
     def rank(self, top: TopImages) -> np.ndarray:
@@ -41,10 +39,8 @@ class Order(Protocol):
 class ByScore:
     """The highest score first, of equal ones the higher mean over space, then the lower `scrambled` index."""
 
-    leads: tuple[str, ...] = ("value",)
-
-    def lead(self, parts: dict[str, np.ndarray]) -> np.ndarray:
-        return parts["value"]
+    def lead(self, top: TopImages) -> np.ndarray:
+        return top.value
 
     def rank(self, top: TopImages) -> np.ndarray:
         rank = _ordered(top.value) * _LOW + (_ordered(top.mean) + _LOW // 2)
@@ -62,17 +58,14 @@ class BySampleHash:
     seed : of the sample
     """
 
-    leads: tuple[str, ...] = ("image",)
-
     def __init__(self, seed: int):
         self._seed = seed
 
-    def lead(self, parts: dict[str, np.ndarray]) -> np.ndarray:
-        rank = sample_hash(parts["image"].clip(min=0), self._seed) >> 1
-        return np.where(parts["image"] == NO_IMAGE, _NOTHING, rank)
+    def lead(self, top: TopImages) -> np.ndarray:
+        return np.where(top.image == NO_IMAGE, _NOTHING, self.hashed(top) >> 1)
 
     def rank(self, top: TopImages) -> np.ndarray:
-        return self.lead({"image": top.image})
+        return self.lead(top)
 
     def hashed(self, top: TopImages) -> np.ndarray:
         return sample_hash(top.image.clip(min=0), self._seed)
@@ -81,6 +74,8 @@ class BySampleHash:
 class MergedImages:
     """The n best images of every neuron of some parts of the data.
 
+    What is read of a part waits until there is as much as there are places: sorting is what takes time.
+
     Parameters
     ----------
     channels, n : neurons, and images of each
@@ -88,20 +83,22 @@ class MergedImages:
     """
 
     def __init__(self, channels: int, n: int, order: Order):
-        self.top = TopImages.empty(channels, n)
+        self._top = TopImages.empty(channels, n)
         self._order = order
         self._last: np.ndarray | None = None  # of each neuron, how far its last image leads
+        self._waiting: list[TopImages] = []
+        self._disjoint = True
 
     def add(self, top: TopImages, disjoint: bool = True) -> None:
         """Let the best images (C, m) of a part compete; parameters as of `add_from`."""
-        self.add_from(lambda name, places: getattr(top, name)[:, :places], top.image.shape, disjoint)
+        self.add_from(lambda start, stop: _places(top, start, stop), top.image.shape, disjoint)
 
     def add_from(self, read: Read, shape: tuple[int, ...], disjoint: bool = True) -> None:
         """Let the best images of a part compete, of which no more is read than can be among the best.
 
         Parameters
         ----------
-        read : gives the part's arrays, in the same order
+        read : gives the part's images, in the same order
         shape : (C, m) of these
         disjoint : no image of the part was in one before
 
@@ -110,21 +107,33 @@ class MergedImages:
         ValueError
             Another number of neurons.
         """
-        channels, n = self.top.image.shape
+        channels, n = self._top.image.shape
         if shape[0] != channels:
-            raise ValueError(f"the best of {shape} cannot be merged into the best of {self.top.image.shape}")
-        lead = self._order.lead({name: read(name, min(shape[1], n)) for name in self._order.leads})
-        last = self._last
-        count = np.full(channels, lead.shape[1]) if last is None else (lead >= last[:, None]).sum(axis=1)
-        rows = np.flatnonzero(count)
-        if not len(rows):
-            return
-        most = int(count.max())
-        new = TopImages(*(read(name, most)[rows] for name in ARRAYS))
-        best = self._best(_joined(_rows(self.top, rows), new), n, disjoint)
-        for name in ARRAYS:
-            getattr(self.top, name)[rows] = getattr(best, name)
-        self._last = self._order.lead({name: getattr(self.top, name)[:, -1:] for name in self._order.leads})[:, 0]
+            raise ValueError(f"the best of {shape} cannot be merged into the best of {self._top.image.shape}")
+        self._disjoint &= disjoint
+        for start in range(0, min(shape[1], n), AT_ONCE):
+            new = read(start, min(start + AT_ONCE, shape[1], n))
+            reaches = None if self._last is None else self._order.lead(new) >= self._last[:, None]
+            if reaches is None or reaches.any():
+                self._waiting.append(new)
+            if reaches is not None and not reaches[:, -1].any():
+                break
+        if sum(one.image.shape[1] for one in self._waiting) >= n:
+            self._settle()
+
+    @property
+    def top(self) -> TopImages:
+        """What was found so far."""
+        self._settle()
+        return self._top
+
+    def _settle(self) -> None:
+        """Let those that wait compete."""
+        if self._waiting:
+            together = _joined([self._top, *self._waiting])
+            self._top = self._best(together, self._top.image.shape[1], self._disjoint)
+            self._last = self._order.lead(_places(self._top, -1, None))[:, 0]
+            self._waiting = []
 
     def _best(self, top: TopImages, n: int, disjoint: bool) -> TopImages:
         """The n best of images (C, m), each once."""
@@ -136,8 +145,8 @@ class MergedImages:
             order[row] = np.lexsort((self._order.hashed(_rows(top, slice(row, row + 1)))[0], -(rank[row] + 1)))
         if not disjoint:
             order = _first_ones_first(np.take_along_axis(top.image, order, 1), order)
-        chosen = order[:, :n]
-        found = TopImages(*(np.take_along_axis(getattr(top, name), chosen, 1) for name in ARRAYS))
+        places = order[:, :n] + (np.arange(len(order)) * order.shape[1])[:, None]
+        found = TopImages(*(getattr(top, name).ravel()[places] for name in ARRAYS))
         return found if disjoint else _without_repeats(found)
 
 
@@ -169,8 +178,12 @@ def _rows(top: TopImages, rows: np.ndarray | slice) -> TopImages:
     return TopImages(*(getattr(top, name)[rows] for name in ARRAYS))
 
 
-def _joined(one: TopImages, other: TopImages) -> TopImages:
-    return TopImages(*(np.concatenate([getattr(one, name), getattr(other, name)], axis=1) for name in ARRAYS))
+def _places(top: TopImages, start: int, stop: int | None) -> TopImages:
+    return TopImages(*(getattr(top, name)[:, start:stop] for name in ARRAYS))
+
+
+def _joined(tops: Sequence[TopImages]) -> TopImages:
+    return TopImages(*(np.concatenate([getattr(top, name) for top in tops], axis=1) for name in ARRAYS))
 
 
 def _ordered(values: np.ndarray) -> np.ndarray:

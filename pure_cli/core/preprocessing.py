@@ -30,10 +30,12 @@ class Preprocessing:
 
     Attributes
     ----------
-    resize : length of the short side in pixels, None to leave the size
+    resize : length of the short side in pixels; height and width, whatever the proportions; None to leave the size
     crop_size : side of the square cut from the centre, None to leave it whole
     interpolation : "nearest", "bilinear" or "bicubic"
     mean, std : of the three channels, on the scale 0..1
+    crop_down : where an odd number of pixels is cut off, the smaller half goes from the top and the left, as
+        transformers does; torchvision rounds to the even number
 
     Raises
     ------
@@ -41,14 +43,16 @@ class Preprocessing:
         A value is out of its range.
     """
 
-    resize: int | None = None
+    resize: int | tuple[int, int] | None = None
     crop_size: int | None = None
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    crop_down: bool = False
 
     def __post_init__(self) -> None:
-        for option, size in (("--resize", self.resize), ("--crop-size", self.crop_size)):
+        sides = self.resize if isinstance(self.resize, tuple) else (self.resize,)
+        for option, size in (*(("--resize", side) for side in sides), ("--crop-size", self.crop_size)):
             if size is not None and size < 1:
                 raise PureError(f"{option} is a number of pixels, 1 or more, and not {size}.")
         if self.interpolation not in INTERPOLATIONS:
@@ -64,6 +68,8 @@ class Preprocessing:
         """Width and height after the resize, before the crop."""
         if self.resize is None:
             return width, height
+        if isinstance(self.resize, tuple):
+            return self.resize[1], self.resize[0]
         short, long = min(width, height), max(width, height)
         long = int(self.resize * long / short)
         return (self.resize, long) if width <= height else (long, self.resize)
@@ -85,7 +91,7 @@ class Preprocessing:
         if size != image.size:
             image = image.resize(size, Image.Resampling[self.interpolation.upper()])
         if self.crop_size is not None:
-            left, top = (_offset(length, self.crop_size) for length in image.size)
+            left, top = (_offset(length, self.crop_size, self.crop_down) for length in image.size)
             image = image.crop((left, top, left + self.crop_size, top + self.crop_size))
         return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
 
@@ -122,11 +128,12 @@ class Preprocessing:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON or YAML; `from_dict` takes them back."""
         return {
-            "resize": self.resize,
+            "resize": list(self.resize) if isinstance(self.resize, tuple) else self.resize,
             "crop_size": self.crop_size,
             "interpolation": self.interpolation,
             "mean": list(self.mean),
             "std": list(self.std),
+            **({"crop_down": True} if self.crop_down else {}),
         }
 
     @classmethod
@@ -143,7 +150,9 @@ class Preprocessing:
             if name not in known:
                 raise unknown("preprocessing setting", name, known)
         try:
-            numbers = {name: _triple(values[name]) for name in ("mean", "std") if name in values}
+            numbers: dict[str, Any] = {name: _triple(values[name]) for name in ("mean", "std") if name in values}
+            if isinstance(values.get("resize"), list):
+                numbers["resize"] = tuple(values["resize"])
         except (TypeError, ValueError) as error:
             raise PureError(f"Mean and standard deviation are three numbers each ({error}).") from error
         return cls(**{**values, **numbers})
@@ -201,6 +210,8 @@ def _triple(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _offset(length: int, crop: int) -> int:
-    """Where torchvision's centre crop begins; negative where it adds a margin."""
-    return -((crop - length) // 2) if crop > length else round((length - crop) / 2)
+def _offset(length: int, crop: int, down: bool) -> int:
+    """Where the centre crop begins; negative where it adds a margin."""
+    if crop > length:
+        return -((crop - length) // 2)
+    return (length - crop) // 2 if down else round((length - crop) / 2)

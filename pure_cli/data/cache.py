@@ -1,18 +1,22 @@
 """What is worth keeping about a data set, in a folder beside the workspace's results: indices, unpacked arrays."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from pure_cli.files import NO_ARCHIVE, keep_archive, read_archive, temporary_beside
+from pure_cli.remote.files import RemoteFile, fit_together
+from pure_cli.remote.storage import at_once
 
 VERSION = 2  # of what is kept; another one is made anew
 SAVE_SECONDS = 10.0  # at most this much of a long look is lost when the process is killed
+
+FETCHED_AT_ONCE, LOOKED_AT_ONCE = 4, 32  # files elsewhere
 
 Part = dict[str, np.ndarray]
 _STAMP = "stamp"
@@ -47,12 +51,12 @@ class Cache:
             same = i in kept and stamp == tuple(kept[i][_STAMP].tolist())
             found.append({name: a for name, a in kept[i].items() if name != _STAMP} if same else None)
         changed, saved = False, time.monotonic()
-        for i, file in enumerate(files):
-            if found[i] is None:
-                found[i], changed = look(file), True
-                if path and time.monotonic() - saved > SAVE_SECONDS:
-                    _write(path, found, stamps)
-                    saved = time.monotonic()
+        unknown = [i for i, part in enumerate(found) if part is None]
+        for i, part in zip(unknown, _looks(look, [files[i] for i in unknown]), strict=True):
+            found[i], changed = part, True
+            if path and time.monotonic() - saved > SAVE_SECONDS:
+                _write(path, found, stamps)
+                saved = time.monotonic()
         if path and changed:
             _write(path, found, stamps)
         return [part for part in found if part is not None]
@@ -85,6 +89,18 @@ class Cache:
                     with suppress(OSError):  # where open files cannot be removed, the next call does
                         other.unlink()
         return path
+
+
+def _looks(look: Callable[[Path], Part], files: Sequence[Path]) -> Iterator[Part]:
+    """What there is in each file; of those elsewhere, several at a time, as a whole where the cache holds them all."""
+    elsewhere = [file for file in cast(Sequence[Any], files) if isinstance(file, RemoteFile)]
+    if not elsewhere:
+        return map(look, files)
+    whole = fit_together(elsewhere)
+    most = FETCHED_AT_ONCE if whole else LOOKED_AT_ONCE
+    for file in elsewhere:
+        file.whole, file.others = whole, min(most, len(files)) - 1
+    return at_once(look, files, most)
 
 
 def _digest(*key: object) -> str:

@@ -9,11 +9,12 @@ from threading import Lock
 import numpy as np
 
 from pure_cli.data.listing import Listing
-from pure_cli.data.source import DamagedImage, Raw
+from pure_cli.data.source import DamagedImage, Raw, expecting, reading_ahead
 from pure_cli.files import file_crc
 
 UNREAD = 0  # of an image that cannot be read
 _READERS = 8  # threads: a disk far away has many at once
+_AT_ONCE = 256  # images
 
 
 def content_of(raw: Raw) -> int:
@@ -58,8 +59,15 @@ def contents(listing: Listing, index: Sequence[int] | np.ndarray) -> np.ndarray:
         except DamagedImage:
             return UNREAD
 
+    index = np.asarray(index)
+    expecting(listing.read, index)
+    found = [np.zeros(0, np.uint32)]
     with ThreadPoolExecutor(_READERS) as readers:
-        return np.fromiter(readers.map(one, map(int, index)), np.uint32, len(index))
+        for start in range(0, len(index), _AT_ONCE):
+            part = index[start : start + _AT_ONCE].tolist()
+            reading_ahead(listing.read, part)
+            found.append(np.fromiter(readers.map(one, part), np.uint32, len(part)))
+    return np.concatenate(found)
 
 
 def pixel_digests(images: np.ndarray) -> np.ndarray:

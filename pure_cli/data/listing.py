@@ -40,10 +40,11 @@ class Listing:
         are no files
     index : (M,) int64, ascending: the data-set indices in use. An index means the same image whatever the limit.
     read : gives the raw image of a data-set index; `pure_cli.data.decode` makes pixels of it
-    data : what ``--data`` said, absolute
+    data : what ``--data`` said, absolute, or a name that goes on to mean the same images
     identity : tells a change that sizes do not
     codes : of the classes, where the names stand for codes
     order : how class names were numbered, where the data does not say it (`pure_cli.data.labels`)
+    versioned : whether the times are numbers that change with the content alone: another one is another image
     notes : sentences on what was left out, and on what was guessed
     starts : as of `pure_cli.data.source.Items`
     """
@@ -60,6 +61,7 @@ class Listing:
     identity: str = ""
     codes: tuple[str, ...] = ()
     order: str = ""
+    versioned: bool = False
     notes: tuple[str, ...] = ()
     starts: Sequence[int] | np.ndarray = ()
 
@@ -138,10 +140,11 @@ def list_images(path: str | os.PathLike[str], limit: int | None = None, cache: P
         times=_numbers(items.times, count, NO_TIME),
         index=joined_numbers((at * count // chosen for at in _ranges(chosen)), cache),
         read=items.read,
-        data=place.text,
+        data=items.data or place.text,
         identity=items.identity,
         codes=tuple(items.codes),
         order=items.order,
+        versioned=items.versioned,
         notes=(*items.notes, *_of_unlabelled(labels, items)),
         starts=items.starts,
     )

@@ -36,7 +36,7 @@ from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.data.content import UNREAD, content_of
 from pure_cli.data.decode import DamagedImage, decode
 from pure_cli.data.listing import Listing
-from pure_cli.data.source import Raw
+from pure_cli.data.source import Raw, expecting, reading_ahead
 from pure_cli.errors import PureError, PureFailure, first_line
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _raw(listing: Listing, i: int) -> Raw:
     """What the source gives for an item; what goes wrong in a source of one's own is said."""
     try:
         raw = listing.read(i)
-    except DamagedImage:
+    except (DamagedImage, PureFailure):
         raise
     except Exception as error:
         what = f"{type(error).__name__}: {first_line(error)}"
@@ -222,6 +222,7 @@ def _batches(listing: Listing, plan: _Plan, preprocessing: Preprocessing, worker
 
     first = None
     workers = _worth(plan, workers)
+    expecting(listing.read, plan.index[plan.first * plan.size :])
     side = preprocessing.crop_size
     if side is not None:
         plan = replace(plan, shape=(3, side, side))
@@ -289,6 +290,7 @@ def _load(
     good: list[int] = []
     damaged: list[Damaged] = []
     odd = None
+    reading_ahead(listing.read, chunk)
     for place, i in enumerate(chunk.tolist()):
         try:
             raw = _raw(listing, i)

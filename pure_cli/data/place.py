@@ -3,20 +3,23 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pure_cli.errors import PureError
+from pure_cli.remote.files import RemoteFile
+from pure_cli.remote.storage import Entry
+from pure_cli.remote.urls import HUB, is_url, without_secrets
 
 SPLIT_MARK = "#"
 MOST_FILES = 1_000_000  # of a pattern
 
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
-_BRACES = re.compile(r"\{([^{}]*(?:,|\.\.)[^{}]*)\}")
+BRACES = re.compile(r"\{([^{}]*(?:,|\.\.)[^{}]*)\}")
 _RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
 _GLOB = re.compile(r"[*?]")
 
@@ -31,16 +34,28 @@ class Place:
     path : the folder or file; of a pattern, the folder that all its files lie in
     files : the file, or the files of the pattern, in order; none for a folder
     split : what stands behind ``#``
+    url : of what is not on this machine's disks
+    below : of a folder there, its files at any depth, by their names; `path` and `files` are `RemoteFile` then
     """
 
     text: str
     path: Path
     files: tuple[Path, ...] = ()
     split: str | None = None
+    url: str = ""
+    below: Mapping[str, Entry] | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_folder(self) -> bool:
-        return not self.files
+        return not self.files and (not self.url or self.below is not None)
+
+    def inside(self, name: str) -> "Place":
+        """A folder that is directly in a folder."""
+        if not self.url:
+            return Place(f"{self.text}/{name}", self.path / name)
+        url, below = f"{self.url}/{name}", self._grouped[1].get(name, {})
+        folder = RemoteFile(url, None, below, cast(RemoteFile, self.path))
+        return Place(url, cast(Path, folder), url=url, below=below)
 
     @property
     def folder(self) -> Path:
@@ -75,8 +90,23 @@ class Place:
         return file.relative_to(self.folder).as_posix()
 
     @cached_property
+    def _grouped(self) -> tuple[dict[str, Entry], dict[str, dict[str, Entry]]]:
+        """Of a folder elsewhere: the files that are directly in it, and those of each folder in it."""
+        files: dict[str, Entry] = {}
+        folders: dict[str, dict[str, Entry]] = {}
+        for name, entry in (self.below or {}).items():
+            first, slash, rest = name.partition("/")
+            if slash:
+                folders.setdefault(first, {})[rest] = entry
+            else:
+                files[name] = entry
+        return files, folders
+
+    @cached_property
     def _entries(self) -> tuple[list[str], list[str]]:
         """Names of what is directly in a folder and not hidden: files, folders. Nothing where it cannot be read."""
+        if self.url:
+            return list(self._grouped[0]), list(self._grouped[1])
         files: list[str] = []
         folders: list[str] = []
         try:
@@ -89,6 +119,12 @@ class Place:
         return files, folders
 
 
+def place_text(path: str | os.PathLike[str]) -> str:
+    """What ``--data`` says, as it is remembered: of a path the absolute one, of a URL what is no secret."""
+    text = os.fspath(path)
+    return without_secrets(text) if is_url(text) else os.fspath(Path(text).expanduser().absolute())
+
+
 def find_place(path: str | os.PathLike[str]) -> Place:
     """Look where ``--data`` points.
 
@@ -97,7 +133,13 @@ def find_place(path: str | os.PathLike[str]) -> Place:
     PureError
         There is nothing, or no permission to look.
     """
-    text = os.fspath(Path(path).expanduser().absolute())
+    text = place_text(path)
+    if text.startswith(HUB) and "://" not in text:
+        return Place(text, Path(os.devnull), url=text)
+    if is_url(text):
+        from pure_cli.data.elsewhere import place_elsewhere
+
+        return place_elsewhere(text)
     found = _look(text, None)
     if found is None and SPLIT_MARK in text:
         before, _, split = text.rpartition(SPLIT_MARK)
@@ -118,7 +160,7 @@ def _look(text: str, split: str | None) -> Place | None:
     except PermissionError as error:
         raise unreadable(path, error) from error
     except (OSError, ValueError):
-        if not (_BRACES.search(text) or _GLOB.search(text)):
+        if not (BRACES.search(text) or _GLOB.search(text)):
             return None
         files = tuple(_pattern(text))
         return Place(whole, Path(os.path.commonpath([file.parent for file in files])), files, split)
@@ -129,7 +171,7 @@ def _pattern(text: str) -> list[Path]:
     """The files that a pattern names, in order; those of braces must all be there."""
     found: list[Path] = []
     missing: list[str] = []
-    names = list(islice(_expanded(text), MOST_FILES + 1))
+    names = list(islice(expanded(text), MOST_FILES + 1))
     for name in names if len(names) <= MOST_FILES else ():
         path = Path(name)
         if _GLOB.search(name):
@@ -151,9 +193,9 @@ def _pattern(text: str) -> list[Path]:
     return found
 
 
-def _expanded(text: str) -> Iterator[str]:
+def expanded(text: str) -> Iterator[str]:
     """``a-{0..2}.tar`` and ``{a,b}.tar``, as a shell would expand them."""
-    match = _BRACES.search(text)
+    match = BRACES.search(text)
     if match is None:
         yield text
         return
@@ -167,7 +209,7 @@ def _expanded(text: str) -> Iterator[str]:
     else:
         raise PureError(f"'{match[0]}' is no range of numbers. Write {{000..012}} or {{a,b}}.")
     for middle in middles:
-        yield from _expanded(f"{text[: match.start()]}{middle}{text[match.end() :]}")
+        yield from expanded(f"{text[: match.start()]}{middle}{text[match.end() :]}")
 
 
 def ending(name: str) -> str:

@@ -36,9 +36,15 @@ def source_of(place: Place) -> Source:
     PureError
         None does.
     """
+    elsewhere = "://" in place.url
     for source in sources():
-        if source.claims(place):
+        if (not elsewhere or getattr(source, "by_url", False)) and source.claims(place):
             return source
+    if elsewhere:
+        raise PureError(
+            f"'{place.text}' is no data that is read by its URL: tar shards (.tar), Parquet files, folders of images "
+            "and lists of images (.txt, .csv) are. Fetch it, and pass the copy with --data."
+        )
     kinds = ", ".join(sorted(place.endings))
     raise PureError(f"'{place.text}' names files ({kinds}); a pattern is for tar shards or for Parquet files.")
 

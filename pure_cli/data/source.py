@@ -6,7 +6,7 @@ Light on purpose: no torch and no PIL, so that ``pure info`` and an up-to-date s
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,6 +26,18 @@ Raw = Path | bytes | np.ndarray
 """An image before it is decoded: an image file, its content, or pixels (H, W) or (H, W, 1, 3 or 4) uint8."""
 
 
+def expecting(read: Callable[[int], Any], index: np.ndarray) -> None:
+    """Tell who reads items which of them a pass is over, in this order."""
+    if hasattr(read, "expect"):
+        read.expect(index)
+
+
+def reading_ahead(read: Callable[[int], Any], index: Sequence[int] | np.ndarray) -> None:
+    """Tell who reads items which few of them are read next."""
+    if hasattr(read, "ahead"):
+        read.ahead(index)
+
+
 class DamagedImage(Exception):
     """An item that gives no image; `reason` says why in a few words ("cut short", "no such file")."""
 
@@ -43,7 +55,8 @@ class Items:
     root : absolute folder that the names are relative to
     paths : N names, which say where below `root` an item is ("cat/1.jpg", "shard-0.tar:1.jpg", "digits.npz:1")
     read : gives item i, raw; called in several processes, so that it must not share an open file with another one
-        (`pure_cli.data.handles`); raises `DamagedImage` where there is no image
+        (`pure_cli.data.handles`); raises `DamagedImage` where there is no image. It may have methods ``expect(index)``,
+        called before a pass over some items, and ``ahead(index)``, called before those few are read
     labels : N numbers, -1 where unknown; None where there are none
     names : class names, ``names[label]``; empty where there are none
     sizes : N sizes in bytes, so that a change is noticed; None where `identity` does that
@@ -52,10 +65,12 @@ class Items:
     times : N times of the last change in nanoseconds, for items that are files, -1 where one is not there; None where
         there are none
     order : how class names were numbered, where the data does not say it (`pure_cli.data.labels`)
+    versioned : whether the times are no times but numbers that change with the content alone, as an ETag does
     notes : sentences on what was left out, and on what was guessed
     unlabelled : what the images without a label do, in words
     starts : ascending, the items with which files of several begin, or else what is read at once; none where each item
         is by itself
+    data : a name of exactly these, which goes on to mean them; "" for that which ``--data`` said
     """
 
     root: Path
@@ -68,9 +83,11 @@ class Items:
     codes: Sequence[str] = ()
     times: Sequence[int] | np.ndarray | None = None
     order: str = ""
+    versioned: bool = False
     notes: Sequence[str] = ()
     unlabelled: str = "have no label"
     starts: Sequence[int] | np.ndarray = ()
+    data: str = ""
 
 
 @runtime_checkable
@@ -84,6 +101,8 @@ class Source(Protocol):
     ----------
     name : for messages, in the words of the user ("a folder of images")
     has_splits : whether ``--data PLACE#SPLIT`` means something to it
+
+    With an attribute `by_url` that is true, it is asked about URLs, too: what it is given then is `RemoteFile`.
     """
 
     name: str

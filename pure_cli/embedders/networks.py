@@ -65,7 +65,7 @@ def words_of_the_option() -> Iterator[None]:
 
 def _at_size(own: Preprocessing, size: int | None, fallback_size: int) -> Preprocessing:
     """A network's own preprocessing for images of another size; where it has none, its short side becomes the crop."""
-    if own.resize is None or own.crop_size is None:
+    if not isinstance(own.resize, int) or own.crop_size is None:
         side = size or fallback_size
         return replace(own, resize=side, crop_size=side)
     if size is None:

@@ -16,7 +16,7 @@ from pure_cli.embedders import openclip_config
 from pure_cli.embedders.checkpoints import does_not_fit, existing, no_download
 from pure_cli.embedders.spec import EmbedderSpec
 from pure_cli.errors import PureError, first_line, unknown
-from pure_cli.models.hub import impatient
+from pure_cli.hub.patience import impatient
 from pure_cli.models.spec import NO_WEIGHTS
 from pure_cli.quick_imports import compiler_later
 

@@ -11,7 +11,7 @@ from pure_cli.embedders.openclip import load_clip, silent_log
 from pure_cli.embedders.openclip_config import name_of
 from pure_cli.embedders.spec import EmbedderSpec
 from pure_cli.errors import PureError, PureFailure, first_line
-from pure_cli.models.hub import impatient
+from pure_cli.hub.patience import impatient
 from pure_cli.quick_imports import compiler_later
 
 with compiler_later():

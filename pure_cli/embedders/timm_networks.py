@@ -13,7 +13,7 @@ from pure_cli.embedders.images import Torchvision
 from pure_cli.embedders.kinds.dinov2 import DINOV2_SIZE
 from pure_cli.embedders.spec import EmbedderSpec
 from pure_cli.errors import PureError, first_line
-from pure_cli.models.hub import impatient
+from pure_cli.hub.patience import impatient
 from pure_cli.models.load import own_preprocessing
 from pure_cli.models.spec import NO_WEIGHTS
 from pure_cli.models.weights import read_weights

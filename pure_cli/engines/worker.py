@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from pure_cli import __version__
 from pure_cli.errors import PureError
+from pure_cli.remote.faults import fault_notes
 from pure_cli.workspace import Store
 
 FOLDER = "pure-worker-"  # how the name of a worker's folder begins
@@ -114,7 +115,7 @@ class Worker:
         found = {path.name: path.read_bytes() for path in paths}
         for path in paths:
             path.unlink()
-        return Done(found, int(outcome.details.get("images", 0)), [*outcome.notes, *arithmetic.notes])
+        return Done(found, int(outcome.details.get("images", 0)), [*outcome.notes, *arithmetic.notes, *fault_notes()])
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -13,6 +13,7 @@ import numpy as np
 from pure_cli.core.directions import Directions
 from pure_cli.errors import PureError, first_line
 from pure_cli.models.dictionaries import NAMES, Found, Part, directions_among
+from pure_cli.models.repos import here
 from pure_cli.words import is_number
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ def read_directions(path: Path, relu: bool = False, part: Part | None = None) ->
 
     Parameters
     ----------
-    path : ``.npy``: (M, C) numbers. ``.csv``: a row for each, one column for each channel; a first column of texts, or
-        one called name, has names, and one called bias the bias. ``.npz``, ``.safetensors`` and torch checkpoints:
-        named tensors as of `pure_cli.models.dictionaries`, and names as ``names``, one to a line in the metadata of
-        ``.safetensors``. No file can make code run
+    path : on this machine, or ``hf:OWNER/NAME/FILE`` of the hub. ``.npy``: (M, C) numbers. ``.csv``: a row for each,
+        one column for each channel; a first column of texts, or one called name, has names, and one called bias the
+        bias. ``.npz``, ``.safetensors`` and torch checkpoints: named tensors as of `pure_cli.models.dictionaries`, and
+        names as ``names``, one to a line in the metadata of ``.safetensors``. No file can make code run
     relu : negative activations count as zero
     part : of a sparse autoencoder; its decoder where nothing is said
 
@@ -41,6 +42,7 @@ def read_directions(path: Path, relu: bool = False, part: Part | None = None) ->
     PureError
         No such file, another format, not a table of finite numbers.
     """
+    path = here(path)
     if not path.is_file():
         raise PureError(f"There is no file of directions {path}.")
     if path.suffix not in FORMATS:

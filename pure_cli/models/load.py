@@ -12,11 +12,14 @@ from torch import nn
 
 from pure_cli.core.preprocessing import Preprocessing
 from pure_cli.errors import PureError, PureFailure, first_line, unknown
+from pure_cli.hub.patience import impatient
 from pure_cli.models.files import function_in, import_file, neighbours
+from pure_cli.models.from_hub import build
 from pure_cli.models.handed_over import given_model, given_preprocessing, of_preset
-from pure_cli.models.hub import impatient
 from pure_cli.models.plain import copied, make_plain, require_plain, unwrap_parts
-from pure_cli.models.spec import NO_WEIGHTS, ModelSpec
+from pure_cli.models.processor import processor_preprocessing
+from pure_cli.models.repos import here
+from pure_cli.models.spec import HUB, NO_WEIGHTS, ModelSpec
 from pure_cli.models.weights import load_weights
 from pure_cli.quick_imports import compiler_later
 
@@ -39,7 +42,7 @@ def load_model(
     ----------
     spec : what to build
     weights : a file, "none" for a seeded initialisation, or None for what the name promises: pretrained weights
-        of torchvision and timm, what the function of a file returns
+        of torchvision, timm and the hub, what the function of a file returns
     seed : of the initialisation; the same seed gives the same network
     size : side of the images in pixels, for networks that are made for one size; None for their own
     notes : sentences that the user should read are added to it
@@ -53,18 +56,19 @@ def load_model(
     """
     with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):  # what a model prints is no result
         torch.manual_seed(seed)
+        said: list[str] = []
         model = {
             "torchvision": _torchvision,
             "timm": _timm,
+            HUB: lambda spec, pretrained, size: build(spec, pretrained, said),
             "pure": _shipped,
             "python": _handed_over,
             "file": _from_file,
         }[spec.kind](spec, weights is None, size)
         model = require_plain(model, "The model" if spec.kind == "python" else f"What {spec} gives")
         unwrap_parts(model)
-        said = []
         if weights is not None and str(weights) != NO_WEIGHTS:
-            said += load_weights(model, Path(weights))
+            said += load_weights(model, here(weights))
         said += make_plain(model, size)
     if notes is not None:
         notes += said
@@ -78,6 +82,8 @@ def own_preprocessing(spec: ModelSpec) -> Preprocessing:
         return _torchvision_preprocessing(spec.name)
     if spec.kind == "timm":
         return _timm_preprocessing(spec.name)
+    if spec.kind == HUB:
+        return processor_preprocessing(spec)
     return given_preprocessing(spec) if spec.kind == "python" else Preprocessing()
 
 

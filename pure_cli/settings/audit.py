@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import field_validator
 
 from pure_cli.settings.label import as_texts
 from pure_cli.settings.option import option
 from pure_cli.settings.shared import (
+    DataPlace,
     LayerName,
     OfVirtualNeurons,
     Running,
@@ -46,7 +45,7 @@ class AuditSettings(Running, OfVirtualNeurons):
         metavar="N",
         ge=2,
     )
-    data: Path | None = data_option()
+    data: DataPlace | None = data_option()
     limit: int | None = limit_option()
     seed: int = seed_option()
 

@@ -11,7 +11,17 @@ from pydantic import field_validator, model_validator
 from pure_cli.registry import RULES, SOURCES
 from pure_cli.settings.option import RUNNING, option
 from pure_cli.settings.parts import InParts
-from pure_cli.settings.shared import AUTO, LayerName, RuleName, Running, as_list, limit_option, seed_option
+from pure_cli.settings.shared import (
+    AUTO,
+    DataPlace,
+    LayerName,
+    RuleName,
+    Running,
+    as_list,
+    data_option,
+    limit_option,
+    seed_option,
+)
 from pure_cli.settings.stage import Stage
 
 SCORE_OPTIONS = ("by", "pool", "rule", "target")  # how images are ranked
@@ -44,21 +54,22 @@ class CollectSettings(Running, InParts):
 
     model: str = option(
         ...,
-        "A preset (resnet50, …), torchvision:NAME, timm:NAME or FILE.py:FUNCTION.",
+        "A preset (resnet50, …), torchvision:NAME, timm:NAME, hf:NAME or FILE.py:FUNCTION.",
         metavar="M",
         otherwise="that of the workspace",
     )
-    data: Path = option(
+    data: DataPlace = data_option(
         ...,
         "Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz, others: "
-        "see docs/data.md; DIR#SPLIT is a split of it.",
+        "see docs/data.md; DIR#SPLIT is a split of it; hf:NAME:SPLIT is on the Hugging Face hub; or a URL of these "
+        "(s3://, gs://, hf://, https://).",
+        "PURE_DATA of the environment with --model, else those of the workspace",
         listed=f"({', '.join(SOURCES)})",
-        metavar="DIR",
-        otherwise="PURE_DATA of the environment with --model, else those of the workspace",
     )
     weights: Path | None = option(
         None,
-        "A .safetensors file or torch checkpoint, FILE#KEY for weights in it; none: a seeded initialisation.",
+        "A .safetensors file or torch checkpoint, FILE#KEY for weights in it, hf:NAME/FILE of the Hugging Face hub; "
+        "none: a seeded initialisation.",
         metavar="FILE",
         otherwise="the model's own",
     )
@@ -80,8 +91,8 @@ class CollectSettings(Running, InParts):
     )
     directions: Path | None = option(
         None,
-        "Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch checkpoint; a "
-        "row each, probes, or a sparse autoencoder's decoder.",
+        "Directions over the channels of the layer as neurons: .npy, .npz, .csv, .safetensors or a torch checkpoint, "
+        "hf:NAME/FILE of the Hugging Face hub; a row each, probes, or a sparse autoencoder's decoder.",
         metavar="FILE",
         panel=NEURONS,
     )

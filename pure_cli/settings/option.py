@@ -17,8 +17,9 @@ from pydantic import BaseModel, Field
 from pydantic_core import PydanticUndefined
 
 RUNNING = "How to run"  # the panel of what changes how fast a result comes, and not the result
+PLACE = "Path | str"  # type in Python of what is a path, or a URL
 _OPTION = "option"
-_NAMES = {bool: "bool", int: "int", float: "float", str: "str", Path: "Path | str"}
+_NAMES = {bool: "bool", int: "int", float: "float", str: "str", Path: PLACE}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,11 @@ class Option:
         kinds = get_args(self.kind) if get_origin(self.kind) in (Union, types.UnionType) else (self.kind,)
         plain = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in kinds]
         return [kind for kind in plain if kind is not type(None)]
+
+    @property
+    def is_place(self) -> bool:
+        """It is a path or a URL, and a text, since a `Path` would make one slash of two."""
+        return self.python == PLACE
 
     @property
     def repeats(self) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 from pure_cli.core.features import PURE, with_transform
 from pure_cli.core.neurons import parse_addresses
 from pure_cli.errors import PureError
 from pure_cli.registry import RULES, TRANSFORMS, Registry
-from pure_cli.settings.option import RUNNING, option
+from pure_cli.settings.option import PLACE, RUNNING, option
 
 FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
 DEVICE = r"auto|cpu|mps|cuda(:\d+)?"
@@ -49,6 +50,13 @@ def _one_of(registry: Registry[Any]) -> Callable[[str], str]:
 
 RuleName = Annotated[str, AfterValidator(_one_of(RULES))]
 TransformName = Annotated[str, AfterValidator(_one_of(TRANSFORMS))]
+
+
+def _place_as_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+DataPlace = Annotated[str, BeforeValidator(_place_as_text)]
 
 
 def ends_in(*endings: str) -> Callable[[Path | None], Path | None]:
@@ -118,8 +126,14 @@ def neurons_option(text: str) -> Any:
     return option(None, text, metavar="LIST", otherwise=OF_BEFORE, python=NEURONS_IN_PYTHON)
 
 
-def data_option() -> Any:
-    return option(None, "Images, as of `pure collect --data`.", metavar="DIR", otherwise="those of the workspace")
+def data_option(
+    default: Any = None,
+    text: str = "Images, as of `pure collect --data`.",
+    otherwise: str = "those of the workspace",
+    **more: Any,
+) -> Any:
+    """Where images are, of type `DataPlace`: a path or a URL."""
+    return option(default, text, metavar="DIR", otherwise=otherwise, python=PLACE, **more)
 
 
 def limit_option() -> Any:

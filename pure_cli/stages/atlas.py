@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pure_cli.artifacts import need_clusterings, need_layers
 from pure_cli.config import fingerprint
+from pure_cli.hub.names import AT, MARK
 from pure_cli.settings.atlas import AtlasSettings
 from pure_cli.settings.embed import EmbedSettings
 from pure_cli.stages.atlas_content.folder import PAGE, AtlasFolder
@@ -92,9 +93,10 @@ def _missing(pages: list[LayerPages]) -> list[str]:
 
 
 def _network(sources: Sources) -> str:
-    """What identifies the network that an atlas is of."""
+    """What identifies the network that an atlas is of: its name, whatever its folder or revision, and its weights."""
     origin = sources.collected.origin
-    return fingerprint([origin["model"].rpartition("/")[2], origin["state"]])
+    name = origin["model"].partition(AT)[0] if origin["model"].startswith(MARK) else origin["model"]
+    return fingerprint([name.rpartition("/")[2], origin["state"]])
 
 
 def _find_boxes(

@@ -163,9 +163,14 @@ def _new_layer(
 
 
 def _preprocessing(inputs: CollectInputs, facts: PassFacts) -> "Preprocessing":
+    from pure_cli.core.preprocessing import Preprocessing
+
+    own = facts.origin["preprocessing"]
+    if inputs.spec.kind != "python":  # without torch, which takes seconds to import
+        return Preprocessing.from_dict(own)
     from pure_cli.models.load import remembered_preprocessing
 
-    return remembered_preprocessing(inputs.spec, facts.origin["preprocessing"])
+    return remembered_preprocessing(inputs.spec, own)
 
 
 def _in_bands(new: dict[str, CollectedLayer], found: Found, bands: RequestedBands) -> dict[str, CollectedLayer]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from pure_cli.config import fingerprint
 from pure_cli.data.listing import Listing
 from pure_cli.data.long_lists import values_at
+from pure_cli.data.place import place_text
 from pure_cli.errors import PureError
 from pure_cli.files import disk_errors, write_whole
 from pure_cli.settings.edit import EditSettings
@@ -24,8 +26,6 @@ from pure_cli.stages.runtime.network import workers_of
 from pure_cli.workspace import Store
 
 if TYPE_CHECKING:
-    import torch
-
     from pure_cli.stages.virtual_module import EditedNetwork
 
 FOLDER = "edit"
@@ -81,7 +81,8 @@ def _name(edit: str, clustering: str, settings: EditSettings) -> str:
     """Of the file of an edit by some virtual neurons, on other images than those of the workspace where there are."""
     parts = [edit, clustering.replace("k = ", "k")]
     if settings.data is not None:  # folders of one name lie in many places
-        parts.append(f"on {settings.data.name} {fingerprint(str(settings.data.absolute()))[:4]}")
+        where = place_text(settings.data)
+        parts.append(f"on {PurePosixPath(where).name} {fingerprint(where)[:4]}")
     if settings.limit is not None:
         parts.append(f"{settings.limit} images")
     whole = NOT_IN_NAMES.sub("-", " ".join(parts)).strip("-")
@@ -154,6 +155,7 @@ class _Differences:
 def _compared(network: EditedNetwork, listing: Listing, settings: EditSettings, progress: Progress) -> _Differences:
     import torch
 
+    from pure_cli.core.forward import run
     from pure_cli.data.loader import batches
 
     plain = network.network
@@ -165,7 +167,7 @@ def _compared(network: EditedNetwork, listing: Listing, settings: EditSettings, 
         if len(batch.index):
             inputs = plain.inputs(batch.images)
             with torch.no_grad():
-                before.append(_logits(network.model(inputs.clone())))
+                before.append(_logits(run(network.model, inputs)))
                 after.append(_logits(network(inputs)))
             index.append(batch.index)
         done += len(batch.index) + len(batch.damaged)
@@ -178,9 +180,12 @@ def _compared(network: EditedNetwork, listing: Listing, settings: EditSettings, 
     return _Differences(listing, outputs, np.concatenate(after), labels, why, damaged)
 
 
-def _logits(output: torch.Tensor) -> np.ndarray:
+def _logits(output: Any) -> np.ndarray:
     import torch
 
+    from pure_cli.core.forward import outputs_of
+
+    output = outputs_of(output)
     if not isinstance(output, torch.Tensor) or output.ndim != 2:
         raise PureError("The model gives no outputs (B, K), so there is nothing to compare.")
     return output.float().cpu().numpy()

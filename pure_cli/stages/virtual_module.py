@@ -219,7 +219,7 @@ class EditedNetwork(nn.Module):
                 for neuron, scale in scales.items()
             }
         with channels_scaled(self.model, images, factors):
-            return run(self.model, images)
+            return self.model(images.clone())
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pure_cli.core.best_images import BestImages, with_hashes
-from pure_cli.core.merging import ByScore, MergedImages
+from pure_cli.core.merging import ARRAYS, ByScore, MergedImages
 from pure_cli.core.references import NO_IMAGE, NO_POSITION, TopImages, scrambled
 
 CPU = torch.device("cpu")
@@ -144,13 +144,12 @@ def test_no_more_is_read_of_a_part_than_can_be_among_the_best():
     result, places = MergedImages(3, 20, ByScore()), []
     for top in tops:
 
-        def read(name, count, top=top):
-            if name == "image":
-                places.append(count)
-            return getattr(top, name)[:, :count]
+        def read(start, stop, top=top):
+            places.append(stop - start)
+            return TopImages(*(getattr(top, name)[:, start:stop] for name in ARRAYS))
 
         result.add_from(read, top.image.shape)
-    assert places[0] == 20 and sum(places[20:]) < 5 * 20
+    assert places[:3] == [8, 8, 4] and sum(places[3:]) < 39 * 12  # of 39 * 20
     assert_same(result.top, merged(*tops))
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from pure_cli.core.circuits import Circuits, activations, forward_to
-from pure_cli.core.forward import NotReached, run, with_graph
+from pure_cli.core.forward import NotReached, outputs_of, run, with_graph
 from pure_cli.core.output_relevance import output_relevance
 
 
@@ -166,3 +166,21 @@ def test_an_image_that_does_not_get_to_a_layer_is_told(parts, layer, images):
             look()
         assert error.value.row == row
         assert "for cat.jpg:" in str(error.value.with_image("cat.jpg"))
+
+
+class Named(nn.Module):
+    """A network that gives several things by name."""
+
+    def forward(self, x):
+        return {"hidden": x, "logits": x.mean((2, 3))}
+
+
+def test_outputs_are_the_tensor_itself_or_the_logits_among_several_things():
+    x, logits = torch.rand(2, 3, 4, 4), torch.rand(2, 5)
+    assert outputs_of(logits) is logits
+    assert outputs_of({"hidden": x, "logits": logits}) is logits
+    assert outputs_of(type("Output", (), {"logits": logits})()) is logits
+    assert outputs_of((x, logits)) == (x, logits)
+    only = {"last_hidden_state": x, "logits": None}
+    assert outputs_of(only) is only
+    torch.testing.assert_close(run(Named(), x), x.mean((2, 3)))

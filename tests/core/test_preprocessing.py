@@ -102,3 +102,13 @@ def test_value_out_of_range_is_named(values, words):
 def test_import_is_light():
     code = "import sys, pure_cli.core.preprocessing; assert not {'torch', 'torchvision', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_height_and_width_are_taken_whatever_the_proportions():
+    """As Pillow resizes; a resize to two sides is no resize to a short one."""
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8))
+    found = Preprocessing(resize=(12, 20), interpolation="bicubic").geometry(image)
+    expected = np.asarray(image.resize((20, 12), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(PureError, match="--resize is a number of pixels"):
+        Preprocessing(resize=(12, 0))

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pure_cli.config import make as settings_of
 from pure_cli.data.labels import BY_NAME, BY_NUMBER
 from pure_cli.data.listing import Listing, list_images
+from pure_cli.data.place import place_text
 from pure_cli.errors import PureError, PureFailure
 
 EVERY_ENDING = [
@@ -551,3 +553,17 @@ def test_ten_thousand_files_in_no_time(tmp_path):
 def test_import_is_light():
     code = "import sys, pure_cli.data.listing; assert not {'torch', 'torchvision', 'PIL'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/images", "hf:cifar10:test", "https://host/a//b.tar?x=1#train"])
+def test_a_url_stays_as_it_is_and_a_path_becomes_absolute(url, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert place_text(url) == url
+    assert [place_text(path) for path in ("a//b", Path("a/b"), "./a/b")] == [str(tmp_path / "a/b")] * 3
+
+
+def test_the_setting_of_the_images_keeps_urls_and_takes_paths():
+    def data(value):
+        return settings_of("collect", {"model": "m.py:f", "data": value}).data
+
+    assert data("s3://b/x") == "s3://b/x" and data(Path("a/b")) == "a/b" and data("hf:n") == "hf:n"

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from pure_cli.embedders.load import load_embedder
 from pure_cli.embedders.spec import parse_embedder
 from pure_cli.errors import PureFailure
-from pure_cli.models import hub
+from pure_cli.hub import patience as hub
 
 CPU = torch.device("cpu")
 

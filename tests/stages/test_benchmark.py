@@ -391,7 +391,7 @@ def test_a_file_that_is_no_track_is_refused(tmp_path):
         pure_cli.benchmark("random", track="digit", **CALM)
 
 
-@pytest.mark.parametrize("name", ["digits", "resnet20-cifar10"])
+@pytest.mark.parametrize("name", ["digits", "resnet20-cifar10", "lite0-caltech101"])
 def test_tracks_that_are_shipped_are_small_and_whole(name, tmp_path):
     track = find_track(name)
     file = Path(leaderboard.__file__).with_name("tracks") / f"{name}.npz"
@@ -456,7 +456,7 @@ def test_the_page_of_the_leaderboard_is_that_of_the_file():
     rows = leaderboard.read_leaderboard(ROOT / leaderboard.FILE)
     page = (ROOT / leaderboard.PAGE).read_text(encoding="utf-8")
     assert page == leaderboard.page(rows), "run: make leaderboard"
-    current = {(track, find_track(track).version) for track in ("digits", "resnet20-cifar10")}
+    current = {(track, find_track(track).version) for track in ("digits", "resnet20-cifar10", "lite0-caltech101")}
     assert {(row["track"], row["version"]) for row in rows} >= current
 
 

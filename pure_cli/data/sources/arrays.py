@@ -59,7 +59,8 @@ class NumpyArchive:
             name_key = _name_key(headers) if label_key else None
             classes = _labels(archive, file, label_key, name_key, count) if label_key else None
         read = Pixels(_Stored(file, image_key, header, cache))
-        paths = [f"{file.name}:{f'{split}:' if split else ''}{i:05d}" for i in range(count)]
+        beginning = f"{file.name}:{f'{split}:' if split else ''}"
+        paths = [f"{beginning}{i:05d}" for i in range(count)]
         notes = _notes(file, headers, split, image_key, label_key, name_key)
         identity = f"{header.crc:08x}"
         if classes is None:

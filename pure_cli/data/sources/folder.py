@@ -6,10 +6,10 @@ A folder that all images are in, in folders of it, is no class: those folders ar
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from pure_cli.data.labels import UNKNOWN_LABEL, numbering
 from pure_cli.data.long_lists import LongTable, in_parts
 from pure_cli.data.no_classes import FOLDERS_OF_TWINS, Twins, no_classes
 from pure_cli.data.place import Place, no_splits, pick_split, unreadable
+from pure_cli.data.remote_reading import OfFolder, RemoteItems
 from pure_cli.data.rest import Rest
 from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, NO_TIME, Files, Items
 from pure_cli.data.synsets import readable_names
 from pure_cli.errors import PureError
+from pure_cli.remote.files import RemoteFile, version_of
 from pure_cli.words import printable
 
 DEEPEST = 100  # folders in each other: more are links that go round
@@ -42,6 +44,7 @@ class Folder:
 
     name = "a folder of images"
     has_splits = True
+    by_url = True
     order = 91  # it claims every folder
 
     def claims(self, place: Place) -> bool:
@@ -54,10 +57,11 @@ class Folder:
             splits = _splits(inner) or _flat_splits(inner)
         if place.split is not None and not splits:
             raise no_splits(place)
-        root = inner.path / pick_split(place, splits) if splits else inner.path
+        chosen = inner.inside(pick_split(place, splits)) if splits else inner
+        root = chosen.path
         table, seen = LongTable(3, cache.folder), {"": UNKNOWN_LABEL}
         rest, twins = Rest(), Twins()
-        for path, size, time in _scan(root, rest):
+        for path, size, time in _listed(chosen, rest) if place.url else _scan(root, rest):
             name = path.partition("/")[0] if "/" in path else ""
             table.add(path, size, time, seen.setdefault(name, len(seen) - 1))
             if name and len(seen) <= FOLDERS_OF_TWINS:
@@ -71,9 +75,10 @@ class Folder:
         paths, sizes, times = table.texts(), table.numbers(0), table.numbers(1)
         known = codes if names else ()
         notes = [*_of_descent(place, inner), *rest.notes(seen), *no_classes(root, seen.keys() - {""}, twins)]
+        read, versioned = _elsewhere(chosen, paths, sizes) if place.url else (Files(root, paths), False)
         return Items(
-            root, paths, Files(root, paths), labels, names or codes, sizes, codes=known, times=times, order=order,
-            notes=notes, unlabelled="lie in no class folder and have no label",
+            root, paths, read, labels, names or codes, sizes, codes=known, times=times, order=order,
+            versioned=versioned, notes=notes, unlabelled="lie in no class folder and have no label",
         )  # fmt: skip
 
 
@@ -83,7 +88,7 @@ def _splits(place: Place) -> list[str]:
     there = [name for name in SPLITS if name in place.folders]
     if place.split in there:
         return there
-    inside = {name: Place(str(place.path / name), place.path / name).folders for name in place.folders}
+    inside = {name: place.inside(name).folders for name in place.folders}
     shared = {a for one in there for other in there if one != other for a in inside[one] & inside[other]}
     elsewhere = any(shared & inside[name] for name in place.folders if name not in there)
     flat = any(inside[name] for name in there) and not all(inside[name] for name in there)
@@ -100,12 +105,12 @@ def _flat_splits(place: Place) -> list[str]:
 def _descended(place: Place) -> Place:
     """The folder below, at any depth, that all images are in, if they are in folders of it; else the place itself."""
     inner, end = place, place
-    while not _has_image(inner.path) and len(holding := _holding(inner, 2)) == 1:
-        inner = replace(inner, path=inner.path / holding[0])
-        end = inner if _holding(inner, 2)[1:] and not _has_image(inner.path) else end
-        if len(inner.path.parts) - len(place.path.parts) > DEEPEST:
-            return place
-    return end
+    for _ in range(DEEPEST):
+        if _has_image(inner) or len(holding := _holding(inner, 2)) != 1:
+            return end
+        inner = inner.inside(holding[0])
+        end = inner if _holding(inner, 2)[1:] and not _has_image(inner) else end
+    return place
 
 
 def _of_descent(place: Place, inner: Place) -> list[str]:
@@ -117,12 +122,14 @@ def _of_descent(place: Place, inner: Place) -> list[str]:
 
 def _holding(place: Place, most: int) -> list[str]:
     """The first folders of a place that hold an image, at any depth."""
-    return list(itertools.islice((name for name in sorted(place.folders) if _holds(place.path / name)), most))
+    return list(itertools.islice((name for name in sorted(place.folders) if _holds(place.inside(name))), most))
 
 
-def _holds(folder: Path) -> bool:
+def _holds(place: Place) -> bool:
     """Whether there is an image in a folder, at any depth."""
-    waiting, seen = [folder], set()
+    if place.below is not None:
+        return any(name.lower().endswith(EXTENSIONS) for name in place.below)
+    waiting, seen = [place.path], set()
     while waiting:
         one = waiting.pop()
         with suppress(OSError):  # the scan says so
@@ -130,16 +137,18 @@ def _holds(folder: Path) -> bool:
             if real in seen:
                 continue
             seen.add(real)
-            if _has_image(one):
+            if _has_image(Place(str(one), one)):
                 return True
             waiting += [one / name for name in sorted(Place(str(one), one).folders, reverse=True)]
     return False
 
 
-def _has_image(folder: Path) -> bool:
+def _has_image(place: Place) -> bool:
     """Whether there is an image directly in a folder."""
+    if place.below is not None:
+        return any("/" not in name and name.lower().endswith(EXTENSIONS) for name in place.below)
     try:
-        with os.scandir(folder) as entries:
+        with os.scandir(place.path) as entries:
             return any(
                 entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".") and not _is_folder(entry)
                 for entry in entries
@@ -149,6 +158,30 @@ def _has_image(folder: Path) -> bool:
 
 
 _Found = tuple[str, int, int]  # path, or name; bytes; time of the last change
+
+
+def _listed(place: Place, rest: Rest) -> Iterator[_Found]:
+    """All images below a folder elsewhere, as `_scan` has them."""
+    found = False
+    below = place.below or {}
+    for name in {name.partition("/")[0] for name in below if "/" in name}:
+        rest.open(name)
+    for name in sorted(below):
+        top, slash, _ = name.partition("/")
+        if name.lower().endswith(EXTENSIONS):
+            found = True
+            yield name, below[name].size, version_of(below[name])
+        else:
+            rest.add(name.rpartition("/")[2], top if slash else "")
+    if not found:
+        raise _without_image(place.text, rest)
+
+
+def _elsewhere(place: Place, paths: Sequence[str], sizes: np.ndarray) -> tuple[RemoteItems, bool]:
+    """Who reads the images of a folder elsewhere, and whether the storage says what changes with their content."""
+    entries = [(place.below or {})[path] for path in paths]
+    folder = cast(RemoteFile, place.path)
+    return RemoteItems(OfFolder(folder, paths, entries), sizes), all(entry.mark for entry in entries)
 
 
 def _scan(root: Path, rest: Rest) -> Iterator[_Found]:
@@ -185,9 +218,13 @@ def _scan(root: Path, rest: Rest) -> Iterator[_Found]:
                 run.append(one)
         waiting += [step for step in reversed(steps) if step]
     if not count:
-        raise PureError(
-            f"There is no image in '{root}': {rest.holds()}. Images end in {', '.join(EXTENSIONS)}.{rest.conversion()}"
-        )
+        raise _without_image(root, rest)
+
+
+def _without_image(root: Path | str, rest: Rest) -> PureError:
+    return PureError(
+        f"There is no image in '{root}': {rest.holds()}. Images end in {', '.join(EXTENSIONS)}.{rest.conversion()}"
+    )
 
 
 def _entries(folder: str, prefix: str, rest: Rest) -> Iterator[_Found]:

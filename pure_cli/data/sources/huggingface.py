@@ -19,6 +19,7 @@ import numpy as np
 from pure_cli.data.cache import Cache
 from pure_cli.data.handles import Handles
 from pure_cli.data.place import Place, no_splits, pick_split
+from pure_cli.data.remote_reading import remote
 from pure_cli.data.rest import chosen_labels
 from pure_cli.data.source import EXTENSIONS, DamagedImage, Items
 from pure_cli.data.sources.columns import (
@@ -31,7 +32,8 @@ from pure_cli.data.sources.columns import (
     label_column,
     labels_in,
 )
-from pure_cli.errors import PureError, first_line
+from pure_cli.errors import PureError, PureFailure, first_line
+from pure_cli.remote.files import RemoteFile, plan_pass
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,6 +113,7 @@ class ParquetFiles:
 
     name = "Parquet files"
     has_splits = True
+    by_url = True
     order = 31
 
     def claims(self, place: Place) -> bool:
@@ -154,7 +157,7 @@ def _of_split(place: Place) -> list[Path]:
 def _parquet(file: Path) -> Any:
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(file)
+    return pq.ParquetFile(file.open("rb", keep=True) if isinstance(file, RemoteFile) else file)
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,7 @@ class _Columns:
 def _footer(file: Path) -> bytes:
     """What a Parquet file says of itself: sizes, places and extremes of all its columns."""
     size = file.stat().st_size
-    with file.open("rb") as content:
+    with file.open("rb", keep=True) if isinstance(file, RemoteFile) else file.open("rb") as content:
         content.seek(size - _FOOTER)
         length = int.from_bytes(content.read(4), "little")
         content.seek(max(0, size - _FOOTER - length))
@@ -261,6 +264,18 @@ class _Rows:
         """The first row of each part that has any."""
         return np.unique(self._first[:-1])
 
+    def expect(self, index: np.ndarray) -> None:
+        """Have files that lie elsewhere fetched for a pass over some rows, in this order."""
+        files = remote([part[0] if isinstance(part, tuple) else part for part in self._parts])
+        if files and len(index):
+            part = np.searchsorted(self._first, index, side="right") - 1
+            shares = np.bincount(part, minlength=len(files)) / np.maximum(1, np.diff(self._first))
+            wanted: dict[RemoteFile, list[float]] = {}
+            for one in dict.fromkeys(part.tolist()):
+                wanted.setdefault(files[one], []).append(shares[one])
+            counts = [int(sum(own) / files.count(file) * file.known.size) for file, own in wanted.items()]
+            plan_pass(list(wanted), counts)
+
     def names(self, root: Path) -> list[str]:
         """``train.parquet:00017`` for the row 17 of a file."""
         found: list[str] = []
@@ -282,6 +297,8 @@ def _images(key: "tuple[Any, str]") -> "pa.ChunkedArray":
             file, group = part
             return _parquet(file).read_row_group(group, columns=[column], use_threads=False)[column]
         return _cells(part, column)
+    except PureError as error:  # of a storage
+        raise PureFailure(str(error)) from None
     except Exception as error:  # of a damaged file, pyarrow raises many things
         what = "row group" if isinstance(part, tuple) else "file"
         raise DamagedImage(f"the {what} that it is in is damaged or gone") from error
@@ -291,6 +308,8 @@ def _guarded(read: Callable[[Path], Any], file: Path) -> Any:
     """What `read` gives, its errors in a sentence."""
     try:
         return read(file)
+    except PureError:  # of a storage
+        raise
     except Exception as error:  # as above
         raise PureError(f"'{file}' is damaged or cannot be read ({first_line(error)}). Fetch it again.") from error
 

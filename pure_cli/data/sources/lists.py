@@ -19,7 +19,9 @@ from pure_cli.data.place import Place, unreadable
 from pure_cli.data.rest import chosen_labels, conversion
 from pure_cli.data.source import EXTENSIONS, MISSING_SIZE, Files, Items
 from pure_cli.data.sources.beside import NO_FILE, Beside, status_of
+from pure_cli.data.sources.urls_in_lists import items_elsewhere
 from pure_cli.errors import PureError
+from pure_cli.remote.urls import is_url
 from pure_cli.words import counted, printable
 
 LIST_EXTENSIONS = (".txt", ".lst", ".csv", ".tsv")
@@ -52,16 +54,21 @@ class ListOfFiles:
 
     name = "a list of files"
     has_splits = False
+    by_url = True
     order = 90  # it claims every file
 
     def claims(self, place: Place) -> bool:
-        return len(place.files) == 1
+        (file, *others) = place.files or (None,)
+        return file is not None and not others and (not place.url or file.suffix.lower() in LIST_EXTENSIONS)
 
     def list(self, place: Place, cache: Cache) -> Items:
         (file,) = place.files
-        root = file.parent
-        rows, notes = _read_list(file)
+        text, rows, notes = read_rows(file)
         _refuse_fractions(file, rows)
+        if place.url or any(is_url(path) for path, _ in rows):
+            return items_elsewhere(place, file.name, text, rows, notes)
+        root = file.parent
+        rows, notes = _in_folder(file, text, rows, notes)
         paths, status, found = _found(file, [path for path, _ in rows])
         first, again = _without_twins(root, paths, status[:, INODE], [label for _, label in rows])
         paths = [paths[i] for i in first]
@@ -136,8 +143,14 @@ def _without_twins(root: Path, paths: list[str], inodes: np.ndarray, labels: lis
     return first, [f"{lines} an image again and {'was' if again == 1 else 'were'} left out{differ}."]
 
 
-def _read_list(file: Path) -> tuple[list[_Row], list[str]]:
-    """Path and label of every line, the paths relative to the folder of the list where they lie in it; guesses."""
+def read_rows(file: Path) -> tuple[str, list[_Row], list[str]]:
+    """The text of a list, path and label as its lines have them, and guesses.
+
+    Raises
+    ------
+    PureError
+        It is no list, or names nothing.
+    """
     _require_list(file)
     text = _read_text(file)
     rows, notes = _rows(text, file)
@@ -145,6 +158,11 @@ def _read_list(file: Path) -> tuple[list[_Row], list[str]]:
         raise PureError(
             f"The list '{file}' names no image. It should hold a path to a line, and a label after it if there is one."
         )
+    return text, rows, notes
+
+
+def _in_folder(file: Path, text: str, rows: list[_Row], notes: list[str]) -> tuple[list[_Row], list[str]]:
+    """Path and label of every line, the paths relative to the folder of the list where they lie in it; guesses."""
     root = file.parent
     if _ODD_BYTES.search(text) is not None:
         notes = [*map(_decoded, notes), f"'{file.name}' is not UTF-8: it was read as Windows-1252."]

@@ -4,7 +4,7 @@ Random access is that of the other data set.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from pure_cli.data.cache import Cache
 from pure_cli.data.place import Place
-from pure_cli.data.source import Items, Raw
+from pure_cli.data.source import Items, Raw, expecting, reading_ahead
 from pure_cli.errors import PureError
 
 ENDING = ".subset"
@@ -45,7 +45,7 @@ class Subset:
             raise PureError(f"'{data}' has fewer images than when the subset '{file}' was made. Make it again.")
         paths = [of.paths[i] for i in index.tolist()]
         read, sizes, times = _Picked(of.read, index), of.sizes[index], of.times[index]
-        return Items(of.root, paths, read, label, (), sizes, of.identity, times=times)
+        return Items(of.root, paths, read, label, (), sizes, of.identity, times=times, versioned=of.versioned)
 
 
 def subset(data: str, index: np.ndarray, labels: np.ndarray) -> str:
@@ -67,6 +67,12 @@ class _Picked:
 
     def __call__(self, i: int) -> Path | bytes | np.ndarray:
         return self.read(int(self.index[i]))
+
+    def expect(self, index: np.ndarray) -> None:
+        expecting(self.read, self.index[index])
+
+    def ahead(self, index: Sequence[int]) -> None:
+        reading_ahead(self.read, self.index[index].tolist())
 
 
 SOURCE = Subset()

@@ -9,7 +9,6 @@ by line.
 """
 
 import json
-import os
 import tarfile
 from collections import Counter
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pure_cli.data.cache import Cache, Part, pack, unpack
 from pure_cli.data.handles import Handles
 from pure_cli.data.labels import Classes, from_texts, number
 from pure_cli.data.place import Place, unreadable
+from pure_cli.data.remote_reading import RemoteItems, is_versioned, remote, unversioned_notes
 from pure_cli.data.rest import Rest, meant_as_image
 from pure_cli.data.source import EXTENSIONS, DamagedImage, Items
 from pure_cli.errors import PureError, first_line
@@ -50,6 +50,7 @@ class WebDataset:
 
     name = "tar shards"
     has_splits = False
+    by_url = True
     order = 20
 
     def claims(self, place: Place) -> bool:
@@ -75,10 +76,10 @@ class WebDataset:
         times = np.repeat([file.stat().st_mtime_ns for file in files], counts)
         firsts = np.cumsum([0, *counts])
         read = _Members(files, firsts, starts, sizes)
-        where = np.unique(firsts[:-1])
         return Items(
-            place.folder, paths, read, labels, names, sizes, times=times, order=order, notes=notes, starts=where
-        )
+            place.folder, paths, _elsewhere(files, read) or read, labels, names, sizes, times=times, order=order,
+            versioned=is_versioned(files), notes=[*notes, *unversioned_notes(files)], starts=np.unique(firsts[:-1]),
+        )  # fmt: skip
 
 
 @dataclass
@@ -109,6 +110,8 @@ def _index(file: Path) -> Part:
         items, dotted, linked = _scan(file, frozenset())
         if linked:  # rare, so that the places of all other members need not be kept
             items, dotted, _ = _scan(file, frozenset(linked))
+    except PureError:  # of a storage
+        raise
     except OSError as error:
         raise unreadable(file, error) from error
     except Exception as error:  # of a damaged tar, tarfile raises many things
@@ -202,8 +205,8 @@ def _scan(file: Path, linked: frozenset[str]) -> tuple[dict[str, _Item], dict[st
     dotted: dict[str, str] = {}
     places: dict[str, tuple[int, int]] = {}
     leads_to: set[str] = set()
-    with tarfile.open(file, "r:") as tar, file.open("rb") as content:
-        end = os.fstat(content.fileno()).st_size
+    with file.open("rb") as content, tarfile.open(fileobj=content, mode="r:") as tar:
+        end = file.stat().st_size
         while (member := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # it would keep all of them, for a look by name
             if member.size < 0 or not member.offset < tar.offset <= end:
@@ -337,12 +340,12 @@ class _Members:
     """Reads the bytes of a member out of its shard."""
 
     def __init__(self, files: list[Path], first: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> None:
-        self._files, self._first, self._starts, self._sizes = files, first, starts, sizes
+        self._files, self.first, self.starts, self.sizes = files, first, starts, sizes
         self._open = Handles(_open)
 
     def __call__(self, i: int) -> bytes:
-        shard = int(np.searchsorted(self._first, i, side="right")) - 1
-        start, size = int(self._starts[i]), int(self._sizes[i])
+        shard = int(np.searchsorted(self.first, i, side="right")) - 1
+        start, size = int(self.starts[i]), int(self.sizes[i])
         if start in UNREADABLE:
             raise DamagedImage(UNREADABLE[start])
         try:
@@ -354,6 +357,25 @@ class _Members:
         if len(content) < size:
             raise DamagedImage("cut short")
         return content
+
+
+class _RemoteMembers(RemoteItems):
+    """Reads the bytes of a member out of its shard, which lies elsewhere."""
+
+    def __call__(self, i: int) -> bytes:
+        assert self._starts is not None
+        if (start := int(self._starts[i])) in UNREADABLE:
+            raise DamagedImage(UNREADABLE[start])
+        return super().__call__(i)
+
+
+def _elsewhere(files: list[Path], members: _Members) -> _RemoteMembers | None:
+    """Who reads the members of shards that lie elsewhere."""
+    there = remote(files)
+    if not there:
+        return None
+    number = np.repeat(np.arange(len(files)), np.diff(members.first))
+    return _RemoteMembers(there.__getitem__, members.sizes, number, members.starts)
 
 
 SOURCE = WebDataset()

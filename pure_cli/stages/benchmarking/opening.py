@@ -125,7 +125,7 @@ def _networks(track: Track, given: Mapping[str, Any], settings: BenchmarkSetting
     return one, other
 
 
-def _listing(track: Track, data: Path | None, folder: Path) -> Listing:
+def _listing(track: Track, data: str | None, folder: Path) -> Listing:
     """The images that are named, or those that come with the package."""
     if data is not None:
         return list_images(data)

@@ -32,7 +32,7 @@ FOLDER = "controls"  # in the workspace
 RECORD, WEIGHTS = "control.json", "weights.pth"
 FITTED_ON, AT_ONCE = 256, 32  # images that the statistics of batch norms are taken over
 VERSION = 1  # raised when controls come to have other weights
-LIBRARIES = ("torchvision", "timm")  # whose networks begin with seeded weights, and no others
+LIBRARIES = ("torchvision", "timm", "hf")  # whose networks begin with seeded weights, and no others
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -292,7 +291,7 @@ class Sources:
         self._inputs.require(self.collected, layers)
         return self._inputs.listing
 
-    def images(self, layers: list[str], data: Path | None, limit: int | None) -> Listing:
+    def images(self, layers: list[str], data: str | None, limit: int | None) -> Listing:
         """The images that are named, or those of the data set, once it is clear that the references are up to date."""
         own = self.listing(layers)
         if data is None and limit is None:

@@ -29,9 +29,10 @@ _NONE = np.zeros(0, np.int64)
 def origin_now(origin: Mapping[str, Any], listing: Listing) -> dict[str, Any]:
     """What references would be made from now, but for what is in the images, with the model and the options that made
     those in the workspace."""
+    spec = parse_model(origin["model"])
     return {
-        "model": source_fingerprint(parse_model(origin["model"])),
-        "weights": weights_fingerprint(origin["weights"]),
+        "model": source_fingerprint(spec),
+        "weights": weights_fingerprint(origin["weights"], spec),
         "seed": origin["seed"],
         "data": listing.fingerprint,
         "preprocessing": origin["requested"],
@@ -75,6 +76,8 @@ def find_image_changes(store: Store, collected: Collected, listing: Listing, ver
     for index, seen in _in_use(store, listing) if _same_places(collected, listing) else ():
         other_size = listing.sizes[index] != seen.size
         other_time = listing.times[index] != seen.time
+        if listing.versioned:  # by ETag
+            other_size |= other_time
         known = ~other_size & (seen.content != UNREAD)
         changed.append(index[other_size])
         touched += int((known & other_time).sum())

@@ -110,12 +110,13 @@ def _is_last(test: LayerUnderTest) -> bool:
     import torch
 
     from pure_cli.core.circuits import activations
+    from pure_cli.core.forward import run
 
     ready = test.network.ready(first_image(test.listing, test.network), [test.layer])
     image = ready.inputs(first_image(test.listing, test.network))
     own = activations(ready.model, image, [test.layer])[test.layer]
     with torch.no_grad():
-        output = ready.model(image)
+        output = run(ready.model, image)
     return isinstance(output, torch.Tensor) and output.shape == own.shape and torch.allclose(output, own)
 
 

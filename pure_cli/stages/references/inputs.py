@@ -5,6 +5,7 @@ from typing import Any
 
 from pure_cli.data.listing import Listing
 from pure_cli.errors import PureError
+from pure_cli.models.repos import pinned, pinned_file
 from pure_cli.models.spec import NO_WEIGHTS, ModelSpec, parse_model, source_fingerprint, weights_fingerprint
 from pure_cli.models.trust import trust
 from pure_cli.settings.collect import SCORE_OPTIONS, CollectSettings
@@ -47,7 +48,7 @@ class CollectInputs:
     def place(self) -> dict[str, Any]:
         """Where model, weights and images are, as the workspace remembers it."""
         return {
-            "data": place_of(self.settings.data),
+            "data": self.listing.data,
             "model": str(self.spec),
             "weights": place_of(self.settings.weights),
             "limit": self.settings.limit,
@@ -70,12 +71,13 @@ def collect_inputs(store: Store, settings: CollectSettings) -> CollectInputs:
     PureError
         No such model, weights or images.
     """
-    spec = parse_model(settings.model)
+    spec = pinned(parse_model(settings.model))
+    settings = settings.model_copy(update={"weights": pinned_file(settings.weights)})
     trust_note = trust(spec)
     listing = images_of(store, settings.data, settings.limit)
     made_from = {
         "model": source_fingerprint(spec),
-        "weights": weights_fingerprint(settings.weights),
+        "weights": weights_fingerprint(settings.weights, spec),
         "seed": settings.seed if _has_random_weights(spec, settings) else 0,
         "data": listing.fingerprint,
         "preprocessing": requested_preprocessing(settings),

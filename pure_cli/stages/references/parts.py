@@ -9,8 +9,9 @@ from dataclasses import replace
 import h5py
 import numpy as np
 
-from pure_cli.artifacts import PartHeader, Seen, open_part, write_by_places, write_part
-from pure_cli.core.merging import ARRAYS, MergedImages
+from pure_cli.artifacts import PartHeader, Seen, open_part, read_best, write_best, write_part
+from pure_cli.artifacts.parts import LAYERS
+from pure_cli.core.merging import MergedImages
 from pure_cli.core.parts import overlap
 from pure_cli.errors import PureError
 from pure_cli.stages.references.dataset_pass import order_of
@@ -18,6 +19,7 @@ from pure_cli.stages.references.facts import Found, PassFacts
 from pure_cli.workspace import Store, read_texts, write_array, write_texts
 
 SEEN_ROWS = 1 << 16  # images of which `Found.seen` tells at a time
+KEPT = 1 << 21  # images of which what was seen is kept in memory, so that no part is opened for it again
 _SEEN = ("size", "time", "content")
 FACTS = "facts"  # in what only a part knows
 
@@ -26,10 +28,9 @@ def write_found(store: Store, header: PartHeader, facts: PassFacts, found: Found
     """Write what a part's pass found."""
 
     def write(file: h5py.File) -> None:
-        file.create_group("layers")
+        file.create_group(LAYERS)
         for name, top in found.tops.items():
-            for array in ARRAYS:
-                write_by_places(file, f"layers/{name}/{array}", getattr(top, array))
+            write_best(file, name, top)
         seen = list(found.seen())
         for array in _SEEN:
             parts = [getattr(part, array) for part in seen]
@@ -52,6 +53,7 @@ class FoundInParts:
 
     def __init__(self, store: Store, headers: Sequence[PartHeader], seed: int):
         self._store, self._headers, self._seed = store, headers, seed
+        self._kept: dict[str, Seen] | None = {} if headers[0].total <= KEPT else None  # by the name of a part
         self._disjoint = not overlap(header.range for header in headers)
 
     def read(self, progress: Callable[[int, int], None]) -> Found:
@@ -67,9 +69,11 @@ class FoundInParts:
         broken = [np.zeros(0, np.int64)]
         for done, header in enumerate(self._headers, 1):
             with open_part(self._store, header) as file:
-                for name, group in file["layers"].items():
-                    self._add(tops, name, group)
+                for name, best in file[LAYERS].items():
+                    self._add(tops, name, best)
                 broken.append(file["broken"][:])
+                if self._kept is not None:
+                    self._kept[header.name] = Seen(*(file[f"seen/{array}"][:] for array in _SEEN))
                 for index, path, reason in json.loads(read_texts(file["damaged"])[0]):
                     damaged[index] = (index, path, reason)
             progress(done, len(self._headers))
@@ -78,11 +82,11 @@ class FoundInParts:
         whole = {name: merged.top for name, merged in tops.items()}
         return Found(whole, [damaged[index] for index in sorted(damaged)], np.unique(np.concatenate(broken)), self.seen)
 
-    def _add(self, tops: dict[str, MergedImages], name: str, group: h5py.Group) -> None:
-        channels, places = group["image"].shape
+    def _add(self, tops: dict[str, MergedImages], name: str, best: h5py.Dataset) -> None:
+        channels, places = best.shape
         if name not in tops:
             tops[name] = MergedImages(channels, places, order_of(name, self._seed))
-        tops[name].add_from(lambda array, count: group[array][:, :count], (channels, places), self._disjoint)
+        tops[name].add_from(lambda start, stop: read_best(best, start, stop), best.shape, self._disjoint)
 
     def seen(self) -> Iterator[Seen]:
         """What the images were when their parts saw them, in parts of one size."""
@@ -106,8 +110,10 @@ class FoundInParts:
 
     def _seen_of(self, header: PartHeader, start: int, stop: int) -> Seen:
         """Of the images at places ``start:stop`` of a part that has them."""
+        rows = slice(start - header.start, stop - header.start)
+        if self._kept is not None:
+            return _rows(self._kept[header.name], rows)
         with open_part(self._store, header) as file:
-            rows = slice(start - header.start, stop - header.start)
             return Seen(*(file[f"seen/{array}"][rows] for array in _SEEN))
 
     def _require_same_images(self) -> None:

@@ -133,7 +133,7 @@ class PlannedPass:
         starts = np.searchsorted(listing.index, listing.starts)
         places = cuts(len(listing), part.count, step, starts)
         start, stop = places[part.number - 1 : part.number + 1]
-        more = remembered(inputs.settings)
+        more = remembered(inputs.settings, inputs.place)
         return PartHeader(COLLECT, part, start, stop, len(listing), self.batch_size, self.what, more)
 
     def facts(self, where: str) -> PassFacts:

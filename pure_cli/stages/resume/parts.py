@@ -89,9 +89,15 @@ def _program_place(name: str) -> str:
     return f"{place_of(Path(path))}:{function}" if path.endswith(".py") else name
 
 
-def remembered(settings: InParts) -> dict[str, Any]:
-    """The options of a part, for `merge`: with them, the whole is what one process would have made; JSON-like."""
-    return {_OPTIONS: portable_options(settings)}
+def remembered(settings: InParts, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The options of a part, for `merge`: with them, the whole is what one process would have made; JSON-like.
+
+    Parameters
+    ----------
+    known : what some options have turned out to mean
+    """
+    exact = {name: value for name, value in (known or {}).items() if value is not None}
+    return {_OPTIONS: {**portable_options(settings), **exact}}
 
 
 def options_of(header: PartHeader) -> dict[str, Any]:

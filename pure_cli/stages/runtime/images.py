@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pure_cli.data.listing import Listing, list_images
+from pure_cli.data.place import place_text
 from pure_cli.errors import PureError
 from pure_cli.models.spec import NO_WEIGHTS
 from pure_cli.stages.runtime.network import Network
@@ -24,9 +25,9 @@ DATA_CACHE = "data-index"  # folder in the workspace; may be deleted at any time
 OTHERS = 8  # of the last images that are looked at, for one that differs from the first
 
 
-def place_of(path: Path | None) -> str | None:
-    """Where a file or folder is, for stages that run elsewhere; the word none is no file."""
-    return None if path is None else str(path) if str(path) == NO_WEIGHTS else str(path.expanduser().absolute())
+def place_of(path: Path | str | None) -> str | None:
+    """Where a file, a folder or a URL is, for stages that run elsewhere; the word none is no file."""
+    return None if path is None else str(path) if str(path) == NO_WEIGHTS else place_text(path)
 
 
 def images_of(store: Store, data: str | Path, limit: int | None = None) -> Listing:
