@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -26,9 +27,14 @@ from pure_cli.waiting import waiting_for
 
 PIECE = 1 << 24  # bytes of a file that are one object of the store
 LOOK = 2.0  # seconds between two looks at which nodes there are
+KEPT = "What was finished is kept; the same command goes on from there."
 CLOSING = 3.0  # seconds that workers have to leave nothing behind
 _begun_here: list[bool] = []  # whether this process began a cluster of its own
-SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # unless the user says otherwise
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "error",
+}  # unless the user says otherwise
 
 
 def opened(settings: InParts, stack: ExitStack) -> RayEngine:
@@ -63,7 +69,7 @@ def _connected(address: str) -> Iterator[None]:
         raise PureError(
             "--on ray needs Ray, which is not installed here: pip install 'pure-cli[ray]', on all nodes."
         ) from error
-    if _begun_here and address:
+    if _begun_here and (address or not ray.is_initialized()):
         ray.shutdown()
         _begun_here.clear()
     if ray.is_initialized():  # that one, or somebody's in Python
@@ -72,13 +78,24 @@ def _connected(address: str) -> Iterator[None]:
     waiting_for("connecting to Ray")
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    with _own_signals():
+    with _own_signals(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _say_nothing(True)
         _connect(address)
     try:
         yield
     finally:
         if not _begun_here:
             ray.shutdown()
+            _say_nothing(False)
+
+
+def _say_nothing(quiet: bool) -> None:
+    """Let Ray keep errors of the cluster to itself, which go to standard output, where results are."""
+    import ray
+
+    with suppress(AttributeError):
+        ray._private.worker._worker_logs_enabled = not quiet
 
 
 def _connect(address: str) -> None:
@@ -86,8 +103,6 @@ def _connect(address: str) -> None:
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with suppress(AttributeError):
-        ray._private.worker._worker_logs_enabled = False  # nor errors of the cluster, which go to standard output
     try:
         if address:
             ray.init(f"ray:{address}" if address.startswith("//") else address, **quiet)
@@ -100,7 +115,10 @@ def _connect(address: str) -> None:
     except ImportError as error:
         raise PureError(f"--on ray:{address} needs Ray's client: pip install 'ray[client]'.") from error
     except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise PureError(f"There is no Ray cluster to be had with --on ray:{address} ({first_line(error)}).") from error
+        raise PureError(
+            f"There is no Ray cluster to be had with --on ray:{address} ({first_line(error)}). One that was begun with "
+            "a token is for those who have it, and RAY_AUTH_MODE=token."
+        ) from error
 
 
 @contextmanager
@@ -173,7 +191,21 @@ class RayEngine:
         return devices_of(ray.nodes(), self._wanted)
 
     def run(self, work: PartWork, queue: PartQueue, done: Callable[[Part, Done], None]) -> None:
-        """Do all parts of a queue; see `pure_cli.engines.rounds.Engine`."""
+        """Do all parts of a queue; see `pure_cli.engines.rounds.Engine`.
+
+        Raises
+        ------
+        PureError
+            A part cannot be done, whoever does it, or nobody is there who could.
+        PureFailure
+            The cluster is gone, or no worker can begin.
+        """
+        try:
+            self._run(work, queue, done)
+        except ConnectionError as error:
+            raise PureFailure(f"The Ray cluster does not answer any more ({first_line(error)}). {KEPT}") from error
+
+    def _run(self, work: PartWork, queue: PartQueue, done: Callable[[Part, Done], None]) -> None:
         import ray
 
         self._put(work)

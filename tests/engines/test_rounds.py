@@ -1,10 +1,13 @@
 """A stage that workers do gives the same bytes as one process; here the workers are in this process."""
 
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from pure_cli import Workspace
+from pure_cli.config import read_config, stage_options
 from pure_cli.core.parts import Part
 from pure_cli.engines import ray as ray_engine
 from pure_cli.engines.devices import Device
@@ -65,8 +68,10 @@ def engine(monkeypatch):
 def do_all(study: Workspace, model: str, images: Path, tiny_weights: Path, **how) -> list:
     few = {"batch_size": 4, "workers": 0, "progress": False, **how}
     return [
-        study.collect(model=model, data=images, weights=tiny_weights, references=8, layer=["layer3", "layer2"], **few),
-        study.attribute(neurons="0-5", **few),
+        study.collect(
+            model=model, data=images, weights=tiny_weights, references=8, layer=["layer3", "layer2"], limit=24, **few
+        ),
+        study.attribute(neurons="0-3", **few),
         study.embed(embedder=f"{model}", embedder_layer="layer2", crop="activation", **few),
         study.cluster(k=2, features="pure", progress=False),
         study.assign(quantiles=2, per_quantile=3, figures=0, **few),
@@ -128,6 +133,25 @@ def test_a_wrong_layer_is_told_as_one_process_tells_it(engine, tmp_path, model_f
 def test_the_usual_number_of_parts_is_four_a_worker_and_none_is_tiny(engine, tmp_path, model_file, images):
     collect(Workspace(tmp_path / "w"), model_file, images, on="ray")
     assert len(engine.did) == 60 // 32
+
+
+def test_a_file_of_options_may_name_the_engine(engine, tmp_path, model_file, images):
+    few = "layer: layer3\nreferences: 8\nbatch_size: 4\nworkers: 0"
+    text = (
+        f"model: {model_file}:tiny\ndata: {images}\n{few}\non: ray\nparts: 2\nattribute: {{neurons: 0-5, parts: 3}}\n"
+    )
+    (tmp_path / "study.yaml").write_text(text)
+    content = read_config(tmp_path / "study.yaml")
+    study = Workspace(tmp_path / "w")
+    for stage in ("collect", "attribute"):
+        study.do(stage, stage_options(content, stage), progress=False)
+    assert Counter(stage for stage, _ in engine.did) == {"collect": 2, "attribute": 3}
+
+
+def test_without_ray_one_sentence_names_the_extra(tmp_path, model_file, images, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(PureError, match=r"pip install 'pure-cli\[ray\]'"):
+        collect(Workspace(tmp_path / "w"), model_file, images, on="ray")
 
 
 def test_a_model_that_was_handed_over_stays_here(tmp_path, tiny, images):
