@@ -102,6 +102,8 @@ def beside_demo(demo, tmp_path, monkeypatch) -> Path:
     if not hasattr(matplotlib.cm, "get_cmap"):  # overcomplete 0.3 asks for it, matplotlib 3.9 took it away
         monkeypatch.setattr(matplotlib.cm, "get_cmap", matplotlib.colormaps.__getitem__, raising=False)
     make_it_small(monkeypatch)
+    monkeypatch.setenv("RANK", "0")  # of --part auto
+    monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.chdir(tmp_path)
     shutil.copytree(demo, tmp_path / "pure-demo")
     return tmp_path

@@ -12,6 +12,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import DTypeLike
 
 from pure_cli.config import fingerprint
 from pure_cli.core.merging import ARRAYS, AT_ONCE
@@ -196,7 +197,9 @@ def read_best(dataset: h5py.Dataset, start: int, stop: int) -> TopImages:
     return TopImages(*(np.ascontiguousarray(content[name]) for name in ARRAYS))
 
 
-def write_rows(file: h5py.File, name: str, rows: Iterator[np.ndarray], shape: tuple[int, ...], dtype: str) -> None:
+def write_rows(
+    file: h5py.File, name: str, rows: Iterator[np.ndarray], shape: tuple[int, ...], dtype: DTypeLike
+) -> None:
     """Rows of a part that come in pieces."""
     empty = 0 in shape
     dataset = file.create_dataset(f"{ROWS}/{name}", shape, dtype, **({} if empty else _in_blocks(shape, dtype)))
@@ -206,7 +209,7 @@ def write_rows(file: h5py.File, name: str, rows: Iterator[np.ndarray], shape: tu
         start += len(piece)
 
 
-def _in_blocks(shape: tuple[int, ...], dtype: str) -> dict[str, Any]:
+def _in_blocks(shape: tuple[int, ...], dtype: DTypeLike) -> dict[str, Any]:
     """How a data set is laid out that is written and read row after row."""
     width = int(np.prod(shape[1:], dtype=np.int64)) * np.dtype(dtype).itemsize
     return {"chunks": (max(1, min(shape[0], BLOCK // width)), *shape[1:]), "fletcher32": True}

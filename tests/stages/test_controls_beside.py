@@ -50,6 +50,20 @@ def test_an_untrained_control_is_what_weights_none_gives(workspace, tables, tmp_
     assert "untrained: fresh weights (seed 0)" in tables["labels"]["note"]
 
 
+def test_controls_stand_beside_as_many_references(tmp_path, model_file, images, tiny_weights):
+    how = {"metric": "references", "features": ["activation-mean"], "k": 2, "neurons": "0-1", "workers": 0}
+    shown = []
+    for weights, controls in ((tiny_weights, ["untrained"]), ("none", [])):
+        made = Workspace(tmp_path / ("trained" if controls else "none"))
+        made.collect(model=f"{model_file}:tiny", weights=weights, data=images, n=30, workers=0, layer=LAYER)
+        made.attribute(workers=0, neurons="0-1")
+        shown.append(made.evaluate(**how, controls=controls).details["tables"][0]["rows"])
+    trained, by_hand = shown
+    assert [row["n"] for row in trained] == [20, 30]
+    assert [row["bootstrap untrained"] for row in trained] == [row["bootstrap"] for row in by_hand]
+    assert by_hand[0]["bootstrap"] != by_hand[1]["bootstrap"]
+
+
 def test_a_shuffled_control_has_the_same_values_elsewhere(workspace, tables, tiny_weights):
     own = Workspace(workspace.path / "controls" / "shuffled")
     before, now = read_weights(tiny_weights), read_weights(own.path / "weights.pth")

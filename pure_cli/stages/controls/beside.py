@@ -21,7 +21,7 @@ from pure_cli.stages.outcome import Progress
 from pure_cli.words import listed
 from pure_cli.workspace import Store
 
-KEYS = ("k", "share")  # name rows, beside texts
+KEYS = ("k", "n", "share")  # name rows, beside texts
 LEAD = 2  # standard errors of a difference
 LEFT_OUT = ("sample/", "virtual/")  # of the values of a control: those that are not of neurons
 

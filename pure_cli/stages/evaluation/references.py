@@ -233,4 +233,4 @@ def made_from(study: Study) -> dict[str, str]:
     return {f"{kind} {name}": fingerprint(study.sources.features_of(name, kind).made_from) for kind, name in where}
 
 
-METRIC = Metric(compute, figures=figures, beside=made_from)
+METRIC = Metric(compute, figures=figures, beside=made_from, version=3)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import h5py
 import numpy as np
 
-from pure_cli.artifacts import PartHeader, Seen, open_part, read_best, write_best, write_part
-from pure_cli.artifacts.parts import LAYERS
+from pure_cli.artifacts import PartHeader, Seen, open_part, read_best, write_best, write_part, write_rows
+from pure_cli.artifacts.parts import LAYERS, ROWS
 from pure_cli.core.merging import MergedImages
 from pure_cli.core.parts import overlap
 from pure_cli.errors import PureError
 from pure_cli.stages.references.dataset_pass import order_of
 from pure_cli.stages.references.facts import Found, PassFacts
-from pure_cli.workspace import Store, read_texts, write_array, write_texts
+from pure_cli.workspace import Store
 
 SEEN_ROWS = 1 << 16  # images of which `Found.seen` tells at a time
 KEPT = 1 << 21  # images of which what was seen is kept in memory, so that no part is opened for it again
-_SEEN = ("size", "time", "content")
-FACTS = "facts"  # in what only a part knows
+_SEEN = np.dtype([("size", "i8"), ("time", "i8"), ("content", "u4")])
+FACTS, DAMAGED, BROKEN = "facts", "damaged", "broken"  # in what only a part knows
 
 
 def write_found(store: Store, header: PartHeader, facts: PassFacts, found: Found) -> None:
@@ -31,14 +30,10 @@ def write_found(store: Store, header: PartHeader, facts: PassFacts, found: Found
         file.create_group(LAYERS)
         for name, top in found.tops.items():
             write_best(file, name, top)
-        seen = list(found.seen())
-        for array in _SEEN:
-            parts = [getattr(part, array) for part in seen]
-            write_array(file, f"seen/{array}", np.concatenate(parts) if parts else np.zeros(0, np.int64))
-        write_array(file, "broken", found.broken)
-        write_texts(file, "damaged", [json.dumps(found.damaged)])
+        write_rows(file, "seen", map(_packed, found.seen()), (header.stop - header.start,), _SEEN)
 
-    more = {**header.more, FACTS: facts.as_json()}
+    faults = {DAMAGED: found.damaged, BROKEN: found.broken.tolist()}
+    more = {**header.more, FACTS: facts.as_json(), **faults}
     write_part(store, replace(header, more=more), write)
 
 
@@ -71,11 +66,11 @@ class FoundInParts:
             with open_part(self._store, header) as file:
                 for name, best in file[LAYERS].items():
                     self._add(tops, name, best)
-                broken.append(file["broken"][:])
                 if self._kept is not None:
-                    self._kept[header.name] = Seen(*(file[f"seen/{array}"][:] for array in _SEEN))
-                for index, path, reason in json.loads(read_texts(file["damaged"])[0]):
-                    damaged[index] = (index, path, reason)
+                    self._kept[header.name] = _unpacked(file[f"{ROWS}/seen"][:])
+            broken.append(np.array(header.more[BROKEN], np.int64))
+            for index, path, reason in header.more[DAMAGED]:
+                damaged[index] = (index, path, reason)
             progress(done, len(self._headers))
         if not self._disjoint:
             self._require_same_images()
@@ -90,15 +85,16 @@ class FoundInParts:
 
     def seen(self) -> Iterator[Seen]:
         """What the images were when their parts saw them, in parts of one size."""
-        waiting: list[Seen] = []
+        waiting, count = list[np.ndarray](), 0
         for seen in self._pieces():
-            waiting.append(seen)
-            while sum(len(one.size) for one in waiting) >= SEEN_ROWS:
-                whole = _joined(waiting)
-                yield _rows(whole, slice(0, SEEN_ROWS))
-                waiting = [_rows(whole, slice(SEEN_ROWS, None))]
-        if any(len(one.size) for one in waiting):
-            yield _joined(waiting)
+            waiting.append(_packed(seen))
+            count += len(seen.size)
+            while count >= SEEN_ROWS:
+                whole = np.concatenate(waiting)
+                yield _unpacked(whole[:SEEN_ROWS])
+                waiting, count = [whole[SEEN_ROWS:]], count - SEEN_ROWS
+        if count:
+            yield _unpacked(np.concatenate(waiting))
 
     def _pieces(self) -> Iterator[Seen]:
         """Of each part, the images that no part before it has."""
@@ -114,7 +110,7 @@ class FoundInParts:
         if self._kept is not None:
             return _rows(self._kept[header.name], rows)
         with open_part(self._store, header) as file:
-            return Seen(*(file[f"seen/{array}"][rows] for array in _SEEN))
+            return _unpacked(file[f"{ROWS}/seen"][rows])
 
     def _require_same_images(self) -> None:
         """
@@ -155,8 +151,14 @@ def facts_of(headers: Sequence[PartHeader], first_broken: int | None, index: np.
 
 
 def _rows(seen: Seen, rows: slice) -> Seen:
-    return Seen(*(getattr(seen, array)[rows] for array in _SEEN))
+    return Seen(seen.size[rows], seen.time[rows], seen.content[rows])
 
 
-def _joined(parts: Sequence[Seen]) -> Seen:
-    return Seen(*(np.concatenate([getattr(part, array) for part in parts]) for array in _SEEN))
+def _packed(seen: Seen) -> np.ndarray:
+    found = np.empty(len(seen.size), _SEEN)
+    found["size"], found["time"], found["content"] = seen.size, seen.time, seen.content
+    return found
+
+
+def _unpacked(rows: np.ndarray) -> Seen:
+    return Seen(*(np.ascontiguousarray(rows[name]) for name in ("size", "time", "content")))
