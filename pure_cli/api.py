@@ -350,6 +350,8 @@ class Workspace(Displayed, StageMethods):
 
     def _run(self, stage: str, settings: Any, progress: Progress, function: Callable[..., Any] | None = None) -> Any:
         """A stage, or another function of its settings."""
+        if getattr(settings, "on", None):
+            function = self._shared_out(stage)
         function = function or STAGES[stage].function(stage)
         with self._mirrored(stage, settings):
             return self._run_here(stage, settings, progress, function)
@@ -383,6 +385,24 @@ class Workspace(Displayed, StageMethods):
             arithmetic.end(computed=not found.up_to_date)
             found.notes += [*arithmetic.notes, *fault_notes()]
         return found
+
+    def _shared_out(self, stage: str) -> Callable[..., Outcome]:
+        """A stage that workers do.
+
+        Raises
+        ------
+        PureError
+            They cannot get the network.
+        """
+        from pure_cli.engines.ray import opened
+        from pure_cli.engines.rounds import by_engine
+
+        if self._model is not None:
+            raise PureError(
+                "A model that was handed over in Python cannot go to other processes. Put a function that makes it "
+                'into a file, and name that: collect(model="FILE.py:FUNCTION", on="ray").'
+            )
+        return by_engine(stage, opened)
 
     def _alone(self, stage: str, settings: Any) -> AbstractContextManager[None]:
         """A context in which no other process does the same; parts go on side by side."""

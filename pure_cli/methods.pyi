@@ -34,6 +34,8 @@ class StageMethods:
         interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        on: str | None = None,
+        parts: int | None = None,
         part: str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
@@ -86,6 +88,10 @@ class StageMethods:
         interpolation : nearest, bilinear or bicubic.
         mean : On the scale 0 to 1.
         std : On the scale 0 to 1.
+        on : Let workers do it: ray, those of the cluster that runs here, or else of one that is begun for it;
+            ray://HOST:PORT or ray:HOST:PORT, those of the cluster there. Needs pure-cli[ray]. [default: this
+            process]
+        parts : Of --on: how many parts the workers share. [default: four for each worker]
         part : Do part I of N, as in 3/64, for `pure merge`, while other processes do the others; auto: the one that
             torchrun, mpirun, srun or a SLURM array says. [default: all of it]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
@@ -279,6 +285,8 @@ class StageMethods:
         rule: str = "gradient-x-input",
         position: Literal["all", "max"] = "all",
         store: Literal["float32", "float16"] = "float32",
+        on: str | None = None,
+        parts: int | None = None,
         part: str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
@@ -304,6 +312,10 @@ class StageMethods:
         rule : How relevance is computed. [default: gradient-x-input]
         position : Where the neuron's activation counts: all, or max, its maximal position alone. [default: all]
         store : float32, or float16: relevances take half of the disk. [default: float32]
+        on : Let workers do it: ray, those of the cluster that runs here, or else of one that is begun for it;
+            ray://HOST:PORT or ray:HOST:PORT, those of the cluster there. Needs pure-cli[ray]. [default: this
+            process]
+        parts : Of --on: how many parts the workers share. [default: four for each worker]
         part : Do part I of N, as in 3/64, for `pure merge`, while other processes do the others; auto: the one that
             torchrun, mpirun, srun or a SLURM array says. [default: all of it]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
@@ -341,6 +353,8 @@ class StageMethods:
         embedder_weights: Path | str | None = None,
         embedder_size: int | None = None,
         crop: Literal["crp", "activation", "none"] = "crp",
+        on: str | None = None,
+        parts: int | None = None,
         part: str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
@@ -364,6 +378,10 @@ class StageMethods:
         embedder_size : Side of its input. [default: its own; 224 for dinov2]
         crop : What to embed: crp, cut to what the neuron saw by its heatmap; activation, by its map (far cheaper);
             none, the whole image. [default: crp]
+        on : Let workers do it: ray, those of the cluster that runs here, or else of one that is begun for it;
+            ray://HOST:PORT or ray:HOST:PORT, those of the cluster there. Needs pure-cli[ray]. [default: this
+            process]
+        parts : Of --on: how many parts the workers share. [default: four for each worker]
         part : Do part I of N, as in 3/64, for `pure merge`, while other processes do the others; auto: the one that
             torchrun, mpirun, srun or a SLURM array says. [default: all of it]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:
@@ -558,6 +576,8 @@ class StageMethods:
         quantiles: int = 10,
         per_quantile: int = 20,
         figures: int = 16,
+        on: str | None = None,
+        parts: int | None = None,
         part: str | None = None,
         device: str = "auto",
         batch_size: int | None = None,
@@ -582,6 +602,10 @@ class StageMethods:
         per_quantile : Images of each neuron in each part whose circuits are computed, drawn at random; 0: all on
             which it fires. [default: 20]
         figures : Of how many neurons to draw a figure, the first ones. [default: 16]
+        on : Let workers do it: ray, those of the cluster that runs here, or else of one that is begun for it;
+            ray://HOST:PORT or ray:HOST:PORT, those of the cluster there. Needs pure-cli[ray]. [default: this
+            process]
+        parts : Of --on: how many parts the workers share. [default: four for each worker]
         part : Do part I of N, as in 3/64, for `pure merge`, while other processes do the others; auto: the one that
             torchrun, mpirun, srun or a SLURM array says. [default: all of it]
         device : Where to run the network: auto, cpu, cuda, cuda:1 or mps; collect and attribute take several:

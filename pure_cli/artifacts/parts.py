@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ from pure_cli.core.merging import ARRAYS, AT_ONCE
 from pure_cli.core.parts import Part
 from pure_cli.core.references import TopImages
 from pure_cli.errors import UnreadableFile
-from pure_cli.files import TEMPORARY
+from pure_cli.files import TEMPORARY, write_whole
 from pure_cli.workspace import PARTS, Store, read_texts, write_array, write_texts
 
 HEADER = "header"
@@ -159,6 +159,23 @@ def drop_parts(store: Store, stage: str, key: str = "") -> None:
         left.unlink(missing_ok=True)
     with suppress(OSError):
         (store.root / PARTS).rmdir()
+
+
+def part_files(store: Store, stages: Sequence[str]) -> list[Path]:
+    """The files of the parts of some stages."""
+    return [path for stage in stages for path in _files(store, f"{stage}-")]
+
+
+def keep_part(store: Store, name: str, content: bytes) -> None:
+    """Put a part that was made in another workspace into this one, as a whole.
+
+    Parameters
+    ----------
+    name : of its file
+    """
+    parts = PartStore(store)
+    parts.prepare()
+    write_whole(parts.root / name, content)
 
 
 def write_best(file: h5py.File, layer: str, top: TopImages) -> None:

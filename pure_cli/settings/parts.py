@@ -1,4 +1,4 @@
-"""Which part of a stage's work a process does: said, or found in what its launcher says."""
+"""How several processes share a stage's work: which part of it one does, or an engine that hands parts out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from pure_cli.core.parts import Part
 from pure_cli.settings.option import RUNNING, option
@@ -15,6 +15,7 @@ from pure_cli.settings.shared import AUTO, Options
 
 NONE = "none"
 PARTS = re.compile(r"(\d+)/(\d+)")
+ENGINE = re.compile(r"ray(:auto|:(//)?[^/:\s]+:\d+)?")
 LAUNCHERS = {
     "torchrun": ("RANK", "WORLD_SIZE"),
     "mpirun": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -23,7 +24,46 @@ LAUNCHERS = {
 ARRAY = "SLURM_ARRAY_TASK_"  # ID, MIN, COUNT and STEP of a job array
 
 
-class InParts(Options):
+class OnEngine(Options):
+    """Who does the work, where it is not this process."""
+
+    on: str | None = option(
+        None,
+        "Let workers do it: ray, those of the cluster that runs here, or else of one that is begun for it; "
+        "ray://HOST:PORT or ray:HOST:PORT, those of the cluster there. Needs pure-cli[ray].",
+        metavar="ENGINE",
+        panel=RUNNING,
+        otherwise="this process",
+    )
+    parts: int | None = option(
+        None,
+        "Of --on: how many parts the workers share.",
+        metavar="N",
+        panel=RUNNING,
+        otherwise="four for each worker",
+        ge=1,
+    )
+
+    @field_validator("on", mode="before")
+    @classmethod
+    def _is_engine(cls, value: Any) -> Any:
+        if value is None or value == NONE:
+            return None
+        if not ENGINE.fullmatch(str(value).strip()):
+            raise ValueError("input should be ray, ray:auto, ray:HOST:PORT or ray://HOST:PORT")
+        return str(value).strip()
+
+    @model_validator(mode="after")
+    def _engine_shares(self) -> OnEngine:
+        if self.parts is not None and self.on is None:
+            raise ValueError("--parts is for --on; without an engine, each process has its --part")
+        device = getattr(self, "device", AUTO)
+        if self.on is not None and ("," in device or ":" in device):
+            raise ValueError(f"--on gives each worker a device of its own: --device cuda, and not {device}")
+        return self
+
+
+class InParts(OnEngine):
     """Settings of a stage whose work several processes share."""
 
     part: str | None = option(
@@ -46,6 +86,12 @@ class InParts(Options):
         if not match or not 1 <= int(match[1]) <= int(match[2]):
             raise ValueError("input should be a part and how many there are, as in 3/64; the first is 1/64")
         return f"{int(match[1])}/{int(match[2])}"
+
+    @model_validator(mode="after")
+    def _shared_once(self) -> InParts:
+        if self.part is not None and self.on is not None:
+            raise ValueError("--on hands out all parts: leave out --part")
+        return self
 
     @property
     def own_part(self) -> Part | None:

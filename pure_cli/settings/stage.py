@@ -42,6 +42,8 @@ class Stage:
 
     def unit_with(self, options: Mapping[str, Any]) -> str:
         """Of its progress with some options."""
+        if options.get("on"):
+            return "images"  # of the parts that are done
         return next((unit for name, unit in self.units.items() if options.get(name)), self.unit)
 
     def function(self, name: str) -> Callable[..., Any]:

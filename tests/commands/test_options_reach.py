@@ -18,6 +18,7 @@ BASE = {
 }
 TOGETHER = {
     "rule": ["--by", "relevance"], "target": ["--by", "relevance"], "sort": ["--k", "auto"],
+    "parts": ["--on", "ray"],
     "depth": ["--circuit", "201.2"], "through": ["--circuit", "201.2"],
 }  # fmt: skip
 VALUES = {
@@ -27,6 +28,7 @@ VALUES = {
     "how": "nmf", "device": "cpu", "channels_axis": "last", "directions_part": "encoder", "ablation": "zero",
     "between": "a,b", "sparsity": "batch-topk", "units": "tree", "correlation": "spearman", "shuffles": "30",
     "other": "c", "controls": "untrained", "part": "3/64", "stage": "embed",
+    "on": "ray",
 }  # fmt: skip
 OF_COMPARE = {"by": "images", "units": "neurons"}  # what is "by" something else elsewhere
 OF_LABEL = {"by": "soft-wpmi", "units": "neurons", "embedder": "clip-image", "shuffles": "30"}
@@ -86,7 +88,7 @@ def gets(cli, monkeypatch, tmp_path):
 @pytest.mark.parametrize(("command", "name"), [one for one in EVERY if one[1] not in NOT_FOR_STAGES])
 def test_every_option_changes_what_the_stage_gets(gets, command, name):
     option = next(one for one in COMMANDS[command].params if one.name == name)
-    more = TOGETHER.get(name, []) if command in ("collect", "cluster", "render") else []
+    more = TOGETHER.get(name, []) if command in ("collect", "cluster", "render") or name == "parts" else []
     before, after = gets(command, *more), gets(command, *more, *words(command, option))
     assert before != after
     if name in type(after).model_fields and name != "transform":

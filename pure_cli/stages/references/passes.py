@@ -214,6 +214,8 @@ def from_all_parts(work: CollectWork, progress: Progress, only: bool) -> tuple[P
     """
     store, listing = work.inputs.store, work.inputs.listing
     if not has_parts(store, COLLECT):
+        if only:
+            require_all([], len(listing), COLLECT)
         return None
     headers = same_parts(store, COLLECT, work.known)
     if only:

@@ -34,7 +34,23 @@ DIFFERENCES = {
 }
 STAGES_WITH_PARTS = ("collect", "attribute", "crops", "embed", "assign")
 _OPTIONS, _PATHS = "options", ("data", "weights", "directions", "embedder_weights")
-_HOW_TO_RUN = {"part", "force", "verify", "device", "workers"}  # which the one who merges says
+_PROGRAMS = ("model", "embedder")  # FILE.py:FUNCTION
+_HOW_TO_RUN = {"part", "on", "parts", "force", "verify", "device", "workers"}  # which the one who merges says
+
+
+class PartsMissing(PureError):
+    """What is to be put together is not all there.
+
+    Attributes
+    ----------
+    images : that are in no part yet
+    total : of the work
+    parts : that are missing, where some are there; none where it has not been cut yet
+    """
+
+    def __init__(self, message: str, images: int, total: int, parts: list[Part]):
+        super().__init__(message)
+        self.images, self.total, self.parts = images, total, parts
 
 
 def part_place(workspace: Store, stage: str, part: Part) -> Store:
@@ -56,6 +72,24 @@ def alone_with_part(
             tidy()
 
 
+def portable_options(settings: InParts) -> dict[str, Any]:
+    """The options of a stage but for how it is run, JSON-like: with them, a process anywhere does the same work."""
+    options = settings.model_dump(mode="json", exclude=_HOW_TO_RUN, exclude_none=True)
+    places = {name: place_of(getattr(settings, name)) for name in _PATHS if options.get(name) is not None}
+    named = {name: options[name] for name in _PROGRAMS if name in options}
+    programs = {
+        name: _program_place(value) if isinstance(value, str) else [_program_place(one) for one in value]
+        for name, value in named.items()
+    }
+    return {**options, **places, **programs}
+
+
+def _program_place(name: str) -> str:
+    """A network's name, with the whole path of its file where it has one."""
+    path, _, function = name.rpartition(":")
+    return f"{place_of(Path(path))}:{function}" if path.endswith(".py") else name
+
+
 def remembered(settings: InParts, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The options of a part, for `merge`: with them, the whole is what one process would have made; JSON-like.
 
@@ -63,10 +97,8 @@ def remembered(settings: InParts, known: Mapping[str, Any] | None = None) -> dic
     ----------
     known : what some options have turned out to mean
     """
-    options = settings.model_dump(mode="json", exclude=_HOW_TO_RUN, exclude_none=True)
-    places = {name: place_of(getattr(settings, name)) for name in _PATHS if options.get(name) is not None}
     exact = {name: value for name, value in (known or {}).items() if value is not None}
-    return {_OPTIONS: {**options, **places, **exact}}
+    return {_OPTIONS: {**portable_options(settings), **exact}}
 
 
 def options_of(header: PartHeader) -> dict[str, Any]:
@@ -143,16 +175,19 @@ def require_all(headers: Sequence[PartHeader], total: int, stage: str) -> None:
     """
     Raises
     ------
-    PureError
-        Some parts are missing.
+    PartsMissing
+        Some are.
     """
     holes = gaps((header.range for header in headers), total)
     if not holes:
         return
     images = sum(stop - start for start, stop in holes)
-    raise PureError(
+    raise PartsMissing(
         f"Of {total:,} images, {images:,} are in no part of `pure {stage}` yet. {named_missing(headers, total)} Run "
-        f"them, or `pure {stage}` without --part, which does them and merges."
+        f"them, or `pure {stage}` without --part, which does them and merges.",
+        images,
+        total,
+        missing_parts(headers, total),
     )
 
 
