@@ -83,7 +83,7 @@ class _EmbeddingTask:
     @property
     def pairs_to_do(self) -> int:
         """Pairs that are computed here."""
-        return sum(self.plan.pairs_of(*images) for images in self.parts.ranges)
+        return self.plan.pairs_of_all(self.parts.ranges)
 
     def vectors(self, images: list[np.ndarray]) -> np.ndarray:
         """Embeddings (B, E) float32 of images (H, W, 3) uint8 of any size."""

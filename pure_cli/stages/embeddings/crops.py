@@ -84,7 +84,7 @@ class CropTask:
     @property
     def pairs_to_do(self) -> int:
         """Pairs that are computed here."""
-        return sum(self.plan.pairs_of(*images) for images in self.parts.ranges)
+        return self.plan.pairs_of_all(self.parts.ranges)
 
     def own_boxes(self) -> np.ndarray:
         """(N, n, 4) int, those that this part has found; -1 elsewhere."""

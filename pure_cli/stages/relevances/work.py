@@ -76,7 +76,7 @@ class AttributionTask:
     @property
     def pairs_to_do(self) -> int:
         """Pairs that are computed here."""
-        return sum(self.plan.pairs_of(*images) for images in self.parts.ranges)
+        return self.plan.pairs_of_all(self.parts.ranges)
 
     @property
     def names(self) -> dict[str, str]:

@@ -72,6 +72,10 @@ class Plan:
         """How many pairs the images ``start:stop`` have."""
         return int(self.counts[start:stop].sum())
 
+    def pairs_of_all(self, ranges: Iterable[tuple[int, int]]) -> int:
+        """How many pairs the images of some ranges have."""
+        return sum(self.pairs_of(*images) for images in ranges)
+
     def pairs_in(self, start: int, stop: int) -> np.ndarray:
         """The pairs of the images ``start:stop``, image after image."""
         return np.arange(self.offsets[start], self.offsets[start] + self.pairs_of(start, stop))
@@ -133,7 +137,7 @@ class PairWork(Scratch):
     @property
     def pairs_done(self) -> int:
         """Pairs that were finished before."""
-        return sum(self._plan.pairs_of(*step) for step in self._steps_to_do[: self.done])
+        return self._plan.pairs_of_all(self._steps_to_do[: self.done])
 
     def batches(
         self, listing: Listing, preprocessing: Preprocessing, workers: int | None
