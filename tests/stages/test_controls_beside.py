@@ -104,7 +104,7 @@ def test_a_second_run_opens_no_network(workspace, tables, monkeypatch):
         raise AssertionError("a network was opened")
 
     monkeypatch.setattr("pure_cli.models.load.load_model", fail)
-    monkeypatch.setattr("pure_cli.stages.collect.run_dataset_pass", fail)
+    monkeypatch.setattr("pure_cli.stages.references.passes.run_dataset_pass", fail)
     again = workspace.evaluate(**HOW, controls=BOTH)
     assert again.up_to_date
     assert json.dumps({table["name"]: table for table in again.details["tables"]}) == json.dumps(tables)
