@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from PIL import Image
 from processes import wait_until
 
 from pure_cli import Workspace
+from pure_cli.engines import ray_connection
 from pure_cli.errors import PureError, PureFailure
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'pure-cli[ray]'")
@@ -24,7 +26,11 @@ pytestmark = pytest.mark.slow
 BATCH, IMAGES = 4, 96
 PART = IMAGES // BATCH // 6  # batches of one of six parts
 STORE = 80 * 2**20  # bytes of shared memory for each node
-QUICK = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+QUICK = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 1000,
+    "health_check_failure_threshold": 8,
+}  # a busy machine may be silent for seconds
 MODEL = (
     TINY_MODEL
     + """
@@ -169,10 +175,20 @@ def test_results_are_those_of_one_process_and_each_image_is_seen_once(world, on)
     assert len(set(world.batches)) == len(world.batches)
     assert (outcome.details["parts"], outcome.details["repeated"], outcome.details["workers"]) == (6, 0, 2)
     assert outcome.details["messages"] == 6 + 2, "one for each part, and one for each worker"
+
+
+def test_where_no_cluster_runs_one_is_begun_that_stays_for_the_next_stage(world, monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray_connection, "_runs_here", lambda: False)
+    (world.folder / "r").mkdir()
+    shutil.copy(world.folder / "w" / "collect.h5", world.folder / "r")
     few = {"neurons": "0-5", "batch_size": BATCH, "workers": 0, "progress": False}
-    outcome = Workspace(world.folder / "r").attribute(on=on, parts=3, **few)
+    outcome = Workspace(world.folder / "r").attribute(on="ray", parts=3, **few)
     assert world.bytes_of("r", "attribute") == world.bytes_of("w", "attribute")
-    assert outcome.details["messages"] == 3 + outcome.details["workers"]
+    assert (outcome.details["parts"], outcome.details["messages"]) == (3, 3 + 1)
+    assert ray.is_initialized()
+    ray.shutdown()
 
 
 def test_a_part_whose_worker_is_killed_is_done_again_and_no_other(world, on):
@@ -209,9 +225,10 @@ def test_a_part_that_kills_every_worker_is_given_up_and_the_others_are_kept(worl
     assert len(set(world.batches)) >= IMAGES // BATCH // 2
 
 
-def test_what_is_wrong_with_the_options_is_told_at_once(world, on):
+def test_what_is_wrong_with_the_options_is_told_at_once(world, cluster, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     with pytest.raises(PureError, match="Unknown layer 'layer9'"):
-        world.collect("r", on=on, parts=1, layer="layer9")
+        world.collect("r", on="ray", parts=1, layer="layer9")
     assert not world.batches
 
 
@@ -238,6 +255,15 @@ def test_ctrl_c_ends_the_workers_keeps_what_is_done_and_the_same_command_goes_on
     assert cli(*command, "--json").json["parts"] == 6 - done
     assert len(world.batches) == (6 - done) * PART
     assert world.bytes_of("r") == world.bytes_of("w")
+
+
+def test_where_nobody_listens_a_sentence_says_so_at_once(world):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{free.getsockname()[1]}"
+        for address in (f"ray:{nobody}", f"ray://{nobody}"):
+            with pytest.raises(PureFailure, match=f"no Ray cluster to be had with --on {address} .*refused"):
+                world.collect("r", on=address)
 
 
 def is_alive(pid: int) -> bool:
