@@ -24,7 +24,7 @@ from pure_cli.provenance import SCHEMA, Provenance
 
 STAGE_FILES = ("collect", "attribute", "crops", "embed", "cluster", "assign", "evaluate", "compare", "labels", "audit")
 MADE_BY = {"crops": "embed", "labels": "label"}  # the command that makes a file, where it has another name
-LOCK_POLL = 0.2  # seconds
+LOCK, LOCK_POLL = ".lock", 0.2  # a file, and seconds
 READ_AT_ONCE = 1 << 20  # bytes
 ODD_NAMES = "surrogateescape"  # file names that are no UTF-8 keep their bytes
 FORMAT = ("v110", "v110")  # of HDF5: the first whose own structures have checksums; older readers are rare by now
@@ -208,7 +208,7 @@ class Store:
         The lock belongs to the operating system and ends with the process that held it, however that ended.
         """
         self.prepare()
-        place = self.root / ".lock"
+        place = self.root / LOCK
         if place.exists() and not place.is_file():
             raise PureError(f"{place} is no file, and nothing that pure made. Remove it.")
         lock = FileLock(place)
@@ -218,13 +218,13 @@ class Store:
             yield
             return
         try:
-            lock.acquire(timeout=0)
+            self._acquire(lock, 0)
         except Timeout:
             who = "another process"
             with suppress(OSError):
                 who = owner.read_text(encoding="utf-8").strip() or who
             waiting(f"{who} is at work in {self.root}; waiting for it to finish.")
-            lock.acquire(poll_interval=LOCK_POLL)
+            self._acquire(lock)
         except OSError as error:
             raise PureError(f"The workspace {self.root} cannot be locked: {error.strerror}.") from None
         try:
@@ -237,6 +237,13 @@ class Store:
                 with suppress(OSError):
                     tidy()
             lock.release()
+
+    def _acquire(self, lock: FileLock, timeout: float = -1) -> None:
+        try:
+            lock.acquire(timeout=timeout, poll_interval=LOCK_POLL)
+        except FileNotFoundError:  # the process that held it has removed the folder, as where a part is done
+            self.prepare()
+            lock.acquire(timeout=timeout, poll_interval=LOCK_POLL)
 
     def _tidy(self) -> None:
         """Remove what processes left that were killed as they wrote; those at parts may still be alive."""

@@ -9,6 +9,7 @@ import pytest
 from damage import Damage
 from disks import Disks
 from kills import JOBS, Trial, Undisturbed
+from parts import PartTrial
 from world import World
 
 pytestmark = pytest.mark.slow
@@ -34,6 +35,12 @@ def test_stages_killed_anywhere_keep_whole_results_and_come_to_the_same_bytes(un
     assert trial.kills.total() >= kills
     assert set(trial.kills) == set(JOBS)
     assert trial.slowest_stop < 5
+
+
+def test_parts_and_merges_killed_anywhere_come_to_the_bytes_of_one_process(undisturbed):
+    trial = PartTrial(undisturbed, 7)
+    trial.run(10)
+    assert trial.faults == []
 
 
 def test_damaged_files_are_named_or_right(world):

@@ -16,7 +16,7 @@ from pure_cli.provenance import COMPONENTS
 from pure_cli.settings.parts import InParts
 from pure_cli.stages.runtime.images import place_of
 from pure_cli.words import counted, listed
-from pure_cli.workspace import MADE_BY, Store
+from pure_cli.workspace import LOCK, MADE_BY, PARTIAL, Store
 
 UNFINISHED = ".unfinished"  # folder of parts that are being made
 NAMED = 8  # parts that a message names
@@ -66,9 +66,10 @@ def alone_with_part(
     place = part_place(workspace, stage, part)
     with place.lock(f"{stage} --part {part}", waiting):
         yield
-    shutil.rmtree(place.root, ignore_errors=True)
-    with suppress(OSError):
-        place.root.parent.rmdir()
+        shutil.rmtree(place.root / PARTIAL, ignore_errors=True)
+    for tidy in ((place.root / LOCK).unlink, place.root.rmdir, place.root.parent.rmdir):
+        with suppress(OSError):  # where another process does it again
+            tidy()
 
 
 def portable_options(settings: InParts) -> dict[str, Any]:
