@@ -17,7 +17,6 @@ from PIL import Image
 from processes import wait_until
 
 from pure_cli import Workspace
-from pure_cli.engines import ray_connection
 from pure_cli.errors import PureError, PureFailure
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'pure-cli[ray]'")
@@ -154,8 +153,15 @@ def cluster():
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False, "_system_config": QUICK}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    cluster = Cluster()
+    try:
+        cluster.add_node(**head)
+        cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    except Exception as error:
+        cluster.shutdown()
+        if "timed out" in str(error):
+            pytest.skip("this machine is too busy: Ray gives its processes 30 seconds to begin")
+        raise
     yield cluster
     cluster.shutdown()
 
@@ -177,18 +183,13 @@ def test_results_are_those_of_one_process_and_each_image_is_seen_once(world, on)
     assert outcome.details["messages"] == 6 + 2, "one for each part, and one for each worker"
 
 
-def test_where_no_cluster_runs_one_is_begun_that_stays_for_the_next_stage(world, monkeypatch):
-    import ray
-
-    monkeypatch.setattr(ray_connection, "_runs_here", lambda: False)
+def test_relevances_are_those_of_one_process(world, on):
     (world.folder / "r").mkdir()
     shutil.copy(world.folder / "w" / "collect.h5", world.folder / "r")
     few = {"neurons": "0-5", "batch_size": BATCH, "workers": 0, "progress": False}
-    outcome = Workspace(world.folder / "r").attribute(on="ray", parts=3, **few)
+    outcome = Workspace(world.folder / "r").attribute(on=on, parts=3, **few)
     assert world.bytes_of("r", "attribute") == world.bytes_of("w", "attribute")
-    assert (outcome.details["parts"], outcome.details["messages"]) == (3, 3 + 1)
-    assert ray.is_initialized()
-    ray.shutdown()
+    assert outcome.details["messages"] == 3 + outcome.details["workers"]
 
 
 def test_a_part_whose_worker_is_killed_is_done_again_and_no_other(world, on):
