@@ -1,16 +1,11 @@
-"""Ray: actors on the devices of a cluster take parts until none is left. The only file that imports ray."""
+"""Ray: actors on the devices of a cluster take parts until none is left."""
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
 import socket
-import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +14,7 @@ from pure_cli import __version__
 from pure_cli.core.parts import Part
 from pure_cli.engines.devices import Device, devices_of
 from pure_cli.engines.queue import TRIES, PartQueue
+from pure_cli.engines.ray_connection import connected
 from pure_cli.engines.rounds import PartWork, Told
 from pure_cli.engines.worker import Done, Refused, Worker
 from pure_cli.errors import PureError, PureFailure, first_line
@@ -29,12 +25,6 @@ PIECE = 1 << 24  # bytes of a file that are one object of the store
 LOOK = 2.0  # seconds between two looks at which nodes there are
 KEPT = "What was finished is kept; the same command goes on from there."
 CLOSING = 3.0  # seconds that workers have to leave nothing behind
-_begun_here: list[bool] = []  # whether this process began a cluster of its own
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_BACKEND_LOG_LEVEL": "error",
-}  # unless the user says otherwise
 
 
 def opened(settings: InParts, stack: ExitStack) -> RayEngine:
@@ -46,92 +36,10 @@ def opened(settings: InParts, stack: ExitStack) -> RayEngine:
         Ray is not installed, or there is no such cluster.
     """
     assert settings.on is not None
-    stack.enter_context(_connected(settings.on.partition(":")[2]))
+    stack.enter_context(connected(settings.on.partition(":")[2]))
     engine = RayEngine(getattr(settings, "device", "auto"))
     stack.callback(engine.close)
     return engine
-
-
-@contextmanager
-def _connected(address: str) -> Iterator[None]:
-    """A context with a cluster.
-
-    One that was begun here for want of another stays for the stages that follow, and ends with the process. From one
-    that was there before, the process parts: it could not outlive it.
-
-    Parameters
-    ----------
-    address : of the cluster; "" for the one that runs here
-    """
-    try:
-        import ray
-    except ImportError as error:
-        raise PureError(
-            "--on ray needs Ray, which is not installed here: pip install 'pure-cli[ray]', on all nodes."
-        ) from error
-    if _begun_here and (address or not ray.is_initialized()):
-        ray.shutdown()
-        _begun_here.clear()
-    if ray.is_initialized():  # that one, or somebody's in Python
-        yield
-        return
-    waiting_for("connecting to Ray")
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    with _own_signals(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _say_nothing(True)
-        _connect(address)
-    try:
-        yield
-    finally:
-        if not _begun_here:
-            ray.shutdown()
-            _say_nothing(False)
-
-
-def _say_nothing(quiet: bool) -> None:
-    """Let Ray keep errors of the cluster to itself, which go to standard output, where results are."""
-    import ray
-
-    with suppress(AttributeError):
-        ray._private.worker._worker_logs_enabled = not quiet
-
-
-def _connect(address: str) -> None:
-    """Connect to a cluster, or begin one where there is none and none is named."""
-    import ray
-
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    try:
-        if address:
-            ray.init(f"ray:{address}" if address.startswith("//") else address, **quiet)
-            return
-        with suppress(ConnectionError):
-            ray.init("auto", **quiet)
-            return
-        ray.init("local", include_dashboard=False, **quiet)
-        _begun_here.append(True)
-    except ImportError as error:
-        raise PureError(f"--on ray:{address} needs Ray's client: pip install 'ray[client]'.") from error
-    except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-        raise PureError(
-            f"There is no Ray cluster to be had with --on ray:{address} ({first_line(error)}). One that was begun with "
-            "a token is for those who have it, and RAY_AUTH_MODE=token."
-        ) from error
-
-
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Ctrl-C and SIGTERM mean in the end what they meant before; Ray has a handler of its own."""
-    numbers = [signal.SIGINT, signal.SIGTERM] if threading.current_thread() is threading.main_thread() else []
-    before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler is not None:
-                signal.signal(number, handler)
 
 
 class RayWorker(Worker):
