@@ -99,7 +99,10 @@ class Workspace(Displayed, StageMethods):
         """What the workspace holds and what is stale; see `pure_cli.stages.info.info`."""
         from pure_cli.stages.info import info
 
-        return info(self.store, verify, channels)
+        if self._mirror is None:
+            return info(self.store, verify, channels)
+        self._mirror.pull(with_parts=True)
+        return {**info(self.store, verify, channels), "workspace": self._mirror.url}
 
     def __rich__(self) -> RenderableType:
         """What the workspace is about, and what it holds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -113,15 +113,22 @@ def _header(parts: PartStore, path: Path) -> PartHeader:
     return _headers[state]
 
 
-def read_headers(store: Store, stage: str) -> list[PartHeader]:
+def read_headers(store: Store, stage: str, whole_ones: bool = False) -> list[PartHeader]:
     """Of all parts of a stage, in the order of the images.
+
+    Parameters
+    ----------
+    whole_ones : leave out those that are damaged, which are to be made again
 
     Raises
     ------
     PureError
         One of them is damaged.
     """
-    found = [_header(PartStore(store), path) for path in _files(store, stage)]
+    found = []
+    for path in _files(store, stage):
+        with suppress(UnreadableFile) if whole_ones else nullcontext():
+            found.append(_header(PartStore(store), path))
     return sorted(found, key=lambda header: (header.start, header.stop, header.part))
 
 

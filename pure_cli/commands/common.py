@@ -247,7 +247,8 @@ class Session:
             self.note(sentence)
         layers, part = escaped(", ".join(outcome.layers)), outcome.part
         if outcome.up_to_date:
-            self.say(f"[green]✓[/] {outcome.stage}: {f'{part}: ' if part else ''}up to date ({layers})")
+            which = f" ({layers})" if layers else ""
+            self.say(f"[green]✓[/] {outcome.stage}: {f'{part}: ' if part else ''}up to date{which}")
         else:
             what = f"{part} ({layers})" if part else escaped(what)
             self.say(f"[green]✓[/] {outcome.stage}: {what} in {duration(outcome.seconds)}")

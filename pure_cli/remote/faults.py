@@ -26,6 +26,8 @@ _NO_CREDENTIALS = (
     "RefreshError",
     "GatedRepoError",
 )  # exceptions of several libraries, by name: none of them need be there
+_NOBODY = ("ConnectionRefusedError", "ClientConnectorError", "EndpointConnectionError")  # the same
+_NO_BUCKET = "bucket does not exist"
 _ADVICE = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE (AWS_ENDPOINT_URL for a server of your own; "
     "AWS_NO_SIGN_REQUEST=yes for a public bucket).",
@@ -108,7 +110,8 @@ def ask(url: str, question: Callable[[], Value]) -> Value:
             if final is not None:
                 raise final from None  # a traceback would show the whole URL
             _count.add()
-            reason = scrubbed(first_line(error))
+            names = {type(one).__name__ for one in _chain(error)}
+            reason = "nobody answers there" if names & set(_NOBODY) else scrubbed(first_line(error))
     raise PureFailure(
         f"The storage did not give {without_secrets(url)}, though it was asked {TRIES} times ({reason}). "
         "What was finished is kept: run the command again."
@@ -137,6 +140,8 @@ def _final(url: str, error: Exception) -> PureError | None:
     if status in (401, 403, 407) or (isinstance(error, PermissionError) and not status):
         return PureError(f"The storage does not let you read or write {url} ({why}). {_ADVICE.get(kind, '')}".rstrip())
     if isinstance(error, FileNotFoundError | IsADirectoryError) or status in (404, 410):
+        if _NO_BUCKET in why.lower():
+            return Missing(f"There is no bucket for {url}. Mend the URL, or AWS_ENDPOINT_URL.")
         return Missing(f"There is nothing at {url}. Mend the URL.")
     if status in (301, 307, 308):
         return PureError(f"The bucket of {url} is in another region ({why}). Set AWS_DEFAULT_REGION.")

@@ -84,7 +84,7 @@ class InParts(OnEngine):
             return str(launched(os.environ))
         match = PARTS.fullmatch(str(value).strip())
         if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise ValueError("input should be a part and how many there are, as in 3/64; the first is 1/64")
+            raise ValueError("input should be a part and how many there are, from 1/64 to 64/64, as in 3/64")
         return f"{int(match[1])}/{int(match[2])}"
 
     @model_validator(mode="after")

@@ -22,10 +22,12 @@ from pure_cli.workspace import Store
 def merge(store: Store, settings: MergeSettings, progress: Progress = silent) -> Outcome:
     """Put together the parts that there are, and write the files of their stages.
 
+    Where parts are of several works, those that are complete are put together, and notes tell of the others.
+
     Raises
     ------
     PureError
-        There are none, some are missing, or they are of different work.
+        There are none, or none of the works is complete, or they do not fit together.
     """
     start = time.perf_counter()
     stages = [stage for stage in settings.stage or STAGES if has_parts(store, stage)]
@@ -35,19 +37,33 @@ def merge(store: Store, settings: MergeSettings, progress: Progress = silent) ->
         raise PureError(f"There are no parts in {PartStore(store).root}. `pure collect --part 1/64` makes the first.")
     outcome = Outcome("merge", [], 0, "parts", details={"stages": stages})
     for stage in stages:
+        kept: list[PureError] = []
         for options, headers in _by_options(read_headers(store, stage)):
-            own = make(stage, options if stage == COLLECT else {**options, "device": settings.device})
-            function: Callable[..., Outcome] = ALL[stage].function(stage)
-            with arithmetic_of(own) as arithmetic:
-                found = function(store, own, progress, from_parts=True)
-            for header in headers:  # those that came when all was there
-                drop_parts(store, stage, header.key)
-            outcome.computed += len(headers)
-            outcome.layers += [layer for layer in found.layers if layer not in outcome.layers]
-            outcome.notes += [*found.notes, *arithmetic.notes]
-            outcome.details |= {name: value for name, value in found.details.items() if name in ("images", "damaged")}
+            device = {} if stage == COLLECT else {"device": settings.device}
+            try:
+                _merge(store, stage, make(stage, {**options, **device}), headers, outcome, progress)
+            except PureError as error:
+                kept.append(error)
+        if kept and not outcome.computed:
+            raise kept[0]
+        outcome.notes += map(str, kept)
     outcome.seconds = time.perf_counter() - start
     return outcome
+
+
+def _merge(
+    store: Store, stage: str, settings: Any, headers: list[PartHeader], outcome: Outcome, progress: Progress
+) -> None:
+    """Put together parts that were made with the same settings."""
+    function: Callable[..., Outcome] = ALL[stage].function(stage)
+    with arithmetic_of(settings) as arithmetic:
+        found = function(store, settings, progress, from_parts=True)
+    for key in {header.key for header in headers}:  # those that came when all was there
+        drop_parts(store, stage, key)
+    outcome.computed += len(headers)
+    outcome.layers += [layer for layer in found.layers if layer not in outcome.layers]
+    outcome.notes += [*found.notes, *arithmetic.notes]
+    outcome.details |= {name: value for name, value in found.details.items() if name in ("images", "damaged")}
 
 
 def _by_options(headers: list[PartHeader]) -> list[tuple[dict[str, Any], list[PartHeader]]]:

@@ -132,4 +132,4 @@ def test_a_command_that_ended_before_it_noted_what_it_gave_is_no_conflict(bucket
 
 def test_a_bucket_that_is_not_there_is_said(cli, proxy):
     answer = cli("info", "-w", "s3://no-such-bucket-here/study")
-    assert answer.code == 2 and answer.err.startswith("Error: There is nothing at s3://no-such-bucket-here/study.")
+    assert answer.code == 2 and answer.err.startswith("Error: There is no bucket for s3://no-such-bucket-here/study.")

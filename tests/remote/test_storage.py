@@ -41,7 +41,7 @@ def test_what_is_there_is_said_with_size_and_etag_and_a_listing_is_one_request(b
 
 
 def test_a_wrong_bucket_and_a_protocol_that_is_none_are_said_at_once(proxy):
-    with pytest.raises(PureError, match=r"nothing at s3://no-such-bucket-here/x"):
+    with pytest.raises(PureError, match=r"no bucket for s3://no-such-bucket-here/x"):
         entries_below("s3://no-such-bucket-here/x")
     with pytest.raises(PureError, match="nonsense://"):
         entries_below("nonsense://x/y")

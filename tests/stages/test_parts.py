@@ -172,20 +172,59 @@ def test_parts_of_images_that_changed_in_between_are_refused(tmp_path, inputs):
         workspace.merge(progress=False)
 
 
-def test_a_damaged_part_is_named_and_made_again(tmp_path, inputs, whole):
-    workspace = Workspace(tmp_path / "w")
-    for part in ("1/2", "2/2"):
-        workspace.collect(part=part, **inputs)
-    path = sorted((workspace.path / "parts").glob("*.h5"))[0]
+def damage(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2 :: 97] = bytes(len(content[len(content) // 2 :: 97]))
     path.write_bytes(content)
+
+
+@pytest.mark.parametrize("part", ["1/2", None])
+def test_a_damaged_part_is_named_and_made_again(part, tmp_path, inputs, whole):
+    workspace = Workspace(tmp_path / "w")
+    for one in ("1/2", "2/2"):
+        workspace.collect(part=one, **inputs)
+    path = sorted((workspace.path / "parts").glob("*.h5"))[0]
+    damage(path)
     with pytest.raises(PureError, match=f"{path.name}.* Run its --part again"):
         workspace.merge(progress=False)
-    path.unlink()
-    workspace.collect(part="1/2", **inputs)
-    workspace.merge(progress=False)
+    workspace.collect(part=part, **inputs)
+    if part is not None:
+        workspace.merge(progress=False)
     assert_same(workspace, whole, "collect")
+
+
+@pytest.mark.parametrize("part", ["1/2", None])
+def test_damaged_relevances_of_a_part_are_made_again(part, tmp_path, whole):
+    workspace = after(whole, tmp_path / "w", "collect")
+    for one in ("1/2", "2/2"):
+        workspace.attribute(neurons="0-5", part=one, **QUICK)
+    for path in (workspace.path / "parts").glob("*-1-of-2.h5"):
+        path.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(PureError, match=r"-1-of-2\.h5.* Run its --part again"):
+        workspace.merge(progress=False)
+    workspace.attribute(neurons="0-5", part=part, **QUICK)
+    if part is not None:
+        workspace.merge(progress=False)
+    assert_same(workspace, whole, "attribute")
+
+
+def test_a_work_that_is_complete_is_merged_beside_one_that_is_not(tmp_path, whole):
+    workspace, own = after(whole, tmp_path / "w", "collect"), {**QUICK, "layer": "layer3"}
+    workspace.attribute(neurons="0-5", part="2/2", **own)
+    with pytest.raises(PureError, match=r"in no part of `pure attribute --neurons 0-5` yet"):
+        workspace.merge(progress=False)
+    workspace.attribute(neurons="6", part="1/1", **own)
+    told = workspace.merge(progress=False)
+    assert (told.computed, "--neurons 0-5" in told.notes[-1]) == (1, True)
+    assert workspace.attribute(neurons="6", **own).up_to_date
+
+
+def test_a_part_without_images_says_so(tmp_path, inputs):
+    told = Workspace(tmp_path / "w").collect(part="1/11", **inputs)
+    others = [Workspace(tmp_path / "w").collect(part=f"{number}/11", **inputs) for number in range(2, 12)]
+    empty = [one for one in [told, *others] if not one.details["images"]]
+    assert len(empty) == 3  # of eleven parts of eight batches
+    assert all("no images" in one.notes[-1] for one in empty)
 
 
 def test_a_part_that_fails_goes_on_where_it_was(tmp_path, inputs, whole, monkeypatch):
@@ -253,7 +292,7 @@ def test_attribute_without_a_part_does_what_is_missing_and_no_more(tmp_path, who
 
     workspace = after(whole, tmp_path / "w", "collect")
     workspace.attribute(neurons="0-5", part="2/2", **QUICK)
-    with pytest.raises(PureError, match=r"1 part is missing: 1/2\. Run them, or `pure attribute` without"):
+    with pytest.raises(PureError, match=r"1 part is missing: 1/2\. Run them, or that without --part"):
         workspace.merge(progress=False)
     there = {one.what["settings"]["layer"]: one.range for one in read_headers(workspace.store, "attribute")}
     done, compute = [], attribute.compute_batch

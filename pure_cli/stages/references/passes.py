@@ -23,6 +23,7 @@ from pure_cli.stages.references.scores import LayerScores
 from pure_cli.stages.resume.checkpoint import COLLECT
 from pure_cli.stages.resume.parts import (
     alone_with_part,
+    empty_notes,
     missing_parts,
     part_place,
     remembered,
@@ -188,7 +189,7 @@ def _do_part(planned: PlannedPass, part: Part, progress: Progress) -> tuple[Part
     else:
         facts, found = planned.facts(""), Found({}, [], np.zeros(0, np.int64), lambda: iter(()))
     write_found(planned.work.inputs.store, header, facts, found)
-    return header, [*facts.notes, *damage_notes(found.damaged)]
+    return header, [*facts.notes, *damage_notes(found.damaged), *empty_notes([header])]
 
 
 def _of_part(
@@ -217,10 +218,10 @@ def from_all_parts(work: CollectWork, progress: Progress, only: bool) -> tuple[P
         if only:
             require_all([], len(listing), COLLECT)
         return None
-    headers = same_parts(store, COLLECT, work.known)
+    headers = same_parts(store, COLLECT, work.known, whole_ones=not only)
     if only:
         require_all(headers, len(listing), COLLECT)
-    if missing := missing_parts(headers, len(listing)):
+    if missing := missing_parts(headers, len(listing)) or ([] if headers else [Part(1, 1)]):
         planned = planned_pass(work)
         same_parts(store, COLLECT, planned.what)
         for part in missing:

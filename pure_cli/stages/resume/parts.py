@@ -63,11 +63,11 @@ def alone_with_part(
     workspace: Store, stage: str, part: Part, waiting: Callable[[str], None] = lambda _: None
 ) -> Iterator[None]:
     """A context in which no other process does the same part; at its end, nothing of it is unfinished any more."""
-    place = part_place(workspace, stage, part)
+    place, parts = part_place(workspace, stage, part), PartStore(workspace).root
     with place.lock(f"{stage} --part {part}", waiting):
         yield
         shutil.rmtree(place.root / PARTIAL, ignore_errors=True)
-    for tidy in ((place.root / LOCK).unlink, place.root.rmdir, place.root.parent.rmdir):
+    for tidy in ((place.root / LOCK).unlink, place.root.rmdir, place.root.parent.rmdir, parts.rmdir):
         with suppress(OSError):  # where another process does it again
             tidy()
 
@@ -106,19 +106,20 @@ def options_of(header: PartHeader) -> dict[str, Any]:
     return dict(header.more[_OPTIONS])
 
 
-def same_parts(store: Store, stage: str, now: Mapping[str, Any]) -> list[PartHeader]:
+def same_parts(store: Store, stage: str, now: Mapping[str, Any], whole_ones: bool = True) -> list[PartHeader]:
     """The parts of a stage, in the order of the images.
 
     Parameters
     ----------
     now : what the work is, or as much of it as is known
+    whole_ones : leave out those that are damaged, which are to be made again
 
     Raises
     ------
     PureError
         One of them is of other work, or damaged.
     """
-    headers = read_headers(store, stage)
+    headers = read_headers(store, stage, whole_ones)
     for header in headers:
         if different := differences(header.what, {**headers[0].what, **now}):
             raise other_pass(PartStore(store).path(header.name), different)
@@ -182,9 +183,11 @@ def require_all(headers: Sequence[PartHeader], total: int, stage: str) -> None:
     if not holes:
         return
     images = sum(stop - start for start, stop in holes)
+    said = options_of(headers[0]).get("neurons") if headers else None  # there may be parts of others
+    of = f"`pure {stage}{f' --neurons {said}' if said else ''}`"
     raise PartsMissing(
-        f"Of {total:,} images, {images:,} are in no part of `pure {stage}` yet. {named_missing(headers, total)} Run "
-        f"them, or `pure {stage}` without --part, which does them and merges.",
+        f"Of {total:,} images, {images:,} are in no part of {of} yet. {named_missing(headers, total)} Run them, or "
+        "that without --part, which does them and merges.",
         images,
         total,
         missing_parts(headers, total),
@@ -217,6 +220,13 @@ def told(store: Store) -> tuple[list[dict[str, Any]], list[str]]:
             missing = [str(part) for part in missing_parts(own, total)]
             found.append({"stage": stage, "done": len(own), "images": total - lacking, "of": total, "missing": missing})
     return found, problems
+
+
+def empty_notes(headers: Sequence[PartHeader]) -> list[str]:
+    """A sentence on a part that has no images."""
+    if not headers or any(header.stop > header.start for header in headers):
+        return []
+    return [f"Part {headers[0].part} has no images: there are more parts than batches of images."]
 
 
 def size_notes(headers: Sequence[PartHeader]) -> list[str]:

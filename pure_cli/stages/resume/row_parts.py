@@ -18,7 +18,15 @@ from pure_cli.errors import PureError
 from pure_cli.scratch import AT_ONCE, Scratch
 from pure_cli.settings.parts import InParts
 from pure_cli.stages.outcome import Outcome
-from pure_cli.stages.resume.parts import differences, other_pass, part_place, remembered, require_all, size_notes
+from pure_cli.stages.resume.parts import (
+    differences,
+    empty_notes,
+    other_pass,
+    part_place,
+    remembered,
+    require_all,
+    size_notes,
+)
 from pure_cli.stages.resume.unfinished_work import Work
 from pure_cli.words import listed
 from pure_cli.workspace import Store
@@ -79,8 +87,7 @@ class RowParts:
         if settings.own_part is not None:
             header = whole._part(settings.own_part, cuts(total, settings.own_part.count, step, starts, cost), settings)
             return replace(whole, header=header)
-        others = [one for one in read_headers(workspace, work.stage) if one.key == whole.key]
-        return replace(whole, others=others)
+        return replace(whole, others=whole.there)
 
     def _part(self, part: Part, places: list[int], settings: InParts) -> PartHeader:
         start, stop = places[part.number - 1 : part.number + 1]
@@ -103,6 +110,11 @@ class RowParts:
     @cached_property
     def key(self) -> str:
         return fingerprint(self.what)
+
+    @property
+    def there(self) -> list[PartHeader]:
+        """The parts of this work that are there, without those that are damaged."""
+        return [one for one in read_headers(self.workspace, self.work.stage, whole_ones=True) if one.key == self.key]
 
     @property
     def ranges(self) -> list[Range]:
@@ -135,15 +147,13 @@ class RowParts:
 
     def gathered(self) -> RowParts:
         """For a process that does a part, all that the parts have computed, put together where its own work lies."""
-        others = [one for one in read_headers(self.workspace, self.work.stage) if one.key == self.key]
-        return replace(self, header=None, others=others, at=self.place)
+        return replace(self, header=None, others=self.there, at=self.place)
 
     @property
     def is_there(self) -> bool:
         """The part that this process is to do has been done."""
         own = self.header
-        there = read_headers(self.workspace, self.work.stage) if own is not None else []
-        return any(own is not None and one.key == self.key and one.part == own.part for one in there)
+        return own is not None and any(one.part == own.part for one in self.there)
 
     def adopt(self, scratch: Scratch, rows_of: RowsOf) -> None:
         """Take over what the other parts have computed."""
@@ -243,6 +253,7 @@ def tell_part(outcome: Outcome, tasks: Sequence[RowParts], done: int) -> None:
         images = sum(header.stop - header.start for header in headers)
         of = {"part": str(headers[0].part), "images": images, "of": sum(header.total for header in headers)}
         outcome.details |= {**of, "part_files": [f"{header.name}.h5" for header in headers]}
+    outcome.notes += empty_notes(headers)
     if not done:
         outcome.computed = 0
 
