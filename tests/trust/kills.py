@@ -114,8 +114,10 @@ class Trial:
         self.workspace = self.world.folder / "killed" / "workspace"
 
     def run(self, kills: int) -> None:
-        while sum(self.kills.values()) < kills:
-            self.one(self.world.jobs[JOBS[sum(self.kills.values()) % len(JOBS)]])
+        turn = 0
+        while self.kills.total() < kills or set(self.kills) != set(JOBS):  # each job at least once
+            self.one(self.world.jobs[JOBS[turn % len(JOBS)]])
+            turn += 1
 
     def one(self, job: Job) -> None:
         """Kill a job, perhaps more than once, and let it come to its end."""
