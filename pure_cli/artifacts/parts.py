@@ -72,16 +72,11 @@ class PartHeader:
     @property
     def name(self) -> str:
         """Of its file, without the ending."""
-        return part_name(self.stage, self.key, self.part)
+        return f"{self.stage}-{self.key[:_KEY]}-{self.part.file_name}"
 
     @property
     def range(self) -> tuple[int, int]:
         return self.start, self.stop
-
-
-def part_name(stage: str, key: str, part: Part) -> str:
-    """Of a part's file, without the ending."""
-    return f"{stage}-{key[:_KEY]}-{part.file_name}"
 
 
 def write_part(store: Store, header: PartHeader, write: Callable[[h5py.File], None]) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from pure_cli.errors import PureError
+from pure_cli.hub.names import MARK
 from pure_cli.remote.files import RemoteFile
 from pure_cli.remote.storage import Entry
-from pure_cli.remote.urls import HUB, is_url, without_secrets
+from pure_cli.remote.urls import is_url, without_secrets
 
 SPLIT_MARK = "#"
 MOST_FILES = 1_000_000  # of a pattern
@@ -134,7 +135,7 @@ def find_place(path: str | os.PathLike[str]) -> Place:
         There is nothing, or no permission to look.
     """
     text = place_text(path)
-    if text.startswith(HUB) and "://" not in text:
+    if text.startswith(MARK) and "://" not in text:
         return Place(text, Path(os.devnull), url=text)
     if is_url(text):
         from pure_cli.data.elsewhere import place_elsewhere

@@ -109,6 +109,12 @@ def named_file(text: str) -> NamedFile:
     return NamedFile("", f"{file}.py", f":{function}") if dot_py else NamedFile("", "", "")
 
 
+def with_whole_path(text: str) -> str:
+    """The same name, with the whole path of its file where it has one."""
+    before, file, behind = named_file(text)
+    return f"{before}{Path(file).expanduser().absolute()}{behind}" if file else text
+
+
 def parse_embedder(
     text: str, layer: str | None = None, weights: Path | str | None = None, size: int | None = None
 ) -> EmbedderSpec:

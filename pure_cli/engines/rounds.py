@@ -20,15 +20,14 @@ from pure_cli.registry import STAGES
 from pure_cli.settings.parts import InParts
 from pure_cli.settings.shared import AUTO
 from pure_cli.stages.outcome import Outcome, Progress, silent
-from pure_cli.stages.resume.parts import PartsMissing, portable_options
+from pure_cli.stages.resume.parts import STAGES_WITH_PARTS, PartsMissing, portable_options
 from pure_cli.waiting import waiting_for
 from pure_cli.words import counted, listed
-from pure_cli.workspace import Store
+from pure_cli.workspace import MADE_BY, Store
 
 EACH = 4  # parts for each worker, so that a slow one does not hold up all
 FEWEST = 32  # images of a part, as far as that is not said
 SAID_EVERY = 5.0  # seconds between two numbers of parts
-PARTS_OF = {"embed": ("crops", "embed")}  # whose parts a stage leaves, where they are not its own alone
 ON_PARTS = ("assign",)  # stages whose later parts need all earlier ones
 READS = {
     "collect": ("collect.h5",),
@@ -202,7 +201,8 @@ class _Rounds:
 
 
 def _stages_of(stage: str) -> tuple[str, ...]:
-    return PARTS_OF.get(stage, (stage,))
+    """Whose parts a stage leaves."""
+    return tuple(name for name in STAGES_WITH_PARTS if MADE_BY.get(name, name) == stage)
 
 
 def _given_up(queue: PartQueue) -> PureFailure:

@@ -9,7 +9,6 @@ import re
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 ENVIRONMENT = "PURE_DATA"  # may hold the whole of a URL that was remembered without its secrets
-HUB = "hf:"
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.*|hf:.*", re.DOTALL)
 _WEB = ("http", "https")

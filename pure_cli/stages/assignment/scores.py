@@ -88,31 +88,23 @@ class ScoresTask:
         ----------
         notes : gets what the user should know
         """
-        from pure_cli.data.loader import batches
-
         parts, index, size = self.parts, self.listing.index, int(self.parts.work.how["batch_size"])
-        done, damaged = 0, list[tuple[int, str, str]]()
+        steps, damaged = parts.steps(size), list[tuple[int, str, str]]()
+        total = sum(stop - start for start, stop in steps)
         with self._scratch() as scratch:
             parts.adopt(scratch, lambda name, start, stop: (start, stop))
-            total, first = sum(stop - start for start, stop in parts.ranges), scratch.done
-            for begin, end in parts.ranges:
-                steps = [(at, min(at + size, end)) for at in range(begin, end, size)]
-                loaded = batches(
-                    *(self.listing, index[begin:end], self.network.preprocessing, size, workers_of(self.how)),
-                    min(first, len(steps)),
-                )
-                done += sum(stop - start for start, stop in steps[:first])
-                for (start, stop), batch in zip(steps[first:], loaded, strict=True):
-                    scratch.write(SCORE, np.arange(start, stop), self._of(batch, index[start:stop]))
-                    damaged += [(one.index, one.path, one.reason) for one in batch.damaged]
-                    scratch.finish_step()
-                    progress(done := done + stop - start, total)
-                first = max(0, first - len(steps))
+            to_do = steps[scratch.done :]
+            done = total - sum(stop - start for start, stop in to_do)
+            how = self.network.preprocessing, size, workers_of(self.how), scratch.done
+            for (start, stop), batch in zip(to_do, parts.batches(self.listing, index, *how), strict=True):
+                scratch.write(SCORE, np.arange(start, stop), self._of(batch, index[start:stop]))
+                damaged += [(one.index, one.path, one.reason) for one in batch.damaged]
+                scratch.finish_step()
+                progress(done := done + stop - start, total)
             notes += damage_notes(damaged)
             if parts.header is not None:
                 scratch.sync()
                 parts.write(scratch, lambda name, start, stop: (start, stop))
-                parts.drop()
                 return None
             return scratch.rows(SCORE, 0, len(index))
 

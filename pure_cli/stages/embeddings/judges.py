@@ -335,8 +335,7 @@ def _absolute(text: str) -> str:
 
 
 def _recipe(text: str, settings: EmbedSettings) -> dict[str, Any]:
-    from pure_cli.embedders.spec import named_file
+    from pure_cli.embedders.spec import with_whole_path
 
-    before, file, behind = named_file(text)
-    text = before + _absolute(file) + behind if file else text
-    return {"text": text, "layer": settings.embedder_layer, "weights": None, "size": settings.embedder_size}
+    own = {"layer": settings.embedder_layer, "weights": None, "size": settings.embedder_size}
+    return {"text": with_whole_path(text), **own}

@@ -11,7 +11,7 @@ import numpy as np
 
 from pure_cli.core.references import NO_IMAGE
 from pure_cli.data.listing import Listing
-from pure_cli.data.loader import Batch, batches, default_workers
+from pure_cli.data.loader import Batch, default_workers
 from pure_cli.errors import PureFailure
 from pure_cli.scratch import Scratch
 from pure_cli.stages.resume.row_parts import RowParts
@@ -117,11 +117,7 @@ class PairWork(Scratch):
         work = parts.unfinished
         self._parts, self._name = parts, work.name
         self._plan, self._size = plan, batch_size
-        self._steps_to_do = [
-            (begin, min(begin + batch_size, stop))
-            for start, stop in parts.ranges
-            for begin in range(start, stop, batch_size)
-        ]
+        self._steps_to_do = parts.steps(batch_size)
         if anew:
             parts.place.drop_partial(self._name)
         super().__init__(parts.place.partial(self._name), work.text, arrays)
@@ -181,13 +177,8 @@ class PairWork(Scratch):
     def _loaded(
         self, listing: Listing, preprocessing: Preprocessing, workers: int | None
     ) -> Generator[Batch, None, None]:
-        workers, first = default_workers() if workers is None else workers, self.done
-        for start, stop in self._parts.ranges:
-            steps = -(-(stop - start) // self._size)
-            if first < steps:
-                images = self._plan.images[start:stop]
-                yield from batches(listing, images, preprocessing, self._size, workers, first)
-            first = max(0, first - steps)
+        workers = default_workers() if workers is None else workers
+        return self._parts.batches(listing, self._plan.images, preprocessing, self._size, workers, self.done)
 
     def _groups(
         self, loaded: Iterable[Batch], listing: Listing, count: int

@@ -11,6 +11,7 @@ from typing import Any
 
 from pure_cli.artifacts import PartHeader, PartStore, read_headers
 from pure_cli.core.parts import Part, gaps
+from pure_cli.embedders.spec import with_whole_path
 from pure_cli.errors import PureError
 from pure_cli.provenance import COMPONENTS
 from pure_cli.settings.parts import InParts
@@ -78,16 +79,10 @@ def portable_options(settings: InParts) -> dict[str, Any]:
     places = {name: place_of(getattr(settings, name)) for name in _PATHS if options.get(name) is not None}
     named = {name: options[name] for name in _PROGRAMS if name in options}
     programs = {
-        name: _program_place(value) if isinstance(value, str) else [_program_place(one) for one in value]
+        name: with_whole_path(value) if isinstance(value, str) else [with_whole_path(one) for one in value]
         for name, value in named.items()
     }
     return {**options, **places, **programs}
-
-
-def _program_place(name: str) -> str:
-    """A network's name, with the whole path of its file where it has one."""
-    path, _, function = name.rpartition(":")
-    return f"{place_of(Path(path))}:{function}" if path.endswith(".py") else name
 
 
 def remembered(settings: InParts, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -182,21 +177,20 @@ def require_all(headers: Sequence[PartHeader], total: int, stage: str) -> None:
     holes = gaps((header.range for header in headers), total)
     if not holes:
         return
-    images = sum(stop - start for start, stop in holes)
+    images, missing = sum(stop - start for start, stop in holes), missing_parts(headers, total)
     said = options_of(headers[0]).get("neurons") if headers else None  # there may be parts of others
     of = f"`pure {stage}{f' --neurons {said}' if said else ''}`"
     raise PartsMissing(
-        f"Of {total:,} images, {images:,} are in no part of {of} yet. {named_missing(headers, total)} Run them, or "
+        f"Of {total:,} images, {images:,} are in no part of {of} yet. {_named(missing)} Run them, or "
         "that without --part, which does them and merges.",
         images,
         total,
-        missing_parts(headers, total),
+        missing,
     )
 
 
-def named_missing(headers: Sequence[PartHeader], total: int) -> str:
+def _named(missing: Sequence[Part]) -> str:
     """A sentence on the parts that are missing; "" where none is."""
-    missing = missing_parts(headers, total)
     if not missing:
         return ""
     named = listed([str(part) for part in missing[:NAMED]] + (["others"] if len(missing) > NAMED else []))

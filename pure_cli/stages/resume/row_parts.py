@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -14,6 +14,8 @@ from pure_cli.artifacts import PartHeader, PartStore, drop_parts, open_part, rea
 from pure_cli.artifacts.parts import ROWS
 from pure_cli.config import fingerprint
 from pure_cli.core.parts import Part, Range, cuts, gaps
+from pure_cli.data.listing import Listing
+from pure_cli.data.loader import Batch, batches
 from pure_cli.errors import PureError
 from pure_cli.scratch import AT_ONCE, Scratch
 from pure_cli.settings.parts import InParts
@@ -30,6 +32,9 @@ from pure_cli.stages.resume.parts import (
 from pure_cli.stages.resume.unfinished_work import Work
 from pure_cli.words import listed
 from pure_cli.workspace import Store
+
+if TYPE_CHECKING:
+    from pure_cli.core.preprocessing import Preprocessing
 
 DEVICE, BATCH_SIZE = "device", "batch_size"
 
@@ -77,11 +82,6 @@ class RowParts:
         Parameters
         ----------
         step, cost, starts : as of `pure_cli.core.parts.cuts`
-
-        Raises
-        ------
-        PureError
-            A part is damaged.
         """
         whole = cls(workspace, work, total, device)
         if settings.own_part is not None:
@@ -122,6 +122,26 @@ class RowParts:
         if self.header is not None:
             return [self.header.range] if self.header.stop > self.header.start else []
         return gaps((one.range for one in self.others), self.total)
+
+    def steps(self, size: int) -> list[Range]:
+        """These images in batches of a size; none goes over what others have computed."""
+        return [(begin, min(begin + size, stop)) for start, stop in self.ranges for begin in range(start, stop, size)]
+
+    def batches(
+        self, listing: Listing, images: np.ndarray, preprocessing: Preprocessing, size: int, workers: int, done: int
+    ) -> Generator[Batch, None, None]:
+        """The batches of `steps`.
+
+        Parameters
+        ----------
+        images : (total,) data-set indices of all images of the work
+        done : how many batches are left out at the beginning
+        """
+        for start, stop in self.ranges:
+            count = -(-(stop - start) // size)
+            if done < count:
+                yield from batches(listing, images[start:stop], preprocessing, size, workers, done)
+            done = max(0, done - count)
 
     @property
     def place(self) -> Store:
