@@ -69,7 +69,7 @@ def test_references_and_relevances_of_units_come_from_what_was_kept_as_from_anot
     monkeypatch.undo()
     shown = []
     monkeypatch.setattr(dataset_pass, "batches", counted(batches, shown))
-    for where in ("data.loader", "stages.resume.pair_work"):
+    for where in ("data.loader", "stages.resume.row_parts"):
         monkeypatch.setattr(f"pure_cli.{where}.batches", counted(batches, shown))
     found, tops, begun, test = units(collected)
     assert len(begun) == len(attributed) > 0
