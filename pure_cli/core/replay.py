@@ -22,7 +22,12 @@ from pure_cli.core.structure import learn
 
 
 def constant(activation: torch.Tensor) -> torch.Tensor:
-    """The mean over images in place of each."""
+    """(B, C, …), the mean over images and places in place of each: one number for each channel."""
+    return mean_map(_mean_of_places(activation))
+
+
+def mean_map(activation: torch.Tensor) -> torch.Tensor:
+    """(B, C, …), the mean over images in place of each, at each place its own."""
     return activation.mean(dim=0, keepdim=True).expand_as(activation).contiguous()
 
 
@@ -77,21 +82,26 @@ class Replay:
             mean = channels_first(parts[lower].detach()).mean(dim=0, keepdim=True)
             self.gradient_alone[lower] = (channels_first(gradient) * mean).float().sum(dim=-1)
 
-    def relevance(self, change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, torch.Tensor]:
+    def relevance(
+        self, change: Callable[[torch.Tensor], torch.Tensor], everywhere: bool = False
+    ) -> dict[str, torch.Tensor]:
         """Relevances with changed activations of the lower layers.
 
         Parameters
         ----------
-        change : from the activations (B, …) of a lower layer to those of which the layer is computed
+        change : from the activations (B, C, …) of a lower layer to those of which the layer is computed
+        everywhere : begin with the same at each place, the mean over them: the beginning does not tell where the neuron
+            fires, only which channels do it
 
         Returns
         -------
         dict of lower layer to (B, D) float32, gradient × activation summed over space
         """
         found = {}
+        start = _mean_of_places(self._start) if everywhere else self._start
         for lower in self._lower:
             changed, part = self._changed(lower, change)
-            (gradient,) = torch.autograd.grad(self._begin(changed), part, self._start)
+            (gradient,) = torch.autograd.grad(self._begin(changed), part, start)
             found[lower] = (channels_first(gradient) * channels_first(part.detach())).float().sum(dim=-1)
         return found
 
@@ -112,3 +122,13 @@ class Replay:
     def _begin(self, end: torch.Tensor) -> torch.Tensor:
         """Where the graph of the backward pass begins: without the bound."""
         return self._bound.lifted(end) if self._bound else end
+
+
+def _mean_of_places(activation: torch.Tensor) -> torch.Tensor:
+    """(B, C, …), at each place the mean over all of them."""
+    return (
+        channels_first(activation)
+        .mean(dim=-1)
+        .reshape(*activation.shape[:2], *[1] * (activation.ndim - 2))
+        .expand_as(activation)
+    )

@@ -6,7 +6,7 @@ import torch
 
 from pure_cli.core.circuits import Circuits
 from pure_cli.core.directions import Directions
-from pure_cli.core.replay import Replay, constant, shuffled
+from pure_cli.core.replay import Replay, constant, mean_map, shuffled
 from pure_cli.core.stem import stem_of
 from pure_cli.core.units import (
     correlated_with,
@@ -88,12 +88,20 @@ def test_unchanged_replay_is_the_relevance(tiny, pixels):
     torch.testing.assert_close(found, expected)
 
 
+def spread(rows):
+    """How far the directions of rows (B, D) are apart."""
+    return float(np.ptp(torch.nn.functional.normalize(rows, dim=1).numpy(), axis=0).max())
+
+
 def test_constant_activations_leave_only_what_the_beginning_knows(tiny, pixels):
     """Two images on which the neuron fires alike have the same relevance, whatever they show."""
     own = Directions(np.zeros((1, 12), np.float32), np.ones(1, np.float32))  # fires alike everywhere
     found = Replay(tiny, pixels, "layer3", ["layer2"], own, 0).relevance(constant)["layer2"]
     torch.testing.assert_close(found, found[:1].expand_as(found))
     weights = Directions(np.random.default_rng(0).normal(size=(1, 12)).astype(np.float32), np.ones(1, np.float32) * 5)
+    placed = Replay(tiny, pixels, "layer3", ["layer2"], weights, 0).relevance(constant)["layer2"]
+    unplaced = Replay(tiny, pixels, "layer3", ["layer2"], weights, 0).relevance(constant, everywhere=True)["layer2"]
+    assert spread(placed) > 1e-4 and spread(unplaced) < 1e-6  # zeros around maps tell places apart
     order = np.array([3, 1, 0, 2, 5, 4])
     mixed = Replay(tiny, pixels, "layer3", ["layer2"], weights, 0).relevance(shuffled(order))["layer2"]
     plain = Replay(tiny, pixels, "layer3", ["layer2"], weights, 0).relevance(lambda activation: activation)["layer2"]
@@ -111,12 +119,17 @@ def test_gradient_alone_is_relevance_at_the_mean_activation(tiny, pixels):
     torch.testing.assert_close(found, expected)
 
 
-def test_constant_activations_are_the_mean_over_images_at_each_place():
+def test_constant_activations_are_the_mean_over_images_and_places_and_mean_maps_that_at_each_place():
     activation = torch.randn(3, 4, 2, 5, generator=torch.Generator().manual_seed(0))
-    found = constant(activation)
-    assert found.shape == activation.shape
+    found, maps = constant(activation), mean_map(activation)
+    assert found.shape == maps.shape == activation.shape
     for image in range(3):
-        torch.testing.assert_close(found[image], sum(activation) / 3)
+        torch.testing.assert_close(maps[image], sum(activation) / 3)
+        for channel in range(4):
+            torch.testing.assert_close(found[image, channel], activation[:, channel].mean().expand(2, 5))
+    torch.testing.assert_close(
+        constant(activation[..., 0, 0]), mean_map(activation[..., 0, 0])
+    )  # vectors have no place
 
 
 def test_probes_are_scikit_learns_on_features_of_variance_one():

@@ -16,7 +16,7 @@ from pure_cli.stages.inputs.features import RULE
 from pure_cli.stages.planted.benchmark import UNTESTABLE, Benchmark
 from pure_cli.stages.planted.candidates import UNIONS
 from pure_cli.stages.planted.recipe import _folds, recipe
-from pure_cli.stages.planted.scores import CHECKS
+from pure_cli.stages.planted.scores import CHECKS, LEAKING, MEAN_MAPS
 from pure_cli.stages.planted.tables import _agreement_table
 
 PAPER, OTHER, THIRD = "pure@layer2", "activation-mean", "pure-sqrt-l2@layer3.0"
@@ -80,6 +80,16 @@ def test_what_the_checks_cannot_see_is_not_testable(values, says):
     leaks = {row["features"]: row["leaks"] for row in table.rows}
     assert leaks[PAPER].startswith(says)
     assert leaks[OTHER] == UNTESTABLE  # activations give zeros by their nature
+
+
+def test_a_leak_bars_a_recipe_and_what_the_place_tells_is_told_of_it():
+    for check in LEAKING:
+        kept, table = recipe(benchmark({(UNIONS, THIRD, check): np.full(5, 0.2)}, third=0.3))
+        assert kept.features == PAPER and "'mean maps'" not in table.verdict, check
+    chosen, table = recipe(benchmark({(UNIONS, THIRD, MEAN_MAPS): np.full(5, 0.2)}, third=0.3))
+    assert chosen.features == THIRD and table.verdict.endswith("where in an image the units fire: see 'mean maps'.")
+    _, table = recipe(benchmark({(UNIONS, THIRD, MEAN_MAPS): np.full(5, 0.1)}, third=0.3))
+    assert "'mean maps'" not in table.verdict  # 0.1 of 0.8 is less than a fifth
 
 
 @pytest.mark.parametrize(

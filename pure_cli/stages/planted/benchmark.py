@@ -18,7 +18,7 @@ from pure_cli.stages.inputs.freshness import require_unchanged
 from pure_cli.stages.outcome import Progress
 from pure_cli.stages.planted.candidates import LEVELS, MERGED, SUMS, UNIONS
 from pure_cli.stages.planted.dataset_pass import UnitPass
-from pure_cli.stages.planted.scores import LEAKING, RecipeScores, Units, judged, kinds_for, leaks, score
+from pure_cli.stages.planted.scores import LEAKING, MEAN_MAPS, RecipeScores, Units, judged, kinds_for, leaks, score
 from pure_cli.stages.planted.specificity import specificities
 from pure_cli.stages.planted.units import HALVES, TRIES, LayerUnderTest, make_units, release
 from pure_cli.stages.runtime.images import first_image
@@ -112,13 +112,17 @@ class Benchmark:
 
     def leaks(self, features: str, kind: str = UNIONS) -> list[str]:
         """The checks that find a fifth of what the features find, where there should be nothing."""
+        return [check for check in LEAKING if self._finds(check, features, kind)]
+
+    def by_place(self, features: str, kind: str = UNIONS) -> bool:
+        """Whether a fifth of what the features find is left where all images have the same maps: what is told by where
+        in the image the unit fires, which is no leak, and no circuit."""
+        return self._finds(MEAN_MAPS, features, kind)
+
+    def _finds(self, check: str, features: str, kind: str) -> bool:
         own = self.mean(self.scores[features].ari, self.which(kind, self.fewest(kind))).mean
-        found = []
-        for check in LEAKING:
-            estimate = self.alone(self.leak.get((kind, features, check), np.empty(0)))
-            if estimate.low > 0 and estimate.mean >= LEAK * own:
-                found.append(check)
-        return found
+        estimate = self.alone(self.leak.get((kind, features, check), np.empty(0)))
+        return estimate.low > 0 and estimate.mean >= LEAK * own
 
     def leaks_in_words(self, features: str, kind: str) -> str:
         return ", ".join(self.leaks(features, kind)) or ("none found" if self.testable(features, kind) else UNTESTABLE)

@@ -207,4 +207,7 @@ def _interval(estimate: Estimate) -> str:
 def _in_words(found: Benchmark, best: str, limit: float, why: str) -> str:
     """What calibrate recommends, and why."""
     kept = f"the paper's recipe ({best})" if best == found.paper else best
-    return f"Recommended for '{found.layer}': {kept}, {rule_in_words(limit)}. {why}"
+    place = (
+        " A part of it is told by where in an image the units fire: see 'mean maps'." if found.by_place(best) else ""
+    )
+    return f"Recommended for '{found.layer}': {kept}, {rule_in_words(limit)}. {why}{place}"

@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 
 NULLS = 50
 STABLE = 40  # units of each kind whose splits are compared between bootstrap samples
-CONSTANT, SHUFFLED, GRADIENT = "constant activations", "shuffled images", "gradient alone"
-REMOVED, LABELS = "planted channels removed", "labels alone"
-CHECKS = (CONSTANT, SHUFFLED, GRADIENT, REMOVED, LABELS)
+CONSTANT, SHUFFLED = "constant activations", "shuffled images"
+MEAN_MAPS, GRADIENT, REMOVED, LABELS = "mean maps", "gradient alone", "planted channels removed", "labels alone"
+CHECKS = (CONSTANT, SHUFFLED, MEAN_MAPS, GRADIENT, REMOVED, LABELS)
 LEAKING = (CONSTANT, SHUFFLED)  # in which nothing of the meanings should be left
+ROUNDING = 1e-5  # of float32, through a few layers, in parts of the largest value
 BRANCHES, BY_TREE, BY_CHANCE, CLOSE, FOUND = "branches", "tree", "tree by chance", "close together", "two or three"
 
 
@@ -206,15 +207,19 @@ def leaks(
         for row, own in zip(chosen.tolist(), bench.rows(chosen), strict=True):
             truth = made.truth[row]
             for kind, check, features in bench.features(row, own, np.random.default_rng([seed, row])):
-                value = np.nan
-                if features is not None:
-                    points = np.asarray(features, np.float64)
-                    seeds = np.array([seed])
-                    (label,) = labels_of(inner_products(points)[None], [points], made.fewest, seeds)
-                    value = agreement(label, truth).ari
+                value = np.nan if features is None else _found(features, truth, made.fewest, seed)
                 found.setdefault((made.kind, kind, check), []).append(value)
             advance(1)
     return {key: np.array(values) for key, values in found.items()}
+
+
+def _found(features: np.ndarray, truth: np.ndarray, k: int, seed: int) -> float:
+    """Adjusted Rand index of a split in k with the truth; 0 where all features are the same but for rounding."""
+    points = np.asarray(features, np.float64)
+    if np.ptp(points, axis=0).max() <= ROUNDING * np.abs(points).max():
+        return 0.0
+    (label,) = labels_of(inner_products(points)[None], [points], k, np.array([seed]))
+    return float(agreement(label, truth).ari)
 
 
 class _Bench:
@@ -264,6 +269,7 @@ class _Bench:
             if not parsed.transform:
                 yield kind, CONSTANT, np.broadcast_to(own.mean(axis=0), own.shape)
                 yield kind, SHUFFLED, own[order]
+                yield kind, MEAN_MAPS, None
                 yield kind, GRADIENT, None
                 continue
             for check, parts in changed.items():
@@ -304,7 +310,7 @@ class _Bench:
     ) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
         """For each check, the relevances (n, D) at each lower layer and their norms (n,)."""
         from pure_cli.core.circuits import normalised_arrays
-        from pure_cli.core.replay import Replay, constant, shuffled
+        from pure_cli.core.replay import Replay, constant, mean_map, shuffled
 
         if not self._lower:
             return {}
@@ -314,8 +320,9 @@ class _Bench:
         with inputs_of(self._network, self._loaded(images), begun) as pixels:
             replay = Replay(model, pixels, module, self._lower, self._directions, neuron, bound, stems)
             found = {
-                CONSTANT: replay.relevance(constant),
+                CONSTANT: replay.relevance(constant, everywhere=True),
                 SHUFFLED: replay.relevance(shuffled(order)),
+                MEAN_MAPS: replay.relevance(mean_map),
                 GRADIENT: replay.gradient_alone,
             }
         return {

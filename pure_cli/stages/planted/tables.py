@@ -184,9 +184,11 @@ def _leak_table(found: Benchmark) -> Table:
             rows.append({"units": kind, "features": features, **shown})
     note = (
         "Adjusted Rand index with the known meanings, ± half of the 95 % interval, two meanings (three of trees). "
-        "Constant activations: the backward pass begins as each image has it and runs through the mean activation of "
-        "all; shuffled images: through another image's. Both should find nothing. Gradient alone: each image's own "
-        "backward pass, times the mean activation: what the ReLUs above the lower layer tell. Planted channels "
+        "Constant activations: the backward pass begins at the channels as each image has it, but at all places alike, "
+        "and runs through one number for each channel, its mean; shuffled images: it begins as each image has it and "
+        "runs through another image's activations. Both should find nothing. Mean maps: it runs through the mean of "
+        "the images at each place: what is told by where the unit fires. Gradient alone: each image's own backward "
+        "pass, times the mean activation: what the ReLUs above the lower layer tell. Planted channels "
         "removed: without the channels "
         "that the unit is made of. Labels alone: clusters of the images' classes, without a network. Activations have "
         "nothing in the first two by their nature."
