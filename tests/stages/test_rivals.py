@@ -70,6 +70,18 @@ def test_up_to_date_until_other_directions_are_there(workspace):
     assert "kmeans-4@layer3" in [row["units"] for row in found["rows"]]
 
 
+def test_relevances_of_directions_give_them_a_specificity(workspace):
+    def specificity():
+        outcome, found = table(workspace)
+        return outcome.up_to_date, {row["units"]: row["specificity"][0] for row in found["rows"]}
+
+    assert specificity()[1]["random-20@layer3"] is None
+    workspace.attribute(layer="random-20@layer3", workers=0)
+    fresh, found = specificity()
+    assert not fresh and found["random-20@layer3"] is not None
+    assert specificity()[0]
+
+
 def test_embeddings_that_are_there_judge_too(workspace):
     workspace.embed(layer="layer3", embedder="pixels", crop="none", workers=0)
     _, found = table(workspace)

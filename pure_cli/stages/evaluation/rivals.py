@@ -15,7 +15,15 @@ from pure_cli.stages.evaluation.labels import classes_of
 from pure_cli.stages.evaluation.metric import Metric
 from pure_cli.stages.evaluation.noise import dealt
 from pure_cli.stages.evaluation.study import Result, Study, Table, finite, highest, number, virtual_neurons
-from pure_cli.stages.evaluation.unit_scores import IMAGES, MOST_UNITS, Units, by_embeddings, specificities, stabilities
+from pure_cli.stages.evaluation.unit_scores import (
+    IMAGES,
+    MOST_UNITS,
+    Units,
+    by_embeddings,
+    circuits_of,
+    specificities,
+    stabilities,
+)
 from pure_cli.words import counted, listed
 
 LEAST = 2  # references of a unit, to say anything of it
@@ -167,11 +175,12 @@ def _verdict(study: Study, rows: list[dict[str, Any]], best: int | None) -> str:
 
 
 def made_from(study: Study) -> dict[str, str]:
-    """Fingerprints of the references and embeddings of all that is compared."""
+    """Fingerprints of the references, embeddings and relevances of all that is compared."""
     judge, sources = _judge(study), study.sources
     found = {name: sources.collected.layers[name].provenance.fingerprint for name in rivals_of(study)}
     embedded = {name: sources.embedded.get((name, judge)) for name in found}
-    return found | {f"{judge} {name}": rows.provenance.fingerprint for name, rows in embedded.items() if rows}
+    found |= {f"{judge} {name}": rows.provenance.fingerprint for name, rows in embedded.items() if rows}
+    return found | circuits_of(study, rivals_of(study))
 
 
 METRIC = Metric(compute, options=("ablation", "precision"), by_module=True, beside=made_from, version=4)

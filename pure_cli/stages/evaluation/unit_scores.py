@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pure_cli.config import fingerprint
 from pure_cli.core.clusters import one_thread
 from pure_cli.core.directions import module_of
 from pure_cli.core.features import PURE, Kind
@@ -150,6 +151,16 @@ def specificities(study: Study, every: Sequence[Units]) -> dict[str, np.ndarray]
         if units.layer not in surgeries:
             surgeries[units.layer] = _surgery(study, network, units.layer, where)
         found[units.path] = _specificity(study, units, surgeries[units.layer])
+    return found
+
+
+def circuits_of(study: Study, layers: Sequence[str]) -> dict[str, str]:
+    """Fingerprints of the relevances that `specificities` takes of some layers: which, and of which neurons."""
+    where, found = _where(study), dict[str, str]()
+    for layer in layers:
+        if where and _has_relevances(study, layer, where):
+            source = study.sources.features_of(layer, f"{PURE}{where}")
+            found[f"relevances {layer}{where}"] = fingerprint({**source.made_from, "neuron": source.neuron.tolist()})
     return found
 
 
