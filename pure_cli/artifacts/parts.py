@@ -28,6 +28,7 @@ ROWS = "rows"
 BLOCK = 1 << 16  # bytes of rows that are written together
 _BEST = np.dtype([("value", "f4"), ("image", "i8"), ("position", "i4"), ("mean", "f4")])
 _headers: dict[tuple[str, int, int, int], PartHeader] = {}
+OWN = ("stage", "start", "stop", "total", "batch_size", "threads", "what", "more")  # of a header, as it is written
 _KEY = 8  # letters of it in the name of a file
 
 
@@ -51,6 +52,7 @@ class PartHeader:
     part : which one
     start, stop : its places among `total`, of images
     batch_size : images that were computed at once
+    threads : of torch, that an operation was shared among on a CPU; 0 on other devices
     what : what the work is, the same for all parts of it; JSON-like
     more : what only this part knows; JSON-like
     """
@@ -61,6 +63,7 @@ class PartHeader:
     stop: int
     total: int
     batch_size: int
+    threads: int
     what: dict[str, Any]
     more: dict[str, Any]
 
@@ -89,7 +92,7 @@ def write_part(store: Store, header: PartHeader, write: Callable[[h5py.File], No
     """
     for left in (store.root / PARTS).glob(f".{header.name}.h5-*{TEMPORARY}"):
         left.unlink(missing_ok=True)
-    own = {name: getattr(header, name) for name in ("stage", "start", "stop", "total", "batch_size", "what", "more")}
+    own = {name: getattr(header, name) for name in OWN}
     with PartStore(store).replace(header.name) as file:
         write(file)
         text = json.dumps({**own, "part": [header.part.count, header.part.number]}, default=str)

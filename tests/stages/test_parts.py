@@ -336,8 +336,32 @@ def test_batches_of_other_sizes_are_told(tmp_path, whole):
     workspace.attribute(neurons="0-5", **QUICK)
     assert headers[0].batch_size == 4
     for part in ("1/2", "2/2"):
-        workspace.attribute(neurons="6-9", part=part, **{**QUICK, "batch_size": 4 if part == "1/2" else 8})
-    assert any("batches of 4 and 8 images" in note for note in workspace.attribute(neurons="6-9", **QUICK).notes)
+        workspace.attribute(neurons="6-7", part=part, **{**QUICK, "batch_size": 4 if part == "1/2" else 8})
+    assert any("batches of 4 and 8 images" in note for note in workspace.attribute(neurons="6-7", **QUICK).notes)
+    workspace.attribute(neurons="8-9", part="1/2", **{**QUICK, "batch_size": 4})
+    notes = workspace.attribute(neurons="8-9", **QUICK).notes  # does the rest in batches of its own
+    assert any("batches of 4 and 8 images" in note for note in notes)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    yield before + 1
+    torch.set_num_threads(before)
+
+
+def test_threads_of_other_numbers_are_told(tmp_path, inputs, two_threads):
+    workspace, says = Workspace(tmp_path / "w"), f"with {two_threads - 1} and {two_threads} threads"
+    workspace.collect(**inputs, part="1/2")
+    torch.set_num_threads(two_threads - 1)
+    assert any(says in note for note in workspace.collect(**inputs).notes)
+    workspace.attribute(neurons="0-5", part="2/2", **QUICK)
+    torch.set_num_threads(two_threads)
+    assert any(says in note for note in workspace.attribute(neurons="0-5", **QUICK).notes)
+    for part in ("1/2", "2/2"):
+        workspace.attribute(neurons="6-9", part=part, **QUICK)
+    assert not workspace.merge(progress=False).notes
 
 
 def test_info_tells_of_parts(tmp_path, inputs, cli):

@@ -29,7 +29,9 @@ from pure_cli.stages.resume.parts import (
     remembered,
     require_all,
     same_parts,
-    size_notes,
+    threads_on,
+    unlike_notes,
+    ways_of,
 )
 from pure_cli.stages.runtime.images import first_image, images_at_once, images_of_a_step
 from pure_cli.stages.runtime.network import Network
@@ -135,7 +137,8 @@ class PlannedPass:
         places = cuts(len(listing), part.count, step, starts)
         start, stop = places[part.number - 1 : part.number + 1]
         more = remembered(inputs.settings, inputs.place)
-        return PartHeader(COLLECT, part, start, stop, len(listing), self.batch_size, self.what, more)
+        threads = threads_on(self.network.device.type)
+        return PartHeader(COLLECT, part, start, stop, len(listing), self.batch_size, threads, self.what, more)
 
     def facts(self, where: str) -> PassFacts:
         """What there is to know of it when it is done."""
@@ -231,7 +234,7 @@ def from_all_parts(work: CollectWork, progress: Progress, only: bool) -> tuple[P
         headers = same_parts(store, COLLECT, planned.what)
     found = FoundInParts(store, headers, work.inputs.settings.seed).read(progress)
     facts = facts_of(headers, int(found.broken[0]) if len(found.broken) else None, listing.index)
-    return replace(facts, notes=[*facts.notes, *size_notes(headers)]), found
+    return replace(facts, notes=[*facts.notes, *unlike_notes(ways_of(headers))]), found
 
 
 def _ranked_by(bound: Bound | None) -> dict[str, Any]:

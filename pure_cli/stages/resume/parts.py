@@ -36,6 +36,7 @@ DIFFERENCES = {
 STAGES_WITH_PARTS = ("collect", "attribute", "crops", "embed", "assign")
 _OPTIONS, _PATHS = "options", ("data", "weights", "directions", "embedder_weights")
 _PROGRAMS = ("model", "embedder")  # FILE.py:FUNCTION
+Way = tuple[int, int]  # images at once, and threads of torch
 _HOW_TO_RUN = {"part", "on", "parts", "force", "verify", "device", "workers"}  # which the one who merges says
 
 
@@ -223,12 +224,28 @@ def empty_notes(headers: Sequence[PartHeader]) -> list[str]:
     return [f"Part {headers[0].part} has no images: there are more parts than batches of images."]
 
 
-def size_notes(headers: Sequence[PartHeader]) -> list[str]:
-    """A sentence on parts that were computed in batches of different sizes."""
-    sizes = sorted({header.batch_size for header in headers if header.stop > header.start})
-    if len(sizes) < 2:
-        return []
+def ways_of(headers: Sequence[PartHeader]) -> list[Way]:
+    """How the parts that have images were computed."""
+    return [(header.batch_size, header.threads) for header in headers if header.stop > header.start]
+
+
+def threads_on(device: str) -> int:
+    """Threads of torch that an operation is shared among on a CPU; 0 on other devices."""
+    import torch
+
+    return torch.get_num_threads() if device.startswith("cpu") else 0
+
+
+def unlike_notes(ways: Sequence[Way]) -> list[str]:
+    """Sentences on parts that were computed in batches of different sizes, or with different numbers of threads."""
+    sizes, threads = (sorted(set(values)) for values in (zip(*ways, strict=True) if ways else ((), ())))
+    found = []
+    if len(sizes) > 1:
+        found.append((f"in batches of {listed([str(size) for size in sizes])} images", "--batch-size"))
+    if len(threads) > 1:
+        found.append((f"with {listed([str(count) for count in threads])} threads", "OMP_NUM_THREADS"))
     return [
-        f"The parts were computed in batches of {listed([str(size) for size in sizes])} images: what one process would "
-        "give may differ in the last digits. --batch-size makes them the same."
+        f"The parts were computed {how}: what one process would give may differ in the last digits. {option} makes "
+        "them the same."
+        for how, option in found
     ]

@@ -21,13 +21,16 @@ from pure_cli.scratch import AT_ONCE, Scratch
 from pure_cli.settings.parts import InParts
 from pure_cli.stages.outcome import Outcome
 from pure_cli.stages.resume.parts import (
+    Way,
     differences,
     empty_notes,
     other_pass,
     part_place,
     remembered,
     require_all,
-    size_notes,
+    threads_on,
+    unlike_notes,
+    ways_of,
 )
 from pure_cli.stages.resume.unfinished_work import Work
 from pure_cli.words import listed
@@ -92,8 +95,12 @@ class RowParts:
     def _part(self, part: Part, places: list[int], settings: InParts) -> PartHeader:
         start, stop = places[part.number - 1 : part.number + 1]
         more = {**remembered(settings), DEVICE: self.device}
-        size = int(self.work.how[BATCH_SIZE])
-        return PartHeader(self.work.stage, part, start, stop, self.total, size, self.what, more)
+        return PartHeader(self.work.stage, part, start, stop, self.total, *self.way, self.what, more)
+
+    @property
+    def way(self) -> Way:
+        """How this process computes."""
+        return int(self.work.how[BATCH_SIZE]), threads_on(self.device)
 
     @cached_property
     def what(self) -> dict[str, Any]:
@@ -163,7 +170,8 @@ class RowParts:
 
     @property
     def notes(self) -> list[str]:
-        return size_notes(self.others)
+        ways = ways_of(self.others)
+        return unlike_notes([*ways, self.way] if ways and self.ranges else ways)
 
     def gathered(self) -> RowParts:
         """For a process that does a part, all that the parts have computed, put together where its own work lies."""
