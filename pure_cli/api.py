@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -34,6 +35,22 @@ if TYPE_CHECKING:
     from pure_cli.stages.virtual_neurons import VirtualNeuron, VirtualNeurons
 
 MODEL_MARK = "/"  # in addresses that name a layer, and a model perhaps
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
+
+
+def _speaks_of_the_place(
+    method: Callable[Concatenate[Workspace, Given], Found],
+) -> Callable[Concatenate[Workspace, Given], Found]:
+    """A method whose errors call the workspace what its user does."""
+
+    @functools.wraps(method)
+    def call(self: Workspace, /, *args: Given.args, **options: Given.kwargs) -> Found:
+        with self._mirror.errors_told() if self._mirror else nullcontext():
+            return method(self, *args, **options)
+
+    return call
 
 
 class Workspace(Displayed, StageMethods):
@@ -67,8 +84,8 @@ class Workspace(Displayed, StageMethods):
         self._mirror = Mirror(os.fspath(path)) if is_url(os.fspath(path)) else None
         if self._mirror:
             self._mirror.pull()
-        self.store = Store(self._mirror.root if self._mirror else path)
-        self._waiting = waiting
+        self.store = Store(self._mirror.root, self._mirror.url) if self._mirror else Store(path)
+        self._waiting = lambda sentence: waiting(self._told(sentence))
         self._model, self._transform = model, transform
         if model is None and transform is not None:
             raise PureError("A transform belongs to a model: Workspace(DIR, model=…, transform=…).")
@@ -76,11 +93,26 @@ class Workspace(Displayed, StageMethods):
 
     @property
     def path(self) -> Path:
+        """The folder on this machine."""
         return self.store.root
+
+    @property
+    def place(self) -> str:
+        """What its user calls it: the folder, or the URL."""
+        return self.store.place
+
+    def local(self, place: str) -> Path:
+        """The file of this machine behind what a result calls it, which is a URL where the workspace is one."""
+        return self._mirror.local(place) if self._mirror else Path(place)
+
+    def _told(self, found: Any) -> Any:
+        """What is told of files of the workspace, with what its user calls them."""
+        return self._mirror.told(found) if self._mirror else found
 
     def __fspath__(self) -> str:
         return str(self.path)
 
+    @_speaks_of_the_place
     def list_layers(self, **options: Any) -> dict[str, Any]:
         """The layers of a model, with the options of ``pure collect``; needs neither images nor weights.
 
@@ -95,14 +127,14 @@ class Workspace(Displayed, StageMethods):
         given = {"data": ".", **self._with_remembered(config.by_setting(options, "list_layers"))}
         return list_layers(config.make("collect", config.with_preset(given)))
 
+    @_speaks_of_the_place
     def info(self, verify: bool = False, channels: bool = False) -> dict[str, Any]:
         """What the workspace holds and what is stale; see `pure_cli.stages.info.info`."""
         from pure_cli.stages.info import info
 
-        if self._mirror is None:
-            return info(self.store, verify, channels)
-        self._mirror.pull(with_parts=True)
-        return {**info(self.store, verify, channels), "workspace": self._mirror.url}
+        if self._mirror is not None:
+            self._mirror.pull(with_parts=True)
+        return self._told(info(self.store, verify, channels))
 
     def __rich__(self) -> RenderableType:
         """What the workspace is about, and what it holds."""
@@ -114,14 +146,15 @@ class Workspace(Displayed, StageMethods):
 
         if not self.store.root.is_dir():
             what = "it is a file" if self.store.root.exists() else "nothing is there yet; collect() comes first"
-            return Group(Text(f"Workspace {self.path}: {what}.", no_wrap=True, overflow="ignore"))
+            return Group(Text(f"Workspace {self.place}: {what}.", no_wrap=True, overflow="ignore"))
         found = self.info()
-        lines = [f"Workspace {self.path}{inventory.verdict(found['results'])}", *inventory.heading(found)]
+        lines = [f"Workspace {self.place}{inventory.verdict(found['results'])}", *inventory.heading(found)]
         notes = [Text(f"Note: {sentence}", style="yellow") for sentence in [*found["notes"], *found["problems"]]]
         table, styles = inventory.as_table(found["results"])
         shown = [as_rich(table, styles=styles)] if found["results"] else []
         return Group(*(Text(line, no_wrap=True, overflow="ignore") for line in lines), *shown, *notes)
 
+    @_speaks_of_the_place
     def references(self, layer: str) -> dict[str, np.ndarray]:
         """The reference images of a layer: image (C, n) int64, value (C, n) float32, position (C, n) int32."""
         from pure_cli.artifacts import read_collected
@@ -129,6 +162,7 @@ class Workspace(Displayed, StageMethods):
         top = read_collected(self.store).layer(layer).top
         return {"image": top.image, "value": top.value, "position": top.position}
 
+    @_speaks_of_the_place
     def virtual_neurons(self, layer: str, features: str | None = None, k: int | str | None = None) -> VirtualNeurons:
         """The virtual neurons of a layer: each with its address, its images and its share.
 
@@ -145,6 +179,7 @@ class Workspace(Displayed, StageMethods):
 
         return VirtualNeurons(self.store, layer, features, k)
 
+    @_speaks_of_the_place
     def __getitem__(self, address: str | int | tuple[str, int | str]) -> VirtualNeuron | list[VirtualNeuron]:
         """A virtual neuron by its address, ``study["layer4/201.2"]`` or ``study["layer4", "201.2"]``, or all of a
         neuron, ``study["layer4", 201]``.
@@ -167,6 +202,7 @@ class Workspace(Displayed, StageMethods):
         virtual = self.virtual_neurons(layer)
         return virtual[f"{neuron}.{min(numbers)}"] if numbers else virtual[neuron]
 
+    @_speaks_of_the_place
     def virtual(
         self,
         layer: str,
@@ -205,6 +241,7 @@ class Workspace(Displayed, StageMethods):
         (number,) = parse_neurons(str(neuron), read_collected(self.store).layers[layer].neurons, layer)
         return (VirtualMaps if by == "circuits" else RewiredMaps)(reader, int(number), at)
 
+    @_speaks_of_the_place
     def edit(
         self, silence: Sequence[str] = (), scale: Mapping[str, float] | None = None, device: str = "auto"
     ) -> AbstractContextManager[EditedNetwork]:
@@ -228,6 +265,7 @@ class Workspace(Displayed, StageMethods):
 
         return edited(self.store, [silence] if isinstance(silence, str) else silence, scale, device)
 
+    @_speaks_of_the_place
     def circuit(
         self,
         address: str,
@@ -264,6 +302,7 @@ class Workspace(Displayed, StageMethods):
         with self._shown("render", options) if progress else nullcontext(silent) as update:
             return self._run("render", settings, update, circuits_of)
 
+    @_speaks_of_the_place
     def virtual_neuron_tables(self, members: bool = False, **options: Any) -> list[dict[str, Any]]:
         """A table for each clustering that ``pure cluster`` with these options makes, the most clearly split neurons
         first, with `members` with images and lower channels; see `pure_cli.stages.cluster.tables`."""
@@ -271,6 +310,7 @@ class Workspace(Displayed, StageMethods):
 
         return tables(self.store, config.make("cluster", options), members)
 
+    @_speaks_of_the_place
     def members(
         self,
         *,
@@ -336,6 +376,7 @@ class Workspace(Displayed, StageMethods):
         require_trusted(parse_model(remembered["model"]))
         return {**remembered, **options}
 
+    @_speaks_of_the_place
     def do(self, stage: str, options: dict[str, Any], progress: bool | Progress = True) -> Outcome:
         """A stage with options, of which those that are None say nothing."""
         given = config.by_setting({name: value for name, value in options.items() if value is not None}, f"{stage}()")
@@ -386,7 +427,8 @@ class Workspace(Displayed, StageMethods):
             found = function(self.store, settings, progress)
         if isinstance(found, Outcome):
             arithmetic.end(computed=not found.up_to_date)
-            found.notes += [*arithmetic.notes, *fault_notes()]
+            found.notes = self._told([*found.notes, *arithmetic.notes, *fault_notes()])
+            found.details = self._told(found.details)
         return found
 
     def _shared_out(self, stage: str) -> Callable[..., Outcome]:

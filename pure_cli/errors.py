@@ -1,6 +1,6 @@
 """The errors that a user can cause or mend; the command line turns them, in one place, into a line and an exit code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 CLOSE = 0.6  # of a name to an unknown one, for it to be meant; 1 is the same
@@ -28,6 +28,16 @@ def first_line(error: BaseException) -> str:
     """What an exception says, in one line without a full stop; its kind where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(". ") if lines else type(error).__name__
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, what it came from, what that came from, …, each once."""
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        seen.append(cause)
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> PureError:

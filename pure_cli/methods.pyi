@@ -989,7 +989,7 @@ class StageMethods:
 
         Parameters
         ----------
-        other : The other workspace.
+        other : The other workspace, a folder or a URL.
         neurons : Which neurons of A, with their virtual neurons: 201,2,341 or layer4/201. [default: all]
         layer : Layers of A, or a list of several. [default: those that both have]
         other_layer : Layers of B: one for each of A's, or one for all. [default: those of A]

@@ -49,10 +49,12 @@ class Store:
     Parameters
     ----------
     root : the folder; it need not exist before something is written
+    place : what its user calls it, where that is something else: the URL that the folder is a copy of
     """
 
-    def __init__(self, root: Path | str):
+    def __init__(self, root: Path | str, place: str = ""):
         self.root = Path(root)
+        self.place = place or str(self.root)
 
     def path(self, name: str) -> Path:
         return self.root / f"{name}.h5"
@@ -70,7 +72,7 @@ class Store:
             There is none.
         """
         if not self.root.exists():
-            raise PureError(f"There is no workspace {self.root}. Run `pure collect` first, or name another one.")
+            raise PureError(f"There is no workspace {self.place}. Run `pure collect` first, or name another one.")
         if not self.root.is_dir():
             raise PureError(NO_FOLDER.format(self.root))
 
@@ -85,7 +87,7 @@ class Store:
         self.require_folder()
         if not self.has(name):
             command = MADE_BY.get(name, name)
-            raise PureError(f"The workspace {self.root} has no {self.path(name).name}. Run `pure {command}` first.")
+            raise PureError(f"The workspace {self.place} has no {self.path(name).name}. Run `pure {command}` first.")
 
     def remake(self, name: str) -> str:
         """What to do where a file is damaged."""

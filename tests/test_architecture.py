@@ -3,6 +3,7 @@
 import ast
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -57,6 +58,28 @@ def test_a_room_imports_lower_floors_only(room, floors):
         if room_of(file) == room:
             for other in imported(file.read_text(encoding="utf-8"), room not in BY_TYPE) - {room}:
                 assert floors[other] > floors[room], f"{file.relative_to(ROOT)} imports {other}"
+
+
+def test_arrows_of_the_picture_are_imports_and_all_folders_are_on_it():
+    picture = ElementTree.parse(ROOT / "docs" / "images" / "architecture.svg").getroot()
+    svg = "{http://www.w3.org/2000/svg}"
+    names = [set(re.findall(r"\w+", own.text)) for own in picture.iter(f"{svg}text") if own.get("class") == "name"]
+    places = [[int(own.get(key)) for key in ("x", "y", "width", "height")] for own in picture.iter(f"{svg}rect")
+              if own.get("x")]  # fmt: skip
+    boxes = list(zip(names, places, strict=True))
+    uses = {room: set[str]() for room in ROOMS}
+    for file in PACKAGE.rglob("*.py"):
+        uses.get(room_of(file), set()).update(imported(file.read_text(encoding="utf-8"), room_of(file) not in BY_TYPE))
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} <= set.union(*names)
+    for line in picture.iter(f"{svg}line"):
+        x, begin, end = (int(line.get(key)) for key in ("x1", "y1", "y2"))
+        (above,) = [
+            own for own, (left, top, width, height) in boxes if left < x < left + width and top + height == begin
+        ]
+        (below,) = [own for own, (left, top, width, _) in boxes if left < x < left + width and top == end + 2]
+        crossed = [own for own, (left, top, width, _) in boxes if left <= x <= left + width and begin < top < end]
+        assert not crossed, f"the arrow from {above} goes through {crossed}"
+        assert any(uses.get(room, set()) & below for room in above), f"{above} do not import {below}"
 
 
 def test_imports_are_seen_wherever_they_stand():

@@ -1,7 +1,5 @@
 """pure atlas"""
 
-from pathlib import Path
-
 from pure_cli.commands.command import BEYOND, Command
 from pure_cli.commands.common import Session, escaped
 from pure_cli.words import listed
@@ -19,7 +17,8 @@ def atlas(session: Session) -> None:
     session.say(f"  {escaped(outcome.details['page'])} ({in_bytes(outcome.details['bytes'])})")
     if missing := outcome.details["missing"]:
         session.say(f"  Not in it yet: {listed(missing)}. The page says which commands add them.")
-    session.say(f"  Open it in a browser: {escaped(Path(outcome.details['page']).absolute().as_uri())}")
+    page = session.workspace.local(outcome.details["page"])
+    session.say(f"  Open it in a browser: {escaped(page.absolute().as_uri())}")
 
 
 def in_bytes(count: int) -> str:

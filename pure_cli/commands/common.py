@@ -239,7 +239,7 @@ class Session:
         """Tell what a stage did, as a JSON object too where that was asked for."""
         self.tell(outcome, what)
         if self.json:
-            print_json(outcome_json(outcome, self.workspace.path, **more))
+            print_json(outcome_json(outcome, self.workspace.place, **more))
 
     def tell(self, outcome: "Outcome", what: str) -> None:
         """Tell what a stage did: its notes, and a line."""
@@ -258,11 +258,11 @@ class Session:
                     self.say(f"  {name}: {escaped(str(value))}")
 
 
-def outcome_json(outcome: "Outcome", workspace: Path, **more: Any) -> dict[str, Any]:
+def outcome_json(outcome: "Outcome", workspace: str, **more: Any) -> dict[str, Any]:
     """An outcome as a JSON object."""
     return {
         "stage": outcome.stage,
-        "workspace": str(workspace),
+        "workspace": workspace,
         "layers": outcome.layers,
         "up_to_date": outcome.up_to_date,
         "computed": outcome.computed,

@@ -1,6 +1,5 @@
 """pure compare"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,7 @@ SHOWN = 20  # rows of a long table, without --verbose
 def compare(
     session: Session,
     workspace: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="A", show_default=False, help="The workspace whose units are matched, and that keeps the result."
         ),

@@ -1,6 +1,5 @@
 """pure demo"""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,8 +8,10 @@ from pure_cli.commands.command import FIRST, Command
 from pure_cli.commands.common import Session, escaped, print_json
 from pure_cli.commands.options import HABITS
 from pure_cli.commands.run import run_stages
+from pure_cli.errors import PureError
+from pure_cli.remote.urls import is_url
 
-DEFAULT = Path("pure-demo")
+DEFAULT = "pure-demo"
 REFERENCES = 50  # of about 180 images of each digit
 SHOWN = 6  # figures, of the neurons split most clearly
 CLIP = "clip-image:demo-digits"  # a tiny one that comes with the package, and knows digits
@@ -21,7 +22,7 @@ MEASURED = ["outputs", "stability"]
 def demo(
     session: Session,
     workspace: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--workspace",
             "-w",
@@ -39,6 +40,8 @@ def demo(
     """
     from pure_cli.demo.images import write_digits
 
+    if workspace and is_url(workspace):
+        raise PureError(f"The demo's images lie in its workspace, and {workspace} is no folder of this machine.")
     session = Session({**session.given, "workspace": workspace or DEFAULT})
     folder = session.workspace.path / "digits"
     count = write_digits(folder, split="all")

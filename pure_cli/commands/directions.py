@@ -22,8 +22,9 @@ def directions(session: Session) -> None:
     for table in found.get("tables", []):
         session.show(table)
     for name, file in found["files"].items():
-        words = ["pure", "collect", "-w", str(session.workspace.path), "--layer", name, "--directions", file]
-        if str(session.workspace.path) == DEFAULT_WORKSPACE:
+        here = str(session.workspace.local(file))
+        words = ["pure", "collect", "-w", session.workspace.place, "--layer", name, "--directions", here]
+        if session.workspace.place == DEFAULT_WORKSPACE:
             words[2:4] = []
         session.say(f"  next: {escaped(shlex.join([*words, *more]))}")
 

@@ -38,9 +38,9 @@ def run(session: Session) -> None:
     for outcome in outcomes:
         for folder in _folders(outcome):
             session.say(f"  {outcome.stage}: {escaped(folder)}")
-    session.say(f"  all results: {escaped(str(session.workspace.path))}")
+    session.say(f"  all results: {escaped(session.workspace.place)}")
     if session.json:
-        told = [outcome_json(outcome, session.workspace.path) for outcome in outcomes]
+        told = [outcome_json(outcome, session.workspace.place) for outcome in outcomes]
         print_json({"stages": told, "tables": made})
 
 

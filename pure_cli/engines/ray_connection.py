@@ -18,11 +18,7 @@ from pure_cli.waiting import waiting_for
 HERE = "auto"
 ANSWER = 5.0  # seconds in which a cluster takes a connection
 _begun_here: list[bool] = []  # whether this process began a cluster of its own
-SETTINGS = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_BACKEND_LOG_LEVEL": "error",
-}  # unless the user says otherwise
+SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}  # unless the user says otherwise
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What goes wrong at the hub, in a sentence each: what it is, and what to do. No token gets into any of them."""
 
-from pure_cli.errors import PureError, PureFailure, first_line
+from pure_cli.errors import PureError, PureFailure, causes, first_line
 from pure_cli.files import DISK_FULL
 from pure_cli.hub.names import AT, Repo
 
@@ -34,9 +34,7 @@ def failure_of(repo: Repo, error: Exception, what: str) -> PureError:
     """
     from huggingface_hub import constants, errors
 
-    chain = [error]
-    while isinstance(cause := chain[-1].__cause__ or chain[-1].__context__, Exception) and cause not in chain:
-        chain.append(cause)
+    chain = list(causes(error))
     status = next((code for one in chain if (code := _status(one)) is not None), None)
     if any(isinstance(one, errors.GatedRepoError) for one in chain):
         page = f"{constants.ENDPOINT}/{repo.page}"
@@ -67,7 +65,7 @@ def failure_of(repo: Repo, error: Exception, what: str) -> PureError:
     return not_here(repo, what, "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached")
 
 
-def _status(error: Exception) -> int | None:
+def _status(error: BaseException) -> int | None:
     """The status of an answer of the hub."""
     code = getattr(getattr(error, "response", None), "status_code", None)
     return int(code) if code is not None else None

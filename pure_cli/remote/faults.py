@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, TypeVar
 
-from pure_cli.errors import PureError, PureFailure, first_line
+from pure_cli.errors import PureError, PureFailure, causes, first_line
 from pure_cli.remote.urls import ENVIRONMENT, is_web, scheme_of, scrubbed, without_secrets
 from pure_cli.words import counted
 
@@ -110,7 +110,7 @@ def ask(url: str, question: Callable[[], Value]) -> Value:
             if final is not None:
                 raise final from None  # a traceback would show the whole URL
             _count.add()
-            names = {type(one).__name__ for one in _chain(error)}
+            names = {type(one).__name__ for one in causes(error)}
             reason = "nobody answers there" if names & set(_NOBODY) else scrubbed(first_line(error))
     raise PureFailure(
         f"The storage did not give {without_secrets(url)}, though it was asked {TRIES} times ({reason}). "
@@ -126,7 +126,7 @@ def _waits() -> Iterator[float]:
 
 def _final(url: str, error: Exception) -> PureError | None:
     """What to say where it is of no use to ask again."""
-    chain = list(_chain(error))
+    chain = list(causes(error))
     status = next((found for one in chain if (found := _status(one))), 0)
     names = {base.__name__ for one in chain for base in type(one).__mro__}
     kind = "https" if is_web(url) else EXTRAS.get(scheme_of(url), scheme_of(url))
@@ -150,14 +150,6 @@ def _final(url: str, error: Exception) -> PureError | None:
     if isinstance(error, ValueError) and not isinstance(error, OSError) and not status:
         return PureError(f"{url} is not read ({why}). Mend the URL.")
     return PureError(f"{url} is not read ({why}). Mend the URL.") if "ParamValidationError" in names else None
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        seen.append(error)
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _status(error: BaseException) -> int:

@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
-from pure_cli.errors import PureError
+from pure_cli.errors import PureError, causes
 from pure_cli.files import disk_errors, file_crc, temporary_beside, write_whole
 from pure_cli.remote.faults import Missing
 from pure_cli.remote.files import version_of
@@ -44,6 +45,32 @@ class Mirror:
         self.url = without_secrets(url).rstrip("/")
         digest = sha256(self.url.encode()).hexdigest()[:12]
         self.root = cache_folder() / "workspaces" / f"{name_of(self.url)}-{digest}"
+
+    def told(self, found: Any) -> Any:
+        """Text, or lists and dictionaries of it, that call files of the folder by their URLs: those are what lasts."""
+        if isinstance(found, str):
+            for folder in sorted({str(self.root), str(self.root.absolute()), str(self.root.resolve())}, reverse=True):
+                found = found.replace(folder, self.url)
+            return found
+        if isinstance(found, dict):
+            return {name: self.told(own) for name, own in found.items()}
+        return [self.told(own) for own in found] if isinstance(found, list) else found
+
+    def local(self, place: str) -> Path:
+        """The file of this machine behind what `told` calls it."""
+        return self.root / place.removeprefix(self.url).strip("/") if place.startswith(self.url) else Path(place)
+
+    @contextmanager
+    def errors_told(self) -> Iterator[None]:
+        """A context whose errors speak of the URL; of the folder, too, where this machine's disk is behind them."""
+        try:
+            yield
+        except PureError as error:
+            text = str(error)
+            if self.url not in text and (told := self.told(text)) != text:
+                disk = any(isinstance(one, OSError) for one in causes(error))
+                error.args = (f"{told} Its copy on this machine is {self.root}." if disk else told,)
+            raise
 
     @contextmanager
     def renewed(self, with_parts: bool = True) -> Iterator[None]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pure_cli.settings.option import option
 from pure_cli.settings.parts import InParts
-from pure_cli.settings.shared import DataPlace, OfVirtualNeurons, Running, data_option, limit_option, seed_option
+from pure_cli.settings.shared import OfVirtualNeurons, Place, Running, data_option, limit_option, seed_option
 from pure_cli.settings.stage import Stage
 
 
 class AssignSettings(Running, InParts, OfVirtualNeurons):
     """Find the share of each virtual neuron in images of any data set, over the whole range of activation."""
 
-    data: DataPlace | None = data_option()
+    data: Place | None = data_option()
     limit: int | None = limit_option()
     quantiles: int = option(
         10, "Into how many parts, of as many images each, the range of activation is cut.", metavar="Q", ge=1, le=1000

@@ -7,9 +7,9 @@ from pydantic import field_validator
 from pure_cli.settings.label import as_texts
 from pure_cli.settings.option import option
 from pure_cli.settings.shared import (
-    DataPlace,
     LayerName,
     OfVirtualNeurons,
+    Place,
     Running,
     data_option,
     layer_option,
@@ -45,7 +45,7 @@ class AuditSettings(Running, OfVirtualNeurons):
         metavar="N",
         ge=2,
     )
-    data: DataPlace | None = data_option()
+    data: Place | None = data_option()
     limit: int | None = limit_option()
     seed: int = seed_option()
 

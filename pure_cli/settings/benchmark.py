@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import field_validator
 
 from pure_cli.settings.option import option
-from pure_cli.settings.shared import DataPlace, Decoding, as_list, data_option, ends_in
+from pure_cli.settings.shared import Decoding, Place, as_list, data_option, ends_in
 
 
 class BenchmarkSettings(Decoding):
@@ -29,7 +29,7 @@ class BenchmarkSettings(Decoding):
         None, "The track's network, where it does not come with pure.", metavar="M", otherwise="that of the track"
     )
     weights: Path | None = option(None, "Its weights.", metavar="FILE", otherwise="the model's own")
-    data: DataPlace | None = data_option(
+    data: Place | None = data_option(
         None, "The track's images, where they do not come with pure.", "those of the track"
     )
     name: str | None = option(

@@ -13,8 +13,8 @@ from pure_cli.settings.option import RUNNING, option
 from pure_cli.settings.parts import InParts
 from pure_cli.settings.shared import (
     AUTO,
-    DataPlace,
     LayerName,
+    Place,
     RuleName,
     Running,
     as_list,
@@ -58,7 +58,7 @@ class CollectSettings(Running, InParts):
         metavar="M",
         otherwise="that of the workspace",
     )
-    data: DataPlace = data_option(
+    data: Place = data_option(
         ...,
         "Folder of images, with or without class folders; .txt/.csv list of paths; tar shards, Parquet, .npz, others: "
         "see docs/data.md; DIR#SPLIT is a split of it; hf:NAME:SPLIT is on the Hugging Face hub; or a URL of these "

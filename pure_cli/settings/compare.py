@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import field_validator
 
 from pure_cli.settings.option import option
-from pure_cli.settings.shared import NEURONS_IN_PYTHON, LayerName, OfVirtualNeurons, Running, as_list, seed_option
+from pure_cli.settings.shared import (
+    NEURONS_IN_PYTHON,
+    LayerName,
+    OfVirtualNeurons,
+    Place,
+    Running,
+    as_list,
+    seed_option,
+)
 from pure_cli.settings.stage import Stage
 
 IMAGES, EMBEDDINGS, ACTIVATIONS = "images", "embeddings", "activations"  # what similarity is by
@@ -19,7 +26,9 @@ FEWEST = 20  # shuffles, for a quantile of 95 %
 class CompareSettings(Running, OfVirtualNeurons):
     """Match the neurons and virtual neurons of this workspace, A, with those of another, B, on the same images."""
 
-    other: Path = option(..., "The other workspace.", argument=True, metavar="B", python="PathLike[str] | str")
+    other: Place = option(
+        ..., "The other workspace, a folder or a URL.", argument=True, metavar="B", python="PathLike[str] | str"
+    )
     layer: list[LayerName] | None = option(
         None, "Layers of A; repeat for several.", metavar="LAYER", otherwise="those that both have"
     )
@@ -65,12 +74,6 @@ class CompareSettings(Running, OfVirtualNeurons):
     seed: int = seed_option()
 
     _lists = field_validator("other_layer", "by", "embedder", mode="before")(as_list)
-
-    @field_validator("other", mode="before")
-    @classmethod
-    def _place(cls, value: Any) -> Any:
-        """A `Workspace` stands for its folder."""
-        return fspath(value) if isinstance(value, PathLike) else value
 
 
 RETURNS = (

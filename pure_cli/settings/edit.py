@@ -9,7 +9,7 @@ from pydantic import field_validator
 
 from pure_cli.errors import PureError
 from pure_cli.settings.option import option
-from pure_cli.settings.shared import DataPlace, Decoding, as_list, data_option, ends_in, limit_option
+from pure_cli.settings.shared import Decoding, Place, as_list, data_option, ends_in, limit_option
 from pure_cli.settings.stage import Stage
 
 
@@ -23,7 +23,7 @@ class EditSettings(Decoding):
         metavar="ADDRESS",
     )
     scale: list[str] = option([], "ADDRESS=FACTOR: what counts so much; repeat for several.", metavar="ADDRESS=FACTOR")
-    data: DataPlace | None = data_option()
+    data: Place | None = data_option()
     limit: int | None = limit_option()
     out: Path | None = option(
         None, "A .csv file.", "--out", "-o", metavar="FILE", otherwise="one in edit/ there, by what is edited"

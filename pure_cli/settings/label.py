@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from pure_cli.settings.option import option
-from pure_cli.settings.shared import DataPlace, OfVirtualNeurons, Running, data_option, seed_option
+from pure_cli.settings.shared import OfVirtualNeurons, Place, Running, data_option, seed_option
 from pure_cli.settings.stage import Stage
 
 SIMILARITY, SOFT_WPMI = "similarity", "soft-wpmi"
@@ -58,7 +58,7 @@ class LabelSettings(Running, OfVirtualNeurons):
         panel=JUDGING,
         ge=0,
     )
-    data: DataPlace | None = data_option(
+    data: Place | None = data_option(
         None, "These images, as of `pure collect --data`.", "of the workspace", panel=JUDGING
     )
     shuffles: int = option(200, "How often chance is tried.", metavar="N", panel=JUDGING, ge=20)

@@ -56,7 +56,7 @@ def _place_as_text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-DataPlace = Annotated[str, BeforeValidator(_place_as_text)]
+Place = Annotated[str, BeforeValidator(_place_as_text)]
 
 
 def ends_in(*endings: str) -> Callable[[Path | None], Path | None]:
@@ -132,7 +132,7 @@ def data_option(
     otherwise: str = "those of the workspace",
     **more: Any,
 ) -> Any:
-    """Where images are, of type `DataPlace`: a path or a URL."""
+    """Where images are, of type `Place`: a path or a URL."""
     return option(default, text, metavar="DIR", otherwise=otherwise, python=PLACE, **more)
 
 

@@ -68,6 +68,8 @@ def assign(store: Store, settings: AssignSettings, progress: Progress = silent, 
     sources, clusterings = Sources(store), need_clusterings(store)
     layers = need_layers(settings.layer, there_are(clusterings.values()), "cluster")
     listing = sources.images(layers, settings.data, settings.limit)
+    if settings.data is not None:  # as it goes on to mean these images, for parts that are merged later
+        settings = settings.model_copy(update={"data": listing.data})
     there = read_earlier(read_assignments, store, settings.force)
     tasks = [_task(layer, sources, clusterings, listing, there.get(layer), settings) for layer in layers]
     todo = [task for task in tasks if len(task.missing)]

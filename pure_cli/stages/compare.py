@@ -12,6 +12,8 @@ from pure_cli.config import fingerprint
 from pure_cli.errors import PureError
 from pure_cli.models.spec import parse_model
 from pure_cli.provenance import Provenance
+from pure_cli.remote.mirror import Mirror
+from pure_cli.remote.urls import is_url, name_of
 from pure_cli.settings.compare import ACTIVATIONS, EMBEDDINGS, IMAGES, CompareSettings
 from pure_cli.settings.shared import BOTH, NEURONS, VIRTUAL
 from pure_cli.stages.comparison.files import write_files
@@ -48,7 +50,7 @@ def compare(store: Store, settings: CompareSettings, progress: Progress = silent
         One of them lacks a layer, virtual neurons or embeddings that were asked for, something in it is stale, or they
         are about other images.
     """
-    begin, sources = time.perf_counter(), (Sources(store), Sources(_other(store, settings)))
+    begin, sources = time.perf_counter(), (Sources(store), Sources(_other(settings)))
     there = read_earlier(read_comparisons, store, settings.force)
     tasks = [_task(sources, *layers, settings) for layers in _layers(sources, settings)]
     outcome = Outcome(
@@ -75,9 +77,14 @@ def compare(store: Store, settings: CompareSettings, progress: Progress = silent
     return outcome
 
 
-def _other(store: Store, settings: CompareSettings) -> Store:
+def _other(settings: CompareSettings) -> Store:
     """The other workspace, which is the same where its layers are compared."""
-    other = Store(settings.other.expanduser())
+    if is_url(settings.other):
+        mirror = Mirror(settings.other)
+        mirror.pull()
+        other = Store(mirror.root, mirror.url)
+    else:
+        other = Store(Path(settings.other).expanduser())
     other.require("collect")
     return other
 
@@ -98,7 +105,7 @@ def _layers(sources: tuple[Sources, Sources], settings: CompareSettings) -> list
     of_b = settings.other_layer or of_a
     for name in of_b:
         if name not in there[1]:
-            need_layers([name], there[1], f"collect -w {sources[1].store.root}")
+            need_layers([name], there[1], f"collect -w {sources[1].store.place}")
     if len(of_b) == 1:
         of_b = of_b * len(of_a)
     if len(of_a) == 1:
@@ -147,14 +154,14 @@ def _task(sources: tuple[Sources, Sources], layer: str, other: str, settings: Co
     how |= {"layer": layer, "other_layer": other, "units": kinds, "by": names, "embedder": embedder}
     how |= settings.arithmetic
     made_from = dict(zip(NAMES, used_files(sides, settings, names, embedder), strict=True))
-    key = _key(layer, sources[1].store.root, other)
+    key = _key(layer, sources[1].store, other)
     return ComparisonTask(sides, kinds, names, embedder, key, Provenance(how, made_from))
 
 
-def _key(layer: str, other: Path, other_layer: str) -> str:
+def _key(layer: str, other: Store, other_layer: str) -> str:
     """Of the comparison in the file, and its folder: one for each pair of layers, whatever the options."""
-    place = other.absolute().resolve()
-    return in_file_names(f"{layer}-in-{place.name}-{fingerprint(str(place))[:4]}-{other_layer}")
+    place = other.place if is_url(other.place) else str(other.root.absolute().resolve())
+    return in_file_names(f"{layer}-in-{name_of(place)}-{fingerprint(place)[:4]}-{other_layer}")
 
 
 def _computed(task: ComparisonTask, settings: CompareSettings, progress: Progress) -> Comparison:
@@ -180,8 +187,13 @@ def _computed(task: ComparisonTask, settings: CompareSettings, progress: Progres
     about: dict[str, Any] = {"notes": notes}
     for side in task.sides:
         model = parse_model(side.sources.collected.origin["model"]).short
-        about[side.name] = {"workspace": str(side.sources.store.root.absolute()), "model": model, "layer": side.layer}
+        about[side.name] = {"workspace": _place(side.sources.store), "model": model, "layer": side.layer}
     return Comparison(found, about, task.provenance)
+
+
+def _place(store: Store) -> str:
+    """A URL, or a folder from the root of the disk."""
+    return store.place if is_url(store.place) else str(store.root.absolute())
 
 
 def _listings(task: ComparisonTask) -> tuple[Any, Any]:

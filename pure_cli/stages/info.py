@@ -91,7 +91,7 @@ def info(store: Store, verify: bool = False, channels: bool = False) -> dict[str
     files = {name: store.path(name).stat().st_size for name in STAGE_FILES if store.has(name)}
     unfinished, (parts, damaged_parts) = store.root / PARTIAL, parts_told(store)
     found: dict[str, Any] = {
-        "workspace": str(store.root),
+        "workspace": store.place,
         "files": files,
         "origin": {},
         "results": [],

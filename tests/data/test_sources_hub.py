@@ -245,3 +245,23 @@ def test_collect_remembers_the_commit(hub, two_splits, tmp_path):
     study.attribute(neurons=[0], device="cpu", workers=0)
     assert hub.asked == []
     assert study.collect(data="hf:a/b:test").up_to_date
+
+
+def test_parts_of_assign_remember_the_commit_as_those_of_collect_do(hub, two_splits, tmp_path):
+    from pure_cli import Workspace
+    from pure_cli.artifacts import read_assignments
+
+    first = hub.put("a/b", two_splits, KIND)
+    study = Workspace(tmp_path / "study")
+    how = {"workers": 0, "device": "cpu", "progress": False}
+    study.collect(model="digits", data="hf:a/b:train", resize=32, crop_size=32, n=4, **how)
+    study.attribute(neurons=[0, 1], **how)
+    study.cluster(k=2, features="activation-mean", progress=False)
+    for _ in ("scores", "circuits"):
+        for part in ("1/2", "2/2"):
+            study.assign(neurons=[0, 1], data="hf:a/b:test", part=part, figures=0, **how)
+    parquet(two_splits / "data" / "test-00000-of-00001.parquet", [4, 14, 15])
+    assert hub.put("a/b", two_splits, KIND) != first
+    study.merge(device="cpu", progress=False)
+    (found,) = read_assignments(study.store).values()
+    assert found.provenance.settings["data"] == f"hf:a/b@{first}:test"

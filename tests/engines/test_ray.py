@@ -15,6 +15,7 @@ import pytest
 from materials import TINY_MODEL, make_images
 from PIL import Image
 from processes import wait_until
+from ray_start import skipped_where_too_busy
 
 from pure_cli import Workspace
 from pure_cli.errors import PureError, PureFailure
@@ -154,14 +155,13 @@ def cluster():
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False, "_system_config": QUICK}
     cluster = Cluster()
-    try:
-        cluster.add_node(**head)
-        cluster.add_node(num_cpus=1, object_store_memory=STORE)
-    except Exception as error:
-        cluster.shutdown()
-        if "timed out" in str(error):
-            pytest.skip("this machine is too busy: Ray gives its processes 30 seconds to begin")
-        raise
+    with skipped_where_too_busy():
+        try:
+            cluster.add_node(**head)
+            cluster.add_node(num_cpus=1, object_store_memory=STORE)
+        except Exception:
+            cluster.shutdown()
+            raise
     yield cluster
     cluster.shutdown()
 

@@ -3,6 +3,7 @@
 import pytest
 from s3_server import arrays
 
+from pure_cli import Workspace
 from pure_cli.errors import PureError, PureFailure
 from pure_cli.remote.mirror import Mirror
 
@@ -133,3 +134,60 @@ def test_a_command_that_ended_before_it_noted_what_it_gave_is_no_conflict(bucket
 def test_a_bucket_that_is_not_there_is_said(cli, proxy):
     answer = cli("info", "-w", "s3://no-such-bucket-here/study")
     assert answer.code == 2 and answer.err.startswith("Error: There is no bucket for s3://no-such-bucket-here/study.")
+
+
+def test_results_notes_and_errors_call_the_workspace_by_its_url(cli, inputs, images, bucket, machine, tmp_path):
+    url = f"{bucket({})}/study"
+    cache = str(tmp_path / "cache")
+
+    def told(*command):
+        answer = cli(*command, "-w", url)
+        assert cache not in answer.out + answer.err
+        return answer
+
+    assert f"There is no workspace {url}." in told("attribute").err
+    assert told("collect", *inputs, "--data", images, "--workers", 0, "--json").json["workspace"] == url
+    assert told("attribute", "--workers", 0).code == 0
+    assert f"The workspace {url} has no virtual neurons." in told("render", "--neurons", 0).err
+    assert told("cluster").code == 0
+    drawn = told("render", "--neurons", 0, "--json").json
+    assert drawn["folder"] == f"{url}/figures"
+    (file,) = drawn["files"]
+    assert file.startswith(f"{url}/figures/") and file.removeprefix(f"s3://{bucket.name}/") in keys(bucket)
+    assert file in told("render", "--neurons", 0).out
+    assert Workspace(url).local(file) == Mirror(url).root / file.removeprefix(f"{url}/")
+    outside = cli("render", "--neurons", 0, "-w", url, "--out", tmp_path / "own", "--json").json["files"]
+    assert [Workspace(url).local(one).parent.parent for one in outside] == [tmp_path / "own"]
+    with pytest.raises(PureError, match=f"in {url}"):
+        Workspace(url).merge(stage=["collect"], progress=False)
+
+
+def test_an_error_of_this_machines_disk_names_the_copy_too(bucket):
+    url = f"{bucket({'w/collect.h5': b'no HDF5'})}/w"
+    copy = Mirror(url).root
+    with pytest.raises(PureError) as raised:
+        Workspace(url).references("layer3")
+    assert str(raised.value).startswith(f"{url}/collect.h5 is no readable HDF5 file")
+    assert str(raised.value).endswith(f" Its copy on this machine is {copy}.")
+
+
+def test_two_workspaces_in_a_bucket_are_compared_and_called_by_their_urls(
+    cli, inputs, images, bucket, machine, tmp_path
+):
+    one, other = (f"{bucket({})}/{name}" for name in ("one", "other"))
+    for url in (one, other):
+        assert cli("collect", *inputs, "--data", images, "--workers", 0, "-w", url).code == 0
+    answer = cli("compare", one, f"{other}/", "--by", "images")
+    assert answer.code == 0 and f"all matches and figures in {one}/compare/layer3-in-other-" in answer.out
+    assert str(tmp_path / "cache") not in answer.out + answer.err
+    machine("two")
+    again = cli("compare", one, other, "--by", "images", "--json").json
+    assert again["up_to_date"] and again["workspace"] == one
+    assert f"There is no workspace {one}er." in cli("compare", one, f"{one}er").err
+
+
+def test_the_demo_makes_no_folder_of_a_url(cli, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    answer = cli("demo", "-w", "s3://bucket/demo")
+    assert answer.code == 2 and "s3://bucket/demo is no folder of this machine" in answer.err
+    assert not list(tmp_path.iterdir())

@@ -70,7 +70,7 @@ def side_of(number: int, sources: Sources, layer: str, virtual: bool) -> Side:
     clusterings = read_clusterings(sources.store)
     if layer not in there_are(clusterings.values()):
         raise PureError(
-            f"'{layer}' has no virtual neurons in {sources.store.root}. Run `pure cluster -w {sources.store.root}` "
+            f"'{layer}' has no virtual neurons in {sources.store.place}. Run `pure cluster -w {sources.store.place}` "
             "first, or take --units neurons."
         )
     return Side(number, sources, layer, *chosen_features(sources, layer, clusterings))
