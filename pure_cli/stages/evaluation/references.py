@@ -165,13 +165,23 @@ def _of_counts(study: Study, rows: list[dict[str, Any]], most: int) -> Table:
 
 
 def _verdict(study: Study, rows: list[dict[str, Any]], most: int) -> str:
-    """How few references would have given the same split."""
-    found = []
-    for features, k in dict.fromkeys((row["features"], row["k"]) for row in rows):
-        own = [row for row in rows if (row["features"], row["k"]) == (features, k)]
-        enough = [row["n"] for row in own if row["n"] < most and row["alike"] and (row["alike"][0] or 0) >= ENOUGH]
-        found.append((features, k, min(enough, default=most)))
-    features, k, n = found[0]
+    """How few references would have given the same split, by the first kind of features and k of which it is known."""
+    measured = [row for row in rows if row["alike"] and row["alike"][0] is not None]
+    if not measured:
+        fewest = min(study.ks)
+        return (
+            f"Nothing is known of '{study.layer}': a neuron has to have more references that excite it than virtual "
+            f"neurons, and none has more than {fewest}. `pure collect -n 100` finds more."
+        )
+    features, k = measured[0]["features"], measured[0]["k"]
+    fewer = {row["n"]: row["alike"][0] for row in measured if (row["features"], row["k"]) == (features, k)}
+    whole = fewer.pop(most, None)
+    if whole is None or not fewer:
+        return (
+            f"Whether fewer than {most} references split '{study.layer}' alike was not tried: the least is "
+            f"{COUNTS[0]}. `pure collect -n {5 * COUNTS[0]}` finds enough to tell."
+        )
+    n = min((count for count, alike in fewer.items() if alike >= ENOUGH), default=most)
     if n == most:
         return (
             f"No fewer than all {most} references give the split of '{study.layer}' by {features} at k = {k}: fewer "
@@ -204,6 +214,8 @@ def figures(tables: list[dict[str, Any]], arrays: Callable[[str], np.ndarray]) -
         for k in dict.fromkeys(row["k"] for row in table["rows"]):
             own = [row for row in table["rows"] if row["k"] == k]
             measures = [name for name in MEASURES if any(row[name] and row[name][0] is not None for row in own)]
+            if not measures:
+                continue
             if by_count:
                 yield (
                     f"n-k{k}",
@@ -233,4 +245,4 @@ def made_from(study: Study) -> dict[str, str]:
     return {f"{kind} {name}": fingerprint(study.sources.features_of(name, kind).made_from) for kind, name in where}
 
 
-METRIC = Metric(compute, figures=figures, beside=made_from, version=3)
+METRIC = Metric(compute, figures=figures, beside=made_from, version=4)
