@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from processes import Running, wait_until
+from processes import Running, checkpoint_often, wait_until
 
 SLOW = """
 
@@ -115,7 +115,9 @@ def start(study, *options: str) -> Running:
     """A collect that takes seconds, in a process of its own, once it is at work."""
     study.model_file.write_text(study.model_file.read_text() + SLOW)
     words = ["collect", "-w", study.workspace, "--model", f"{study.model_file}:slow", "--data", study.data]
-    process = Running([*words, "--batch-size", "1", "--layer", "layer3", *options], study.folder / "logs")
+    process = Running(
+        [*words, "--batch-size", "1", "--layer", "layer3", *options], study.folder / "logs", checkpoint_often
+    )
     wait_until(lambda: (study.workspace / ".partial" / "collect").exists() or process.poll() is not None)
     assert process.poll() is None, process.end().err
     time.sleep(0.2)

@@ -1,5 +1,6 @@
 """Broken checkpoints, and data of which there is too little or too much of the same; no warning reaches the user."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -159,10 +160,20 @@ def test_relevances_that_are_all_zero(study):
         assert not file["layers/layer3/relevance/layer2"][:].any()
 
 
-def test_no_warning_in_processes_of_their_own_from_the_first_import_on(study):
+COMMANDS = """
+import json, sys
+from pure_cli.app import app
+for line in sys.stdin:
+    app(json.loads(line), standalone_mode=False)
+"""
+
+
+def test_no_warning_in_a_process_of_their_own_from_the_first_import_on(study):
     spoil(study, "layer3.0.shortcut.bias", float("nan"), 3)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    for command in (["collect", *study.inputs], ["attribute"], ["cluster", "--k", "2,auto"]):
-        words = [sys.executable, "-W", "error", "-m", "pure_cli", *map(str, command), "-w", str(study.workspace)]
-        answer = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120)
-        assert answer.returncode == 0 and "Warning" not in answer.stderr, answer.stderr
+    commands = (["collect", *study.inputs], ["attribute"], ["cluster", "--k", "2,auto"])
+    lines = "\n".join(json.dumps([*map(str, command), "-w", str(study.workspace)]) for command in commands)
+    words = [sys.executable, "-W", "error", "-c", COMMANDS]
+    answer = subprocess.run(words, input=lines, capture_output=True, text=True, env=environment, timeout=120)
+    assert answer.returncode == 0 and "Warning" not in answer.stderr, answer.stderr
+    assert study.file("cluster").exists()

@@ -24,7 +24,7 @@ def judged(points, rules=("gap",), seed=0, nulls=25):
 
 
 def test_one_cloud_is_hardly_ever_split():
-    found = judged([circuits(1, 0, seed) for seed in range(60)])
+    found = judged([circuits(1, 0, seed, n=60) for seed in range(60)], nulls=20)
     assert np.mean([one.k["gap"] > 1 for one in found]) <= 0.05
     assert np.mean([one.p <= 0.05 for one in found]) <= 0.12  # 5 %, and chance
     assert max(one.polysemanticity for one in found) < 0.1
@@ -38,15 +38,15 @@ def test_clear_clusters_are_counted(count):
 
 
 def test_more_overlap_is_less_polysemantic():
-    scores = [np.mean([one.polysemanticity for one in judged([circuits(2, apart, s) for s in range(8)])])
-              for apart in (0.0, 2.0, 4.0, 8.0)]  # fmt: skip
+    clouds = [[circuits(2, apart, seed, n=50) for seed in range(8)] for apart in (0.0, 2.0, 4.0, 8.0)]
+    scores = [np.mean([one.polysemanticity for one in judged(own, nulls=20)]) for own in clouds]
     assert scores == sorted(scores)
     assert 0 <= scores[0] < 0.1 and 0.4 < scores[-1] <= 1
 
 
 def test_a_long_cloud_is_no_two_meanings_although_its_silhouette_is_high():
-    clouds = [np.random.default_rng(seed).normal(size=(100, 20)) * ([10.0] + [0.5] * 19) for seed in range(40)]
-    found = judged(clouds)
+    clouds = [np.random.default_rng(seed).normal(size=(100, 20)) * ([10.0] + [0.5] * 19) for seed in range(20)]
+    found = judged(clouds, nulls=20)
     assert np.median([one.silhouette[0] for one in found]) > 0.5
     assert np.mean([one.k["gap"] > 1 for one in found]) <= 0.1
     assert np.mean([one.polysemanticity for one in found]) < 0.06

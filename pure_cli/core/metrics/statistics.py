@@ -221,7 +221,7 @@ def shared_area(
 
     Parameters
     ----------
-    scores : N values each
+    scores : N finite values each
     positive : (N,) bool, as of `area_under_curve`
     parts, seed, level, samples : as of `shared_mean`
 
@@ -234,8 +234,7 @@ def shared_area(
     few = min(positive.sum(), (~positive).sum()) < FEWEST_VALUES
     weights = _drawn(parts, seed, samples)
     assert weights is not None, "there are positives and negatives"
-    rows = [np.repeat(np.arange(len(positive)), own) for own in weights]
-    areas = np.array([[area_under_curve(score[own], positive[own]) for own in rows] for score in scores])
+    areas = np.array([_areas(score, positive, weights.astype(np.float64)) for score in scores])
     found = []
     for score, area in zip(scores, areas, strict=True):
         whole = area_under_curve(score, positive)
@@ -243,3 +242,13 @@ def shared_area(
             low, high = (np.nan, np.nan) if few else np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
             found.append(Estimate(mean, float(low), float(high), len(positive)))
     return found
+
+
+def _areas(score: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(samples,) float, `area_under_curve` where each thing counts as often as (samples, N) float weights say."""
+    one, other = score[positive][:, None], score[~positive]
+    ahead = (one > other) + (one == other) / 2
+    ones, zeros = weights[:, positive], weights[:, ~positive]
+    pairs = ones.sum(axis=1) * zeros.sum(axis=1)
+    won = (ones @ ahead * zeros).sum(axis=1)
+    return np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan)

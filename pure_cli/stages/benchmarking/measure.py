@@ -100,10 +100,12 @@ def measure(bench: OpenTrack, methods: Sequence[Method], progress: Callable[[int
     chosen = np.zeros((len(methods), len(track)), np.int64)
     calls = list(_in_order(track, methods))
     for done, (unit, places) in enumerate(calls, 1):
-        seen = [UnitInputs(bench, unit, network) for network in (bench.network, bench.untrained)]
+        trained = UnitInputs(bench, unit, bench.network)
+        untrained = UnitInputs(bench, unit, bench.untrained, trained)
         count = int(track.count[unit])
         for place in places:
-            method, own = methods[place], seen[methods[place].untrained]
+            method = methods[place]
+            own = untrained if method.untrained else trained
             for turn, seed in enumerate(track.seeds):
                 if count > 1:
                     labels, order = _called(method, own, track, count, seed)

@@ -129,10 +129,10 @@ def _listing(track: Track, data: str | None, folder: Path) -> Listing:
     """The images that are named, or those that come with the package."""
     if data is not None:
         return list_images(data)
-    from pure_cli.demo.images import write_digits
+    from pure_cli.demo.images import read_digits
 
-    write_digits(folder, split="all")
-    return list_images(folder)
+    np.savez(folder / "digits.npz", images=read_digits("all").pixels)  # one file, and none for each image
+    return list_images(folder / "digits.npz")
 
 
 def _indices(track: Track, listing: Listing, network: Network, workers: int, progress: Progress) -> np.ndarray:

@@ -79,9 +79,10 @@ class UnitInputs:
     bench : the open track
     unit : its number
     network : the track's, or the untrained one
+    other : the same unit to another network with this preprocessing, whose images are read once for both
     """
 
-    def __init__(self, bench: OpenTrack, unit: int, network: Network):
+    def __init__(self, bench: OpenTrack, unit: int, network: Network, other: UnitInputs | None = None):
         self.unit, self.network = unit, network
         self.layer, self.module = bench.track.layer, bench.track.module[unit]
         self.paper, self.hidden = bench.track.paper, bench.track.hidden
@@ -89,6 +90,7 @@ class UnitInputs:
         self._listing, self._index = bench.listing, bench.index[bench.track.reference[unit]]
         self._all = bench.index
         self._batch_size = bench.batch_size
+        self._other = other
         self._found: dict[str, np.ndarray] = {}
 
     def _once(self, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
@@ -98,6 +100,8 @@ class UnitInputs:
 
     def pixels(self) -> np.ndarray:
         """(n, 3, H, W) uint8."""
+        if self._other is not None:
+            return self._other.pixels()
         return self._once("pixels", lambda: read_images(self.network, self._listing, self._index).numpy())
 
     def inputs(self) -> torch.Tensor:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pure_cli.artifacts import read_collected
 from pure_cli.core.clusters import VirtualNeurons, labels_of, one_thread, split_all
 from pure_cli.core.cores import cores
 from pure_cli.core.directions import module_of
@@ -103,6 +102,11 @@ class Units:
     def truth(self) -> list[np.ndarray]:
         return [truth for one in self.made for truth in one.truth]
 
+    @cached_property
+    def sources(self) -> list[Sources]:
+        """The features of each set, whose files are opened once."""
+        return [Sources(one.store) for one in self.made]
+
 
 def score(units: Units, kind: str, seed: int) -> RecipeScores:
     """Split all units by one kind of features; the number of meanings is not looked at."""
@@ -180,8 +184,7 @@ def _some(units: Units) -> list[int]:
 
 
 def _rows(units: Units, kind: str) -> Any:
-    for one in units.made:
-        sources = Sources(one.store)
+    for one, sources in zip(units.made, units.sources, strict=True):
         yield from sources.features_of(one.layer, kind, check=False).rows(one.neuron)
 
 
@@ -200,10 +203,10 @@ def leaks(
     """
     found: dict[tuple[str, str, str], list[float]] = {}
     left: dict[str, int] = {}
-    for made in units.made:
+    for made, sources in zip(units.made, units.sources, strict=True):
         chosen = np.flatnonzero(made.count == made.fewest)[: max(0, left.setdefault(made.kind, most))]
         left[made.kind] -= len(chosen)
-        bench = _Bench(made, network, kinds)
+        bench = _Bench(made, sources, network, kinds)
         for row, own in zip(chosen.tolist(), bench.rows(chosen), strict=True):
             truth = made.truth[row]
             for kind, check, features in bench.features(row, own, np.random.default_rng([seed, row])):
@@ -225,12 +228,10 @@ def _found(features: np.ndarray, truth: np.ndarray, k: int, seed: int) -> float:
 class _Bench:
     """Features of one set of units that should know nothing."""
 
-    def __init__(self, made: UnitWorkspace, network: Network, kinds: Sequence[str]):
+    def __init__(self, made: UnitWorkspace, sources: Sources, network: Network, kinds: Sequence[str]):
         self._made, self._kinds = made, kinds
-        sources = Sources(made.store)
-        self._collected = read_collected(made.store)
-        self._own = self._collected.layers[made.layer]
-        self._listing = images_of(made.store, self._collected.origin["data"])
+        self._own = sources.collected.layers[made.layer]
+        self._listing = images_of(made.store, sources.collected.origin["data"])
         self._sources = {kind: sources.features_of(made.layer, kind, check=False) for kind in kinds}
         lower = dict.fromkeys(
             name for kind in kinds if Kind.of(kind).transform for name in self._sources[kind].lower_layers
