@@ -8,6 +8,7 @@ probes, the second of which is turned towards the first until their scores corre
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,8 +39,10 @@ def learned_unions(features: np.ndarray, labels: np.ndarray, unions: Sequence[tu
     Notes
     -----
     Scikit-learn's ``LogisticRegression`` with C = 1, on features divided by one number, their root mean variance, so
-    that the penalty does not depend on their unit.
+    that the penalty does not depend on their unit. A probe may stop before it has converged: what its references show
+    says what it means.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     scale = float(np.sqrt(features.var(axis=0).mean())) or 1.0
@@ -49,7 +52,8 @@ def learned_unions(features: np.ndarray, labels: np.ndarray, unions: Sequence[tu
         probe = LogisticRegression(max_iter=STEPS).fit(scaled, np.isin(labels, union))
         return probe.coef_[0] / scale, float(probe.intercept_[0])
 
-    with ThreadPoolExecutor(cores()) as pool, one_thread():
+    with ThreadPoolExecutor(cores()) as pool, one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a probe that stops early is a direction as good as any
         found = list(pool.map(fit, unions))
     weight, bias = (np.array(part, np.float32) for part in zip(*found, strict=True))
     return Directions(weight, bias)

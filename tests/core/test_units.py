@@ -145,6 +145,18 @@ def test_probes_are_scikit_learns_on_features_of_variance_one():
     np.testing.assert_allclose(found.bias[0], theirs.intercept_[0], rtol=1e-4)
 
 
+def test_a_probe_that_stops_early_warns_nobody(monkeypatch):
+    import warnings
+
+    from pure_cli.core import units
+
+    monkeypatch.setattr(units, "STEPS", 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = learned_unions(np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 4, [(0,), (1, 2)])
+    assert np.isfinite(found.weight).all()
+
+
 def test_replay_is_the_same_where_what_comes_before_is_computed_anew(tiny, pixels):
     own = Directions(np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32), np.zeros(2, np.float32))
     order, lowers = np.array([3, 1, 0, 2, 5, 4]), ["layer1", "layer2"]
