@@ -113,7 +113,7 @@ def test_search_class_k_and_checks_filter_the_table_and_the_address_bar(visit):
     assert shown(page) == "3 of 33 shown"
     page.get_by_label("only split").check()
     assert shown(page) == "0 of 33 shown"
-    assert page.get_by_text("No virtual neuron is left by these filters.").is_visible()
+    page.get_by_text("No virtual neuron is left by these filters.").wait_for()
     page.get_by_role("button", name="Reset").click()
     page.get_by_label("Top class", exact=True).select_option("ship")
     ships = page.locator(".rows tbody tr:not(.spacer)").all_inner_texts()
@@ -189,7 +189,7 @@ def test_keys_move_open_switch_and_close(visit):
     page.keyboard.press("m")
     page.wait_for_selector(".tile .box")
     page.keyboard.press("?")
-    assert page.get_by_role("dialog", name="Keys").is_visible()
+    page.get_by_role("dialog", name="Keys").wait_for()
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="detached")
     page.keyboard.press("Escape")
@@ -391,7 +391,7 @@ def test_dark_is_kept_and_paper_is_white(visit):
     page.get_by_role("button", name="Dark colours").click()
     page.emulate_media(media="print")
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
-    assert not page.locator(".rows").is_visible()
+    page.locator(".rows").wait_for(state="hidden")
     assert page.locator(".pane").evaluate("node => getComputedStyle(node).columnCount") == "2"
 
 
@@ -399,9 +399,9 @@ def test_a_phone_shows_the_neuron_alone_and_the_way_back(visit):
     page = visit("#layer3", size=PHONE)
     page.locator(".rows tbody a").first.click()
     page.wait_for_selector(".pane h1")
-    assert not page.locator(".rows").is_visible()
+    page.locator(".rows").wait_for(state="hidden")
     page.get_by_role("button", name="layer3", exact=True).click()
-    assert page.locator(".rows").is_visible()
+    page.locator(".rows").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
