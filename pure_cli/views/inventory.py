@@ -54,8 +54,7 @@ def of_parts(parts: list[dict[str, Any]]) -> Iterator[str]:
     for own in parts:
         rest = own["missing"]
         of = own["done"] + len(rest)
-        then = (
-            f"missing: {', '.join(rest[:NAMED])}{', …' if len(rest) > NAMED else ''}" if rest else "`pure merge` next"
-        )
+        whole = "`pure merge` next" if own["images"] == own["of"] else f"`pure {own['stage']}` does the rest"
+        then = f"missing: {', '.join(rest[:NAMED])}{', …' if len(rest) > NAMED else ''}" if rest else whole
         images = f"{own['images']:,} of {own['of']:,} images"
         yield f"parts of `pure {own['stage']}`: {own['done']} of {of}, {images}; {then}"

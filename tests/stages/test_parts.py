@@ -11,7 +11,7 @@ from materials import make_images
 from PIL import Image
 
 from pure_cli import Workspace
-from pure_cli.artifacts import read_headers
+from pure_cli.artifacts import read_collected, read_headers
 from pure_cli.errors import PureError, PureFailure
 from pure_cli.settings.parts import launched, others_started
 from pure_cli.stages.resume.parts import part_place
@@ -341,6 +341,24 @@ def test_batches_of_other_sizes_are_told(tmp_path, whole):
     workspace.attribute(neurons="8-9", part="1/2", **{**QUICK, "batch_size": 4})
     notes = workspace.attribute(neurons="8-9", **QUICK).notes  # does the rest in batches of its own
     assert any("batches of 4 and 8 images" in note for note in notes)
+
+
+def test_parts_that_were_cut_at_batches_of_other_sizes_leave_a_rest_that_is_told_and_done(tmp_path, inputs, whole, cli):
+    workspace = Workspace(tmp_path / "w")
+    for part, size in (("1/3", 8), ("2/3", 11), ("3/3", 8)):
+        workspace.collect(**{**inputs, "batch_size": size}, part=part)
+    assert "`pure collect` does the rest" in cli("info", "-w", workspace.path).out
+    with pytest.raises(
+        PureError, match=r"cut at batches of other sizes\. Run that without --part, which does the rest"
+    ):
+        workspace.merge(progress=False)
+    assert any("batches of 8 and 11 images" in note for note in workspace.collect(**inputs).notes)
+    assert workspace.collect(**inputs).up_to_date
+    found, expected = (read_collected(own.store) for own in (workspace, whole))
+    np.testing.assert_array_equal(found.image_index, expected.image_index)
+    for layer in found.layers:
+        top, other = found.layers[layer].top, expected.layers[layer].top
+        np.testing.assert_allclose(top.value, other.value, rtol=1e-4, atol=1e-6)
 
 
 @pytest.fixture

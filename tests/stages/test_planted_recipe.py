@@ -14,7 +14,7 @@ from pure_cli.registry import METRICS
 from pure_cli.stages.cluster import _refused_by
 from pure_cli.stages.inputs.features import RULE
 from pure_cli.stages.planted.benchmark import UNTESTABLE, Benchmark
-from pure_cli.stages.planted.candidates import UNIONS
+from pure_cli.stages.planted.candidates import ALIKE, UNIONS
 from pure_cli.stages.planted.recipe import _folds, recipe
 from pure_cli.stages.planted.scores import CHECKS, LEAKING, MEAN_MAPS
 from pure_cli.stages.planted.tables import _agreement_table
@@ -23,7 +23,6 @@ PAPER, OTHER, THIRD = "pure@layer2", "activation-mean", "pure-sqrt-l2@layer3.0"
 CLASSES = [parts for count in (1, 2, 3) for parts in combinations(range(8), count)]
 NAMES = np.array(["+".join(map(str, parts)) for parts in CLASSES])
 SEED = 0
-FIRST_HALF = _folds(NAMES, SEED) == 0
 
 
 def benchmark(leak=None, **ahead):
@@ -40,6 +39,9 @@ def benchmark(leak=None, **ahead):
                                        k=dict.fromkeys(RULES, count))  # fmt: skip
     units = SimpleNamespace(kind=np.full(len(count), UNIONS), count=count, name=NAMES, parts=CLASSES)
     return Benchmark("layer3", units, list(scores), scores, leak or {}, {}, SEED)
+
+
+FIRST_HALF = _folds(benchmark()) == 0
 
 
 def difference(table) -> dict:
@@ -61,6 +63,20 @@ def test_what_is_ahead_only_where_it_was_chosen_is_no_detectable_difference():
     assert found.features == found.circuits == PAPER
     assert difference(table)["mean"] == pytest.approx(-0.1)
     assert "no detectable difference, so the paper's recipe is kept" in table.note
+
+
+def test_other_units_beside_them_change_nothing():
+    lucky = {"other": np.where(FIRST_HALF, 0.5, -0.1), "third": np.where(FIRST_HALF, -0.1, 0.5)}
+    alone, more = (benchmark(**lucky) for _ in range(2))
+    extra = np.array([f"0+{number}" for number in range(8, 20)])
+    units = more.units
+    units.kind, units.count = np.append(units.kind, [ALIKE] * 12), np.append(units.count, [2] * 12)
+    units.name, units.parts = np.append(units.name, extra), [*units.parts, *((0, number) for number in range(8, 20))]
+    for own in more.scores.values():
+        own.ari, own.p = np.append(own.ari, np.zeros(12)), np.append(own.p, np.zeros(12))
+        own.nmi, own.polysemanticity = own.ari, np.append(own.polysemanticity, np.zeros(12))
+        own.k = {rule: np.append(found, [1] * 12) for rule, found in own.k.items()}
+    assert recipe(more)[0] == recipe(alone)[0] and recipe(more)[1].rows == recipe(alone)[1].rows
 
 
 def test_the_best_is_kept_where_it_is_the_papers():

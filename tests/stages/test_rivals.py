@@ -80,6 +80,7 @@ def test_relevances_of_directions_give_them_a_specificity(workspace):
     fresh, found = specificity()
     assert not fresh and found["random-20@layer3"] is not None
     assert specificity()[0]
+    assert "It is cut at layer2; – has no relevances there" in table(workspace)[1]["note"]
 
 
 def test_embeddings_that_are_there_judge_too(workspace):

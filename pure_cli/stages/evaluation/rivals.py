@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pure_cli.core.bands import BAND, without_band
-from pure_cli.core.directions import module_of
+from pure_cli.core.directions import AT, module_of
 from pure_cli.core.metrics.purity import by_chance, entropies, purities
 from pure_cli.core.metrics.statistics import mean_and_error
 from pure_cli.stages.evaluation.labels import classes_of
@@ -23,6 +23,7 @@ from pure_cli.stages.evaluation.unit_scores import (
     circuits_of,
     specificities,
     stabilities,
+    where_cut,
 )
 from pure_cli.words import counted, listed
 
@@ -39,7 +40,8 @@ STABILITY = (
 SPECIFICITY = (
     f" specificity: how much more is lost, without half of a unit's circuit, of its activation on {IMAGES} images held "
     "out from the circuit than of other units of the line on theirs; of at most "
-    f"{MOST_UNITS} units."
+    f"{MOST_UNITS} units. It is cut at {{lower}}; – has no relevances there, which `pure attribute --lower-layer` "
+    "gives."
 )
 
 
@@ -140,7 +142,7 @@ def _table(study: Study, rows: list[dict[str, Any]], count: int, judge: str) -> 
     )
     note += f" ms, clarity: MonoSemanticity and mean cosine similarity by {judge}." if "ms" in there else ""
     note += STABILITY if "stability" in there else ""
-    note += SPECIFICITY if "specificity" in there else ""
+    note += SPECIFICITY.format(lower=where_cut(study).removeprefix(AT)) if "specificity" in there else ""
     note += f" *: the purest above chance, where it leads by {LEAD} standard errors of the difference."
     verdict, marked = _verdict(study, rows, best), None if _near(rows, best) else best
     return Table("rivals", title, columns, rows, note, verdict, marked, headline="above chance")

@@ -141,7 +141,7 @@ def specificities(study: Study, every: Sequence[Units]) -> dict[str, np.ndarray]
         kind on theirs; NaN where there are no relevances at the lower layer that is cut, or too few references.
     """
     found = {units.path: np.full(len(units.row), np.nan) for units in every}
-    where = _where(study)
+    where = where_cut(study)
     able = [units for units in every if where and _has_relevances(study, units.layer, where)]
     if not able:
         return found
@@ -156,7 +156,7 @@ def specificities(study: Study, every: Sequence[Units]) -> dict[str, np.ndarray]
 
 def circuits_of(study: Study, layers: Sequence[str]) -> dict[str, str]:
     """Fingerprints of the relevances that `specificities` takes of some layers: which, and of which neurons."""
-    where, found = _where(study), dict[str, str]()
+    where, found = where_cut(study), dict[str, str]()
     for layer in layers:
         if where and _has_relevances(study, layer, where):
             source = study.sources.features_of(layer, f"{PURE}{where}")
@@ -164,7 +164,7 @@ def circuits_of(study: Study, layers: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _where(study: Study) -> str:
+def where_cut(study: Study) -> str:
     """The lower layers at which circuits are cut, as of `Kind.where`; "" where the layer has no relevances."""
     attributed = study.sources.attributed.get(study.layer)
     if attributed is None:

@@ -14,7 +14,7 @@ from pure_cli.core.metrics.statistics import Estimate
 from pure_cli.stages.evaluation.study import Table, number
 from pure_cli.stages.inputs.features import RULE
 from pure_cli.stages.planted.benchmark import Benchmark
-from pure_cli.stages.planted.candidates import UNIONS
+from pure_cli.stages.planted.candidates import UNIONS, USUAL
 
 SPLIT_SINGLES = 0.05  # of the units with one meaning may be split
 FOLDS = 2
@@ -105,7 +105,7 @@ def _measured_rows(found: Benchmark, choice: _Choice) -> list[dict[str, Any]]:
 def _k_is_right(found: Benchmark, choice: _Choice) -> np.ndarray:
     """(U,) float, whether the number of meanings is found by the kind and threshold of the other half; NaN for others
     than unions."""
-    which, fold = found.which(UNIONS), _folds(found.units.name, found.seed)
+    which, fold = found.which(UNIONS), _folds(found)
     right = np.full(len(which), np.nan)
     for part, kind in enumerate(choice.first if choice.is_shown else [found.paper] * FOLDS):
         k = choose(found, kind, threshold(found, kind, which & (fold != part)))
@@ -115,7 +115,7 @@ def _k_is_right(found: Benchmark, choice: _Choice) -> np.ndarray:
 
 def _on_the_other_half(found: Benchmark, kinds: Sequence[str], which: np.ndarray) -> tuple[list[str], np.ndarray]:
     """The best kind without each fold, and (U,) by how much it is ahead of the paper's recipe on that fold's units."""
-    fold = _folds(found.units.name, found.seed)
+    fold = _folds(found)
     best = [_best(found, kinds, which & (fold != part)) for part in range(FOLDS)]
     ahead = np.full(len(which), np.nan)
     for part, kind in enumerate(best):
@@ -164,10 +164,13 @@ def _recipe_by_proxy(found: Benchmark) -> tuple[Calibration, Table]:
     return Calibration(best, lower, RULE, 0.0, "proxy", scores, circuits=circuits), table
 
 
-def _folds(names: np.ndarray, seed: int) -> np.ndarray:
-    """(U,) fold of each unit; the same for the same unit on both halves of the images."""
-    unique, place = np.unique(names, return_inverse=True)
-    return (np.random.default_rng(seed).permutation(len(unique)) % FOLDS)[place]
+def _folds(found: Benchmark) -> np.ndarray:
+    """(U,) fold of each of the usual units, whatever others there are, and -1 of the others; the same for the same unit
+    on both halves of the images."""
+    fold, usual = np.full(len(found.units.name), -1), np.isin(found.units.kind, USUAL)
+    unique, place = np.unique(found.units.name[usual], return_inverse=True)
+    fold[usual] = (np.random.default_rng(found.seed).permutation(len(unique)) % FOLDS)[place]
+    return fold
 
 
 def _best(found: Benchmark, kinds: Sequence[str], which: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pure_cli.artifacts import PartHeader, find_part, has_parts
-from pure_cli.core.parts import Part, cuts
+from pure_cli.core.parts import Part, cuts, gaps
 from pure_cli.stages.inputs.freshness import seen_now
 from pure_cli.stages.outcome import Outcome, Progress
 from pure_cli.stages.references.dataset_pass import Share, damage_notes, run_dataset_pass, where_broken
@@ -178,13 +179,14 @@ def collect_part(work: CollectWork, part: Part, progress: Progress) -> Outcome:
         return _of_part(there, there.what["layers"], 0, [], headers)
     planned = planned_pass(work)
     same_parts(store, COLLECT, planned.what)
-    header, notes = _do_part(planned, part, progress)
+    header = planned.part(part)
+    notes = _do_part(planned, header, progress)
     return _of_part(header, planned.layers, header.stop - header.start, notes, [*headers, header])
 
 
-def _do_part(planned: PlannedPass, part: Part, progress: Progress) -> tuple[PartHeader, list[str]]:
-    """Run a part's pass and write what it finds."""
-    header, place = planned.part(part), part_place(planned.work.inputs.store, COLLECT, part)
+def _do_part(planned: PlannedPass, header: PartHeader, progress: Progress) -> list[str]:
+    """Run a part's pass and write what it finds; sentences on it."""
+    place = part_place(planned.work.inputs.store, COLLECT, header.part)
     if planned.work.inputs.settings.force:
         place.drop_partial(COLLECT)
     if header.stop > header.start:
@@ -192,7 +194,24 @@ def _do_part(planned: PlannedPass, part: Part, progress: Progress) -> tuple[Part
     else:
         facts, found = planned.facts(""), Found({}, [], np.zeros(0, np.int64), lambda: iter(()))
     write_found(planned.work.inputs.store, header, facts, found)
-    return header, [*facts.notes, *damage_notes(found.damaged), *empty_notes([header])]
+    return [*facts.notes, *damage_notes(found.damaged), *empty_notes([header])]
+
+
+def _do_missing(work: CollectWork, missing: Sequence[Part], progress: Progress) -> None:
+    """Do the parts that are missing, and what they leave where some were cut at batches of other sizes."""
+    store, total, planned = work.inputs.store, len(work.inputs.listing), planned_pass(work)
+    same_parts(store, COLLECT, planned.what)
+    for part in missing:
+        with alone_with_part(store, COLLECT, part, waiting_for):
+            if find_part(store, COLLECT, part) is None:
+                _do_part(planned, planned.part(part), progress)
+    headers = same_parts(store, COLLECT, planned.what)
+    if holes := gaps((one.range for one in headers), total):
+        rest = planned.part(Part(1, 1))
+        holes += [one.range for one in headers if one.part == rest.part]  # whose file it takes the place of
+        start, stop = min(begin for begin, _ in holes), max(end for _, end in holes)
+        with alone_with_part(store, COLLECT, rest.part, waiting_for):
+            _do_part(planned, replace(rest, start=start, stop=stop), progress)
 
 
 def _of_part(
@@ -224,14 +243,10 @@ def from_all_parts(work: CollectWork, progress: Progress, only: bool) -> tuple[P
     headers = same_parts(store, COLLECT, work.known, whole_ones=not only)
     if only:
         require_all(headers, len(listing), COLLECT)
-    if missing := missing_parts(headers, len(listing)) or ([] if headers else [Part(1, 1)]):
-        planned = planned_pass(work)
-        same_parts(store, COLLECT, planned.what)
-        for part in missing:
-            with alone_with_part(store, COLLECT, part, waiting_for):
-                if find_part(store, COLLECT, part) is None:
-                    _do_part(planned, part, progress)
-        headers = same_parts(store, COLLECT, planned.what)
+    if gaps((one.range for one in headers), len(listing)):
+        _do_missing(work, missing_parts(headers, len(listing)) or ([] if headers else [Part(1, 1)]), progress)
+        headers = same_parts(store, COLLECT, work.known)
+        require_all(headers, len(listing), COLLECT)
     found = FoundInParts(store, headers, work.inputs.settings.seed).read(progress)
     facts = facts_of(headers, int(found.broken[0]) if len(found.broken) else None, listing.index)
     return replace(facts, notes=[*facts.notes, *unlike_notes(ways_of(headers))]), found

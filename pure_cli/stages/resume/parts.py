@@ -181,9 +181,12 @@ def require_all(headers: Sequence[PartHeader], total: int, stage: str) -> None:
     images, missing = sum(stop - start for start, stop in holes), missing_parts(headers, total)
     said = options_of(headers[0]).get("neurons") if headers else None  # there may be parts of others
     of = f"`pure {stage}{f' --neurons {said}' if said else ''}`"
+    rest = (
+        f"{_named(missing)} Run them, or that" if missing else "The parts were cut at batches of other sizes. Run that"
+    )
     raise PartsMissing(
-        f"Of {total:,} images, {images:,} are in no part of {of} yet. {_named(missing)} Run them, or "
-        "that without --part, which does them and merges.",
+        f"Of {total:,} images, {images:,} are in no part of {of} yet. {rest} without --part, which does the rest and "
+        "merges.",
         images,
         total,
         missing,
