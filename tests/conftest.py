@@ -103,6 +103,14 @@ def cli(monkeypatch) -> Callable[..., Answer]:
     return run
 
 
+@pytest.fixture(scope="module")
+def few_nulls():
+    """Clouds of one meaning in calibrate: the fewest that can tell two from one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pure_cli.stages.planted.scores.NULLS", 20)
+        yield
+
+
 @pytest.fixture
 def hub_cache(tmp_path, monkeypatch):
     """An empty cache of the Hugging Face hub, and no token."""

@@ -15,14 +15,7 @@ from pure_cli.stages.planted.scores import CHECKS
 
 pytestmark = pytest.mark.slow
 N = 20
-NULLS = 20  # clouds of one meaning: the fewest that can tell two from one
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_nulls():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pure_cli.stages.planted.scores.NULLS", NULLS)
-        yield
+pytestmark = pytest.mark.usefixtures("few_nulls")
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,7 @@ from pure_cli.stages.planted.candidates import LEVELS, USUAL
 from pure_cli.stages.planted.harder import BRANCH, PARTS, clearest_trees
 from pure_cli.stages.planted.units import make_units, release
 
-
-@pytest.fixture(scope="module", autouse=True)
-def few_nulls():
-    """Clouds of one meaning: the fewest that can tell two from one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pure_cli.stages.planted.scores.NULLS", 20)
-        yield
+pytestmark = pytest.mark.usefixtures("few_nulls")
 
 
 @pytest.fixture(scope="module")

@@ -112,17 +112,17 @@ class Benchmark:
 
     def leaks(self, features: str, kind: str = UNIONS) -> list[str]:
         """The checks that find a fifth of what the features find, where there should be nothing."""
-        return [check for check in LEAKING if self._finds(check, features, kind)]
+        return self._finding(LEAKING, features, kind)
 
     def by_place(self, features: str, kind: str = UNIONS) -> bool:
         """Whether a fifth of what the features find is left where all images have the same maps: what is told by where
         in the image the unit fires, which is no leak, and no circuit."""
-        return self._finds(MEAN_MAPS, features, kind)
+        return bool(self._finding((MEAN_MAPS,), features, kind))
 
-    def _finds(self, check: str, features: str, kind: str) -> bool:
+    def _finding(self, checks: Sequence[str], features: str, kind: str) -> list[str]:
         own = self.mean(self.scores[features].ari, self.which(kind, self.fewest(kind))).mean
-        estimate = self.alone(self.leak.get((kind, features, check), np.empty(0)))
-        return estimate.low > 0 and estimate.mean >= LEAK * own
+        found = {check: self.alone(self.leak.get((kind, features, check), np.empty(0))) for check in checks}
+        return [check for check, estimate in found.items() if estimate.low > 0 and estimate.mean >= LEAK * own]
 
     def leaks_in_words(self, features: str, kind: str) -> str:
         return ", ".join(self.leaks(features, kind)) or ("none found" if self.testable(features, kind) else UNTESTABLE)
